@@ -1,0 +1,165 @@
+"""What differs between deployments: read from the environment once, checked as a whole, never changed afterwards."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import phonenumbers
+from environs import Env, EnvValidationError
+from marshmallow import ValidationError
+from marshmallow.validate import ContainsOnly, OneOf, Range
+
+GATEWAYS = ("console://", "memory://")
+ENVIRONMENTS = ("development", "testing", "production")
+CODE_LENGTHS = (4, 6, 8)
+LONGEST_CODE_TTL_SECONDS = 600
+"""NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
+SHORTEST_SECRET_BYTES = 32
+ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
+INSTANCE = Path(__file__).parent / "instance"
+
+
+class Misconfigured(Exception):
+    """All that is wrong with the configuration, one sentence a line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("Hammer does not start with this configuration:\n" + "\n".join(f"  - {p}" for p in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One deployment's choices. Times are in seconds in the environment and `timedelta` here."""
+
+    env: str
+    demo: bool
+    secret_key: str = field(repr=False)
+    database_url: str = field(repr=False)
+    sms_url: str = field(repr=False)
+    sms_delay: timedelta
+    public_url: str
+    region: str
+    regions: frozenset[str]
+    """Countries that get texts, like `RU`; empty: every country."""
+    code_length: int
+    code_ttl: timedelta
+    guesses_per_code: int
+    resend_wait: timedelta
+    """Before the second text to a number; doubles with each further one."""
+    sends_per_number_day: int
+
+    def key(self, purpose: str) -> bytes:
+        """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
+        return hmac.digest(self.secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
+
+    def keyed_hash(self, purpose: str, value: str) -> str:
+        """64 hexadecimal digits that stand for `value` and lead back to it only for who holds the key."""
+        return hmac.new(self.key(purpose), value.encode(), hashlib.sha256).hexdigest()
+
+    @property
+    def https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    def flask(self) -> dict[str, Any]:
+        """The same, as Flask and its extensions want it."""
+        return {
+            "SETTINGS": self,
+            "TESTING": self.env == "testing",
+            "SECRET_KEY": self.key("pages").hex(),
+            "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "MAX_CONTENT_LENGTH": 16 * 1024,
+            "SESSION_COOKIE_NAME": "__Host-hammer_form" if self.https else "hammer_form",
+            "SESSION_COOKIE_SECURE": self.https,
+            "SESSION_COOKIE_HTTPONLY": True,
+            "SESSION_COOKIE_SAMESITE": "Lax",
+            "WTF_CSRF_TIME_LIMIT": None,
+            "JWT_SECRET_KEY": self.key("tokens").hex(),
+            "JWT_ALGORITHM": "HS256",
+            "JWT_ACCESS_TOKEN_EXPIRES": ACCESS_TOKEN_LIFETIME,
+            "JWT_TOKEN_LOCATION": ["headers"],
+            "JWT_ENCODE_ISSUER": self.public_url,
+            "JWT_DECODE_ISSUER": self.public_url,
+            "JWT_ENCODE_AUDIENCE": self.public_url,
+            "JWT_DECODE_AUDIENCE": self.public_url,
+            "JWT_DECODE_LEEWAY": 30,
+        }
+
+
+def read() -> Settings:
+    """The settings of this process, from its environment. Raises `Misconfigured` with all that is wrong at once."""
+    env = Env(eager=False)
+    name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
+    developing, production = name == "development", name == "production"
+    region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
+    values = {
+        "env": name,
+        "demo": env.bool("HAMMER_DEMO", developing),
+        "secret_key": env.str("SECRET_KEY", "") or ("" if production else _development_secret()),
+        "database_url": env.str("DATABASE_URL", "") or _sqlite_in_instance(),
+        "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=OneOf(GATEWAYS)),
+        "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 60)),
+        "public_url": env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin),
+        "region": region,
+        "regions": env.list("HAMMER_REGIONS", [region] if production else [], validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS)),
+        "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
+        "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
+        "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
+        "resend_wait": env.int("HAMMER_RESEND_SECONDS", 5 if developing else 60, validate=Range(0, 600)),
+        "sends_per_number_day": env.int("HAMMER_SENDS_PER_NUMBER_DAY", 1000 if developing else 5, validate=Range(1, 10_000)),
+    }
+    problems = []
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        problems += [f"{variable}: {' '.join(sentences)}" for variable, sentences in error.error_messages.items()]
+    if production:
+        problems += _unsafe_in_production(values)
+    if problems:
+        raise Misconfigured(problems)
+    for duration in ("sms_delay", "code_ttl", "resend_wait"):
+        values[duration] = timedelta(seconds=values[duration])
+    return Settings(**values | {"regions": frozenset(values["regions"]), "public_url": values["public_url"].rstrip("/")})
+
+
+def _unsafe_in_production(values: Mapping[str, Any]) -> list[str]:
+    rules = {
+        f"SECRET_KEY: Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: python3 -c 'import secrets; "
+        "print(secrets.token_urlsafe(32))'.": len(values["secret_key"].encode()) >= SHORTEST_SECRET_BYTES
+        and len(set(values["secret_key"])) >= 10,
+        "HAMMER_DEMO: Turn it off; it shows everybody's codes.": not values["demo"],
+        "HAMMER_SMS_URL: Name a gateway; the console is for development.": values["sms_url"] not in ("console://", "memory://"),
+        "HAMMER_PUBLIC_URL: Set the address people use; it begins with https://.": str(values["public_url"]).startswith("https://"),
+    }
+    return [sentence for sentence, holds in rules.items() if not holds]
+
+
+def _origin(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValidationError("Is no address like https://login.example.com.")
+
+
+def _sqlite_in_instance() -> str:
+    INSTANCE.mkdir(exist_ok=True)
+    return f"sqlite:///{INSTANCE / 'hammer.sqlite3'}"
+
+
+def _development_secret() -> str:
+    """Made at the first start and kept beside the database, out of git, so that a restart signs nobody out."""
+    file, draft = INSTANCE / "secret_key", INSTANCE / f"secret_key.{os.getpid()}"
+    if not file.exists():
+        INSTANCE.mkdir(exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
+            new.write(secrets.token_urlsafe(32))
+        with suppress(FileExistsError):
+            os.link(draft, file)  # whole or not at all, and only the first of several processes wins
+        draft.unlink()
+    return file.read_text()

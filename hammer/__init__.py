@@ -1,0 +1,54 @@
+"""Hammer: phone-number login and invite codes. The map of the house, and the factory that opens its rooms.
+
+    doors     auth         pages for people: phone form -> code form -> profile
+              api          the same flows for programs, as JSON, and their documents
+              health       is it alive, is it ready
+              cli          the operator's commands
+    porch     tokens       who is calling
+              languages    in which language we answer
+    verbs     login        send_code, resend_code, confirm_code
+              invites      activate, invitees
+              sessions     refresh, end, end_others
+              accounts     create, rename, delete, export
+              keeping      prune: what is past its keeping time
+    lean on   texts        what we text, and the outbox it waits in
+              gateways     how a text leaves
+              models       what we remember
+              database     transaction(), the only commit
+    ground    phones       what people type -> one canonical number
+              codes        drawing codes, reading what people type for them
+              refusals     every way a rule may say no
+              clock        now()
+
+Calls go down this list, never up, and neighbours do not know each other.
+"""
+
+from flask import Flask
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+import config
+from hammer import api, auth, cli, database, health, languages, texts, tokens
+from hammer.refusals import Refusal, Unavailable
+
+
+def create_app(settings: config.Settings | None = None) -> Flask:
+    """The application, set up by `settings` or by the environment. Raises `config.Misconfigured` with all that is wrong."""
+    app = Flask(__name__)
+    app.config.from_mapping((settings or config.read()).flask())
+    app.url_map.strict_slashes = False
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    for room in (database, texts, languages, tokens, api, auth, health, cli):
+        room.init_app(app)
+    for fault in (Refusal, HTTPException, OperationalError, PoolTimeout, InternalServerError):
+        app.register_error_handler(fault, _answer)
+    return app
+
+
+def _answer(error: Exception) -> ResponseReturnValue:
+    """Whatever went wrong, told by the door that was knocked at: a problem document to programs, a page to people."""
+    if isinstance(error, (OperationalError, PoolTimeout)):
+        error = Unavailable(retry_after=database.BUSY_SECONDS)
+    return api.problem(error) if api.serves() else auth.error_page(error)

@@ -1,0 +1,154 @@
+"""What we remember. Five tables: people, who invited whom, signed-in devices, proofs under way, and texts that wait.
+
+A row answers questions about itself; it does not send, commit, read settings or know a URL.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, false, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hammer import codes
+from hammer.database import Base, RandomId
+
+BROWSER: Final = "browser"
+PROGRAM: Final = "program"
+SESSION_LIFETIME = {BROWSER: timedelta(days=14), PROGRAM: timedelta(days=30)}
+"""From the login on, whatever happens; 30 days is the most that NIST SP 800-63B-4 §2.1.3 allows."""
+
+
+class User(Base):
+    """Somebody who proved a number. After a deletion the row stays without anything personal, so that others' counts stay true."""
+
+    __tablename__ = "users"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    telephone_number: Mapped[str | None] = mapped_column(String(16), unique=True)
+    invite_code: Mapped[str] = mapped_column(String(6), unique=True)
+    invite_count: Mapped[int] = mapped_column(server_default="0")
+    """How many activated the code; kept here so that a profile costs the same with none and with a hundred thousand."""
+    username: Mapped[str | None] = mapped_column(String(30))
+    """None until chosen: a blank one under a unique index would let exactly one user in."""
+    first_name: Mapped[str] = mapped_column(String(150), server_default="")
+    last_name: Mapped[str] = mapped_column(String(150), server_default="")
+    is_staff: Mapped[bool] = mapped_column(server_default=false())
+    date_joined: Mapped[datetime]
+    blocked_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("uq_users_lower_username", func.lower(username), unique=True),
+        Index("ix_users_date_joined_id", "date_joined", "id"),
+    )
+
+
+class Referral(Base):
+    """`referee` activated the code of `referrer`. The primary key is the rule: each person once, for ever."""
+
+    __tablename__ = "referrals"
+
+    referee_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    referrer_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"))
+    activated_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("referee_id <> referrer_id", name="not_oneself"),
+        Index("ix_referrals_newest", "referrer_id", "activated_at", "referee_id"),
+    )
+
+
+class Session(Base):
+    """One signed-in device. What it shows as proof is computed from this row and a key elsewhere; nothing here opens anything."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
+    door: Mapped[str] = mapped_column(String(7))
+    """`browser` (a cookie) or `program` (tokens); one is never accepted at the other's door."""
+    device: Mapped[str] = mapped_column(String(80))
+    """Roughly what it is, like `Firefox on Android`."""
+    refreshes: Mapped[int] = mapped_column(default=0)
+    """How often its refresh token was exchanged: the one token that works now carries this number."""
+    refreshed_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+
+    @classmethod
+    def opened(cls, user: User, *, door: str, device: str, now: datetime) -> "Session":
+        """A new session of `user` at `door`, with a fresh id."""
+        expires_at = now + SESSION_LIFETIME[door]
+        return cls(
+            id=codes.random_id(),
+            user_id=user.id,
+            door=door,
+            device=device[:80],
+            refreshes=0,
+            refreshed_at=now,
+            created_at=now,
+            expires_at=expires_at,
+        )
+
+
+class Verification(Base):
+    """One attempt to prove that somebody holds a number. The code is computed from this row and a key elsewhere."""
+
+    __tablename__ = "verifications"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    telephone_number: Mapped[str] = mapped_column(String(16), index=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    code_length: Mapped[int] = mapped_column(SmallInteger)
+    guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """Taken so far; each is taken before it is compared."""
+    language: Mapped[str] = mapped_column(String(8))
+    invite_code: Mapped[str | None] = mapped_column(String(6))
+    """Somebody's code that came along, for the first login."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    consumed_at: Mapped[datetime | None]
+
+    def code(self, key: bytes) -> str:
+        """The digits that prove this verification."""
+        return codes.one_time_code(
+            key,
+            verification_id=self.id,
+            telephone_number=self.telephone_number,
+            purpose=self.purpose,
+            length=self.code_length,
+        )
+
+
+class SendAllowance(Base):
+    """How many texts one number was sent lately. Keyed by a keyed hash: it outlives the person's data and names nobody."""
+
+    __tablename__ = "send_allowances"
+
+    number_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day_began_at: Mapped[datetime] = mapped_column(index=True)
+    sends: Mapped[int] = mapped_column(SmallInteger)
+    """Since `day_began_at`."""
+    streak: Mapped[int] = mapped_column(SmallInteger)
+    """Since the last success: each doubles the wait."""
+    next_send_at: Mapped[datetime]
+
+
+_WAITING = text("ended_at IS NULL")
+
+
+class Text(Base):
+    """A text that waits to leave. It holds no words: they are put together when it leaves, so no code lies here."""
+
+    __tablename__ = "texts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    verification_id: Mapped[RandomId] = mapped_column(ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    due_at: Mapped[datetime]
+    """When it may be tried (again); moved ahead while somebody is at it, so that nobody else is."""
+    ended_at: Mapped[datetime | None]
+    sent: Mapped[bool] = mapped_column(default=False)
+
+    __table_args__ = (Index("ix_texts_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)

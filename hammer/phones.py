@@ -1,0 +1,63 @@
+"""What people type -> one canonical telephone number (E.164, like `+79298284301`).
+
+Everything that counts, compares or stores a number sees only the canonical form, so that no spelling has an allowance or an
+account of its own.
+"""
+
+from collections.abc import Collection
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+
+from hammer.refusals import N_, InvalidFields, RegionNotServed
+
+LONGEST_SPELLING = 64
+"""Characters read; E.164 has 15 digits at most, and the rest is brackets, spaces and the like."""
+
+INVALID = N_("This does not look like a telephone number. Example: +7 929 123-45-67.")
+
+_GET_TEXTS = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
+
+
+def read(typed: str, *, region: str, regions: Collection[str]) -> str:
+    """The number that a new text may go to, in E.164.
+
+    `region` (like `RU`) reads a number typed without `+`; an empty `regions` serves every country. Refuses with `InvalidFields`
+    what is no number, has an extension, or does not exist, and with `RegionNotServed` what gets no texts. A stored number is
+    never sent through here again: numbering plans change, and nobody should lose an account over it.
+    """
+    number = _parse(typed, region)
+    if number is None or number.extension or not phonenumbers.is_valid_number(number):
+        raise InvalidFields({"telephone_number": [INVALID]})
+    if phonenumbers.number_type(number) not in _GET_TEXTS:
+        raise RegionNotServed
+    if regions and phonenumbers.region_code_for_number(number) not in regions:
+        raise RegionNotServed
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def canonical(typed: str, *, region: str) -> str | None:
+    """The E.164 form of any spelling, for looking somebody up; None for what cannot be one."""
+    number = _parse(typed, region)
+    if number is None or number.extension:
+        return None
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def pretty(e164: str) -> str:
+    """As people read it: `+7 929 828-43-01`."""
+    return phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.INTERNATIONAL)
+
+
+def masked(e164: str) -> str:
+    """As strangers may see it: the country's first digit and the last two, like `+7········01`."""
+    return e164[:2] + "·" * (len(e164) - 4) + e164[-2:]
+
+
+def _parse(typed: str, region: str) -> PhoneNumber | None:
+    if len(typed) > LONGEST_SPELLING:
+        return None
+    try:
+        return phonenumbers.parse(typed, region)
+    except NumberParseException:
+        return None

@@ -1,0 +1,152 @@
+"""Every way a rule may say no, sorted by what the caller can do about it.
+
+    Refusal
+    ├── Mend                    send something else
+    │   ├── InvalidRequest          the request itself could not be read
+    │   ├── InvalidFields           a field is missing, malformed or unknown
+    │   ├── RegionNotServed         a number that gets no texts here
+    │   ├── UnknownInvite
+    │   ├── OwnInvite
+    │   └── InviteLoop
+    ├── Prove                   show who you are
+    │   ├── WrongCode               wrong, expired, spent or unknown: one answer for all four
+    │   └── NotSignedIn
+    ├── Leave                   it is not yours
+    │   ├── NotAllowed
+    │   └── NotFound
+    ├── Choose                  it is taken
+    │   ├── AlreadyActivated
+    │   ├── UsernameTaken
+    │   └── TelephoneNumberTaken
+    └── Wait                    ask again later
+        ├── TooManyRequests
+        └── Unavailable
+
+A leaf has a `slug`, which programs rely on, and a `sentence`, which the doors translate. Status codes belong to the doors.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+def N_(sentence: str) -> str:
+    """The sentence itself, marked for the catalogues of translations."""
+    return sentence
+
+
+class Refusal(Exception):
+    """A rule's no. `details` are the values that its sentence and its problem document carry."""
+
+    slug: ClassVar[str]
+    sentence: ClassVar[str]
+
+    def __init__(self, **details: object) -> None:
+        super().__init__(self.slug)
+        self.details: Mapping[str, object] = details
+
+
+class Mend(Refusal): ...
+
+
+class Prove(Refusal): ...
+
+
+class Leave(Refusal): ...
+
+
+class Choose(Refusal): ...
+
+
+class Wait(Refusal):
+    """`retry_after` is in whole seconds, at least one."""
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=max(1, retry_after))
+        self.retry_after = max(1, retry_after)
+
+
+class InvalidRequest(Mend):
+    slug = "invalid-request"
+    sentence = N_("The request could not be read.")
+
+
+class InvalidFields(Mend):
+    """`errors` maps a field to English sentences, each marked with `N_`, that the doors translate."""
+
+    slug = "invalid-fields"
+    sentence = N_("Some fields need another look.")
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class RegionNotServed(Mend):
+    slug = "region-not-served"
+    sentence = N_("We cannot send texts to this number. Please use a mobile number of a country that we serve.")
+
+
+class UnknownInvite(Mend):
+    slug = "unknown-invite"
+    sentence = N_("There is no such invite code. Please compare it with the one you were given.")
+
+
+class OwnInvite(Mend):
+    slug = "own-invite"
+    sentence = N_("This is your own invite code. You can activate somebody else’s.")
+
+
+class InviteLoop(Mend):
+    slug = "invite-loop"
+    sentence = N_("The owner of this code came by your invitation, so you cannot activate theirs.")
+
+
+class WrongCode(Prove):
+    """`attempts_left` is 0 for a code that cannot be tried any more, whatever the reason."""
+
+    slug = "wrong-code"
+    sentence = N_("That code is wrong or has expired.")
+
+    def __init__(self, *, attempts_left: int) -> None:
+        super().__init__(attempts_left=attempts_left)
+        self.attempts_left = attempts_left
+
+
+class NotSignedIn(Prove):
+    slug = "not-signed-in"
+    sentence = N_("Please sign in.")
+
+
+class NotAllowed(Leave):
+    slug = "not-allowed"
+    sentence = N_("You may not do this.")
+
+
+class NotFound(Leave):
+    slug = "not-found"
+    sentence = N_("There is nothing here.")
+
+
+class AlreadyActivated(Choose):
+    slug = "already-activated"
+    sentence = N_("You have already activated an invite code. It can be done once.")
+
+
+class UsernameTaken(Choose):
+    slug = "username-taken"
+    sentence = N_("This username is taken. Please choose another.")
+
+
+class TelephoneNumberTaken(Choose):
+    slug = "telephone-number-taken"
+    sentence = N_("There is already a user with this number.")
+
+
+class TooManyRequests(Wait):
+    slug = "too-many-requests"
+    sentence = N_("Too many requests. Please wait a little.")
+
+
+class Unavailable(Wait):
+    slug = "unavailable"
+    sentence = N_("We cannot do this right now. Please try again in a moment.")

@@ -1,0 +1,123 @@
+"""Signed-in devices: who is calling, a new pair of tokens, and the end of a session.
+
+What a device shows (a cookie, or a refresh token) is computed from its session's id and a key outside the database. So a dump of the
+database opens nothing, and a lost answer can be given again word for word.
+"""
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, exists, select, update
+
+from config import Settings
+from hammer import clock, codes
+from hammer.database import db, transaction
+from hammer.models import BROWSER, PROGRAM, Session, User
+from hammer.refusals import NotFound, NotSignedIn
+
+GRACE = timedelta(seconds=30)
+"""How long a spent refresh token is still answered, with the same successor, while that one was not used: answers get lost."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is behind a request."""
+
+    user_id: str
+    session_id: str
+    is_staff: bool
+
+
+def cookie(settings: Settings, session: Session) -> str:
+    """What the browser of `session` keeps."""
+    return _proof(settings, BROWSER, session.id, 0)
+
+
+def refresh_token(settings: Settings, session: Session) -> str:
+    """The one refresh token of `session` that works now."""
+    return _proof(settings, PROGRAM, session.id, session.refreshes)
+
+
+def by_cookie(settings: Settings, shown: str) -> Caller | None:
+    """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
+    claim = _read_proof(settings, BROWSER, shown)
+    return claim and caller(claim[0], BROWSER)
+
+
+def caller(session_id: str, door: str) -> Caller | None:
+    """Who is signed in by this session at this door; None when it is over or its user blocked or gone."""
+    row = db.session.execute(
+        select(User.id, Session.id, User.is_staff)
+        .join(User, User.id == Session.user_id)
+        .where(Session.id == session_id, Session.door == door, _live(clock.now()), User.blocked_at.is_(None), User.deleted_at.is_(None))
+    ).one_or_none()
+    return None if row is None else Caller(*row)
+
+
+def refresh(settings: Settings, shown: str) -> Session:
+    """The session, ready for its next pair of tokens; the refresh token that was shown is spent.
+
+    One that comes twice ends the whole session (RFC 9700 §4.14.2), unless its successor was never used and `GRACE` has not passed:
+    then the same successor is given again, and the window does not move. Refuses with `NotSignedIn`.
+    """
+    claim = _read_proof(settings, PROGRAM, shown)
+    if claim is None:
+        raise NotSignedIn
+    session_id, number = claim
+    now = clock.now()
+    welcome = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
+    here = and_(Session.id == session_id, Session.door == PROGRAM, _live(now), welcome)
+    with transaction() as tx:
+        exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
+        session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now))
+        if session is None:
+            lost_answer = here, Session.refreshes == number + 1, Session.refreshed_at > now - GRACE
+            session = tx.scalar(select(Session).where(*lost_answer))
+        if session is None:
+            tx.execute(update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now))
+    if session is None:
+        raise NotSignedIn
+    return session
+
+
+def devices(user_id: str) -> list[Session]:
+    """The user's live sessions, newest first."""
+    mine = select(Session).where(Session.user_id == user_id, _live(clock.now()))
+    return list(db.session.scalars(mine.order_by(Session.created_at.desc(), Session.id).limit(100)))
+
+
+def end(user_id: str, session_id: str) -> None:
+    """Ends one of the user's sessions, at once and for all its tokens. Refuses with `NotFound`."""
+    now = clock.now()
+    with transaction() as tx:
+        mine = update(Session).where(Session.id == session_id, Session.user_id == user_id, _live(now)).returning(Session.id)
+        ended = tx.scalar(mine.values(ended_at=now))
+    if ended is None:
+        raise NotFound
+
+
+def end_others(user_id: str, session_id: str) -> None:
+    """Ends all of the user's sessions but this one."""
+    now = clock.now()
+    with transaction() as tx:
+        others = update(Session).where(Session.user_id == user_id, Session.id != session_id, Session.ended_at.is_(None))
+        tx.execute(others.values(ended_at=now))
+
+
+def _live(now: datetime) -> ColumnElement[bool]:
+    return and_(Session.ended_at.is_(None), Session.expires_at > now)
+
+
+def _proof(settings: Settings, door: str, session_id: str, number: int) -> str:
+    mac = hmac.digest(settings.key("sessions"), f"{door}|{session_id}|{number}".encode(), "sha256")
+    return f"{session_id}.{number}.{urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+def _read_proof(settings: Settings, door: str, shown: str) -> tuple[str, int] | None:
+    parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
+    if parts is None or not codes.same(shown, _proof(settings, door, parts[1], int(parts[2]))):
+        return None
+    return parts[1], int(parts[2])

@@ -1,0 +1,122 @@
+"""Who is calling: an access token in a header (programs) or a session's cookie (browsers). Issue and check.
+
+Both lead to a session in the database, which is asked at each request: what is ended there is dead here at once.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from flask import Flask, Response, current_app, g, request
+from flask_jwt_extended import JWTManager, create_access_token, get_current_user, verify_jwt_in_request
+
+from config import Settings
+from hammer import sessions
+from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Session
+from hammer.refusals import NotAllowed, NotSignedIn
+from hammer.sessions import Caller
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+jwt = JWTManager()
+
+
+def init_app(app: Flask) -> None:
+    """Checks of access tokens; every fault in one is answered by `NotSignedIn`, through the same door as any refusal."""
+    jwt.init_app(app)
+    faults = (
+        jwt.unauthorized_loader,
+        jwt.invalid_token_loader,
+        jwt.expired_token_loader,
+        jwt.revoked_token_loader,
+        jwt.user_lookup_error_loader,
+        jwt.token_verification_failed_loader,
+        jwt.needs_fresh_token_loader,
+    )
+    for fault in faults:
+        fault(_not_signed_in)
+    jwt.user_lookup_loader(_caller_of_token)
+
+
+def settings() -> Settings:
+    """The settings of the application that serves this request."""
+    return cast(Settings, current_app.config["SETTINGS"])
+
+
+def pair(session: Session) -> dict[str, Any]:
+    """An access token and the refresh token that follows it, as RFC 6749 §5.1 names them. `expires_in` is in seconds."""
+    lifetime = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    return {
+        "access_token": create_access_token(session.user_id, additional_claims={"sid": session.id}),
+        "refresh_token": sessions.refresh_token(settings(), session),
+        "token_type": "Bearer",
+        "expires_in": int(lifetime.total_seconds()),
+    }
+
+
+def bearer() -> Caller:
+    """Who sent this request's access token. Raises `NotSignedIn`."""
+    verify_jwt_in_request()
+    return cast(Caller, get_current_user())
+
+
+def signed_in(view: Callable[P, R]) -> Callable[P, R]:
+    """Lets only callers with a good access token in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        bearer()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def visitor() -> Caller | None:
+    """Whose browser this is, by its cookie; None for a stranger's. Asked of the database once a request."""
+    if "visitor" not in g:
+        shown = request.cookies.get(cookie_name())
+        g.visitor = sessions.by_cookie(settings(), shown) if shown else None
+    return cast(Caller | None, g.visitor)
+
+
+def set_cookie(response: Response, session: Session) -> None:
+    """Signs the browser in: its cookie lives as long as the session, and no script can read it."""
+    response.set_cookie(
+        cookie_name(),
+        sessions.cookie(settings(), session),
+        max_age=SESSION_LIFETIME[BROWSER],
+        secure=settings().https,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def clear_cookie(response: Response) -> None:
+    response.delete_cookie(cookie_name(), secure=settings().https, httponly=True, samesite="Lax")
+
+
+def cookie_name() -> str:
+    """With the prefix that pins a cookie to one host (RFC 6265bis §4.1.3.2) where there is https."""
+    return "__Host-hammer" if settings().https else "hammer"
+
+
+def device() -> str:
+    """Roughly what the caller's device is, like `Firefox on Android`, from what it says of itself."""
+    agent = request.headers.get("User-Agent", "")
+    browsers = {"Edg/": "Edge", "OPR/": "Opera", "YaBrowser/": "Yandex", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS", "Linux": "Linux"}
+    browser = next((name for sign, name in browsers.items() if sign in agent), "")
+    system = next((name for sign, name in systems.items() if sign in agent), "")
+    program = agent.split("/")[0].split(" ")[0]
+    known = " · ".join(part for part in (browser, system) if part)
+    return known or "".join(c for c in program if c.isascii() and c.isprintable())[:40]
+
+
+def _caller_of_token(_header: dict[str, Any], claims: dict[str, Any]) -> Caller | None:
+    session_id = claims.get("sid")
+    return sessions.caller(session_id, PROGRAM) if isinstance(session_id, str) else None
+
+
+def _not_signed_in(*_: object) -> Any:
+    raise NotSignedIn

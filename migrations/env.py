@@ -1,0 +1,28 @@
+"""Runs the migrations on the database of the application at hand: `flask --app wsgi db upgrade`."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection
+from sqlalchemy.types import TypeDecorator
+
+from hammer.database import db
+
+
+def render_item(kind, item, autogen_context):
+    """Writes our own column types as what they are in the database, so that a migration needs nothing of ours."""
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl!r}"
+    return False
+
+
+def run(connection: Connection) -> None:
+    options = current_app.extensions["migrate"].configure_args
+    context.configure(connection=connection, target_metadata=db.metadata, render_item=render_item, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise SystemExit("Migrations run on a database; there is no offline mode.")
+with db.engine.connect().execution_options(isolation_level="SERIALIZABLE") as connection:
+    run(connection)

@@ -1,0 +1,3 @@
+from hammer import create_app
+
+app = create_app()
