@@ -55,6 +55,7 @@ def init_app(app: "Flask") -> None:
 
 def queue(session: Session, verification: Verification) -> None:
     """Adds a text about `verification` to the outbox, in the caller's transaction."""
+    session.flush()  # the verification first: SQLAlchemy orders inserts by relationships, not by foreign keys
     session.add(Text(verification_id=verification.id, due_at=clock.now(), tries=0, sent=False))
 
 
