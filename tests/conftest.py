@@ -1,0 +1,197 @@
+"""What a test can ask for.
+
+    settings    one deployment's choices; `dataclasses.replace` makes others
+    context     an application context for tests of verbs      ┐ a test takes one of them, never both: a pushed context
+    client      a test client for tests of doors               ┘ is shared by every request inside it
+    app         the application that both belong to; `app_with` makes one with other settings
+    person      somebody before the pages, then somebody before the JSON API; `people` makes several at the same door
+    browser     somebody before the pages alone; `program` before the JSON API alone
+    memory      the texts that left, oldest first; `code_for(number)` reads the newest code
+    clock       a clock that stands still until the test moves it: `clock.shift(seconds)`
+    statements  counts SQL statements: `with statements() as seen: ...; len(seen)`
+    server      the real application in a process of its own, in development and demo mode; `serve` starts others
+
+The schema is made by the migrations alone. `TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import hypothesis
+import pytest
+import time_machine
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event, make_url
+
+import config
+from hammer import create_app, gateways
+from hammer.database import db
+from tests import outbox, serving
+from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
+from tests.people import Browser, Person, Program
+
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("house")
+
+SETTINGS = config.Settings(
+    env="testing",
+    demo=False,
+    secret_key="only for the tests, 32 bytes and more of it",
+    database_url="",
+    sms_url="memory://",
+    sms_delay=timedelta(0),
+    public_url="http://127.0.0.1:5000",
+    region="RU",
+    regions=frozenset(),
+    code_length=4,
+    code_ttl=timedelta(seconds=300),
+    guesses_per_code=3,
+    resend_wait=timedelta(seconds=60),
+    sends_per_number_day=5,
+)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Migrated databases, as many as the tests ask for, on SQLite or on the server of `TEST_DATABASE_URL`."""
+    url = os.environ.get("TEST_DATABASE_URL", "")
+    if url:
+        on_server = PostgresDatabases(make_url(url))
+        made: Databases = on_server
+        template = on_server.address(on_server.template)
+    else:
+        files = SqliteFiles(tmp_path_factory.mktemp("databases"))
+        made = files
+        template = f"sqlite:///{files.template}"
+    try:
+        migrate(replace(SETTINGS, database_url=template))
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def settings(databases: Databases) -> config.Settings:
+    return replace(SETTINGS, database_url=databases.empty())
+
+
+@pytest.fixture
+def app_with() -> Iterator[Callable[[config.Settings], Flask]]:
+    """Makes applications, and closes their databases after the test."""
+    with ExitStack() as closing:
+
+        def make(settings: config.Settings) -> Flask:
+            app = create_app(settings)
+            closing.callback(_close, app)
+            return app
+
+        yield make
+
+
+def _close(app: Flask) -> None:
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(settings: config.Settings, app_with: Callable[[config.Settings], Flask]) -> Flask:
+    return app_with(settings)
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture(autouse=True)
+def memory() -> list[gateways.Sent]:
+    gateways.memory.clear()
+    return gateways.memory
+
+
+@pytest.fixture
+def code_for(app: Flask) -> Callable[[str], str]:
+    """Reads the code of the newest text to a number (E.164)."""
+
+    def read(telephone_number: str) -> str:
+        with app.app_context():
+            return outbox.code_for(app.config["SETTINGS"], telephone_number)
+
+    return read
+
+
+@pytest.fixture(params=[Browser, Program], ids=["pages", "json"])
+def people(request: pytest.FixtureRequest, app: Flask) -> Callable[[], Person]:
+    door: type[Browser] | type[Program] = request.param
+    return lambda: door(app)
+
+
+@pytest.fixture
+def person(people: Callable[[], Person]) -> Person:
+    return people()
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    return Browser(app)
+
+
+@pytest.fixture
+def program(app: Flask) -> Program:
+    return Program(app)
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(datetime.now(UTC), tick=False) as standing:
+        yield standing
+
+
+@pytest.fixture
+def statements(app: Flask) -> Callable[[], AbstractContextManager[list[str]]]:
+    """A context manager that gathers the SQL statements that are run inside it."""
+
+    @contextmanager
+    def gather() -> Iterator[list[str]]:
+        with app.app_context():
+            engine = db.engine
+        seen: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            seen.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return gather
+
+
+@pytest.fixture(scope="module")
+def serve(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., serving.Server]]:
+    """Starts servers, each with a database of its own: `serve(HAMMER_RESEND_SECONDS="60")`. They end with the module."""
+    with ExitStack() as running:
+
+        def start(**environment: str) -> serving.Server:
+            log = tmp_path_factory.mktemp("server") / "log"
+            return running.enter_context(serving.serve(databases.new(), log, **environment))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., serving.Server]) -> serving.Server:
+    return serve()

@@ -1,0 +1,109 @@
+"""Databases for tests, made by the migrations alone: migrated once, then copied. SQLite, or PostgreSQL by `TEST_DATABASE_URL`."""
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import flask_migrate
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+import config
+from hammer import create_app
+from hammer.database import db
+
+MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
+
+
+class Databases(Protocol):
+    def new(self) -> str:
+        """The URL of a migrated database without rows that nobody else uses."""
+
+    def empty(self) -> str:
+        """The same, as fast as can be; good until it is asked for again."""
+
+    def bare(self) -> str:
+        """The URL of a database that was never migrated."""
+
+    def close(self) -> None:
+        """Leaves nothing behind."""
+
+
+def migrate(settings: config.Settings) -> None:
+    """Brings the database of `settings` to the newest schema."""
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(MIGRATIONS)
+        db.session.remove()
+        db.engine.dispose()
+
+
+class SqliteFiles:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.template = directory / "template.sqlite3"
+
+    def new(self) -> str:
+        file = self.directory / f"{secrets.token_hex(6)}.sqlite3"
+        shutil.copyfile(self.template, file)
+        return f"sqlite:///{file}"
+
+    def empty(self) -> str:
+        return self.new()
+
+    def bare(self) -> str:
+        return f"sqlite:///{self.directory / secrets.token_hex(6)}.sqlite3"
+
+    def close(self) -> None:
+        for file in self.directory.glob("*.sqlite3*"):
+            file.unlink()
+
+
+class PostgresDatabases:
+    """On the server that `url` names; its own database is only connected to, never written to.
+
+    Deleting the rows of one database takes 2 ms, making another from the template 60: `empty` does the first.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.prefix = f"hammer_test_{secrets.token_hex(4)}"
+        self.made: list[str] = []
+        self.template = f"{self.prefix}_template"
+        self.shared = ""
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self.maintenance = psycopg.connect(plain, autocommit=True)
+        self._create(self.template, "template0")
+
+    def new(self) -> str:
+        name = f"{self.prefix}_{len(self.made)}"
+        self._create(name, self.template)
+        return self.address(name)
+
+    def empty(self) -> str:
+        self.shared = self.shared or self.new()
+        plain = make_url(self.shared).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True, options="-c lock_timeout=5s") as connection:
+            for table in reversed(db.metadata.sorted_tables):
+                connection.execute(sql.SQL("delete from {}").format(sql.Identifier(table.name)))
+        return self.shared
+
+    def bare(self) -> str:
+        name = f"{self.prefix}_{len(self.made)}"
+        self._create(name, "template0")
+        return self.address(name)
+
+    def close(self) -> None:
+        for name in reversed(self.made):
+            self.maintenance.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        self.maintenance.close()
+
+    def _create(self, name: str, template: str) -> None:
+        order = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        self.maintenance.execute(order)
+        self.made.append(name)
+
+    def address(self, name: str) -> str:
+        return self.url.set(database=name).render_as_string(hide_password=False)

@@ -1,0 +1,26 @@
+"""What the texts said: delivers what waits to the memory gateway and reads the code, as a person would from their phone."""
+
+import re
+
+from config import Settings
+from hammer import gateways, texts
+
+MOST_TEXTS = 200
+
+
+def deliver(settings: Settings) -> None:
+    """Sends all texts that are due. Needs an application context."""
+    for _ in range(MOST_TEXTS):
+        if not texts.deliver_next(settings):
+            return
+    raise AssertionError("The outbox does not run empty.")
+
+
+def code_for(settings: Settings, telephone_number: str) -> str:
+    """The digits of the newest text to this number (E.164). Needs an application context."""
+    deliver(settings)
+    words = [sent.words for sent in gateways.memory if sent.telephone_number == telephone_number]
+    assert words, f"No text to {telephone_number}."
+    found = re.search(r" #([0-9]{4,8})$", words[-1])
+    assert found is not None, f"No code in {words[-1]!r}."
+    return found[1]

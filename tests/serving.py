@@ -1,0 +1,138 @@
+"""The real application in a process of its own, and plain HTTP calls to it, one after another or all at once."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    database_url: str
+    log: Path = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method: str, path: str, body: object = None, *, token: str = "", timeout: float = 60) -> Answer:
+        """One call of the JSON API (`path` after `/api/v1`), on a connection of its own."""
+        headers = {"Content-Type": "application/json", "Accept-Language": "en"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return self.request(method, f"/api/v1{path}", None if body is None else json.dumps(body).encode(), headers, timeout)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 60
+    ) -> Answer:
+        """Any request, on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def ask(self, telephone_number: str) -> tuple[str, str]:
+        """A new verification of the number: its id, and its code as demo mode shows it."""
+        answer = self.call("POST", "/auth/signup/", {"telephone_number": telephone_number})
+        assert answer.status == 200, answer.body
+        return answer.json["verification_id"], answer.json["Ваш код активации"]
+
+    def confirm(self, verification_id: str, code: str) -> Answer:
+        return self.call("POST", "/auth/code/", {"verification_id": verification_id, "code": code})
+
+    def sign_in(self, telephone_number: str) -> dict[str, Any]:
+        """The tokens and the invite code of whoever has this number."""
+        answer = self.confirm(*self.ask(telephone_number))
+        assert answer.status == 200, answer.body
+        tokens: dict[str, Any] = answer.json
+        return tokens
+
+
+def at_once(deeds: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Does all of them at the same moment, each in a thread, and returns what they returned, in order."""
+    start = threading.Barrier(len(deeds))
+    results: dict[int, Result] = {}
+
+    def run(place: int) -> None:
+        start.wait(timeout=30)
+        results[place] = deeds[place]()
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(deeds))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(results) == len(deeds), "Some never came back."
+    return [results[place] for place in range(len(deeds))]
+
+
+@contextmanager
+def serve(database_url: str, log: Path, **environment: str) -> Iterator[Server]:
+    """The application on a free port of 127.0.0.1, in development and demo mode unless `environment` says else."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    settings = {
+        "HAMMER_ENV": "development",
+        "HAMMER_DEMO": "on",
+        "HAMMER_RESEND_SECONDS": "0",
+        "HAMMER_SMS_DELAY_SECONDS": "0",
+        "HAMMER_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": "only for the tests, 32 bytes and more of it",
+    }
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=ours | settings | environment, stdout=output, stderr=output)
+    server = Server(port, database_url, log)
+    try:
+        _wait_for(server, process)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def _wait_for(server: Server, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(START_SECONDS * 10):
+        if process.poll() is not None:
+            break
+        try:
+            if server.request("GET", "/healthz", timeout=2).status == 200:
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"The server did not start:\n{server.log.read_text()[-4000:]}")
