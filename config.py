@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import phonenumbers
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError
 from marshmallow.validate import ContainsOnly, OneOf, Range
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 GATEWAYS = ("console://", "memory://")
+DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_CODE_TTL_SECONDS = 600
@@ -27,8 +31,8 @@ ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 INSTANCE = Path(__file__).parent / "instance"
 
 
-class Misconfigured(Exception):
-    """All that is wrong with the configuration, one sentence a line."""
+class Misconfigured(click.ClickException):
+    """All that is wrong with the configuration, one sentence a line. Commands show it as it is, without a traceback."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Hammer does not start with this configuration:\n" + "\n".join(f"  - {p}" for p in problems))
@@ -90,6 +94,7 @@ class Settings:
             "JWT_ENCODE_AUDIENCE": self.public_url,
             "JWT_DECODE_AUDIENCE": self.public_url,
             "JWT_DECODE_LEEWAY": 30,
+            "JWT_COOKIE_CSRF_PROTECT": False,
         }
 
 
@@ -103,12 +108,14 @@ def read() -> Settings:
         "env": name,
         "demo": env.bool("HAMMER_DEMO", developing),
         "secret_key": env.str("SECRET_KEY", "") or ("" if production else _development_secret()),
-        "database_url": env.str("DATABASE_URL", "") or _sqlite_in_instance(),
+        "database_url": env.str("DATABASE_URL", "", validate=_database) or _sqlite_in_instance(),
         "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=OneOf(GATEWAYS)),
         "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 60)),
         "public_url": env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin),
         "region": region,
-        "regions": env.list("HAMMER_REGIONS", [region] if production else [], validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS)),
+        "regions": env.list(
+            "HAMMER_REGIONS", [region] if production else [], validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS)
+        ),
         "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
         "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
         "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
@@ -145,6 +152,15 @@ def _origin(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValidationError("Is no address like https://login.example.com.")
+
+
+def _database(url: str) -> None:
+    try:
+        known = not url or make_url(url).drivername in DATABASES
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        raise ValidationError("Is no address like postgresql://user:password@host/name or sqlite:////path/to/file.")
 
 
 def _sqlite_in_instance() -> str:

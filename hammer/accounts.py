@@ -42,6 +42,8 @@ class Profile:
     invite_count: int
     """Of all who activated it, those who deleted themselves since included."""
     date_joined: datetime
+    is_staff: bool
+    blocked_at: datetime | None
 
 
 def find(settings: Settings, name: str) -> str:
@@ -198,6 +200,8 @@ def _profiles(ids: Any) -> list[tuple[str, Profile]]:
                 activated_invite_code=activated,
                 invite_count=user.invite_count,
                 date_joined=user.date_joined,
+                is_staff=user.is_staff,
+                blocked_at=user.blocked_at,
             ),
         )
         for user, activated in rows

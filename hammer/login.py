@@ -105,9 +105,7 @@ def confirm_code(settings: Settings, verification_id: str, code: str, *, door: s
     Refuses with `WrongCode` for a code that is wrong, expired, spent or unknown alike; with `InvalidFields` for what cannot be the
     code (no guess is taken); with `NotAllowed` for a blocked user.
     """
-    typed = codes.read_one_time_code(code)
-    if typed is None:
-        raise InvalidFields({"code": [NOT_DIGITS]})
+    typed = _digits(code)
     now = clock.now()
     signed_in = None
     with transaction() as session:
@@ -140,17 +138,25 @@ def demo_verification(settings: Settings, code: str, telephone_number: str | Non
 
     With a number, the newest of that number when none has the code, so that the wrong guess counts. Refuses with `WrongCode`.
     """
+    typed = _digits(code)
     live = select(Verification).where(Verification.consumed_at.is_(None), Verification.expires_at > clock.now())
     if telephone_number is not None:
         number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
         live = live.where(Verification.telephone_number == number)
     found = db.session.scalars(live.order_by(Verification.created_at.desc()).limit(_DEMO_CANDIDATES)).all()
-    matching = [v for v in found if v.code(settings.key("codes")) == codes.read_one_time_code(code)]
+    matching = [v for v in found if v.code(settings.key("codes")) == typed]
     if telephone_number is not None and found:
         return (matching or found)[0].id
     if len(matching) != 1:
         raise WrongCode(attempts_left=0)
     return matching[0].id
+
+
+def _digits(code: str) -> str:
+    typed = codes.read_one_time_code(code)
+    if typed is None:
+        raise InvalidFields({"code": [NOT_DIGITS]})
+    return typed
 
 
 def is_live(settings: Settings, verification: Verification, now: datetime) -> bool:

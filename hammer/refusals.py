@@ -22,7 +22,7 @@
         ├── TooManyRequests
         └── Unavailable
 
-A leaf has a `slug`, which programs rely on, and a `sentence`, which the doors translate. Status codes belong to the doors.
+A leaf has a `slug`, which programs rely on, and a `title` and a `sentence`, which the doors translate. Status codes belong to the doors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ class Refusal(Exception):
     """A rule's no. `details` are the values that its sentence and its problem document carry."""
 
     slug: ClassVar[str]
+    title: ClassVar[str]
     sentence: ClassVar[str]
 
     def __init__(self, **details: object) -> None:
@@ -67,6 +68,7 @@ class Wait(Refusal):
 
 class InvalidRequest(Mend):
     slug = "invalid-request"
+    title = N_("Unreadable request")
     sentence = N_("The request could not be read.")
 
 
@@ -74,6 +76,7 @@ class InvalidFields(Mend):
     """`errors` maps a field to English sentences, each marked with `N_`, that the doors translate."""
 
     slug = "invalid-fields"
+    title = N_("Invalid fields")
     sentence = N_("Some fields need another look.")
 
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
@@ -83,21 +86,25 @@ class InvalidFields(Mend):
 
 class RegionNotServed(Mend):
     slug = "region-not-served"
+    title = N_("Region not served")
     sentence = N_("We cannot send texts to this number. Please use a mobile number of a country that we serve.")
 
 
 class UnknownInvite(Mend):
     slug = "unknown-invite"
+    title = N_("Unknown invite code")
     sentence = N_("There is no such invite code. Please compare it with the one you were given.")
 
 
 class OwnInvite(Mend):
     slug = "own-invite"
+    title = N_("Own invite code")
     sentence = N_("This is your own invite code. You can activate somebody else’s.")
 
 
 class InviteLoop(Mend):
     slug = "invite-loop"
+    title = N_("Invitations in a circle")
     sentence = N_("The owner of this code came by your invitation, so you cannot activate theirs.")
 
 
@@ -105,6 +112,7 @@ class WrongCode(Prove):
     """`attempts_left` is 0 for a code that cannot be tried any more, whatever the reason."""
 
     slug = "wrong-code"
+    title = N_("Wrong code")
     sentence = N_("That code is wrong or has expired.")
 
     def __init__(self, *, attempts_left: int) -> None:
@@ -114,39 +122,47 @@ class WrongCode(Prove):
 
 class NotSignedIn(Prove):
     slug = "not-signed-in"
+    title = N_("Not signed in")
     sentence = N_("Please sign in.")
 
 
 class NotAllowed(Leave):
     slug = "not-allowed"
+    title = N_("Not allowed")
     sentence = N_("You may not do this.")
 
 
 class NotFound(Leave):
     slug = "not-found"
+    title = N_("Not found")
     sentence = N_("There is nothing here.")
 
 
 class AlreadyActivated(Choose):
     slug = "already-activated"
+    title = N_("Already activated")
     sentence = N_("You have already activated an invite code. It can be done once.")
 
 
 class UsernameTaken(Choose):
     slug = "username-taken"
+    title = N_("Username taken")
     sentence = N_("This username is taken. Please choose another.")
 
 
 class TelephoneNumberTaken(Choose):
     slug = "telephone-number-taken"
+    title = N_("Number taken")
     sentence = N_("There is already a user with this number.")
 
 
 class TooManyRequests(Wait):
     slug = "too-many-requests"
-    sentence = N_("Too many requests. Please wait a little.")
+    title = N_("Too many requests")
+    sentence = N_("That was too often. Please wait a little.")
 
 
 class Unavailable(Wait):
     slug = "unavailable"
+    title = N_("Unavailable")
     sentence = N_("We cannot do this right now. Please try again in a moment.")

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, select, update
 
 from config import Settings
 from hammer import clock, codes
-from hammer.database import db, transaction
+from hammer.database import MOST_PER_PAGE, db, transaction
 from hammer.models import BROWSER, PROGRAM, Session, User
 from hammer.refusals import NotFound, NotSignedIn
 
@@ -29,6 +29,18 @@ class Caller:
     user_id: str
     session_id: str
     is_staff: bool
+
+
+@dataclass(frozen=True)
+class Device:
+    """A signed-in device, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens."""
+
+    id: str
+    device: str
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
 
 
 def cookie(settings: Settings, session: Session) -> str:
@@ -52,7 +64,9 @@ def caller(session_id: str, door: str) -> Caller | None:
     row = db.session.execute(
         select(User.id, Session.id, User.is_staff)
         .join(User, User.id == Session.user_id)
-        .where(Session.id == session_id, Session.door == door, _live(clock.now()), User.blocked_at.is_(None), User.deleted_at.is_(None))
+        .where(
+            Session.id == session_id, Session.door == door, _live(clock.now()), User.blocked_at.is_(None), User.deleted_at.is_(None)
+        )
     ).one_or_none()
     return None if row is None else Caller(*row)
 
@@ -83,10 +97,11 @@ def refresh(settings: Settings, shown: str) -> Session:
     return session
 
 
-def devices(user_id: str) -> list[Session]:
-    """The user's live sessions, newest first."""
-    mine = select(Session).where(Session.user_id == user_id, _live(clock.now()))
-    return list(db.session.scalars(mine.order_by(Session.created_at.desc(), Session.id).limit(100)))
+def devices(user_id: str) -> list[Device]:
+    """The user's live sessions, newest first, 100 at most."""
+    columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.expires_at, Session.ended_at)
+    mine = select(*columns).where(Session.user_id == user_id, _live(clock.now()))
+    return [Device(*row) for row in db.session.execute(mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE))]
 
 
 def end(user_id: str, session_id: str) -> None:

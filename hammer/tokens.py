@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, get_current_user, verify_jwt_in_request
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt.exceptions import PyJWTError
 
 from config import Settings
 from hammer import sessions
@@ -23,19 +25,8 @@ jwt = JWTManager()
 
 
 def init_app(app: Flask) -> None:
-    """Checks of access tokens; every fault in one is answered by `NotSignedIn`, through the same door as any refusal."""
+    """Checks of access tokens."""
     jwt.init_app(app)
-    faults = (
-        jwt.unauthorized_loader,
-        jwt.invalid_token_loader,
-        jwt.expired_token_loader,
-        jwt.revoked_token_loader,
-        jwt.user_lookup_error_loader,
-        jwt.token_verification_failed_loader,
-        jwt.needs_fresh_token_loader,
-    )
-    for fault in faults:
-        fault(_not_signed_in)
     jwt.user_lookup_loader(_caller_of_token)
 
 
@@ -56,9 +47,14 @@ def pair(session: Session) -> dict[str, Any]:
 
 
 def bearer() -> Caller:
-    """Who sent this request's access token. Raises `NotSignedIn`."""
-    verify_jwt_in_request()
-    return cast(Caller, get_current_user())
+    """Who sent this request's access token, asked of the database once a request. Raises `NotSignedIn`."""
+    if "bearer" not in g:
+        try:
+            verify_jwt_in_request()
+        except (JWTExtendedException, PyJWTError) as fault:
+            raise NotSignedIn from fault
+        g.bearer = get_current_user()
+    return cast(Caller, g.bearer)
 
 
 def signed_in(view: Callable[P, R]) -> Callable[P, R]:
@@ -67,6 +63,18 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         bearer()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def staff_only(view: Callable[P, R]) -> Callable[P, R]:
+    """Lets only staff in. Raises `NotAllowed` for others who are signed in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not bearer().is_staff:
+            raise NotAllowed
         return view(*args, **kwargs)
 
     return guarded
@@ -104,8 +112,22 @@ def cookie_name() -> str:
 def device() -> str:
     """Roughly what the caller's device is, like `Firefox on Android`, from what it says of itself."""
     agent = request.headers.get("User-Agent", "")
-    browsers = {"Edg/": "Edge", "OPR/": "Opera", "YaBrowser/": "Yandex", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
-    systems = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS", "Linux": "Linux"}
+    browsers = {
+        "Edg/": "Edge",
+        "OPR/": "Opera",
+        "YaBrowser/": "Yandex",
+        "Firefox/": "Firefox",
+        "Chrome/": "Chrome",
+        "Safari/": "Safari",
+    }
+    systems = {
+        "Android": "Android",
+        "iPhone": "iPhone",
+        "iPad": "iPad",
+        "Windows": "Windows",
+        "Mac OS X": "macOS",
+        "Linux": "Linux",
+    }
     browser = next((name for sign, name in browsers.items() if sign in agent), "")
     system = next((name for sign, name in systems.items() if sign in agent), "")
     program = agent.split("/")[0].split(" ")[0]
@@ -116,7 +138,3 @@ def device() -> str:
 def _caller_of_token(_header: dict[str, Any], claims: dict[str, Any]) -> Caller | None:
     session_id = claims.get("sid")
     return sessions.caller(session_id, PROGRAM) if isinstance(session_id, str) else None
-
-
-def _not_signed_in(*_: object) -> Any:
-    raise NotSignedIn

@@ -1,0 +1,110 @@
+"""What the JSON door says when it says no: problem documents (RFC 9457), made from refusals and from HTTP's own errors."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Response, current_app
+from flask_babel import gettext
+from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException
+
+from hammer import refusals
+from hammer.languages import say
+from hammer.refusals import N_, Refusal
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+STATUSES: Mapping[type[Refusal], int] = {
+    refusals.InvalidRequest: 400,
+    refusals.Mend: 422,
+    refusals.Prove: 401,
+    refusals.NotAllowed: 403,
+    refusals.NotFound: 404,
+    refusals.Choose: 409,
+    refusals.TooManyRequests: 429,
+    refusals.Unavailable: 503,
+}
+"""A refusal answers with the status of its nearest ancestor here."""
+
+_HTTP_ERRORS: Mapping[int, type[Refusal]] = {
+    400: refusals.InvalidRequest,
+    404: refusals.NotFound,
+    413: refusals.InvalidRequest,
+    415: refusals.InvalidRequest,
+    503: refusals.Unavailable,
+}
+"""What HTTP's own errors are called here; the others keep HTTP's name for them."""
+
+_OUR_FAULT = N_("Something went wrong on our side. Please try again later.")
+_NOT_THAT_WAY = N_("This address does not understand that kind of request.")
+
+
+class Problem(Schema):
+    """Every answer of 400 and above."""
+
+    type = fields.String(
+        required=True,
+        metadata={"description": "A stable URI reference that ends in the problem’s name.", "example": "/problems/wrong-code"},
+    )
+    title = fields.String(required=True, metadata={"description": "The kind of problem, in the language asked for."})
+    status = fields.Integer(required=True, metadata={"minimum": 400, "maximum": 599})
+    detail = fields.String(required=True, metadata={"description": "This one, in a sentence or two."})
+    errors = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.String()), metadata={"description": "By field: what is wrong with it."}
+    )
+    attempts_left = fields.Integer(metadata={"description": "Guesses left for this code."})
+    retry_after = fields.Integer(metadata={"description": "Seconds to wait, as in the Retry-After header."})
+
+
+def status_of(refusal: type[Refusal]) -> int:
+    """The HTTP status that stands for this refusal."""
+    return next(STATUSES[ancestor] for ancestor in refusal.__mro__ if ancestor in STATUSES)
+
+
+def problem(error: Exception) -> Response:
+    """The problem document for a refusal or an HTTP error, in the caller's language."""
+    if isinstance(error, Refusal):
+        return _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+    if not isinstance(error, HTTPException) or error.code is None:
+        raise error
+    messages = getattr(error, "data", {}).get("messages")
+    if error.code == 422 and messages:
+        return problem(refusals.InvalidFields(_flat(messages)))
+    if refusal := _HTTP_ERRORS.get(error.code):
+        answer = _answer(error.code, refusal.slug, refusal.title, gettext(refusal.sentence))
+    else:
+        phrase = HTTPStatus(error.code).phrase
+        detail = gettext(_OUR_FAULT if error.code >= 500 else _NOT_THAT_WAY)
+        answer = _answer(error.code, phrase.lower().replace(" ", "-"), phrase, detail)
+    answer.headers.update((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
+    return answer
+
+
+def _answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Response:
+    body = {"type": f"/problems/{slug}", "title": gettext(title), "status": status, "detail": detail} | more
+    response = Response(current_app.json.dumps(body), status=status, mimetype=PROBLEM_JSON)
+    response.headers["Cache-Control"] = "no-store"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after" in more:
+        response.headers["Retry-After"] = str(more["retry_after"])
+    return response
+
+
+def _details(refusal: Refusal) -> dict[str, Any]:
+    if isinstance(refusal, refusals.InvalidFields):
+        errors = {field: [gettext(sentence) for sentence in sentences] for field, sentences in refusal.errors.items()}
+        return {"errors": errors}
+    return dict(refusal.details)
+
+
+def _flat(messages: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Field -> sentences, out of the tree of locations, fields and positions in which validation reports them."""
+    flat: dict[str, list[str]] = {}
+    for fields_of_location in messages.values():
+        for field, found in fields_of_location.items():
+            while isinstance(found, dict):
+                found = next(iter(found.values()))
+            flat[field] = [str(sentence) for sentence in found]
+    return flat

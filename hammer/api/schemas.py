@@ -1,0 +1,198 @@
+"""What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
+
+from typing import Any, ClassVar
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
+from marshmallow.validate import Length, Range
+
+from hammer.accounts import LONGEST_NAME, USERNAME
+from hammer.database import MOST_PER_PAGE
+from hammer.refusals import N_
+
+MISSING = N_("This field is required.")
+UNKNOWN = N_("This field is not known here.")
+NOT_A_STRING = N_("This is not a string.")
+NOT_AN_OBJECT = N_("This is not a JSON object.")
+NOT_A_LIMIT = N_("This is a whole number from 1 to 100.")
+TOO_LONG = N_("This is too long.")
+LONGEST_TEXT = 4096
+"""Characters of any one field, before its rule has a look."""
+
+NUMBER = {"description": "In any spelling; without `+` it is read in the service’s region.", "example": "+7 929 828-43-01"}
+E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
+INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
+TYPED_INVITE = {"description": "As people type it: any case, spaces, hyphens, or a whole invite link.", "example": "q9u-k59"}
+NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
+MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
+VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
+
+
+class In(Schema):
+    """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
+
+    error_messages: ClassVar[dict[str, str]] = {"unknown": UNKNOWN, "type": NOT_AN_OBJECT}
+
+    class Meta:
+        unknown = RAISE
+
+
+class Out(Schema):
+    """What we answer. It may grow: callers ignore fields that they do not know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+def _text(*, required: bool = True, **metadata: Any) -> fields.String:
+    """A string as it was typed."""
+    messages = {"required": MISSING, "null": NOT_A_STRING, "invalid": NOT_A_STRING, "invalid_utf8": NOT_A_STRING}
+    return fields.String(
+        required=required, validate=Length(max=LONGEST_TEXT, error=TOO_LONG), error_messages=messages, metadata=metadata
+    )
+
+
+class NumberIn(In):
+    """A telephone number, which may also be called `username` or `phone`, as older callers do."""
+
+    @pre_load
+    def read_other_names(self, data: Any, **_: Any) -> Any:
+        if not isinstance(data, dict) or "telephone_number" in data:
+            return data
+        other = next((name for name in ("username", "phone") if name in data), None)
+        return data if other is None else {("telephone_number" if name == other else name): v for name, v in data.items()}
+
+
+class SignupIn(NumberIn):
+    telephone_number = _text(**NUMBER)
+    invite_code = _text(required=False, **TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."})
+
+
+class ResendIn(In):
+    verification_id = _text(**VERIFICATION_ID)
+
+
+class CodeIn(NumberIn):
+    verification_id = _text(required=False, **VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."})
+    telephone_number = _text(required=False, **NUMBER | {"description": "In demo mode, in place of `verification_id`."})
+    code = _text(description="The digits from the text; spaces and hyphens are ignored.", example="1234")
+
+
+class RefreshIn(In):
+    refresh_token = _text(description="The newest one. Each works once.")
+
+
+class NamesIn(In):
+    username = _text(
+        required=False,
+        description="Empty for none. Unique whatever its case.",
+        example="ivan",
+        maxLength=30,
+        pattern=f"^({USERNAME})?$",
+    )
+    first_name = _text(required=False, example="Иван", maxLength=LONGEST_NAME)
+    last_name = _text(required=False, example="Петров", maxLength=LONGEST_NAME)
+
+
+class UserIn(NamesIn):
+    telephone_number = _text(**NUMBER)
+
+
+class InviteIn(In):
+    invite_code = _text(**TYPED_INVITE)
+
+
+class PageIn(Schema):
+    limit = fields.Integer(
+        load_default=MOST_PER_PAGE,
+        strict=True,
+        validate=Range(1, MOST_PER_PAGE, error=NOT_A_LIMIT),
+        error_messages={"invalid": NOT_A_LIMIT, "null": NOT_A_LIMIT, "too_large": NOT_A_LIMIT},
+        metadata={"description": "Most items in one answer."},
+    )
+    after = fields.String(metadata={"description": "Where to go on: from the `Link` header of the page before."})
+
+
+class UsersIn(PageIn):
+    q = fields.String(load_default="", metadata={"description": "Staff: search by number, name, username or invite code."})
+
+
+class VerificationOut(Out):
+    verification_id = fields.String(required=True, metadata=VERIFICATION_ID)
+    telephone_number = fields.String(required=True, metadata=E164)
+    code_length = fields.Integer(required=True, metadata={"description": "Digits in the code.", "example": 4})
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds until the code expires.", "example": 300})
+    resend_in = fields.Integer(
+        required=True, metadata={"description": "Seconds until another text may be asked for.", "example": 60}
+    )
+    demo_code = fields.String(
+        data_key="Ваш код активации", metadata={"description": "The code itself, in demo mode alone.", "example": "1234"}
+    )
+
+
+class PairOut(Out):
+    access_token = fields.String(required=True, metadata={"description": "For the `Authorization: Bearer` header."})
+    refresh_token = fields.String(required=True, metadata={"description": "For one exchange into a new pair."})
+    token_type = fields.String(required=True, metadata={"example": "Bearer"})
+    expires_in = fields.Integer(
+        required=True, metadata={"description": "Seconds that the access token is good for.", "example": 900}
+    )
+
+
+class SignedInOut(PairOut):
+    token = fields.String(required=True, data_key="Ваш токен", metadata={"description": "The same as `access_token`."})
+    code = fields.String(
+        required=True, data_key="Ваш инвайт код", metadata={"description": "The same as `invite_code`."} | INVITE_CODE
+    )
+    invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
+    created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login."})
+
+
+class DeviceOut(Out):
+    id = fields.String(required=True)
+    device = fields.String(required=True, metadata={"description": "Roughly what it is.", "example": "Firefox · Android"})
+    created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    refreshed_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class SessionOut(DeviceOut):
+    current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks."})
+
+
+class UserOut(Out):
+    username = fields.String(required=True, metadata={"description": "Empty until chosen.", "example": "ivan"})
+    first_name = fields.String(required=True, metadata={"example": "Иван"})
+    last_name = fields.String(required=True, metadata={"example": "Петров"})
+    telephone_number = fields.String(required=True, metadata=E164)
+    invite_code = fields.String(required=True, metadata=INVITE_CODE)
+    invite_code_list = fields.List(
+        fields.String(metadata=E164),
+        required=True,
+        metadata={"description": "Numbers of those who activated this user’s code, the newest 100."},
+    )
+    activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
+    invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code."})
+    date_joined = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class InviteeOut(Out):
+    telephone_number = fields.String(required=True, allow_none=True, metadata=E164 | {"description": "Null once they are gone."})
+    activated_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class ExportedSessionOut(DeviceOut):
+    ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
+class ExportedVerificationOut(Out):
+    created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    consumed_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
+class ExportOut(Out):
+    profile = fields.Nested(UserOut, required=True)
+    activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
+    sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
+    verifications = fields.List(fields.Nested(ExportedVerificationOut), required=True)

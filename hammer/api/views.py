@@ -1,0 +1,378 @@
+"""Each call of the JSON API: who may, one verb, one answer."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar, cast
+
+from flask import Request, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_smorest import Blueprint
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from hammer import accounts, invites, languages, login, sessions, tokens
+from hammer.api import schemas as s
+from hammer.api.problems import PROBLEM_JSON, Problem, status_of
+from hammer.database import Page
+from hammer.models import PROGRAM
+from hammer.refusals import (
+    AlreadyActivated,
+    InvalidFields,
+    InvalidRequest,
+    InviteLoop,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    OwnInvite,
+    Refusal,
+    RegionNotServed,
+    TelephoneNumberTaken,
+    TooManyRequests,
+    Unavailable,
+    UnknownInvite,
+    UsernameTaken,
+    Wait,
+    WrongCode,
+)
+from hammer.tokens import bearer, settings
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+TAGS = {
+    "auth": "Signing in with a number, tokens, and the devices that are signed in.",
+    "users": "Oneself, and for staff everybody; who invited whom.",
+}
+
+
+class JsonParser(FlaskParser):  # type: ignore[misc]
+    """Reads a JSON object or refuses with `InvalidRequest`; no body can make it fail otherwise."""
+
+    def load_json(self, req: Request, schema: Any) -> Any:
+        try:
+            body = json.loads(req.get_data())
+        except (ValueError, RecursionError) as error:
+            raise BadRequest from error
+        if not isinstance(body, dict):
+            raise BadRequest
+        return body
+
+
+_HEADERS = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+}
+
+
+def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if leaf is InvalidFields:
+        more = {"errors": {"field": [s.MISSING]}}
+    elif leaf is WrongCode:
+        more = {"attempts_left": 2}
+    elif issubclass(leaf, Wait):
+        more = {"retry_after": 60}
+    return {"type": f"/problems/{leaf.slug}", "title": leaf.title, "status": status, "detail": leaf.sentence} | more
+
+
+class Door(Blueprint):  # type: ignore[misc]
+    ARGUMENTS_PARSER = JsonParser()
+
+
+blueprint = Door("api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.before_request
+def read_json_alone() -> None:
+    """A body is JSON or nothing, so that no form of another site can reach a verb here."""
+    if request.method in ("POST", "PUT", "PATCH") and request.content_type and request.mimetype != "application/json":
+        raise UnsupportedMediaType
+
+
+def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
+    """States in the document which problems a call may answer with, each with its example."""
+    by_status: dict[int, list[type[Refusal]]] = {}
+    for refusal in (*refusals, Unavailable):
+        by_status.setdefault(status_of(refusal), []).append(refusal)
+
+    def decorate(view: View) -> View:
+        for status, leaves in by_status.items():
+            view = blueprint.alt_response(
+                status,
+                schema=Problem,
+                content_type=PROBLEM_JSON,
+                description=", ".join(f"`{leaf.slug}`" for leaf in leaves),
+                examples={leaf.slug: {"value": _example(leaf, status)} for leaf in leaves},
+                headers=_HEADERS.get(status),
+            )(view)
+        return view
+
+    return decorate
+
+
+def takes(schema: type[s.In]) -> Callable[[View], View]:
+    """Hands the view the fields of its JSON body, and states what a body may be refused for."""
+
+    def decorate(view: View) -> View:
+        view = blueprint.arguments(schema)(view)
+        for status, description in ((413, "`invalid-request`: too large"), (415, "`invalid-request`: not JSON")):
+            example = {"invalid-request": {"value": _example(InvalidRequest, status)}}
+            view = blueprint.alt_response(
+                status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example
+            )(view)
+        return cast(View, refuses(InvalidRequest, InvalidFields)(view))
+
+    return decorate
+
+
+def signed_in(view: View) -> View:
+    """Lets callers with a good access token in, and says so in the document."""
+    guarded = tokens.signed_in(refuses(NotSignedIn)(view))
+    return cast(View, blueprint.doc(security=[{"bearer": []}])(guarded))
+
+
+@blueprint.post("/auth/signup/")
+@blueprint.doc(tags=["auth"])
+@refuses(InvalidFields, RegionNotServed, TooManyRequests)
+@takes(s.SignupIn)
+@blueprint.response(200, s.VerificationOut)
+def signup(body: dict[str, str]) -> dict[str, Any]:
+    """Text a code to a number
+
+    The answer is the same for known and unknown numbers.
+    """
+    sent = login.send_code(settings(), body["telephone_number"], language=languages.chosen(), invite_code=body.get("invite_code"))
+    return _code_sent(sent)
+
+
+@blueprint.post("/auth/resend/")
+@blueprint.doc(tags=["auth"])
+@refuses(NotFound, TooManyRequests)
+@takes(s.ResendIn)
+@blueprint.response(200, s.VerificationOut)
+def resend(body: dict[str, str]) -> dict[str, Any]:
+    """Text the same code once more
+
+    Same expiry, same guesses left.
+    """
+    return _code_sent(login.resend_code(settings(), body["verification_id"]))
+
+
+@blueprint.post("/auth/code/")
+@blueprint.doc(tags=["auth"])
+@refuses(WrongCode, NotAllowed)
+@takes(s.CodeIn)
+@blueprint.response(200, s.SignedInOut)
+def code(body: dict[str, str]) -> dict[str, Any]:
+    """Exchange a code for a session
+
+    The first login of a number makes the user and their invite code.
+    """
+    verification_id = body.get("verification_id")
+    if verification_id is None:
+        if not settings().demo:
+            raise InvalidFields({"verification_id": [s.MISSING]})
+        verification_id = login.demo_verification(settings(), body["code"], body.get("telephone_number"))
+    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device())
+    pair = tokens.pair(came.session)
+    own = came.user.invite_code
+    return pair | {"token": pair["access_token"], "code": own, "invite_code": own, "created": came.created}
+
+
+@blueprint.post("/auth/refresh/")
+@blueprint.doc(tags=["auth"])
+@refuses(NotSignedIn)
+@takes(s.RefreshIn)
+@blueprint.response(200, s.PairOut)
+def refresh(body: dict[str, str]) -> dict[str, Any]:
+    """Exchange a refresh token for a new pair
+
+    The old one is spent. One that comes twice ends the session, unless the answer was lost within the last 30 seconds.
+    """
+    return tokens.pair(sessions.refresh(settings(), body["refresh_token"]))
+
+
+@blueprint.post("/auth/logout/")
+@blueprint.doc(tags=["auth"])
+@signed_in
+@blueprint.response(204)
+def logout() -> None:
+    """End this session
+
+    All of its tokens are dead at once.
+    """
+    me = bearer()
+    sessions.end(me.user_id, me.session_id)
+
+
+@blueprint.get("/auth/sessions/")
+@blueprint.doc(tags=["auth"])
+@signed_in
+@blueprint.response(200, s.SessionOut(many=True))
+def list_sessions() -> list[dict[str, Any]]:
+    """The caller's signed-in devices, newest first"""
+    me = bearer()
+    return [asdict(device) | {"current": device.id == me.session_id} for device in sessions.devices(me.user_id)]
+
+
+@blueprint.delete("/auth/sessions/")
+@blueprint.doc(tags=["auth"])
+@signed_in
+@blueprint.response(204)
+def end_other_sessions() -> None:
+    """End all of the caller's sessions but this one"""
+    me = bearer()
+    sessions.end_others(me.user_id, me.session_id)
+
+
+@blueprint.delete("/auth/sessions/<session_id>/")
+@blueprint.doc(tags=["auth"])
+@signed_in
+@refuses(NotFound)
+@blueprint.response(204)
+def end_session(session_id: str) -> None:
+    """End one of the caller's sessions"""
+    sessions.end(bearer().user_id, session_id)
+
+
+@blueprint.get("/users/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(InvalidFields)
+@blueprint.arguments(s.UsersIn, location="query")
+@blueprint.response(200, s.UserOut(many=True), headers=s.NEXT_PAGE)
+def list_users(query: dict[str, Any]) -> ResponseReturnValue:
+    """Users in the order they joined; for others than staff, oneself alone"""
+    me = bearer()
+    if not me.is_staff:
+        return [accounts.profile(me.user_id)]
+    return _page(accounts.everyone(settings(), **query), query)
+
+
+@blueprint.post("/users/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotAllowed, RegionNotServed, TelephoneNumberTaken, UsernameTaken)
+@tokens.staff_only
+@takes(s.UserIn)
+@blueprint.response(201, s.UserOut)
+def create_user(body: dict[str, str]) -> accounts.Profile:
+    """Staff: make a user by hand"""
+    return accounts.profile(accounts.create(settings(), **body))
+
+
+@blueprint.get("/users/<username>/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotFound)
+@blueprint.response(200, s.UserOut)
+def show_user(username: str) -> accounts.Profile:
+    """A user: oneself, or for staff anybody"""
+    return accounts.profile(_meant(username))
+
+
+@blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotFound, UsernameTaken)
+@takes(s.NamesIn)
+@blueprint.response(200, s.UserOut)
+def change_user(body: dict[str, str], username: str) -> accounts.Profile:
+    """Change those names that are sent"""
+    user_id = _meant(username)
+    accounts.rename(user_id, body)
+    return accounts.profile(user_id)
+
+
+@blueprint.put("/users/<username>/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotFound, UsernameTaken)
+@takes(s.NamesIn)
+@blueprint.response(200, s.UserOut)
+def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
+    """Replace all three names; one that is not sent becomes empty"""
+    user_id = _meant(username)
+    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body)
+    return accounts.profile(user_id)
+
+
+@blueprint.delete("/users/<username>/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotFound)
+@blueprint.response(204)
+def delete_user(username: str) -> None:
+    """Delete a user
+
+    What is personal is gone for ever; whom they invited, and who invited them, stays as a count.
+    """
+    accounts.delete(_meant(username))
+
+
+@blueprint.post("/users/<username>/invite/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated)
+@takes(s.InviteIn)
+@blueprint.response(200, s.UserOut)
+def activate(body: dict[str, str], username: str) -> accounts.Profile:
+    """Activate somebody's invite code, once for ever
+
+    Its owner will see the caller's number. The same code again changes nothing.
+    """
+    me = bearer()
+    if _meant(username) != me.user_id:
+        raise NotAllowed
+    invites.activate(me.user_id, body["invite_code"])
+    return accounts.profile(me.user_id)
+
+
+@blueprint.get("/users/<username>/invitees/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(InvalidFields, NotFound)
+@blueprint.arguments(s.PageIn, location="query")
+@blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
+def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
+    """Who activated this user's code, newest first"""
+    return _page(invites.invitees(_meant(username), **query), query, username=username)
+
+
+@blueprint.get("/users/me/export/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@blueprint.response(200, s.ExportOut)
+def export() -> dict[str, Any]:
+    """Everything that is stored about the caller"""
+    return accounts.export(bearer().user_id)
+
+
+def _meant(username: str) -> str:
+    """The id of the user whom the path means, if the caller may know of them; else `NotFound`, whether they exist or not."""
+    me = bearer()
+    user_id = me.user_id if username.lower() == "me" else accounts.find(settings(), username)
+    if user_id != me.user_id and not me.is_staff:
+        raise NotFound
+    return user_id
+
+
+def _code_sent(sent: login.CodeSent) -> dict[str, Any]:
+    verification = sent.verification
+    answer = {
+        "verification_id": verification.id,
+        "telephone_number": verification.telephone_number,
+        "code_length": verification.code_length,
+        "expires_in": sent.expires_in,
+        "resend_in": sent.resend_in,
+    }
+    return answer | ({"demo_code": verification.code(settings().key("codes"))} if settings().demo else {})
+
+
+def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:
+    """The items, and in the `Link` header (RFC 8288) where the next ones are."""
+    if page.after is None:
+        return page.items
+    following = url_for(request.endpoint or "", **path | query | {"after": page.after})
+    return page.items, {"Link": f'<{following}>; rel="next"'}
