@@ -104,7 +104,7 @@ def read() -> Settings:
     name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
     developing, production = name == "development", name == "production"
     region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
-    values = {
+    values: dict[str, Any] = {
         "env": name,
         "demo": env.bool("HAMMER_DEMO", developing),
         "secret_key": env.str("SECRET_KEY", "") or ("" if production else _development_secret()),
@@ -126,7 +126,7 @@ def read() -> Settings:
     try:
         env.seal()
     except EnvValidationError as error:
-        problems += [f"{variable}: {' '.join(sentences)}" for variable, sentences in error.error_messages.items()]
+        problems += [f"{variable}: {' '.join(sentences)}" for variable, sentences in dict(error.error_messages).items()]
     if production:
         problems += _unsafe_in_production(values)
     if problems:
@@ -173,8 +173,8 @@ def _development_secret() -> str:
     file, draft = INSTANCE / "secret_key", INSTANCE / f"secret_key.{os.getpid()}"
     if not file.exists():
         INSTANCE.mkdir(exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
-            new.write(secrets.token_urlsafe(32))
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(32))
         with suppress(FileExistsError):
             os.link(draft, file)  # whole or not at all, and only the first of several processes wins
         draft.unlink()

@@ -87,7 +87,7 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
 
 
-def create(settings: Settings, *, telephone_number: str, is_staff: bool = False, **names: str) -> str:
+def create(settings: Settings, telephone_number: str, names: Mapping[str, str], *, is_staff: bool = False) -> str:
     """A user made by hand, and their id. Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`."""
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     user_id, now = codes.random_id(), clock.now()

@@ -30,4 +30,4 @@ def chosen() -> str:
 
 def say(refusal: Refusal) -> str:
     """The refusal's sentence in the caller's language."""
-    return gettext(refusal.sentence, **refusal.details)
+    return str(gettext(refusal.sentence, **refusal.details))

@@ -217,7 +217,7 @@ def _take_send(session: Transaction, settings: Settings, number: str, now: datet
     waits = [now + min(settings.resend_wait * 2**n, LONGEST_WAIT) for n in range(12)]
     new_day = SendAllowance.day_began_at <= now - DAY
     number_hash = settings.keyed_hash("numbers", number)
-    taken = session.scalar(
+    taken: datetime | None = session.scalar(
         insert(session, SendAllowance)
         .values(number_hash=number_hash, day_began_at=now, sends=1, streak=1, next_send_at=waits[0])
         .on_conflict_do_update(

@@ -3,6 +3,7 @@
 Both lead to a session in the database, which is asked at each request: what is ended there is dead here at once.
 """
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -109,30 +110,23 @@ def cookie_name() -> str:
     return "__Host-hammer" if settings().https else "hammer"
 
 
+_BROWSERS = {
+    "Edg/": "Edge",
+    "OPR/": "Opera",
+    "YaBrowser/": "Yandex",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+_SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS", "Linux": "Linux"}
+
+
 def device() -> str:
-    """Roughly what the caller's device is, like `Firefox on Android`, from what it says of itself."""
+    """Roughly what the caller's device is, like `Firefox · Android`, from what it says of itself; empty where it says nothing."""
     agent = request.headers.get("User-Agent", "")
-    browsers = {
-        "Edg/": "Edge",
-        "OPR/": "Opera",
-        "YaBrowser/": "Yandex",
-        "Firefox/": "Firefox",
-        "Chrome/": "Chrome",
-        "Safari/": "Safari",
-    }
-    systems = {
-        "Android": "Android",
-        "iPhone": "iPhone",
-        "iPad": "iPad",
-        "Windows": "Windows",
-        "Mac OS X": "macOS",
-        "Linux": "Linux",
-    }
-    browser = next((name for sign, name in browsers.items() if sign in agent), "")
-    system = next((name for sign, name in systems.items() if sign in agent), "")
-    program = agent.split("/")[0].split(" ")[0]
-    known = " · ".join(part for part in (browser, system) if part)
-    return known or "".join(c for c in program if c.isascii() and c.isprintable())[:40]
+    known = [next((name for sign, name in names.items() if sign in agent), "") for names in (_BROWSERS, _SYSTEMS)]
+    program = re.match(r"[\w.-]{0,40}", agent, re.ASCII)
+    return " · ".join(filter(None, known)) or (program[0] if program else "")
 
 
 def _caller_of_token(_header: dict[str, Any], claims: dict[str, Any]) -> Caller | None:

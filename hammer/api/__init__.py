@@ -5,7 +5,7 @@ from typing import Any, cast
 from flask import Flask, request
 from flask_smorest import Api
 
-from hammer.api import documents, schemas, views
+from hammer.api import documents, views
 from hammer.api.problems import PROBLEM_JSON, Problem, problem
 
 __all__ = ["document", "init_app", "problem", "serves"]
@@ -17,7 +17,7 @@ the name of the problem. `Accept-Language: ru` or `en` chooses the sentences, ne
 """
 
 
-class ProblemApi(Api):  # type: ignore[misc]
+class ProblemApi(Api):
     """flask-smorest, with our problem documents in place of its own errors."""
 
     ERROR_SCHEMA = Problem

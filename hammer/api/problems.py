@@ -101,10 +101,9 @@ def _details(refusal: Refusal) -> dict[str, Any]:
 
 def _flat(messages: Mapping[str, Any]) -> dict[str, list[str]]:
     """Field -> sentences, out of the tree of locations, fields and positions in which validation reports them."""
-    flat: dict[str, list[str]] = {}
-    for fields_of_location in messages.values():
-        for field, found in fields_of_location.items():
-            while isinstance(found, dict):
-                found = next(iter(found.values()))
-            flat[field] = [str(sentence) for sentence in found]
-    return flat
+    return {field: _sentences(found) for of_location in messages.values() for field, found in of_location.items()}
+
+
+def _sentences(found: Any) -> list[str]:
+    """The first list in a tree of positions."""
+    return _sentences(next(iter(found.values()))) if isinstance(found, dict) else [str(sentence) for sentence in found]

@@ -1,8 +1,8 @@
 """What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
 
-from typing import Any, ClassVar
+from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
+from marshmallow import EXCLUDE, RAISE, Schema, fields, pre_load
 from marshmallow.validate import Length, Range
 
 from hammer.accounts import LONGEST_NAME, USERNAME
@@ -30,10 +30,10 @@ VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2
 class In(Schema):
     """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
 
-    error_messages: ClassVar[dict[str, str]] = {"unknown": UNKNOWN, "type": NOT_AN_OBJECT}
-
     class Meta:
         unknown = RAISE
+
+    error_messages = {"unknown": UNKNOWN, "type": NOT_AN_OBJECT}
 
 
 class Out(Schema):
@@ -43,9 +43,14 @@ class Out(Schema):
         unknown = EXCLUDE
 
 
-def _text(*, required: bool = True, **metadata: Any) -> fields.String:
+def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
     """A string as it was typed."""
-    messages = {"required": MISSING, "null": NOT_A_STRING, "invalid": NOT_A_STRING, "invalid_utf8": NOT_A_STRING}
+    messages: dict[str, str | list[Any] | dict[Any, Any]] = {
+        "required": MISSING,
+        "null": NOT_A_STRING,
+        "invalid": NOT_A_STRING,
+        "invalid_utf8": NOT_A_STRING,
+    }
     return fields.String(
         required=required, validate=Length(max=LONGEST_TEXT, error=TOO_LONG), error_messages=messages, metadata=metadata
     )
@@ -63,42 +68,44 @@ class NumberIn(In):
 
 
 class SignupIn(NumberIn):
-    telephone_number = _text(**NUMBER)
-    invite_code = _text(required=False, **TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."})
+    telephone_number = _text(NUMBER)
+    invite_code = _text(TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."}, required=False)
 
 
 class ResendIn(In):
-    verification_id = _text(**VERIFICATION_ID)
+    verification_id = _text(VERIFICATION_ID)
 
 
 class CodeIn(NumberIn):
-    verification_id = _text(required=False, **VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."})
-    telephone_number = _text(required=False, **NUMBER | {"description": "In demo mode, in place of `verification_id`."})
-    code = _text(description="The digits from the text; spaces and hyphens are ignored.", example="1234")
+    verification_id = _text(VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."}, required=False)
+    telephone_number = _text(NUMBER | {"description": "In demo mode, in place of `verification_id`."}, required=False)
+    code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
 
 
 class RefreshIn(In):
-    refresh_token = _text(description="The newest one. Each works once.")
+    refresh_token = _text({"description": "The newest one. Each works once."})
 
 
 class NamesIn(In):
     username = _text(
+        {
+            "description": "Empty for none. Unique whatever its case.",
+            "example": "ivan",
+            "maxLength": 30,
+            "pattern": f"^({USERNAME})?$",
+        },
         required=False,
-        description="Empty for none. Unique whatever its case.",
-        example="ivan",
-        maxLength=30,
-        pattern=f"^({USERNAME})?$",
     )
-    first_name = _text(required=False, example="Иван", maxLength=LONGEST_NAME)
-    last_name = _text(required=False, example="Петров", maxLength=LONGEST_NAME)
+    first_name = _text({"example": "Иван", "maxLength": LONGEST_NAME}, required=False)
+    last_name = _text({"example": "Петров", "maxLength": LONGEST_NAME}, required=False)
 
 
 class UserIn(NamesIn):
-    telephone_number = _text(**NUMBER)
+    telephone_number = _text(NUMBER)
 
 
 class InviteIn(In):
-    invite_code = _text(**TYPED_INVITE)
+    invite_code = _text(TYPED_INVITE)
 
 
 class PageIn(Schema):
