@@ -5,8 +5,11 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from hammer.database import db
+
+NEWEST_MIGRATION = max(step.name for step in (Path(__file__).parent.parent / "migrations" / "versions").glob("0*.py"))[:4]
 
 blueprint = Blueprint("health", __name__)
 
@@ -24,8 +27,10 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
     """The database answers and its schema is the one that this program was written for; else 503."""
-    newest = max(file.name[:4] for file in (Path(__file__).parent.parent / "migrations" / "versions").glob("[0-9]*.py"))
-    at = db.session.scalar(text("select version_num from alembic_version"))
-    if at == newest:
+    try:
+        at = db.session.scalar(text("select version_num from alembic_version"))
+    except DBAPIError:
+        at = None
+    if at == NEWEST_MIGRATION:
         return Response("ready\n", mimetype="text/plain")
-    return Response(f"not migrated: {at}, not {newest}\n", status=503, mimetype="text/plain", headers={"Retry-After": "5"})
+    return Response("the database is away or not migrated\n", status=503, mimetype="text/plain", headers={"Retry-After": "5"})
