@@ -1,0 +1,220 @@
+"""What is wrong with this deployment, and what to do about it: `examine` tries every real part that the settings name."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import delete, exists, false, func, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+import config
+from config import Settings
+from hammer import clock
+from hammer.database import db, transaction
+from hammer.models import User, Verification
+from hammer.refusals import Unavailable
+
+FINE: Final = "fine"
+ADVICE: Final = "advice"
+"""It works, and could be better."""
+WRONG: Final = "wrong"
+
+LEAST_FREE_BYTES = 200 * 1000 * 1000
+OLDEST_POSTGRESQL = 13
+MOST_SKEW = timedelta(seconds=5)
+"""Between this machine's clock and the database's: codes and tokens count in seconds."""
+UNPRUNED = timedelta(days=3)
+"""So old a verification would be gone if `prune` ran at all."""
+MIGRATE = "Run: flask --app wsgi db upgrade"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the deployment: how it is, and what to do unless it is fine."""
+
+    state: str
+    part: str
+    how: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything there is to say, part by part. Changes nothing."""
+    yield _mode(settings)
+    yield from _secret(settings)
+    yield _gateway(settings)
+    yield _address(settings)
+    yield from _database(settings)
+
+
+def _mode(settings: Settings) -> Finding:
+    demo = "; demo mode is on and shows everybody's codes" if settings.demo else ""
+    return Finding(FINE, "configuration", f"{settings.env}{demo}")
+
+
+def _secret(settings: Settings) -> Iterator[Finding]:
+    file = config.INSTANCE / "secret_key"
+    if os.environ.get("SECRET_KEY") == settings.secret_key:
+        yield Finding(FINE, "secret key", "from SECRET_KEY")
+    elif file.exists() and file.read_text() == settings.secret_key:
+        yield Finding(FINE, "secret key", f"from {file}")
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding(WRONG, "secret key", "others on this machine may read it", f"Run: chmod 600 {file}")
+    else:
+        yield Finding(FINE, "secret key", "given by the program that made the application")
+    if len(settings.secret_key.encode()) < config.SHORTEST_SECRET_BYTES:
+        yield Finding(
+            ADVICE,
+            "secret key",
+            f"shorter than {config.SHORTEST_SECRET_BYTES} bytes; production refuses it",
+            "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+
+
+def _gateway(settings: Settings) -> Finding:
+    where = {"console://": "texts are printed by the server, none leaves", "memory://": "texts are kept in memory, none leaves"}
+    return Finding(FINE, "gateway", where.get(settings.sms_url, settings.sms_url.split(":")[0]))
+
+
+def _address(settings: Settings) -> Finding:
+    return Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    """Each step only if the one before it holds: of a database that does not answer there is nothing more to say."""
+    on_sqlite = db.engine.dialect.name == "sqlite"
+    try:
+        yield from _sqlite() if on_sqlite else _postgresql()
+    except (OperationalError, PoolTimeout) as error:
+        yield Finding(WRONG, "database", f"{_where()} does not answer: {first_line(error)}", _how_to_reach(on_sqlite))
+        return
+    except DBAPIError as error:
+        yield Finding(WRONG, "database", f"{_where()}: {first_line(error)}", "Mend what it says.")
+        return
+    migrated = _migrated()
+    yield migrated
+    if migrated.state == FINE:
+        yield _writable(on_sqlite)
+        yield _clocks(on_sqlite)
+        yield from _housekeeping(settings, on_sqlite)
+
+
+def _sqlite() -> Iterator[Finding]:
+    journal = db.session.scalar(text("pragma journal_mode"))
+    yield Finding(FINE, "database", f"SQLite {db.session.scalar(text('select sqlite_version()'))}, {_where()}")
+    file = db.session.scalar(text("select file from pragma_database_list where name = 'main'"))
+    if not file:
+        yield Finding(WRONG, "database", "in memory: all is forgotten when the process ends", "Set DATABASE_URL, or leave it out.")
+        return
+    if journal != "wal":
+        yield Finding(
+            WRONG,
+            "database",
+            f"its journal is {journal}, not wal: readers and writers shut each other out",
+            "Put it on a local disk (network shares cannot do this) that this user may write to.",
+        )
+    free = shutil.disk_usage(Path(file).parent).free
+    amount = f"{free / 1e9:.1f} GB free beside the database"
+    yield Finding(FINE, "disk", amount) if free >= LEAST_FREE_BYTES else Finding(WRONG, "disk", amount, "Make room.")
+
+
+def _postgresql() -> Iterator[Finding]:
+    version = str(db.session.scalar(text("show server_version")))
+    yield Finding(FINE, "database", f"PostgreSQL {version}, {_where()}")
+    if int(version.split(".", 1)[0]) < OLDEST_POSTGRESQL:
+        yield Finding(ADVICE, "database", "an old PostgreSQL, without security updates", f"Update to {OLDEST_POSTGRESQL} or newer.")
+    encoding = db.session.scalar(text("show server_encoding"))
+    if encoding != "UTF8":
+        yield Finding(WRONG, "database", f"its encoding is {encoding}", "Make it anew: createdb -E UTF8 -T template0 …")
+
+
+def _migrated() -> Finding:
+    from alembic.migration import MigrationContext  # noqa: PLC0415  # 60 ms that no other command should pay
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    steps = ScriptDirectory(str(Path(__file__).parent.parent / "migrations"))
+    newest = steps.get_current_head()
+    with db.engine.connect() as connection:
+        at = MigrationContext.configure(connection).get_current_revision()
+    if at == newest:
+        return Finding(FINE, "tables", f"migrated, step {at}")
+    if at is None:
+        return Finding(WRONG, "tables", "there are none yet", MIGRATE)
+    if at in {step.revision for step in steps.walk_revisions()}:
+        return Finding(WRONG, "tables", f"at step {at}, and this program needs {newest}", MIGRATE)
+    return Finding(WRONG, "tables", f"at step {at}, which this program does not know", "Start the newer program.")
+
+
+def _writable(on_sqlite: bool) -> Finding:
+    """Whether every table lets us write: deletes no row from each, which asks for the same right as deleting one."""
+    try:
+        with transaction() as session:
+            for table in db.metadata.sorted_tables:
+                session.execute(delete(table).where(false()))
+    except Unavailable as no:
+        cause = no.__cause__
+        if isinstance(cause, OperationalError) and "locked" not in str(cause.orig) and "lock timeout" not in str(cause.orig):
+            return _read_only(cause, on_sqlite)
+        return Finding(WRONG, "writing", "another program holds the database locked", "Find and end it, or wait, and look again.")
+    except DBAPIError as error:
+        return _read_only(error, on_sqlite)
+    return Finding(FINE, "writing", "allowed in every table")
+
+
+def _read_only(error: DBAPIError, on_sqlite: bool) -> Finding:
+    remedy = (
+        "Let the user that runs Hammer write to the file and to its directory (chown, chmod)."
+        if on_sqlite
+        else "Name the primary server and a role that may write in DATABASE_URL."
+    )
+    return Finding(WRONG, "writing", first_line(error), remedy)
+
+
+def _clocks(on_sqlite: bool) -> Finding:
+    """PostgreSQL's clock against ours; SQLite has none, so there the newest rows must not come from the future."""
+    now = clock.now()
+    if on_sqlite:
+        theirs: datetime = db.session.scalar(select(func.max(User.date_joined))) or now
+        skew = max(theirs - now, timedelta(0))
+    else:
+        theirs = db.session.scalars(select(func.clock_timestamp())).one()
+        skew = abs(theirs - now)
+    if skew <= MOST_SKEW:
+        return Finding(FINE, "clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+    how = f"{now:%Y-%m-%d %H:%M:%S} UTC, and by the database it is {theirs:%Y-%m-%d %H:%M:%S}"
+    return Finding(WRONG, "clock", how, "Set both clocks by NTP: timedatectl set-ntp true")
+
+
+def _housekeeping(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
+    """What only matters where people rely on it."""
+    if settings.env != "production":
+        return
+    if on_sqlite:
+        yield Finding(ADVICE, "database", "SQLite serves one machine", "For more than one, set DATABASE_URL to a PostgreSQL.")
+    if not db.session.scalar(select(exists().where(User.is_staff))):
+        yield Finding(ADVICE, "staff", "there is nobody", "Run: flask --app wsgi createsuperuser PHONE")
+    oldest = db.session.scalar(select(func.min(Verification.expires_at)))
+    if oldest is not None and oldest < clock.now() - UNPRUNED:
+        yield Finding(ADVICE, "keeping", f"verifications of {oldest:%Y-%m-%d} are still there", "Hourly: flask --app wsgi prune")
+
+
+def _where() -> str:
+    return db.engine.url.render_as_string(hide_password=True)
+
+
+def _how_to_reach(on_sqlite: bool) -> str:
+    if on_sqlite:
+        return "Make its directory, and let the user that runs Hammer write to it; or set DATABASE_URL."
+    return "Start it, or mend host, port, name, user and password in DATABASE_URL."
+
+
+def first_line(error: Exception) -> str:
+    """What the database itself said, without the statement and the background reading."""
+    said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    return said.splitlines()[0].rstrip(".") if said else type(error).__name__
