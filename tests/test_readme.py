@@ -1,0 +1,67 @@
+"""The README says what is so: its commands are run as they stand there, its tables are held against the program."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from tests.serving import Server
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_curl_example_logs_two_people_in_and_the_second_activates_the_firsts_code(server: Server) -> None:
+    script = "\n".join(blocks(section("Log in with curl"))).replace("http://127.0.0.1:5000", server.url)
+
+    run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
+
+    decoder, rest, answers = json.JSONDecoder(), run.stdout.strip(), []
+    while rest:
+        answer, end = decoder.raw_decode(rest)
+        answers.append(answer)
+        rest = rest[end:].strip()
+    me, renamed, second, invitees = answers
+    assert me["telephone_number"] == "+79298284301"
+    assert (renamed["username"], renamed["first_name"]) == ("ivan", "Иван")
+    assert second["activated_invite_code"] == me["invite_code"]
+    assert [invitee["telephone_number"] for invitee in invitees] == ["+79298284302"]
+
+
+def test_make_knows_every_target_that_the_readme_names() -> None:
+    named = set(re.findall(r"\bmake (\w+)", "\n".join(blocks(README)) + "".join(re.findall(r"`make \w+`", README))))
+
+    makefile = (ROOT / "Makefile").read_text()
+
+    assert {"run", "test", "help"} <= named
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_command_line_has_every_command_of_the_table_and_no_other(app: Flask) -> None:
+    ours = {name for name in app.cli.commands if name not in ("run", "shell", "routes", "db")}
+
+    first_cells = re.findall(r"^\| (`.*?) \|(?: |$)", section("The command line"), re.MULTILINE)
+    documented = {command.split()[0] for cell in first_cells for command in re.findall(r"`([^`]+)`", cell)}
+
+    assert documented - {"run", "db"} == ours
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
+def test_every_file_that_the_readme_links_to_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"http://127\.0\.0\.1:5000(/[a-z/]+)", README)) - {"/api/v1"}))
+def test_every_address_that_the_readme_names_answers(server: Server, path: str) -> None:
+    assert server.request("GET", path).status == 200
