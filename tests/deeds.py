@@ -1,0 +1,69 @@
+"""Short ways to what most tests of verbs begin with. All need an application context."""
+
+from itertools import pairwise
+
+from config import Settings
+from hammer import invites, login
+from hammer.database import db
+from hammer.login import SignedIn
+from hammer.models import PROGRAM, Referral, User, Verification
+
+ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
+STRANGER_ID = "A" * 22
+
+
+def number(n: int) -> str:
+    """The n-th mobile number."""
+    return f"+7929{n:07d}"
+
+
+def ask(settings: Settings, telephone_number: str = ANNA, *, invite_code: str | None = None) -> Verification:
+    return login.send_code(settings, telephone_number, language="en", invite_code=invite_code).verification
+
+
+def right(settings: Settings, verification: Verification) -> str:
+    return verification.code(settings.key("codes"))
+
+
+def wrong(settings: Settings, verification: Verification) -> str:
+    """Another code of the same length."""
+    code = right(settings, verification)
+    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+
+
+def confirm(settings: Settings, verification: Verification, code: str, *, door: str = PROGRAM) -> SignedIn:
+    return login.confirm_code(settings, verification.id, code, door=door, device="Firefox")
+
+
+def sign_in(settings: Settings, telephone_number: str = ANNA, *, door: str = PROGRAM, invite_code: str | None = None) -> SignedIn:
+    verification = ask(settings, telephone_number, invite_code=invite_code)
+    return confirm(settings, verification, right(settings, verification), door=door)
+
+
+def user(settings: Settings, telephone_number: str = ANNA) -> User:
+    return sign_in(settings, telephone_number).user
+
+
+def count_of(user_id: str) -> int:
+    db.session.expire_all()
+    return db.session.get_one(User, user_id).invite_count
+
+
+def referrals() -> set[tuple[str, str]]:
+    """Who (first) activated whose code (second)."""
+    db.session.expire_all()
+    return {(r.referee_id, r.referrer_id) for r in db.session.query(Referral)}
+
+
+def everything_stored() -> list[str]:
+    """Every value of every row of every table, as text."""
+    db.session.expire_all()
+    return [str(value) for table in db.metadata.sorted_tables for row in db.session.execute(table.select()) for value in row]
+
+
+def chain(settings: Settings, length: int) -> list[User]:
+    """People of whom each activated the code of the one before."""
+    people = [user(settings, number(n)) for n in range(length)]
+    for above, below in pairwise(people):
+        invites.activate(below.id, above.invite_code)
+    return people

@@ -1,0 +1,213 @@
+"""Signed-in devices: what a session, its cookie and its refresh tokens promise."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, sessions
+from hammer.models import BROWSER, PROGRAM
+from hammer.refusals import NotFound, NotSignedIn
+from tests.deeds import ANNA, BORIS, everything_stored, sign_in
+
+pytestmark = pytest.mark.usefixtures("context")
+
+DAY = 24 * 3600
+
+
+def is_live(session_id: str, door: str = PROGRAM) -> bool:
+    return sessions.caller(session_id, door) is not None
+
+
+def test_a_session_says_who_is_calling(settings: Settings) -> None:
+    signed_in = sign_in(settings)
+    assert sessions.caller(signed_in.session.id, PROGRAM) == sessions.Caller(signed_in.user.id, signed_in.session.id, False)
+
+
+def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
+    signed_in = sign_in(settings)
+    token = sessions.refresh_token(settings, signed_in.session)
+    sessions.end(signed_in.user.id, signed_in.session.id)
+    assert not is_live(signed_in.session.id)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, token)
+
+
+@pytest.mark.parametrize(("door", "days"), [(BROWSER, 14), (PROGRAM, 30)])
+def test_a_session_ends_by_itself(settings: Settings, clock: Traveller, door: str, days: int) -> None:
+    session = sign_in(settings, door=door).session
+    clock.shift(days * DAY - 1)
+    assert is_live(session.id, door)
+    clock.shift(1)
+    assert not is_live(session.id, door)
+
+
+def test_refreshing_does_not_make_a_session_live_longer(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    clock.shift(29 * DAY)
+    session = sessions.refresh(settings, sessions.refresh_token(settings, session))
+    token = sessions.refresh_token(settings, session)
+    clock.shift(DAY)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, token)
+
+
+def test_neither_door_takes_the_proof_of_the_other(settings: Settings) -> None:
+    browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings, door=PROGRAM).session
+    cookie, token = sessions.cookie(settings, browser), sessions.refresh_token(settings, program)
+    assert sessions.by_cookie(settings, cookie) is not None
+    assert sessions.by_cookie(settings, token) is None
+    assert sessions.by_cookie(settings, sessions.cookie(settings, program)) is None
+    assert not is_live(browser.id, PROGRAM)
+    assert not is_live(program.id, BROWSER)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, cookie)
+    assert is_live(browser.id, BROWSER)
+
+
+def test_a_refresh_token_is_exchanged_for_another(settings: Settings) -> None:
+    session = sign_in(settings).session
+    first = sessions.refresh_token(settings, session)
+    second = sessions.refresh_token(settings, sessions.refresh(settings, first))
+    third = sessions.refresh_token(settings, sessions.refresh(settings, second))
+    assert len({first, second, third}) == 3
+    assert is_live(session.id)
+
+
+def test_a_lost_answer_is_given_again_for_thirty_seconds(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
+    for _ in range(2):
+        clock.shift(14)
+        assert sessions.refresh_token(settings, sessions.refresh(settings, spent)) == successor
+    clock.shift(1)
+    assert sessions.refresh_token(settings, sessions.refresh(settings, spent)) == successor
+    assert is_live(session.id)
+
+
+def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    sessions.refresh(settings, spent)
+    clock.shift(20)
+    sessions.refresh(settings, spent)
+    clock.shift(11)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+    assert not is_live(session.id)
+
+
+def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
+    clock.shift(31)
+    for shown in (spent, successor):
+        with pytest.raises(NotSignedIn):
+            sessions.refresh(settings, shown)
+    assert not is_live(session.id)
+
+
+def test_a_spent_refresh_token_ends_the_session_once_its_successor_was_used(settings: Settings) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    second = sessions.refresh_token(settings, sessions.refresh(settings, spent))
+    sessions.refresh(settings, second)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+    assert not is_live(session.id)
+
+
+FORGERIES: list[Callable[[str], str]] = [
+    lambda _: "",
+    lambda _: "x",
+    lambda token: token[:-1] + ("A" if token[-1] != "A" else "B"),
+    lambda token: token.replace(".0.", ".1."),
+    lambda token: token.replace(".0.", ".00."),
+    lambda token: "A" * 22 + token[22:],
+    lambda token: token + "\n",
+    lambda token: token + "\x00",
+    lambda token: token * 100,
+]
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_forged_refresh_token_neither_works_nor_ends_anything(settings: Settings, forge: Callable[[str], str]) -> None:
+    session = sign_in(settings).session
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, forge(sessions.refresh_token(settings, session)))
+    assert is_live(session.id)
+
+
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_forged_cookie_costs_no_query(
+    settings: Settings, forge: Callable[[str], str], statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    session = sign_in(settings, door=BROWSER).session
+    with statements() as seen:
+        assert sessions.by_cookie(settings, forge(sessions.cookie(settings, session))) is None
+    assert seen == []
+
+
+def test_blocking_shuts_out_at_once(settings: Settings) -> None:
+    signed_in = sign_in(settings)
+    token = sessions.refresh_token(settings, signed_in.session)
+    accounts.set_blocked(signed_in.user.id, True)
+    assert not is_live(signed_in.session.id)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, token)
+    accounts.set_blocked(signed_in.user.id, False)
+    assert not is_live(signed_in.session.id)
+
+
+def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) -> None:
+    signed_in = sign_in(settings)
+    for is_staff in (True, False):
+        accounts.set_staff(signed_in.user.id, is_staff)
+        caller = sessions.caller(signed_in.session.id, PROGRAM)
+        assert caller is not None
+        assert caller.is_staff is is_staff
+
+
+def test_nobody_ends_the_session_of_somebody_else(settings: Settings) -> None:
+    anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
+    with pytest.raises(NotFound):
+        sessions.end(boris.user.id, anna.session.id)
+    assert is_live(anna.session.id)
+
+
+def test_a_session_ends_once(settings: Settings) -> None:
+    anna = sign_in(settings)
+    sessions.end(anna.user.id, anna.session.id)
+    with pytest.raises(NotFound):
+        sessions.end(anna.user.id, anna.session.id)
+
+
+def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) -> None:
+    first, second, third = sign_in(settings), sign_in(settings, door=BROWSER), sign_in(settings)
+    boris = sign_in(settings, BORIS)
+    sessions.end_others(first.user.id, second.session.id)
+    assert [is_live(first.session.id), is_live(second.session.id, BROWSER), is_live(third.session.id)] == [False, True, False]
+    assert is_live(boris.session.id)
+
+
+def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Traveller) -> None:
+    ids = []
+    for _ in range(3):
+        ids.append(sign_in(settings).session.id)
+        clock.shift(1)
+    user_id = accounts.find(settings, ANNA)
+    sessions.end(user_id, ids[1])
+    assert [session.id for session in sessions.devices(user_id)] == [ids[2], ids[0]]
+
+
+def test_nothing_in_the_database_opens_a_session(settings: Settings) -> None:
+    browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings).session
+    proofs = (sessions.cookie(settings, browser), sessions.refresh_token(settings, program))
+    stored = "\n".join(everything_stored())
+    for proof in proofs:
+        assert proof not in stored
+        assert proof.rsplit(".", 1)[1] not in stored
