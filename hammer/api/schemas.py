@@ -1,5 +1,6 @@
 """What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
 
+import re
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, fields, pre_load
