@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import phonenumbers
+import psycopg
 import pytest
 from click.testing import Result
 from flask import Flask
@@ -384,6 +385,23 @@ def test_doctor_says_that_a_role_may_not_write(app_with: Made, settings: Setting
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("set default_transaction_read_only = on"))
     assert wrong(app)["writing"].how == "cannot execute DELETE in a read-only transaction"
     assert "primary server" in wrong(app)["writing"].remedy
+
+
+def test_doctor_says_that_a_database_keeps_no_cyrillic(app_with: Made, settings: Settings, on_postgresql: None) -> None:
+    name = f"hammer_test_ascii_{os.getpid()}"
+    plain = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as server:
+        server.execute(f"create database {name} template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'")
+        try:
+            url = make_url(settings.database_url).set(database=name).render_as_string(hide_password=False)
+            assert "encoding is SQL_ASCII" in wrong(app_with(replace(settings, database_url=url)))["database"].how
+        finally:
+            server.execute(f"drop database {name} with (force)")
+
+
+def test_doctor_advises_against_an_old_postgresql(app: Flask, on_postgresql: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OLDEST_POSTGRESQL", 99)
+    assert findings(app)["database"].state == doctor.ADVICE
 
 
 def test_doctor_says_that_somebody_holds_the_database_locked(app: Flask, on_sqlite: Path) -> None:
