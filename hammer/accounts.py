@@ -1,4 +1,4 @@
-"""People: finding them, their profile, and what they or staff may change: `create`, `rename`, `delete`, `export`, and staff's own deeds."""
+"""People: finding them, their profile, and what they or staff may change: `create`, `rename`, `delete`, `export`, staff's deeds."""
 
 import re
 import unicodedata
@@ -21,7 +21,9 @@ from hammer.refusals import N_, InvalidFields, NotFound, TelephoneNumberTaken, U
 USERNAME = "[A-Za-z][A-Za-z0-9_.-]{0,29}"
 """It begins with a letter, so that it never reads as a number; `me` is taken by everybody."""
 LONGEST_NAME = 150
-NOT_A_USERNAME = N_("A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most.")
+NOT_A_USERNAME = N_(
+    "A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most."
+)
 TOO_LONG = N_("This is longer than 150 characters.")
 NOT_TEXT = N_("This has a character that is not text.")
 _FREE_CODE_TRIES = 10
@@ -79,7 +81,10 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         digits = "".join(c for c in q if c.isdigit() and c.isascii())
         name = User.first_name + " " + User.last_name
         likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        likes += [User.invite_code == codes.read_invite_code(q), User.telephone_number == phones.canonical(q, region=settings.region)]
+        likes += [
+            User.invite_code == codes.read_invite_code(q),
+            User.telephone_number == phones.canonical(q, region=settings.region),
+        ]
         likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
         ids = ids.where(or_(*likes))
     found = _profiles(ids)
@@ -88,7 +93,10 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
 
 
 def create(settings: Settings, telephone_number: str, names: Mapping[str, str], *, is_staff: bool = False) -> str:
-    """A user made by hand, and their id. Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`."""
+    """A user made by hand, and their id.
+
+    Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
+    """
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     user_id, now = codes.random_id(), clock.now()
     stored = _as_stored(names)
@@ -119,7 +127,10 @@ def rename(user_id: str, names: Mapping[str, str]) -> None:
 
 
 def delete(user_id: str) -> None:
-    """Forgets all that is personal and ends every session. What remains counts for others and names nobody. Refuses with `NotFound`."""
+    """Forgets all that is personal and ends every session. What remains counts for others and names nobody.
+
+    Refuses with `NotFound`.
+    """
     with transaction() as session:
         # Verifications before the user, as `confirm_code` takes them: the other way round the two would wait for each other.
         number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
@@ -161,15 +172,21 @@ def export(user_id: str) -> dict[str, Any]:
     return {
         "profile": asdict(me) | {"invite_code_list": [phones.masked(n) for n in me.invite_code_list]},
         "activated_at": activated_at,
-        "invitees": [
-            {"telephone_number": number and phones.masked(number), "activated_at": moment} for number, moment in invited
-        ],
+        "invitees": [{"telephone_number": number and phones.masked(number), "activated_at": moment} for number, moment in invited],
         "sessions": [
-            {"id": s.id, "device": s.device, "created_at": s.created_at, "refreshed_at": s.refreshed_at, "expires_at": s.expires_at,
-             "ended_at": s.ended_at}
+            {
+                "id": s.id,
+                "device": s.device,
+                "created_at": s.created_at,
+                "refreshed_at": s.refreshed_at,
+                "expires_at": s.expires_at,
+                "ended_at": s.ended_at,
+            }
             for s in sessions
         ],
-        "verifications": [{"created_at": v.created_at, "expires_at": v.expires_at, "consumed_at": v.consumed_at} for v in codes_asked],
+        "verifications": [
+            {"created_at": v.created_at, "expires_at": v.expires_at, "consumed_at": v.consumed_at} for v in codes_asked
+        ],
     }
 
 
@@ -208,7 +225,7 @@ def _profiles(ids: Any) -> list[tuple[str, Profile]]:
 
 
 def _newest_numbers(referrer_ids: Iterable[str]) -> dict[str, list[str]]:
-    """For each referrer the numbers of the newest 100 referees, by one statement with an arm for each, so that none is read whole."""
+    """For each referrer the numbers of the newest 100 referees, by one statement with an arm for each: none is read whole."""
     arms = [
         select(
             select(Referral.referrer_id, Referral.activated_at, Referral.referee_id, User.telephone_number)
@@ -239,7 +256,7 @@ def _change(user_id: str, **values: object) -> None:
 
 
 def _as_stored(names: Mapping[str, str]) -> dict[str, str | None]:
-    """Names as they are kept: trimmed, composed (NFC), a blank username as None. Refuses with `InvalidFields` all bad ones at once."""
+    """Names as they are kept: trimmed, composed (NFC), a blank username as None. `InvalidFields` names all bad ones at once."""
     kept = {field: unicodedata.normalize("NFC", value.strip()) for field, value in names.items()}
     errors = {}
     for field, value in kept.items():

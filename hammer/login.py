@@ -231,9 +231,7 @@ def _take_send(session: Transaction, settings: Settings, number: str, now: datet
                     (new_day, waits[0]), *((SendAllowance.streak == n, at) for n, at in enumerate(waits)), else_=waits[-1]
                 ),
             },
-            where=and_(
-                SendAllowance.next_send_at <= now, or_(new_day, SendAllowance.sends < settings.sends_per_number_day)
-            ),
+            where=and_(SendAllowance.next_send_at <= now, or_(new_day, SendAllowance.sends < settings.sends_per_number_day)),
         )
         .returning(SendAllowance.next_send_at)
     )
