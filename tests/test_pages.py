@@ -595,6 +595,14 @@ def test_a_device_can_be_signed_out_from_another(
     assert another.get("/profile/").status_code == 303
 
 
+def test_a_device_that_says_nothing_of_itself_is_listed_too(client: FlaskClient, code_for: CodeFor) -> None:
+    client.environ_base["HTTP_USER_AGENT"] = ""
+
+    sign_in(client, code_for)
+
+    assert "Devices Unknown device Signed in just now This device" in words(client.get("/profile/"))
+
+
 def test_all_other_devices_can_be_signed_out_at_once(
     client: FlaskClient, another: FlaskClient, code_for: CodeFor, clock: Any
 ) -> None:
