@@ -42,6 +42,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.config.from_mapping((settings or config.read()).flask())
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects of the router's own, which trust `Host`
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]
     for room in (database, texts, languages, tokens, api, auth, health, cli):
         room.init_app(app)
     for fault in (Refusal, HTTPException, OperationalError, PoolTimeout, InternalServerError):
