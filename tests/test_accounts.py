@@ -15,8 +15,16 @@ from hammer import accounts, codes, invites
 from hammer import clock as time_of_day
 from hammer.database import UtcDateTime, db, transaction
 from hammer.models import Session, User, Verification
-from hammer.refusals import InvalidFields, NotFound, RegionNotServed, TelephoneNumberTaken, TooManyRequests, UsernameTaken
-from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, ask, chain, count_of, everything_stored, number, sign_in, user
+from hammer.refusals import (
+    InvalidFields,
+    NotFound,
+    RegionNotServed,
+    TelephoneNumberTaken,
+    TooManyRequests,
+    Unavailable,
+    UsernameTaken,
+)
+from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, ask, chain, count_of, drawing, everything_stored, number, sign_in, user
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -293,6 +301,14 @@ def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) 
         accounts.create(settings, "+7 495 123-45-67", {})
     with pytest.raises(InvalidFields):
         accounts.create(settings, "no number", {})
+
+
+def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = user(settings).invite_code
+    monkeypatch.setattr("secrets.choice", drawing(taken + "ZZZZZZ" + taken * 10))
+    assert accounts.profile(accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
+    with pytest.raises(Unavailable):
+        accounts.create(settings, CLARA, {})
 
 
 # Leaving
