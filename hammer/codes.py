@@ -3,6 +3,7 @@
 import hmac
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from typing import Final
 
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
@@ -36,6 +37,20 @@ def read_one_time_code(typed: str) -> str | None:
     """The digits of `1234`, `12 34` or `12-34`; None for what is not 4 to 8 ASCII digits. Full-width and Arabic digits are not."""
     digits = re.sub(r"[\s\-\u2010-\u2015]", "", typed[:64])
     return digits if re.fullmatch(r"[0-9]{4,8}", digits) else None
+
+
+def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:
+    """What shows that its holder was given the row `row_id`: `id.number.signature`, computed each time and never stored."""
+    signature = hmac.digest(key, f"{kind}|{row_id}|{number}".encode(), "sha256")
+    return f"{row_id}.{number}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
+    """The id and the number that a genuine proof of this kind is about; None for a forged one."""
+    parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
+    if parts is None or not same(shown, proof(key, kind, parts[1], int(parts[2]))):
+        return None
+    return parts[1], int(parts[2])
 
 
 def new_invite_code() -> str:

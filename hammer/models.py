@@ -103,6 +103,8 @@ class Verification(Base):
     code_length: Mapped[int] = mapped_column(SmallInteger)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
     """Taken so far; each is taken before it is compared."""
+    device_id: Mapped[str | None] = mapped_column(String(22))
+    """The known device that asked; its guesses are counted on it instead of on the world."""
     language: Mapped[str] = mapped_column(String(8))
     invite_code: Mapped[str | None] = mapped_column(String(6))
     """Somebody's code that came along, for the first login."""
@@ -119,6 +121,32 @@ class Verification(Base):
             purpose=self.purpose,
             length=self.code_length,
         )
+
+
+class Device(Base):
+    """A browser or program that signed its user in before: it keeps a lane of its own that strangers cannot use up."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
+    guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """Taken since its last success."""
+    known_since: Mapped[datetime]
+    used_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Counter(Base):
+    """How much of one limit was used in one period. The scope names the limit, and a number or an address by keyed hash alone."""
+
+    __tablename__ = "counters"
+
+    scope: Mapped[str] = mapped_column(String(80), primary_key=True)
+    period: Mapped[int] = mapped_column(primary_key=True)
+    """Hours or days since 1970, as the limit has it."""
+    taken: Mapped[int]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    """When it counts no more."""
 
 
 class SendAllowance(Base):

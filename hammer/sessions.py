@@ -4,9 +4,6 @@ What a device shows (a cookie, or a refresh token) is computed from its session'
 database opens nothing, and a lost answer can be given again word for word.
 """
 
-import hmac
-import re
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,17 +42,17 @@ class Device:
 
 def cookie(settings: Settings, session: Session) -> str:
     """What the browser of `session` keeps."""
-    return _proof(settings, BROWSER, session.id, 0)
+    return codes.proof(settings.key("sessions"), BROWSER, session.id)
 
 
 def refresh_token(settings: Settings, session: Session) -> str:
     """The one refresh token of `session` that works now."""
-    return _proof(settings, PROGRAM, session.id, session.refreshes)
+    return codes.proof(settings.key("sessions"), PROGRAM, session.id, session.refreshes)
 
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
     """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
-    claim = _read_proof(settings, BROWSER, shown)
+    claim = codes.read_proof(settings.key("sessions"), BROWSER, shown)
     return claim and caller(claim[0], BROWSER)
 
 
@@ -77,7 +74,7 @@ def refresh(settings: Settings, shown: str) -> Session:
     One that comes twice ends the whole session (RFC 9700 §4.14.2), unless its successor was never used and `GRACE` has not passed:
     then the same successor is given again, and the window does not move. Refuses with `NotSignedIn`.
     """
-    claim = _read_proof(settings, PROGRAM, shown)
+    claim = codes.read_proof(settings.key("sessions"), PROGRAM, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
@@ -124,15 +121,3 @@ def end_others(user_id: str, session_id: str) -> None:
 
 def _live(now: datetime) -> ColumnElement[bool]:
     return and_(Session.ended_at.is_(None), Session.expires_at > now)
-
-
-def _proof(settings: Settings, door: str, session_id: str, number: int) -> str:
-    mac = hmac.digest(settings.key("sessions"), f"{door}|{session_id}|{number}".encode(), "sha256")
-    return f"{session_id}.{number}.{urlsafe_b64encode(mac).decode().rstrip('=')}"
-
-
-def _read_proof(settings: Settings, door: str, shown: str) -> tuple[str, int] | None:
-    parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
-    if parts is None or not codes.same(shown, _proof(settings, door, parts[1], int(parts[2]))):
-        return None
-    return parts[1], int(parts[2])
