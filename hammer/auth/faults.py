@@ -1,0 +1,85 @@
+"""What a page answers when it cannot do what it was asked: the status of each refusal, and a page that says what to do now."""
+
+from typing import Final
+
+from flask import Response, make_response, render_template, request, url_for
+from flask_babel import gettext
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from hammer.auth.show import wait
+from hammer.languages import say
+from hammer.refusals import N_, Choose, InvalidRequest, Leave, Mend, NotFound, Prove, Refusal, TooManyRequests, Wait
+
+_STATUSES: Final[dict[type[Refusal], int]] = {
+    InvalidRequest: 400,
+    Mend: 422,
+    Prove: 401,
+    NotFound: 404,
+    Leave: 403,
+    Choose: 409,
+    TooManyRequests: 429,
+    Wait: 503,
+}
+
+_EXPIRED: Final = (
+    N_("The form has expired"),
+    N_("Go back and send it once more. If this happens again, your browser may be blocking cookies: signing in needs them."),
+)
+_FAULTS: Final = {
+    400: (N_("We could not read this request"), N_("Go back and try once more.")),
+    403: (N_("This is closed to you"), N_("If you think that it should be open, please write to whoever runs this service.")),
+    404: (N_("There is no such page"), N_("The address may be mistyped, or what was here is gone.")),
+    405: (N_("This address does not open like that"), N_("Begin at the first page, and you will find the way.")),
+    413: (N_("That is too much at once"), N_("Go back and send something shorter.")),
+    429: (N_("Too many tries in a row"), N_("Please wait a little and try again.")),
+    500: (N_("Something broke on our side"), N_("It is not your fault, and it is in our log. Please try again in a few minutes.")),
+    503: (N_("We are busy right now"), N_("Nothing is lost. Please try again in a moment.")),
+}
+_WAYS_BACK: Final = {number: N_("Back to the form") for number in (400, 413)} | {
+    number: N_("Try again") for number in (429, 500, 503)
+}
+
+
+def status(refusal: Refusal) -> int:
+    """The HTTP status of a page that says this."""
+    return next(number for kind, number in _STATUSES.items() if isinstance(refusal, kind))
+
+
+def headers(refusal: Refusal) -> dict[str, str]:
+    """`Retry-After` (RFC 9110 §10.2.3) when waiting helps."""
+    return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, Wait) else {}
+
+
+def error_page(error: Exception) -> Response:
+    """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke."""
+    number, kept = 500, {"Cache-Control": "no-store"}
+    if isinstance(error, Refusal):
+        number = status(error)
+        kept |= headers(error)
+    elif isinstance(error, HTTPException):
+        number = error.code or 500
+        kept |= {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    what, then = _words(error, number)
+    label, way_on = gettext(N_("To the first page")), url_for("auth.home")
+    if number in _WAYS_BACK:
+        label, way_on = gettext(_WAYS_BACK[number]), here()
+    return make_response(render_template("error.html", what=what, then=then, label=label, way_on=way_on), number, kept)
+
+
+def _words(error: Exception, number: int) -> tuple[str, str]:
+    """What happened, and what to do."""
+    what, then = _EXPIRED if isinstance(error, CSRFError) else _FAULTS.get(number) or _FAULTS[500 if number >= 500 else 400]
+    if isinstance(error, Wait):
+        return gettext(what), gettext("You can try again %(wait)s.", wait=wait(error.retry_after))
+    if isinstance(error, Mend | Prove | Choose):
+        return say(error), gettext(then)
+    return gettext(what), gettext(then)
+
+
+def here() -> str:
+    """The address of this page, to open it anew; the first page where this one cannot be opened by a link."""
+    rule = request.url_rule
+    if rule is None or "GET" not in (rule.methods or ()):
+        return url_for("auth.home")
+    return url_for(rule.endpoint, **(request.view_args or {}))
