@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import case, tuple_, update
 from sqlalchemy.orm import Session
@@ -10,29 +11,30 @@ from sqlalchemy.orm import Session
 from hammer.database import insert
 from hammer.models import Counter
 
-HOUR = timedelta(hours=1)
-DAY = timedelta(hours=24)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(hours=24)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `most` units of `scope` in one period of `length`, counted for `kept` from the period's beginning on."""
+    """At most `most` units of `scope` in one `span`. Scopes that are taken together have different names."""
 
     scope: str
     most: int
-    length: timedelta
+    span: timedelta
     kept: timedelta | None = None
+    """How long from the beginning of the span somebody may still want to know the count; the span itself if nothing is said."""
 
-    def period(self, now: datetime) -> int:
-        return (now - _EPOCH) // self.length
 
-    def ends_at(self, now: datetime) -> datetime:
-        """When the period that `now` lies in is over, and with it the count."""
-        return _EPOCH + self.length * self.period(now) + (self.kept or self.length)
+def period(span: timedelta, now: datetime) -> int:
+    """Which hour, or which day, since 1970 (UTC)."""
+    return (now - _EPOCH) // span
 
-    def key(self, now: datetime) -> tuple[str, int]:
-        return self.scope, self.period(now)
+
+def ends_at(span: timedelta, now: datetime) -> datetime:
+    """When the present hour or day is over."""
+    return _EPOCH + span * (period(span, now) + 1)
 
 
 def take(session: Session, limits: Sequence[Limit], now: datetime) -> list[Limit]:
@@ -40,11 +42,16 @@ def take(session: Session, limits: Sequence[Limit], now: datetime) -> list[Limit
     spent = [limit for limit in limits if limit.most < 1]
     if spent:
         return spent
-    most = case({limit.scope: limit.most for limit in limits}, value=Counter.scope)
     rows = [
-        {"scope": limit.scope, "period": limit.period(now), "taken": 1, "ends_at": limit.ends_at(now)}
+        {
+            "scope": limit.scope,
+            "period": period(limit.span, now),
+            "taken": 1,
+            "ends_at": ends_at(limit.span, now) - limit.span + (limit.kept or limit.span),
+        }
         for limit in sorted(limits, key=lambda limit: limit.scope)  # everybody locks them in the same order
     ]
+    most = case({limit.scope: limit.most for limit in limits}, value=Counter.scope)
     taken = session.scalars(
         insert(session, Counter)
         .values(rows)
@@ -55,14 +62,13 @@ def take(session: Session, limits: Sequence[Limit], now: datetime) -> list[Limit
     ).all()
     spent = [limit for limit in limits if limit.scope not in taken]
     if spent:
-        give_back(session, [limit for limit in limits if limit not in spent], 1, now)
+        give_back(session, [limit for limit in limits if limit.scope in taken], 1, now)
     return spent
 
 
 def give_back(session: Session, limits: Sequence[Limit], units: int, now: datetime) -> None:
-    """Returns units that were taken in the present period."""
+    """Returns units that were taken in the present hour or day."""
     if limits:
-        keys = [limit.key(now) for limit in limits]
-        session.execute(
-            update(Counter).where(tuple_(Counter.scope, Counter.period).in_(keys)).values(taken=Counter.taken - units)
-        )
+        keys = [(limit.scope, period(limit.span, now)) for limit in limits]
+        returned = update(Counter).where(tuple_(Counter.scope, Counter.period).in_(keys))
+        session.execute(returned.values(taken=Counter.taken - units), execution_options={"synchronize_session": False})

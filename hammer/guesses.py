@@ -12,7 +12,7 @@ Devices that signed in before have guesses of their own (`devices`), outside of 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from hammer import counters
@@ -41,18 +41,17 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
     spent: until the next day unknown devices cannot sign in at all, or the bound would not hold.
     """
     budgets = {length: _budget(settings, length) for length in LENGTHS if length >= settings.code_length}
-    today = DAY_ONE.period(now)
-    this_day = Counter.scope.in_([budget.scope for budget in budgets.values()]) & (Counter.period == today)
-    this_month = (Counter.scope == _ladder(number_hash, 0).scope) & (Counter.period > today - LADDER_DAYS)
-    rows = session.execute(
-        select(Counter.scope, func.sum(Counter.taken)).where(or_(this_day, this_month)).group_by(Counter.scope)
-    )
-    used = {scope: int(taken) for scope, taken in rows}
-    failures = used.get(_ladder(number_hash, 0).scope, 0)
+    ladder = _ladder(number_hash, 0)
+    today = counters.period(DAY, now)
+    of_today = and_(Counter.scope.in_([budget.scope for budget in budgets.values()]), Counter.period == today)
+    of_the_month = and_(Counter.scope == ladder.scope, Counter.period > today - LADDER_DAYS)
+    count = select(Counter.scope, func.sum(Counter.taken)).where(or_(of_today, of_the_month)).group_by(Counter.scope)
+    used = {scope: int(taken) for scope, taken in session.execute(count)}
+    failures = used.get(ladder.scope, 0)
     for length, budget in budgets.items():
         if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
-    tomorrow = int((DAY_ONE.ends_at(now) - now).total_seconds())
+    tomorrow = int((counters.ends_at(DAY, now) - now).total_seconds()) + 1
     if failures >= LADDER[LENGTHS[-1]]:
         raise TooManyRequests(retry_after=tomorrow)
     raise Unavailable(retry_after=tomorrow)
@@ -61,11 +60,10 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
 def take(session: Session, settings: "Settings", verification: Verification, number_hash: str, now: datetime) -> bool:
     """Reserves one guess at this verification from the budget of its length and from its number's ladder; False when either is spent."""
     ladder = _ladder(number_hash, 0)
+    today = counters.period(DAY, now)
     earlier = session.scalar(
-        select(func.coalesce(func.sum(Counter.taken), 0)).where(
-            Counter.scope == ladder.scope,
-            Counter.period > ladder.period(now) - LADDER_DAYS,
-            Counter.period < ladder.period(now),
+        select(func.sum(Counter.taken)).where(
+            Counter.scope == ladder.scope, Counter.period > today - LADDER_DAYS, Counter.period < today
         )
     )
     left = LADDER[verification.code_length] - int(earlier or 0)
@@ -77,7 +75,7 @@ def give_back(session: Session, settings: "Settings", verification: Verification
 
     Guesses of the day before stay spent. Returned to a later day, they would let somebody with numbers of their own save up budget.
     """
-    began_today = DAY_ONE.period(verification.created_at) == DAY_ONE.period(now)
+    began_today = counters.period(DAY, verification.created_at) == counters.period(DAY, now)
     units = verification.guesses if began_today else 1
     counters.give_back(session, [_budget(settings, verification.code_length), _ladder(number_hash, 0)], units, now)
 
@@ -88,6 +86,3 @@ def _budget(settings: "Settings", length: int) -> Limit:
 
 def _ladder(number_hash: str, left: int) -> Limit:
     return Limit(f"guesses/{number_hash}", left, DAY, kept=timedelta(days=LADDER_DAYS))
-
-
-DAY_ONE = Limit("", 0, DAY)

@@ -1,4 +1,4 @@
-"""What we remember. Five tables: people, who invited whom, signed-in devices, proofs under way, and texts that wait.
+"""What we remember: people, who invited whom, signed-in devices, proofs under way, texts that wait, and what was counted and noted.
 
 A row answers questions about itself; it does not send, commit, read settings or know a URL.
 """
@@ -73,6 +73,9 @@ class Session(Base):
     """How often its refresh token was exchanged: the one token that works now carries this number."""
     refreshed_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    """When somebody proved the number for it."""
+    seen_at: Mapped[datetime]
+    """When it was last used, give or take an hour."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
@@ -88,6 +91,7 @@ class Session(Base):
             refreshes=0,
             refreshed_at=now,
             created_at=now,
+            seen_at=now,
             expires_at=expires_at,
         )
 
@@ -103,6 +107,8 @@ class Verification(Base):
     code_length: Mapped[int] = mapped_column(SmallInteger)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
     """Taken so far; each is taken before it is compared."""
+    user_id: Mapped[str | None] = mapped_column(String(22))
+    """Whose proof it is, where somebody signed in asked for it; nobody else can use it."""
     device_id: Mapped[str | None] = mapped_column(String(22))
     """The known device that asked; its guesses are counted on it instead of on the world."""
     language: Mapped[str] = mapped_column(String(8))
@@ -172,7 +178,11 @@ class Text(Base):
     __tablename__ = "texts"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    verification_id: Mapped[RandomId] = mapped_column(ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    verification_id: Mapped[str | None] = mapped_column(String(22), ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    """Whose code it carries; None for a notice."""
+    telephone_number: Mapped[str | None] = mapped_column(String(16))
+    """Where a notice goes; None once it is sent."""
+    language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
     due_at: Mapped[datetime]
     """When it may be tried (again); moved ahead while somebody is at it, so that nobody else is."""
@@ -180,3 +190,39 @@ class Text(Base):
     sent: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (Index("ix_texts_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)
+
+
+class Tombstone(Base):
+    """A number that activated an invite code and then left: so that coming back does not buy a second activation. A keyed hash."""
+
+    __tablename__ = "tombstones"
+
+    number_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TokenKey(Base):
+    """A key that signs access tokens. Its private part is computed from this id and a secret elsewhere."""
+
+    __tablename__ = "token_keys"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+    """It signs nothing any more; what it signed is believed until it expires."""
+
+
+class Event(Base):
+    """Something that happened, written in the transaction in which it did. Names people by their ids alone."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str | None] = mapped_column(String(22), index=True)
+    """Whom it is about."""
+    actor_id: Mapped[str | None] = mapped_column(String(22))
+    """Who did it, where somebody else did; None for oneself, and for the command line."""
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """The same that stands in the log."""
