@@ -156,26 +156,30 @@ def _origin(url: str) -> None:
 
 def _database(url: str) -> None:
     try:
-        known = not url or make_url(url).drivername in DATABASES
+        parts = url and make_url(url)
     except (ArgumentError, ValueError):
-        known = False
-    if not known:
+        parts = None
+    if parts is None or (parts and (parts.drivername not in DATABASES or parts.database in (None, "", ":memory:"))):
         raise ValidationError("Is no address like postgresql://user:password@host/name or sqlite:////path/to/file.")
 
 
 def _sqlite_in_instance() -> str:
-    INSTANCE.mkdir(exist_ok=True)
+    with suppress(OSError):  # `doctor` tells of it, with what to do
+        INSTANCE.mkdir(exist_ok=True)
     return f"sqlite:///{INSTANCE / 'hammer.sqlite3'}"
 
 
 def _development_secret() -> str:
     """Made at the first start and kept beside the database, out of git, so that a restart signs nobody out."""
     file, draft = INSTANCE / "secret_key", INSTANCE / f"secret_key.{os.getpid()}"
-    if not file.exists():
-        INSTANCE.mkdir(exist_ok=True)
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(32))
-        with suppress(FileExistsError):
-            os.link(draft, file)  # whole or not at all, and only the first of several processes wins
-        draft.unlink()
-    return file.read_text()
+    try:
+        if not file.exists():
+            INSTANCE.mkdir(exist_ok=True)
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(32))
+            with suppress(FileExistsError):
+                os.link(draft, file)  # whole or not at all, and only the first of several processes wins
+            draft.unlink()
+        return file.read_text()
+    except OSError as error:
+        raise Misconfigured([f"SECRET_KEY: Set one, or let this user read and write {INSTANCE}: {error.strerror}."]) from error

@@ -91,7 +91,8 @@ def create(settings: Settings, telephone_number: str, names: Mapping[str, str], 
     """A user made by hand, and their id. Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`."""
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     user_id, now = codes.random_id(), clock.now()
-    values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | _as_stored(names)
+    stored = _as_stored(names)
+    values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | stored
     with transaction() as session:
         for _ in range(_FREE_CODE_TRIES):
             new = insert(session, User).values(values | {"invite_code": codes.new_invite_code()})
@@ -99,7 +100,7 @@ def create(settings: Settings, telephone_number: str, names: Mapping[str, str], 
                 return user_id
             if session.scalar(select(User.id).where(User.telephone_number == number)):
                 raise TelephoneNumberTaken
-            if session.scalar(select(User.id).where(func.lower(User.username) == names.get("username", "").lower())):
+            if session.scalar(select(User.id).where(func.lower(User.username) == (stored.get("username") or "").lower())):
                 raise UsernameTaken
     raise Unavailable(retry_after=1)
 

@@ -10,12 +10,10 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hammer import accounts, keeping, phones, sessions
+from hammer import accounts, doctor, keeping, phones, sessions
 from hammer.database import MOST_PER_PAGE
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, Unavailable
 from hammer.tokens import settings
-
-LOOK_CLOSER = "To see what to do: flask --app wsgi doctor"
 
 
 class _Command(click.Command):
@@ -23,14 +21,14 @@ class _Command(click.Command):
         """What the command does; a refusal is said in one line."""
         try:
             return super().invoke(ctx)
-        except Unavailable as no:
-            raise click.ClickException(f"The database does not answer, or is locked. {LOOK_CLOSER}") from no
         except InvalidFields as no:
             raise click.ClickException(" ".join(sentence for field in no.errors.values() for sentence in field)) from no
+        except (Unavailable, DBAPIError, PoolTimeout) as error:
+            raise click.ClickException(f"The database: {_cause(error)}.\nTo see what to do: flask --app wsgi doctor") from error
+        except UnicodeEncodeError as error:
+            raise click.ClickException("What was typed is not text in UTF-8.") from error
         except Refusal as no:
             raise click.ClickException(no.sentence) from no
-        except (DBAPIError, PoolTimeout) as error:
-            raise click.ClickException(f"The database cannot do this as it is. {LOOK_CLOSER}") from error
 
 
 class _Group(AppGroup):
@@ -73,9 +71,12 @@ def users() -> None:
 @click.option("--after", metavar="PLACE", help="Go on from the place that the last page ended with.")
 def list_users(q: str, limit: int, after: str | None) -> None:
     """List people in the order they joined."""
-    page = accounts.everyone(settings(), q=q, limit=limit, after=after)
+    try:
+        page = accounts.everyone(settings(), q=q, limit=limit, after=after)
+    except InvalidFields as no:
+        raise click.ClickException("There is no such place. Take it from the end of the last page.") from no
     if not page.items:
-        click.echo("There is nobody.", err=True)
+        click.echo("There is nobody" + (" who has to do with that." if q else "."), err=True)
         return
     heads = ("NUMBER", "USERNAME", "NAME", "CODE", "INVITED", "JOINED (UTC)", "")
     _table(
@@ -137,7 +138,7 @@ def block(user: str, undo: bool) -> None:
 @click.argument("user")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(user: str, yes: bool) -> None:
-    """Forget USER: all that is personal is gone for ever, others' counts stay true."""
+    """Forget USER for ever. Others' counts stay true."""
     user_id = _find(user)
     them = accounts.profile(user_id)
     if not yes:
@@ -153,20 +154,18 @@ def prune() -> None:
     click.echo("Deleted " + ", ".join(f"{count} {what}" for what, count in gone.items()) + ".")
 
 
-@commands.command()
+@commands.command("doctor")
 @click.pass_context
-def doctor(ctx: click.Context) -> None:
-    """Check the configuration and every part it names, and say what to do."""
-    from hammer import doctor as room  # noqa: PLC0415  # it brings more than a server needs
-
-    marks = {room.FINE: ("ok    ", "green"), room.ADVICE: ("advice", "yellow"), room.WRONG: ("WRONG ", "red")}
+def examine(ctx: click.Context) -> None:
+    """Check the configuration and all that it names."""
+    marks = {doctor.FINE: ("ok    ", "green"), doctor.ADVICE: ("advice", "yellow"), doctor.WRONG: ("WRONG ", "red")}
     wrong = 0
-    for finding in room.examine(settings()):
+    for finding in doctor.examine(settings()):
         word, colour = marks[finding.state]
         click.echo(f"{click.style(word, fg=colour)}  {finding.part}: {finding.how}")
         if finding.remedy:
             click.echo(f"        -> {finding.remedy}")
-        wrong += finding.state == room.WRONG
+        wrong += finding.state == doctor.WRONG
     if wrong:
         click.echo(f"\n{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.", err=True)
         ctx.exit(1)
@@ -183,7 +182,7 @@ def openapi() -> None:
 
 @commands.command()
 @click.option("--people", type=click.IntRange(2, 100_000), default=300, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Another number makes other people.")
+@click.option("--seed", type=int, default=3, show_default=True, help="Another number makes other people.")
 @click.option("--more", is_flag=True, help="Even if there are people already.")
 def demo(people: int, seed: int, more: bool) -> None:
     """Fill a development database with people and invitations."""
@@ -195,12 +194,16 @@ def demo(people: int, seed: int, more: bool) -> None:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
         raise click.ClickException("There are people here already. To add others to them: --more")
-    star = made.most_inviting
-    click.echo(f"Made {made.people} people and {made.referrals} invitations among them, {made.levels} levels deep.")
-    click.echo(f"{star.first_name} {star.last_name} invited most, {star.invite_count}. To sign in as them:")
+    star = accounts.profile(made.most_inviting)
+    click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
+    click.echo(f"{_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
     click.echo("  1. flask --app wsgi run")
     click.echo(f"  2. open {settings().public_url}/login/ and enter {star.telephone_number}")
     click.echo(f"  3. enter the code; it is {'shown on the page' if settings().demo else 'in the text'}")
+
+
+def _cause(error: Exception) -> str:
+    return doctor.first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
 
 
 def _find(user: str) -> str:

@@ -53,14 +53,15 @@ class Filled:
     referrals: int
     levels: int
     """Of the deepest tree, its root counted."""
-    most_inviting: User
+    most_inviting: str
+    """The id of a user."""
 
 
 def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> Filled | None:
     """Adds `people` users who invited each other; None when there is somebody already, unless `more` are wanted.
 
-    The same `seed` makes the same people, numbers, codes and trees, with dates that end now. Their numbers may be real persons':
-    refuses with `NotAllowed` in production.
+    In an empty database the same `seed` makes the same people, numbers, codes and trees, with dates that end now.
+    Their numbers may be real persons': refuses with `NotAllowed` in production.
     """
     if settings.env == "production":
         raise NotAllowed
@@ -70,11 +71,12 @@ def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> F
         taken = {value for row in theirs for value in row}
         if taken and not more:
             return None
-        made, referrals, levels = _generation(random.Random(seed), people, taken, clock.now())  # noqa: S311  # guards nothing
+        made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # guards nothing
         session.execute(insert(User), made)
-        session.execute(insert(Referral), referrals)
-        most = max(made, key=lambda user: user["invite_count"])
-        return Filled(people, len(referrals), levels, session.get_one(User, most["id"]))
+        if referrals:
+            session.execute(insert(Referral), referrals)
+    star = max(made, key=lambda user: int(user["invite_count"]))
+    return Filled(people, len(referrals), levels, star["id"])
 
 
 def _generation(
@@ -100,7 +102,7 @@ def _generation(
             referrals.append(ids | {"activated_at": min(joined + later, now)})
             users[inviter]["invite_count"] += 1
             level[-1] = level[inviter] + 1
-        zeal.append((zeal[-1] if zeal else 0.0) + rng.paretovariate(1.1))
+        zeal.append((zeal[-1] if zeal else 0.0) + min(rng.paretovariate(1.1), 100))
     return users, referrals, max(level)
 
 

@@ -62,7 +62,7 @@ def _secret(settings: Settings) -> Iterator[Finding]:
     file = config.INSTANCE / "secret_key"
     if os.environ.get("SECRET_KEY") == settings.secret_key:
         yield Finding(FINE, "secret key", "from SECRET_KEY")
-    elif file.exists() and file.read_text() == settings.secret_key:
+    elif os.access(file, os.R_OK) and file.read_text() == settings.secret_key:
         yield Finding(FINE, "secret key", f"from {file}")
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield Finding(WRONG, "secret key", "others on this machine may read it", f"Run: chmod 600 {file}")
@@ -108,10 +108,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
 def _sqlite() -> Iterator[Finding]:
     journal = db.session.scalar(text("pragma journal_mode"))
     yield Finding(FINE, "database", f"SQLite {db.session.scalar(text('select sqlite_version()'))}, {_where()}")
-    file = db.session.scalar(text("select file from pragma_database_list where name = 'main'"))
-    if not file:
-        yield Finding(WRONG, "database", "in memory: all is forgotten when the process ends", "Set DATABASE_URL, or leave it out.")
-        return
+    file = str(db.session.scalar(text("select file from pragma_database_list where name = 'main'")))
     if journal != "wal":
         yield Finding(
             WRONG,

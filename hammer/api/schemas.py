@@ -24,6 +24,17 @@ INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {"description": "As people type it: any case, spaces, hyphens, or a whole invite link.", "example": "q9u-k59"}
 NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
+IN_PATHS: dict[str, dict[str, Any]] = {
+    "username": {
+        "description": "`me`, a username, or a telephone number in any spelling.",
+        "examples": {"oneself": {"value": "me"}, "by number": {"value": "+79298284301"}, "by username": {"value": "ivan"}},
+    },
+    "session_id": {"description": "From the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
+}
+"""What the parts of a path mean."""
+TOKEN = {"example": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
+REFRESH_TOKEN = {"example": "Xq3vH0c8R1yZb5rT8kLwAg.0.c2lnbmF0dXJlIG9mIHRoZSBzZXNzaW9uIGFuZCBudW0"}
+DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 
 
@@ -83,7 +94,7 @@ class CodeIn(NumberIn):
 
 
 class RefreshIn(In):
-    refresh_token = _text({"description": "The newest one. Each works once."})
+    refresh_token = _text({"description": "The newest one. Each works once."} | REFRESH_TOKEN)
 
 
 class NamesIn(In):
@@ -137,8 +148,8 @@ class VerificationOut(Out):
 
 
 class PairOut(Out):
-    access_token = fields.String(required=True, metadata={"description": "For the `Authorization: Bearer` header."})
-    refresh_token = fields.String(required=True, metadata={"description": "For one exchange into a new pair."})
+    access_token = fields.String(required=True, metadata={"description": "For the `Authorization: Bearer` header."} | TOKEN)
+    refresh_token = fields.String(required=True, metadata={"description": "For one exchange into a new pair."} | REFRESH_TOKEN)
     token_type = fields.String(required=True, metadata={"example": "Bearer"})
     expires_in = fields.Integer(
         required=True, metadata={"description": "Seconds that the access token is good for.", "example": 900}
@@ -146,24 +157,24 @@ class PairOut(Out):
 
 
 class SignedInOut(PairOut):
-    token = fields.String(required=True, data_key="Ваш токен", metadata={"description": "The same as `access_token`."})
+    token = fields.String(required=True, data_key="Ваш токен", metadata={"description": "The same as `access_token`."} | TOKEN)
     code = fields.String(
         required=True, data_key="Ваш инвайт код", metadata={"description": "The same as `invite_code`."} | INVITE_CODE
     )
     invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
-    created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login."})
+    created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login.", "example": True})
 
 
 class DeviceOut(Out):
-    id = fields.String(required=True)
-    device = fields.String(required=True, metadata={"description": "Roughly what it is.", "example": "Firefox · Android"})
+    id = fields.String(required=True, metadata=IN_PATHS["session_id"])
+    device = fields.String(required=True, metadata=DEVICE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     refreshed_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class SessionOut(DeviceOut):
-    current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks."})
+    current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks.", "example": True})
 
 
 class UserOut(Out):
@@ -178,7 +189,7 @@ class UserOut(Out):
         metadata={"description": "Numbers of those who activated this user’s code, the newest 100."},
     )
     activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
-    invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code."})
+    invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code.", "example": 1})
     date_joined = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 

@@ -1,0 +1,57 @@
+# The short ways. Needs make and Python 3.11 or newer; `make help` lists them.
+
+PYTHON ?= python3
+PORT ?= 5000
+BIN := .venv/bin
+HAMMER_PUBLIC_URL ?= http://127.0.0.1:$(PORT)
+export HAMMER_PUBLIC_URL
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format cover translations clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/runs ## make the environment and the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
+	$(BIN)/flask --app wsgi db upgrade
+	$(BIN)/flask --app wsgi run --host 127.0.0.1 --port $(PORT)
+
+test: .venv/tests ## run the tests (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/tests ## check form, traps, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/tests ## bring the code into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+cover: .venv/tests ## run the tests and show which lines and branches they never reach
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+translations: .venv/runs ## gather the sentences for people, bring the catalogues up to date and compile them
+	mkdir -p instance
+	$(BIN)/pybabel -q extract -F hammer/translations/babel.cfg -k N_ -k lazy_gettext --add-location=file --no-wrap --sort-by-file \
+		-o instance/hammer.pot hammer
+	$(BIN)/pybabel -q update -i instance/hammer.pot -d hammer/translations --no-fuzzy-matching --ignore-obsolete --no-wrap \
+		--ignore-pot-creation-date
+	$(BIN)/pybabel -q compile -d hammer/translations
+
+clean: ## forget the environment and what tools keep; the database in instance/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+
+.venv/runs: requirements.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/tests: requirements.txt tests/requirements.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@ .venv/runs
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Hammer needs Python 3.11 or newer. Name one that you have: make run PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,313 @@
+"""The API as a tester walks through it: a Postman collection made from the OpenAPI document.
+
+Run from top to bottom it plays one story with two new people and one of the staff. Each request tests its own answer, and hands on
+what the next ones need (a verification's id, a code, tokens, invite codes) in the collection's variables.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Tree = dict[str, Any]
+
+DESCRIPTION: Final = """\
+Every call of Hammer's JSON API in the order in which a tester would make them. Run the whole collection, or send the requests
+one by one from the top. It needs demo mode, where codes are shown in answers; `HAMMER_RESEND_SECONDS=0`, so that nothing waits
+between two texts; and one of the staff, made by `flask --app wsgi createsuperuser "+7 900 000-00-00"`: their number stands in the
+variable `staffNumber`.
+
+Each run draws new numbers for two people, A and B, and deletes both at the end.
+"""
+
+VARIABLES: Final = {"staffNumber": "+79000000000"}
+
+_DRAW_NUMBERS = """\
+const draw = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
+for (const name of ["numberA", "numberB", "numberC"]) pm.collectionVariables.set(name, draw());
+pm.collectionVariables.set("usernameA", "a" + Date.now());"""
+_MISS_THE_CODE = """\
+const right = pm.collectionVariables.get("code");
+pm.collectionVariables.set("wrongCode", String((Number(right) + 1) % 10 ** right.length).padStart(right.length, "0"));"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of the story. What is not said here comes from the document."""
+
+    name: str
+    operation: str
+    status: int
+    body: object = None
+    """None: the document's example. A string is sent as it is."""
+    path: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    who: str = ""
+    """Whose `token…` goes along; empty: nobody's."""
+    keeps: dict[str, str] = field(default_factory=dict)
+    """Variable -> where it stands in the answer."""
+    problem: str = ""
+    """The slug of the refusal that is expected."""
+    holds: tuple[str, ...] = ()
+    """JavaScript about `answer` that has to be true."""
+    before: str = ""
+
+
+_ME = {"username": "me"}
+_SIGNED_IN = ('answer["Ваш токен"] === answer.access_token', 'answer["Ваш инвайт код"] === answer.invite_code')
+_CODE = {"verification_id": "{{verification}}", "code": "{{code}}"}
+_ASKED = {"verification": "verification_id", "code": "Ваш код активации"}
+_NUMBER = "telephone_number"
+
+
+def _invite(code: str) -> Tree:
+    return {"invite_code": code}
+
+
+STORY: Final[dict[str, tuple[Step, ...]]] = {
+    "1. Sign in": (
+        Step("A asks for a code", "signup", 200, {_NUMBER: "{{numberA}}"}, keeps=_ASKED, before=_DRAW_NUMBERS),
+        Step(
+            "A asks for the same code again",
+            "resend",
+            200,
+            {"verification_id": "{{verification}}"},
+            holds=('answer["Ваш код активации"] === pm.collectionVariables.get("code")',),
+        ),
+        Step(
+            "A mistypes the code",
+            "code",
+            401,
+            {"verification_id": "{{verification}}", "code": "{{wrongCode}}"},
+            problem="wrong-code",
+            holds=("answer.attempts_left === 2",),
+            before=_MISS_THE_CODE,
+        ),
+        Step(
+            "A signs in",
+            "code",
+            200,
+            _CODE,
+            keeps={"tokenA": "access_token", "refreshA": "refresh_token", "inviteA": "invite_code"},
+            holds=(*_SIGNED_IN, "answer.created === true"),
+        ),
+        Step("The code works once", "code", 401, _CODE, problem="wrong-code", holds=("answer.attempts_left === 0",)),
+        Step("B asks for a code, by the older name", "signup", 200, {"username": "{{numberB}}"}, keeps=_ASKED),
+        Step(
+            "B signs in by number and code, as demo mode allows",
+            "code",
+            200,
+            {_NUMBER: "{{numberB}}", "code": "{{code}}"},
+            keeps={"tokenB": "access_token", "refreshB": "refresh_token", "inviteB": "invite_code"},
+            holds=_SIGNED_IN,
+        ),
+        Step("Not a number", "signup", 422, {_NUMBER: "abc"}, problem="invalid-fields", holds=("answer.errors.telephone_number",)),
+        Step("A number that gets no texts", "signup", 422, {_NUMBER: "+74951234567"}, problem="region-not-served"),
+        Step("A field that is not known", "signup", 422, {_NUMBER: "{{numberA}}", "hat": "on"}, problem="invalid-fields"),
+        Step("Not JSON", "signup", 400, "{", problem="invalid-request"),
+    ),
+    "2. Oneself": (
+        Step("A's profile", "show_user", 200, path=_ME, who="A", holds=('answer.username === ""',)),
+        Step("Nobody's profile", "show_user", 401, path=_ME, problem="not-signed-in"),
+        Step("A, by number", "show_user", 200, path={"username": "{{numberA}}"}, who="A"),
+        Step("B is not there for A", "show_user", 404, path={"username": "{{numberB}}"}, who="A", problem="not-found"),
+        Step("A chooses a username", "change_user_patch", 200, {"username": "{{usernameA}}"}, path=_ME, who="A"),
+        Step("A changes a name", "change_user_post", 200, {"first_name": "Анна"}, path={"username": "{{usernameA}}"}, who="A"),
+        Step(
+            "A replaces all names",
+            "replace_user",
+            200,
+            {"username": "{{usernameA}}", "last_name": "Петрова"},
+            path=_ME,
+            who="A",
+            holds=('answer.first_name === ""', 'answer.last_name === "Петрова"'),
+        ),
+        Step(
+            "B wants the same username",
+            "change_user_patch",
+            409,
+            {"username": "{{usernameA}}"},
+            path=_ME,
+            who="B",
+            problem="username-taken",
+        ),
+        Step("A sees only A", "list_users", 200, who="A", holds=("answer.length === 1",)),
+        Step("A may not make users", "create_user", 403, who="A", problem="not-allowed"),
+        Step("All that is stored about A", "export", 200, who="A"),
+    ),
+    "3. Invites": (
+        Step("A's own code", "activate", 422, _invite("{{inviteA}}"), path=_ME, who="A", problem="own-invite"),
+        Step("No such code", "activate", 422, _invite("000000"), path=_ME, who="A", problem="unknown-invite"),
+        Step(
+            "B activates A's code",
+            "activate",
+            200,
+            _invite("{{inviteA}}"),
+            path=_ME,
+            who="B",
+            holds=('answer.activated_invite_code === pm.collectionVariables.get("inviteA")',),
+        ),
+        Step("The same code again changes nothing", "activate", 200, _invite("{{inviteA}}"), path=_ME, who="B"),
+        Step("Another one is refused", "activate", 409, _invite("000000"), path=_ME, who="B", problem="already-activated"),
+        Step(
+            "A was not invited by A's own guest", "activate", 422, _invite("{{inviteB}}"), path=_ME, who="A", problem="invite-loop"
+        ),
+        Step(
+            "Whom A invited",
+            "list_invitees",
+            200,
+            path=_ME,
+            who="A",
+            holds=("answer.length === 1", 'answer[0].telephone_number === pm.collectionVariables.get("numberB")'),
+        ),
+        Step("A counts one", "show_user", 200, path=_ME, who="A", holds=("answer.invite_count === 1",)),
+    ),
+    "4. Devices": (
+        Step("A asks for another code", "signup", 200, {_NUMBER: "{{numberA}}"}, keeps=_ASKED),
+        Step(
+            "A signs in on another device",
+            "code",
+            200,
+            _CODE,
+            keeps={"tokenA2": "access_token"},
+            holds=("answer.created === false",),
+        ),
+        Step(
+            "A's devices",
+            "list_sessions",
+            200,
+            who="A",
+            keeps={"otherSession": "find(device => !device.current).id"},
+            holds=("answer.length === 2",),
+        ),
+        Step("A ends the other one", "end_session", 204, path={"session_id": "{{otherSession}}"}, who="A"),
+        Step("Its token is dead", "show_user", 401, path=_ME, who="A2", problem="not-signed-in"),
+        Step("It is not there any more", "end_session", 404, path={"session_id": "{{otherSession}}"}, who="A", problem="not-found"),
+        Step("A ends all others", "end_other_sessions", 204, who="A"),
+        Step(
+            "A's new pair of tokens",
+            "refresh",
+            200,
+            {"refresh_token": "{{refreshA}}"},
+            keeps={"tokenA": "access_token", "refreshA": "refresh_token"},
+        ),
+        Step("Not a refresh token", "refresh", 401, {"refresh_token": "abc"}, problem="not-signed-in"),
+    ),
+    "5. Staff": (
+        Step("The staff ask for a code", "signup", 200, {_NUMBER: "{{staffNumber}}"}, keeps=_ASKED),
+        Step("The staff sign in", "code", 200, _CODE, keeps={"tokenStaff": "access_token", "inviteStaff": "invite_code"}),
+        Step("Users, one page", "list_users", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
+        Step("A, searched for", "list_users", 200, query={"q": "{{usernameA}}"}, who="Staff", holds=("answer.length === 1",)),
+        Step("More than a page holds", "list_users", 422, query={"limit": "101"}, who="Staff", problem="invalid-fields"),
+        Step("A user made by hand", "create_user", 201, {_NUMBER: "{{numberC}}", "first_name": "Иван"}, who="Staff"),
+        Step("The same once more", "create_user", 409, {_NUMBER: "{{numberC}}"}, who="Staff", problem="telephone-number-taken"),
+        Step("Somebody's profile", "show_user", 200, path={"username": "{{numberC}}"}, who="Staff"),
+        Step("Nobody's number", "show_user", 404, path={"username": "+79000000001"}, who="Staff", problem="not-found"),
+        Step(
+            "Somebody's name",
+            "change_user_patch",
+            200,
+            {"last_name": "Петров"},
+            path={"username": "{{numberC}}"},
+            who="Staff",
+            holds=('answer.first_name === "Иван"', 'answer.last_name === "Петров"'),
+        ),
+        Step(
+            "Nobody activates for others",
+            "activate",
+            403,
+            _invite("{{inviteA}}"),
+            path={"username": "{{numberC}}"},
+            who="Staff",
+            problem="not-allowed",
+        ),
+        Step("Somebody's invitees", "list_invitees", 200, path={"username": "{{usernameA}}"}, who="Staff"),
+        Step("A user is deleted", "delete_user", 204, path={"username": "{{numberC}}"}, who="Staff"),
+        Step("And gone", "show_user", 404, path={"username": "{{numberC}}"}, who="Staff", problem="not-found"),
+        Step("The staff sign out", "logout", 204, who="Staff"),
+    ),
+    "6. Good-bye": (
+        Step("B deletes B", "delete_user", 204, path=_ME, who="B"),
+        Step("B's token is dead", "show_user", 401, path=_ME, who="B", problem="not-signed-in"),
+        Step("A still counts one", "show_user", 200, path=_ME, who="A", holds=("answer.invite_count === 1",)),
+        Step("A asks once more", "signup", 200, {_NUMBER: "{{numberA}}"}, keeps=_ASKED),
+        Step("A signs in once more", "code", 200, _CODE, keeps={"tokenA2": "access_token"}),
+        Step("A signs out", "logout", 204, who="A"),
+        Step("A's token is dead", "show_user", 401, path=_ME, who="A", problem="not-signed-in"),
+        Step("So is the refresh token", "refresh", 401, {"refresh_token": "{{refreshA}}"}, problem="not-signed-in"),
+        Step("A deletes A", "delete_user", 204, path=_ME, who="A2"),
+    ),
+}
+
+
+def collection(document: Tree) -> Tree:
+    """The collection (Postman's format 2.1) of the API that `document` describes."""
+    operations = {
+        operation["operationId"]: (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    }
+    variables = {"baseUrl": document["servers"][0]["url"]} | VARIABLES
+    return {
+        "info": {
+            "name": document["info"]["title"],
+            "description": DESCRIPTION,
+            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
+        },
+        "variable": [{"key": name, "value": value} for name, value in variables.items()],
+        "item": [
+            {"name": folder, "item": [_request(step, *operations[step.operation]) for step in steps]}
+            for folder, steps in STORY.items()
+        ],
+    }
+
+
+def _request(step: Step, method: str, path: str, operation: Tree) -> Tree:
+    for name, value in step.path.items():
+        path = path.replace(f"{{{name}}}", value)
+    query = "&".join(f"{name}={value}" for name, value in step.query.items())
+    request: Tree = {
+        "method": method,
+        "url": {
+            "raw": "{{baseUrl}}" + path + (f"?{query}" if query else ""),
+            "host": ["{{baseUrl}}"],
+            "path": path.removeprefix("/").split("/"),
+            "query": [{"key": name, "value": value} for name, value in step.query.items()],
+        },
+        "header": [{"key": "Accept-Language", "value": "en"}],
+        "auth": {"type": "noauth"},
+        "description": "\n\n".join(part for part in (operation.get("summary"), operation.get("description")) if part),
+    }
+    if step.who:
+        token = {"key": "token", "value": f"{{{{token{step.who}}}}}", "type": "string"}
+        request["auth"] = {"type": "bearer", "bearer": [token]}
+    if "requestBody" in operation:
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        body = example if step.body is None else step.body
+        raw = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, indent=2)
+        request["header"].append({"key": "Content-Type", "value": "application/json"})
+        request["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
+    events = [("test", _tests(step)), ("prerequest", step.before)]
+    return {
+        "name": step.name,
+        "request": request,
+        "event": [
+            {"listen": when, "script": {"type": "text/javascript", "exec": script.split("\n")}} for when, script in events if script
+        ],
+    }
+
+
+def _tests(step: Step) -> str:
+    lines = [f'pm.test("answers {step.status}", () => pm.response.to.have.status({step.status}));']
+    if step.status != 204:
+        lines.append("const answer = pm.response.json();")
+    if step.problem:
+        lines.append(
+            f'pm.test("says {step.problem}", () => {{ pm.expect(answer.type).to.eql("/problems/{step.problem}");'
+            ' pm.expect(pm.response.headers.get("Content-Type")).to.include("application/problem+json"); });'
+        )
+    lines += [f"pm.test({json.dumps(truth, ensure_ascii=False)}, () => pm.expect({truth}).to.be.ok);" for truth in step.holds]
+    for variable, place in step.keeps.items():
+        value = f"answer.{place}" if "(" in place else f"answer[{json.dumps(place, ensure_ascii=False)}]"
+        lines.append(f'pm.collectionVariables.set("{variable}", {value});')
+    return "\n".join(lines)

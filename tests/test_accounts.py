@@ -1,0 +1,389 @@
+"""People: what `find`, `profile`, `everyone`, `create`, `rename`, `delete` and `export` promise."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from sqlalchemy import bindparam, text
+from sqlalchemy.exc import IntegrityError
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, codes, invites
+from hammer import clock as time_of_day
+from hammer.database import UtcDateTime, db, transaction
+from hammer.models import Session, User, Verification
+from hammer.refusals import InvalidFields, NotFound, RegionNotServed, TelephoneNumberTaken, TooManyRequests, UsernameTaken
+from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, ask, chain, count_of, everything_stored, number, sign_in, user
+
+pytestmark = pytest.mark.usefixtures("context")
+
+Statements = Callable[[], AbstractContextManager[list[str]]]
+CROWD = 100_000
+
+
+# Finding
+
+
+@pytest.mark.parametrize("spelling", ["+79290000001", "89290000001", "8 (929) 000-00-01", "79290000001", "+7 929 000 00 01"])
+def test_a_number_in_any_spelling_finds_its_one_user(settings: Settings, spelling: str) -> None:
+    anna = user(settings, ANNA)
+    assert accounts.find(settings, spelling) == anna.id
+
+
+def test_a_username_in_upper_and_lower_case_finds_its_user(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"username": "Anna"})
+    assert {accounts.find(settings, name) for name in ("Anna", "anna", "ANNA")} == {anna.id}
+
+
+@pytest.mark.parametrize("name", ["nobody", "+79290000009", "", "  ", "\x00", "me", "😀", "9" * 100, "%", "_"])
+def test_who_is_not_there_is_not_found(settings: Settings, name: str) -> None:
+    user(settings)
+    with pytest.raises(NotFound):
+        accounts.find(settings, name)
+
+
+def test_somebody_without_a_username_is_not_found_by_a_blank_one(settings: Settings) -> None:
+    user(settings)
+    with pytest.raises(NotFound):
+        accounts.find(settings, "")
+
+
+def test_an_unknown_profile_is_not_found(settings: Settings) -> None:
+    with pytest.raises(NotFound):
+        accounts.profile(STRANGER_ID)
+
+
+# Profiles
+
+
+def test_a_fresh_profile_is_blank(settings: Settings) -> None:
+    anna = user(settings)
+    profile = accounts.profile(anna.id)
+    assert (profile.username, profile.first_name, profile.last_name) == ("", "", "")
+    assert (profile.telephone_number, profile.invite_code) == (ANNA, anna.invite_code)
+    assert (profile.invite_code_list, profile.invite_count, profile.activated_invite_code) == ([], 0, None)
+
+
+def test_a_profile_shows_who_activated_its_code_and_what_it_activated(settings: Settings) -> None:
+    anna, boris, clara = chain(settings, 3)
+    profile = accounts.profile(boris.id)
+    assert profile.activated_invite_code == anna.invite_code
+    assert profile.invite_code_list == [clara.telephone_number]
+    assert profile.invite_count == 1
+
+
+def invite_a_crowd(referrer_id: str) -> None:
+    """A hundred thousand invitees, as fast as the database can."""
+    people = text(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < :crowd) "
+        "insert into users (id, telephone_number, invite_code, date_joined) "
+        "select 'crowd' || cast(i as varchar), '+7' || cast(9300000000 + i as varchar), cast(100000 + i as varchar), :now from n"
+    )
+    referrals = text(
+        "insert into referrals (referee_id, referrer_id, activated_at) "
+        "select id, :referrer, date_joined from users where id like 'crowd%'"
+    )
+    now = bindparam("now", type_=UtcDateTime)
+    with transaction() as session:
+        session.execute(people.bindparams(now), {"crowd": CROWD, "now": time_of_day.now()})
+        session.execute(referrals, {"referrer": referrer_id})
+        session.execute(
+            text("update users set invite_count = :crowd where id = :referrer"), {"crowd": CROWD, "referrer": referrer_id}
+        )
+
+
+def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, statements: Statements) -> None:
+    famous, follower = (person.id for person in chain(settings, 2))
+    with statements() as with_one:
+        accounts.profile(famous)
+    with statements() as with_none:
+        accounts.profile(follower)
+    invite_a_crowd(famous)
+    began = time.perf_counter()
+    with statements() as with_many:
+        profile = accounts.profile(famous)
+    page = invites.invitees(famous)
+    assert time.perf_counter() - began < 0.5
+    assert len(with_many) == len(with_one) == 2
+    assert len(with_none) == 1
+    assert profile.invite_count == CROWD
+    assert len(profile.invite_code_list) == len(page.items) == 100
+    assert page.after is not None
+
+
+def test_a_list_costs_the_same_statements_however_long_it_is(settings: Settings, statements: Statements) -> None:
+    people = chain(settings, 3)
+    with statements() as short:
+        accounts.everyone(settings)
+    for n in range(20, 40):
+        invites.activate(user(settings, number(n)).id, people[n % 3].invite_code)
+    with statements() as long:
+        page = accounts.everyone(settings)
+    assert len(page.items) == 23
+    assert len(long) == len(short) <= 2
+
+
+# Lists
+
+
+def numbers(settings: Settings, q: str) -> list[str]:
+    return [profile.telephone_number for profile in accounts.everyone(settings, q=q).items]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
+def test_pages_of_everyone_show_each_once_in_the_order_they_joined(settings: Settings, clock: Traveller, limit: int) -> None:
+    for n in range(6):
+        user(settings, number(n))
+        clock.shift(n % 2)  # some joined in the same microsecond
+    seen, after = [], None
+    for _ in range(7):
+        page = accounts.everyone(settings, limit=limit, after=after)
+        seen += [profile.telephone_number for profile in page.items]
+        after = page.after
+        if after is None:
+            break
+    assert sorted(seen) == [number(n) for n in range(6)]
+    joined = [accounts.profile(accounts.find(settings, n)).date_joined for n in seen]
+    assert joined == sorted(joined)
+
+
+def test_who_left_is_not_in_the_list(settings: Settings) -> None:
+    anna, _ = user(settings, ANNA), user(settings, BORIS)
+    accounts.delete(anna.id)
+    assert numbers(settings, "") == [BORIS]
+
+
+@pytest.mark.parametrize(
+    "q", ["иван", "ИВАН", "Петров", "van.p", "VAN", "000-00-01", "8 929 000 00 01", "+79290000001", "9290000001"]
+)
+def test_staff_find_people_by_part_of_a_name_or_number(settings: Settings, q: str) -> None:
+    accounts.rename(user(settings, ANNA).id, {"username": "ivan.p", "first_name": "Иван", "last_name": "Петров"})
+    accounts.rename(user(settings, BORIS).id, {"username": "boris", "first_name": "Борис"})
+    assert numbers(settings, q) == [ANNA]
+
+
+def test_staff_find_people_by_invite_code(settings: Settings) -> None:
+    anna, _ = user(settings, ANNA), user(settings, BORIS)
+    assert numbers(settings, anna.invite_code.lower()) == [ANNA]
+
+
+@pytest.mark.parametrize("q", ["%", "_", "\\", "' or 1=1 --", "00", "\u0661\u0661\u0661"])
+def test_signs_of_the_database_mean_nothing_in_a_search(settings: Settings, q: str) -> None:
+    user(settings)
+    assert numbers(settings, q) == []
+
+
+# Names
+
+
+def test_two_fresh_users_both_have_a_blank_username(settings: Settings) -> None:
+    ids = [user(settings, ANNA).id, user(settings, BORIS).id]
+    for user_id in ids:
+        accounts.rename(user_id, {"username": ""})
+    assert [accounts.profile(user_id).username for user_id in ids] == ["", ""]
+
+
+@pytest.mark.parametrize("wish", ["anna", "ANNA", " Anna "])
+def test_a_username_is_one_persons_in_upper_and_lower_case(settings: Settings, wish: str) -> None:
+    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    accounts.rename(anna.id, {"username": "Anna"})
+    with pytest.raises(UsernameTaken):
+        accounts.rename(boris.id, {"username": wish})
+    assert accounts.profile(boris.id).username == ""
+
+
+def test_one_may_change_the_case_of_ones_own_username(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"username": "anna"})
+    accounts.rename(anna.id, {"username": "Anna"})
+    assert accounts.profile(anna.id).username == "Anna"
+
+
+def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> None:
+    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    accounts.rename(anna.id, {"username": "name"})
+    accounts.rename(anna.id, {"username": " "})
+    accounts.rename(boris.id, {"username": "name"})
+    assert accounts.find(settings, "name") == boris.id
+
+
+@pytest.mark.parametrize("username", ["me", "ME", "1anna", "+79290000001", "анна", "a" * 31, "a b", "-a", "a/b", "a\x00", "a\nb"])
+def test_a_username_never_reads_as_a_number_or_as_me(settings: Settings, username: str) -> None:
+    anna = user(settings)
+    with pytest.raises(InvalidFields) as refused:
+        accounts.rename(anna.id, {"username": username})
+    assert refused.value.errors == {"username": [accounts.NOT_A_USERNAME]}
+
+
+@pytest.mark.parametrize("username", ["a", "Z9", "ivan.petrov-1_", "a" * 30, "meg"])
+def test_a_username_begins_with_a_letter(settings: Settings, username: str) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"username": username})
+    assert accounts.find(settings, username) == anna.id
+
+
+def test_names_are_trimmed_and_composed(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"first_name": "  Андреи\u0306 ", "last_name": "O’Neil 🔨"})
+    profile = accounts.profile(anna.id)
+    assert (profile.first_name, profile.last_name) == ("Андрей", "O’Neil 🔨")
+
+
+def test_all_bad_names_are_said_at_once(settings: Settings) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        accounts.rename(user(settings).id, {"username": "1", "first_name": "a" * 151, "last_name": "a\x00b"})
+    assert set(refused.value.errors) == {"username", "first_name", "last_name"}
+
+
+@pytest.mark.parametrize("name", ["\x00", "a\x1bb", "\ud800", "\uffff", "a\nb"])
+def test_a_name_is_text(settings: Settings, name: str) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        accounts.rename(user(settings).id, {"first_name": f"a{name}b"})
+    assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
+
+
+def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"username": "anna", "first_name": "Anna", "last_name": "A"})
+    accounts.rename(anna.id, {"first_name": "Anne"})
+    accounts.rename(anna.id, {})
+    profile = accounts.profile(anna.id)
+    assert (profile.username, profile.first_name, profile.last_name) == ("anna", "Anne", "A")
+
+
+def test_a_stranger_cannot_be_renamed(settings: Settings) -> None:
+    with pytest.raises(NotFound):
+        accounts.rename(STRANGER_ID, {"first_name": "A"})
+
+
+# Made by hand
+
+
+def test_a_user_made_by_hand_is_the_one_who_signs_in_later(settings: Settings) -> None:
+    made = accounts.create(settings, "8 929 000 00 01", {"first_name": " Anna "})
+    signed_in = sign_in(settings, ANNA)
+    assert (signed_in.user.id, signed_in.created) == (made, False)
+    assert accounts.profile(made).first_name == "Anna"
+
+
+def test_a_number_belongs_to_one_user(settings: Settings) -> None:
+    user(settings, ANNA)
+    with pytest.raises(TelephoneNumberTaken):
+        accounts.create(settings, "8 929 000 00 01", {})
+
+
+def test_a_username_belongs_to_one_user_also_when_made_by_hand(settings: Settings) -> None:
+    accounts.create(settings, ANNA, {"username": "anna"})
+    with pytest.raises(UsernameTaken):
+        accounts.create(settings, BORIS, {"username": " ANNA "})
+
+
+def test_two_users_made_by_hand_may_both_have_no_username(settings: Settings) -> None:
+    accounts.create(settings, ANNA, {"username": ""})
+    accounts.create(settings, BORIS, {"username": ""})
+    accounts.create(settings, CLARA, {})
+
+
+def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) -> None:
+    with pytest.raises(RegionNotServed):
+        accounts.create(settings, "+7 495 123-45-67", {})
+    with pytest.raises(InvalidFields):
+        accounts.create(settings, "no number", {})
+
+
+# Leaving
+
+
+def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.rename(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
+    ask(settings)
+    accounts.delete(anna.id)
+    stored = "\n".join(everything_stored())
+    for personal in (ANNA[1:], ANNA[2:], "anna", "Анна", "Каренина", "Firefox"):
+        assert personal not in stored
+    assert db.session.query(Session).count() == db.session.query(Verification).count() == 0
+    with pytest.raises(NotFound):
+        accounts.profile(anna.id)
+    with pytest.raises(NotFound):
+        accounts.find(settings, ANNA)
+
+
+def test_deleting_keeps_the_counts_of_others(settings: Settings) -> None:
+    anna, boris, clara = chain(settings, 3)
+    accounts.delete(boris.id)
+    assert count_of(anna.id) == 1
+    assert accounts.profile(anna.id).invite_code_list == []
+    assert accounts.profile(clara.id).activated_invite_code == boris.invite_code
+
+
+def test_who_left_is_deleted_once(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.delete(anna.id)
+    with pytest.raises(NotFound):
+        accounts.delete(anna.id)
+    with pytest.raises(NotFound):
+        accounts.rename(anna.id, {"first_name": "A"})
+
+
+def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.delete(anna.id)
+    again = sign_in(settings)
+    assert again.created
+    assert again.user.id != anna.id
+    assert again.user.invite_code != anna.invite_code
+
+
+def test_leaving_gives_no_more_texts_that_day(settings: Settings) -> None:
+    for _ in range(5):
+        accounts.delete(user(settings).id)
+    with pytest.raises(TooManyRequests):
+        ask(settings)
+
+
+def test_staff_who_left_are_no_staff(settings: Settings) -> None:
+    anna = user(settings)
+    accounts.set_staff(anna.id, True)
+    accounts.delete(anna.id)
+    db.session.expire_all()
+    assert db.session.get_one(User, anna.id).is_staff is False
+
+
+@pytest.mark.parametrize("deed", [accounts.set_staff, accounts.set_blocked])
+def test_nothing_can_be_done_to_a_stranger(settings: Settings, deed: Callable[[str, bool], None]) -> None:
+    with pytest.raises(NotFound):
+        deed(STRANGER_ID, True)
+
+
+# One's own data
+
+
+def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) -> None:
+    anna, boris, clara = chain(settings, 3)
+    accounts.rename(boris.id, {"username": "boris"})
+    export = accounts.export(boris.id)
+    assert export["profile"]["username"] == "boris"
+    assert export["profile"]["activated_invite_code"] == anna.invite_code
+    assert len(export["sessions"]) == len(export["verifications"]) == len(export["invitees"]) == 1
+    assert export["activated_at"] is not None
+    assert clara.telephone_number is not None
+
+
+def test_the_export_shows_the_numbers_of_others_masked(settings: Settings) -> None:
+    anna, boris = chain(settings, 2)
+    exported = json.dumps(accounts.export(anna.id), default=str, ensure_ascii=False)
+    assert boris.telephone_number is not None
+    assert boris.telephone_number not in exported
+    assert "+7········01" in exported
+
+
+def test_invite_codes_are_unique_by_constraint(settings: Settings) -> None:
+    anna = user(settings)
+    assert codes.read_invite_code(anna.invite_code) == anna.invite_code
+    with pytest.raises(IntegrityError), transaction() as session:
+        session.add(User(id=codes.random_id(), invite_code=anna.invite_code, date_joined=time_of_day.now()))
