@@ -16,7 +16,7 @@ import click
 import phonenumbers
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError
-from marshmallow.validate import ContainsOnly, OneOf, Range
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -59,6 +59,17 @@ class Settings:
     resend_wait: timedelta
     """Before the second text to a number; doubles with each further one."""
     sends_per_number_day: int
+    sends_per_prefix_hour: int
+    """To all numbers that differ in their last four digits alone."""
+    sends_per_address_hour: int
+    sends_per_hour: int
+    """Of the whole system; what follows a day is ten times that."""
+    proxy_hops: int
+    """How many proxies of our own stand before us and say whom they speak for."""
+    guess_budgets: Mapping[int, int]
+    """Digits -> wrong guesses a day for everybody together."""
+    max_expected_takeovers: float
+    """A year; more and production refuses to start."""
 
     def key(self, purpose: str) -> bytes:
         """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
@@ -121,6 +132,12 @@ def read() -> Settings:
         "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
         "resend_wait": env.int("HAMMER_RESEND_SECONDS", 5 if developing else 60, validate=Range(0, 600)),
         "sends_per_number_day": env.int("HAMMER_SENDS_PER_NUMBER_DAY", 1000 if developing else 5, validate=Range(1, 10_000)),
+        "sends_per_prefix_hour": env.int("HAMMER_SENDS_PER_PREFIX_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
+        "sends_per_address_hour": env.int("HAMMER_SENDS_PER_ADDRESS_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
+        "sends_per_hour": env.int("HAMMER_SENDS_PER_HOUR", 10_000 if developing else 200, validate=Range(2, 10_000_000)),
+        "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
+        "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
+        "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
     }
     problems = []
     try:
@@ -131,9 +148,15 @@ def read() -> Settings:
         problems += _unsafe_in_production(values)
     if problems:
         raise Misconfigured(problems)
+    values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
     for duration in ("sms_delay", "code_ttl", "resend_wait"):
         values[duration] = timedelta(seconds=values[duration])
     return Settings(**values | {"regions": frozenset(values["regions"]), "public_url": values["public_url"].rstrip("/")})
+
+
+def _budgets(most: list[int]) -> None:
+    if min(most) < 0:
+        raise ValidationError("Has a budget below nought.")
 
 
 def _unsafe_in_production(values: Mapping[str, Any]) -> list[str]:

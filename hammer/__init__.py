@@ -5,13 +5,20 @@
               health       is it alive, is it ready
               cli          the operator's commands
     porch     tokens       who is calling
+              limits       from where they call
               languages    in which language we answer
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others
               accounts     create, rename, delete, export
               keeping      prune: what is past its keeping time
-    lean on   texts        what we text, and the outbox it waits in
+    lean on   verifications  asking for a code, and guessing it
+              guesses      how many wrong guesses the world may make
+              devices      those that signed in before, and their own lane
+              sends        how many texts may be asked for
+              events       what happened, in the same transaction
+              texts        what we text, and the outbox it waits in
+              counters     units of limits, taken all or none
               gateways     how a text leaves
               models       what we remember
               database     transaction(), the only commit
@@ -30,7 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import config
-from hammer import api, auth, cli, database, health, languages, texts, tokens
+from hammer import api, auth, cli, database, health, languages, limits, texts, tokens
 from hammer.refusals import Refusal, Unavailable
 
 
@@ -40,7 +47,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.config.from_mapping((settings or config.read()).flask())
     app.url_map.strict_slashes = False
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    for room in (database, texts, languages, tokens, api, auth, health, cli):
+    for room in (database, texts, limits, languages, tokens, api, auth, health, cli):
         room.init_app(app)
     for fault in (Refusal, HTTPException, OperationalError, PoolTimeout, InternalServerError):
         app.register_error_handler(fault, _answer)

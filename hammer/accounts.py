@@ -21,7 +21,9 @@ from hammer.refusals import N_, InvalidFields, NotFound, TelephoneNumberTaken, U
 USERNAME = "[A-Za-z][A-Za-z0-9_.-]{0,29}"
 """It begins with a letter, so that it never reads as a number; `me` is taken by everybody."""
 LONGEST_NAME = 150
-NOT_A_USERNAME = N_("A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most.")
+NOT_A_USERNAME = N_(
+    "A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most."
+)
 TOO_LONG = N_("This is longer than 150 characters.")
 NOT_TEXT = N_("This has a character that is not text.")
 _FREE_CODE_TRIES = 10
@@ -79,7 +81,10 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         digits = "".join(c for c in q if c.isdigit() and c.isascii())
         name = User.first_name + " " + User.last_name
         likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        likes += [User.invite_code == codes.read_invite_code(q), User.telephone_number == phones.canonical(q, region=settings.region)]
+        likes += [
+            User.invite_code == codes.read_invite_code(q),
+            User.telephone_number == phones.canonical(q, region=settings.region),
+        ]
         likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
         ids = ids.where(or_(*likes))
     found = _profiles(ids)
@@ -163,15 +168,21 @@ def export(user_id: str) -> dict[str, Any]:
     return {
         "profile": asdict(me) | {"invite_code_list": [phones.masked(n) for n in me.invite_code_list]},
         "activated_at": activated_at,
-        "invitees": [
-            {"telephone_number": number and phones.masked(number), "activated_at": moment} for number, moment in invited
-        ],
+        "invitees": [{"telephone_number": number and phones.masked(number), "activated_at": moment} for number, moment in invited],
         "sessions": [
-            {"id": s.id, "device": s.device, "created_at": s.created_at, "refreshed_at": s.refreshed_at, "expires_at": s.expires_at,
-             "ended_at": s.ended_at}
+            {
+                "id": s.id,
+                "device": s.device,
+                "created_at": s.created_at,
+                "refreshed_at": s.refreshed_at,
+                "expires_at": s.expires_at,
+                "ended_at": s.ended_at,
+            }
             for s in sessions
         ],
-        "verifications": [{"created_at": v.created_at, "expires_at": v.expires_at, "consumed_at": v.consumed_at} for v in codes_asked],
+        "verifications": [
+            {"created_at": v.created_at, "expires_at": v.expires_at, "consumed_at": v.consumed_at} for v in codes_asked
+        ],
     }
 
 

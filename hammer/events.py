@@ -36,5 +36,11 @@ KEY_ROTATED: Final = "key-rotated"
 def note(session: Session, kind: str, user_id: str | None = None, *, actor_id: str | None = None) -> None:
     """Adds an event to the caller's transaction: `kind` is one of this module's, `user_id` whom it is about, `actor_id` who else did it."""
     session.add(
-        Event(at=clock.now(), kind=kind, user_id=user_id, actor_id=None if actor_id == user_id else actor_id, request_id=request_id.get())
+        Event(
+            at=clock.now(),
+            kind=kind,
+            user_id=user_id,
+            actor_id=None if actor_id == user_id else actor_id,
+            request_id=request_id.get(),
+        )
     )

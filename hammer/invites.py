@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from hammer import clock, codes
 from hammer.database import MOST_PER_PAGE, Page, db, insert, one_at_a_time, place, read_place, transaction
 from hammer.models import Referral, User
-from hammer.refusals import AlreadyActivated, InvalidFields, InviteLoop, N_, OwnInvite, UnknownInvite
+from hammer.refusals import N_, AlreadyActivated, InvalidFields, InviteLoop, OwnInvite, UnknownInvite
 
 NOT_A_CODE = N_("An invite code has six letters or digits, like Q9UK59.")
 

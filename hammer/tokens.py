@@ -5,6 +5,7 @@ Both lead to a session in the database, which is asked at each request: what is 
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -14,13 +15,18 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import PyJWTError
 
 from config import Settings
-from hammer import sessions
-from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Session
+from hammer import devices, sessions
+from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Device, Session
 from hammer.refusals import NotAllowed, NotSignedIn
 from hammer.sessions import Caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+SESSION_COOKIE = "hammer"
+DEVICE_COOKIE = "hammer_device"
+DEVICE_COOKIE_LIFETIME = timedelta(days=400)
+"""The most that browsers keep a cookie for."""
 
 jwt = JWTManager()
 
@@ -84,30 +90,34 @@ def staff_only(view: Callable[P, R]) -> Callable[P, R]:
 def visitor() -> Caller | None:
     """Whose browser this is, by its cookie; None for a stranger's. Asked of the database once a request."""
     if "visitor" not in g:
-        shown = request.cookies.get(cookie_name())
+        shown = request.cookies.get(cookie_name(SESSION_COOKIE))
         g.visitor = sessions.by_cookie(settings(), shown) if shown else None
     return cast(Caller | None, g.visitor)
 
 
-def set_cookie(response: Response, session: Session) -> None:
-    """Signs the browser in: its cookie lives as long as the session, and no script can read it."""
-    response.set_cookie(
-        cookie_name(),
-        sessions.cookie(settings(), session),
-        max_age=SESSION_LIFETIME[BROWSER],
-        secure=settings().https,
-        httponly=True,
-        samesite="Lax",
-    )
+def set_cookies(response: Response, session: Session, device: Device) -> None:
+    """Signs the browser in for as long as the session lasts, and makes it a known device. No script can read either cookie."""
+    _set_cookie(response, SESSION_COOKIE, sessions.cookie(settings(), session), SESSION_LIFETIME[BROWSER])
+    _set_cookie(response, DEVICE_COOKIE, devices.token(settings(), device), DEVICE_COOKIE_LIFETIME)
 
 
 def clear_cookie(response: Response) -> None:
-    response.delete_cookie(cookie_name(), secure=settings().https, httponly=True, samesite="Lax")
+    """Signs the browser out. It stays a known device."""
+    response.delete_cookie(cookie_name(SESSION_COOKIE), secure=settings().https, httponly=True, samesite="Lax")
 
 
-def cookie_name() -> str:
+def device_token() -> str | None:
+    """What this browser shows of having signed in before."""
+    return request.cookies.get(cookie_name(DEVICE_COOKIE))
+
+
+def cookie_name(name: str) -> str:
     """With the prefix that pins a cookie to one host (RFC 6265bis §4.1.3.2) where there is https."""
-    return "__Host-hammer" if settings().https else "hammer"
+    return f"__Host-{name}" if settings().https else name
+
+
+def _set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -> None:
+    response.set_cookie(cookie_name(name), value, max_age=lifetime, secure=settings().https, httponly=True, samesite="Lax")
 
 
 _BROWSERS = {

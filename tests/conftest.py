@@ -52,6 +52,12 @@ SETTINGS = config.Settings(
     guesses_per_code=3,
     resend_wait=timedelta(seconds=60),
     sends_per_number_day=5,
+    sends_per_prefix_hour=1000,
+    sends_per_address_hour=1000,
+    sends_per_hour=10_000,
+    proxy_hops=0,
+    guess_budgets={4: 20, 6: 250, 8: 10_000},
+    max_expected_takeovers=1.0,
 )
 
 

@@ -7,6 +7,7 @@ from hammer import invites, login
 from hammer.database import db
 from hammer.login import SignedIn
 from hammer.models import PROGRAM, Referral, User, Verification
+from hammer.verifications import Asker
 
 ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
 STRANGER_ID = "A" * 22
@@ -17,8 +18,12 @@ def number(n: int) -> str:
     return f"+7929{n:07d}"
 
 
-def ask(settings: Settings, telephone_number: str = ANNA, *, invite_code: str | None = None) -> Verification:
-    return login.send_code(settings, telephone_number, language="en", invite_code=invite_code).verification
+HOME = Asker("192.0.2.1", "en")
+"""Somebody at an address of their own, on a device that is not known."""
+
+
+def ask(settings: Settings, telephone_number: str = ANNA, *, asker: Asker = HOME, invite_code: str | None = None) -> Verification:
+    return login.send_code(settings, telephone_number, asker, invite_code=invite_code).verification
 
 
 def right(settings: Settings, verification: Verification) -> str:

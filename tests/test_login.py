@@ -11,12 +11,26 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, gateways, login
+from hammer import accounts, counters, gateways, login, verifications
 from hammer import clock as time_of_day
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, WrongCode
-from tests.deeds import ANNA, BORIS, STRANGER_ID, ask, confirm, count_of, everything_stored, referrals, right, sign_in, user, wrong
+from tests.deeds import (
+    ANNA,
+    BORIS,
+    HOME,
+    STRANGER_ID,
+    ask,
+    confirm,
+    count_of,
+    everything_stored,
+    referrals,
+    right,
+    sign_in,
+    user,
+    wrong,
+)
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -143,7 +157,7 @@ def test_a_code_of_another_length_takes_no_guess(settings: Settings, typed: str)
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
         confirm(settings, verification, typed)
-    assert refused.value.errors == {"code": [login.OTHER_LENGTH]}
+    assert refused.value.errors == {"code": [verifications.OTHER_LENGTH]}
     assert guesses_of(verification) == 0
 
 
@@ -152,7 +166,7 @@ def test_what_cannot_be_a_code_takes_no_guess(settings: Settings, typed: str) ->
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
         confirm(settings, verification, typed)
-    assert refused.value.errors == {"code": [login.NOT_DIGITS]}
+    assert refused.value.errors == {"code": [verifications.NOT_DIGITS]}
     assert guesses_of(verification) == 0
 
 
@@ -283,11 +297,11 @@ def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, door:
 
 
 def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: Settings, clock: Traveller) -> None:
-    sent = login.send_code(settings, "8 (929) 000-00-01", language="en")
+    sent = login.send_code(settings, "8 (929) 000-00-01", HOME)
     assert (sent.expires_in, sent.resend_in) == (300, 60)
     assert sent.verification.telephone_number == ANNA
     clock.shift(10)
-    pending = login.pending(settings, sent.verification.id)
+    pending = verifications.pending(settings, sent.verification.id)
     assert pending is not None
     assert (pending.expires_in, pending.resend_in) == (290, 50)
 
@@ -296,7 +310,7 @@ def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller
     generous = replace(settings, sends_per_number_day=100)
     waits = []
     for _ in range(7):
-        waits.append(login.send_code(generous, ANNA, language="en").resend_in)
+        waits.append(login.send_code(generous, ANNA, HOME).resend_in)
         assert wait_told(generous) == waits[-1]
         clock.shift(waits[-1] - 1)
         assert wait_told(generous) == 1
@@ -309,17 +323,17 @@ def test_a_number_gets_five_texts_a_day(settings: Settings, clock: Traveller) ->
     for _ in range(5):
         ask(settings)
         clock.shift(600)
-    left_of_the_day = login.DAY - (time_of_day.now() - began)
+    left_of_the_day = counters.DAY - (time_of_day.now() - began)
     assert wait_told(settings) == left_of_the_day.total_seconds()
     clock.shift(left_of_the_day - timedelta(seconds=1))
     assert wait_told(settings) == 1
     clock.shift(1)
-    assert login.send_code(settings, ANNA, language="en").resend_in == 60
+    assert login.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_ends_the_wait(settings: Settings) -> None:
     sign_in(settings)
-    assert login.send_code(settings, ANNA, language="en").resend_in == 60
+    assert login.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_gives_no_more_texts_that_day(settings: Settings) -> None:
@@ -384,7 +398,7 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
     clock.shift(60)
-    again = login.resend_code(settings, verification.id)
+    again = login.resend_code(settings, verification.id, HOME)
     assert (again.verification.id, again.expires_in, again.resend_in) == (verification.id, 240, 120)
     assert code_for(ANNA) == first
     assert len(memory) == 2
@@ -394,13 +408,13 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
 def test_a_resend_waits_as_a_send_does(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(TooManyRequests):
-        login.resend_code(settings, verification.id)
+        login.resend_code(settings, verification.id, HOME)
 
 
 def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=2)
     verification = ask(patient)
-    login.resend_code(patient, verification.id)
+    login.resend_code(patient, verification.id, HOME)
     with pytest.raises(TooManyRequests):
         ask(patient)
 
@@ -419,8 +433,8 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
     asked_for = STRANGER_ID if over == "unknown" else verification.id
     clock.shift(100)
     with pytest.raises(NotFound):
-        login.resend_code(settings, asked_for)
-    assert login.pending(settings, asked_for) is None
+        login.resend_code(settings, asked_for, HOME)
+    assert verifications.pending(settings, asked_for) is None
 
 
 # Demo mode
@@ -428,7 +442,7 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
 
 def test_demo_finds_the_one_verification_by_its_code_alone(settings: Settings) -> None:
     verification = ask(settings)
-    assert login.demo_verification(settings, right(settings, verification)) == verification.id
+    assert verifications.meant_in_demo(settings, right(settings, verification)) == verification.id
 
 
 def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
@@ -441,31 +455,31 @@ def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
             break
     code = next(code for code, ids in same.items() if len(ids) == 2)
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, code)
+        verifications.meant_in_demo(settings, code)
 
 
 def test_demo_counts_a_wrong_guess_against_the_number(settings: Settings) -> None:
     verification = ask(settings)
-    assert login.demo_verification(settings, wrong(settings, verification), "8 929 000 00 01") == verification.id
+    assert verifications.meant_in_demo(settings, wrong(settings, verification), "8 929 000 00 01") == verification.id
 
 
 def test_demo_refuses_a_code_that_nobody_has(settings: Settings) -> None:
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, "0000")
+        verifications.meant_in_demo(settings, "0000")
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, "0000", ANNA)
+        verifications.meant_in_demo(settings, "0000", ANNA)
 
 
 def test_demo_says_what_is_no_code(settings: Settings) -> None:
     with pytest.raises(InvalidFields):
-        login.demo_verification(settings, "not a code")
+        verifications.meant_in_demo(settings, "not a code")
 
 
 def test_nothing_is_made_by_looking_at_what_is_pending(settings: Settings, statements: Statements) -> None:
     verification = ask(settings)
     before = everything_stored()
     with statements() as seen:
-        login.pending(settings, verification.id)
+        verifications.pending(settings, verification.id)
     assert all(statement.startswith("SELECT") for statement in seen)
     assert everything_stored() == before
 

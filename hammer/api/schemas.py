@@ -38,6 +38,9 @@ DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 
 
+DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
+
+
 class In(Schema):
     """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
 
@@ -81,6 +84,10 @@ class NumberIn(In):
 class SignupIn(NumberIn):
     telephone_number = _text(NUMBER)
     invite_code = _text(TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."}, required=False)
+    device_token = _text(
+        DEVICE_TOKEN | {"description": "From an earlier sign-in on this device: strangers cannot use up its texts and guesses."},
+        required=False,
+    )
 
 
 class ResendIn(In):
@@ -163,6 +170,9 @@ class SignedInOut(PairOut):
     )
     invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
     created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login.", "example": True})
+    device_token = fields.String(
+        required=True, metadata=DEVICE_TOKEN | {"description": "Names this device at its next signup. Keep it."}
+    )
 
 
 class DeviceOut(Out):

@@ -11,7 +11,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from hammer import accounts, invites, languages, login, sessions, tokens
+from hammer import accounts, devices, invites, languages, limits, login, sessions, tokens, verifications
 from hammer.api import schemas as s
 from hammer.api.problems import PROBLEM_JSON, Problem, status_of
 from hammer.database import Page
@@ -142,7 +142,9 @@ def signup(body: dict[str, str]) -> dict[str, Any]:
 
     The answer is the same for known and unknown numbers.
     """
-    sent = login.send_code(settings(), body["telephone_number"], language=languages.chosen(), invite_code=body.get("invite_code"))
+    sent = login.send_code(
+        settings(), body["telephone_number"], _asker(body.get("device_token")), invite_code=body.get("invite_code")
+    )
     return _code_sent(sent)
 
 
@@ -156,7 +158,7 @@ def resend(body: dict[str, str]) -> dict[str, Any]:
 
     Same expiry, same guesses left.
     """
-    return _code_sent(login.resend_code(settings(), body["verification_id"]))
+    return _code_sent(login.resend_code(settings(), body["verification_id"], _asker()))
 
 
 @blueprint.post("/auth/code/")
@@ -173,11 +175,18 @@ def code(body: dict[str, str]) -> dict[str, Any]:
     if verification_id is None:
         if not settings().demo:
             raise InvalidFields({"verification_id": [s.MISSING]})
-        verification_id = login.demo_verification(settings(), body["code"], body.get("telephone_number"))
+        verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
     came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device())
     pair = tokens.pair(came.session)
     own = came.user.invite_code
-    return pair | {"token": pair["access_token"], "code": own, "invite_code": own, "created": came.created}
+    device_token = devices.token(settings(), came.device)
+    return pair | {
+        "token": pair["access_token"],
+        "code": own,
+        "invite_code": own,
+        "created": came.created,
+        "device_token": device_token,
+    }
 
 
 @blueprint.post("/auth/refresh/")
@@ -358,7 +367,11 @@ def _meant(username: str) -> str:
     return user_id
 
 
-def _code_sent(sent: login.CodeSent) -> dict[str, Any]:
+def _asker(device_token: str | None = None) -> verifications.Asker:
+    return verifications.Asker(limits.address(), languages.chosen(), device_token)
+
+
+def _code_sent(sent: verifications.CodeSent) -> dict[str, Any]:
     verification = sent.verification
     answer = {
         "verification_id": verification.id,

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, codes, invites, languages, login, phones, sessions, tokens
+from hammer import accounts, codes, invites, languages, limits, login, phones, sessions, tokens, verifications
 from hammer.auth import faults, forms
 from hammer.database import db
 from hammer.models import BROWSER, Verification
@@ -60,14 +60,14 @@ def home() -> ResponseReturnValue:
 @signed_out
 def phone() -> ResponseReturnValue:
     """The phone form; a code on its way, and on to the code form."""
-    waiting = login.pending(tokens.settings(), session.get("verification", ""))
+    waiting = verifications.pending(tokens.settings(), session.get("verification", ""))
     if request.method == "GET":
         number = phones.pretty(waiting.verification.telephone_number) if waiting else ""
         return render_template("phone.html", form=forms.Phone(telephone_number=number))
     form = forms.Phone()
     typed = form.telephone_number.data or ""
     try:
-        sent = login.send_code(tokens.settings(), typed, language=languages.chosen())
+        sent = login.send_code(tokens.settings(), typed, _asker())
     except (Mend, Wait) as refusal:
         number = phones.canonical(typed, region=tokens.settings().region) or ""
         if isinstance(refusal, TooManyRequests) and waiting and waiting.verification.telephone_number == number:
@@ -93,7 +93,7 @@ def code() -> ResponseReturnValue:
         return _refused(refusal, form, "code.html", **_waiting(asked))
     _forget_all_but("language", "invite")
     response = _go("auth.profile")
-    tokens.set_cookie(response, opened.session)
+    tokens.set_cookies(response, opened.session, opened.device)
     return response
 
 
@@ -221,6 +221,10 @@ def _refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) 
     return render_template(template, form=form, **context), faults.status(refusal), faults.headers(refusal)
 
 
+def _asker() -> verifications.Asker:
+    return verifications.Asker(limits.address(), languages.chosen(), tokens.device_token())
+
+
 def _asked() -> Verification | None:
     """The verification that this browser asked for, which may be over; None when it asked for none, or that is long ago."""
     return db.session.get(Verification, session.get("verification", ""))
@@ -229,9 +233,9 @@ def _asked() -> Verification | None:
 def _send_again(asked: Verification) -> Verification:
     settings = tokens.settings()
     try:
-        return login.resend_code(settings, asked.id).verification
+        return login.resend_code(settings, asked.id, _asker()).verification
     except NotFound:
-        return login.send_code(settings, asked.telephone_number, language=languages.chosen()).verification
+        return login.send_code(settings, asked.telephone_number, _asker()).verification
 
 
 def _waiting(asked: Verification) -> dict[str, Any]:
@@ -239,7 +243,7 @@ def _waiting(asked: Verification) -> dict[str, Any]:
     settings = tokens.settings()
     return {
         "number": asked.telephone_number,
-        "sent": login.pending(settings, asked.id),
+        "sent": verifications.pending(settings, asked.id),
         "guesses_at_first": settings.guesses_per_code,
         "demo_code": asked.code(settings.key("codes")) if settings.demo else None,
     }
