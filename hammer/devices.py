@@ -1,4 +1,5 @@
-"""Devices that signed in before. Each keeps a lane of its own for texts and guesses, which strangers cannot use up (OWASP device cookies)."""
+"""Devices that signed in before. Each keeps a lane of its own for texts and guesses, which strangers cannot use up (OWASP device
+cookies)."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -43,9 +44,9 @@ def welcome(session: Session, device_id: str | None, user: User, now: datetime) 
     """The device that just signed `user` in, with all its guesses again; a new one if it was a stranger."""
     if device_id is not None:
         back = update(Device).where(Device.id == device_id, Device.user_id == user.id).values(guesses=0, used_at=now)
-        device = session.scalar(back.returning(Device))
+        device: Device | None = session.scalar(back.returning(Device))
         if device is not None:
             return device
-    device = Device(id=codes.random_id(), user_id=user.id, guesses=0, known_since=now, used_at=now)
-    session.add(device)
-    return device
+    new = Device(id=codes.random_id(), user_id=user.id, guesses=0, known_since=now, used_at=now)
+    session.add(new)
+    return new

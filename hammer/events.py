@@ -34,7 +34,8 @@ KEY_ROTATED: Final = "key-rotated"
 
 
 def note(session: Session, kind: str, user_id: str | None = None, *, actor_id: str | None = None) -> None:
-    """Adds an event to the caller's transaction: `kind` is one of this module's, `user_id` whom it is about, `actor_id` who else did it."""
+    """Adds an event to the caller's transaction: `kind` is one of this module's, `user_id` whom it is about, `actor_id` who else
+    did it."""
     session.add(
         Event(
             at=clock.now(),

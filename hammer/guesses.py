@@ -1,12 +1,12 @@
 """How many wrong guesses the world may make: a budget for the whole system, a ladder for each number, and the bound that follows.
 
-Four digits are weak, and no limit per number or per address makes them strong: an attacker brings more numbers and buys more addresses.
-What bounds them is a budget of wrong guesses a day for everybody together. With budgets B4, B6 and B8 the expected number of accounts
-taken over by guessing is at most 365 · (B4/10⁴ + B6/10⁶ + B8/10⁸) a year, however many numbers and addresses are used.
+Four digits are weak, and no limit per number or per address makes them strong: an attacker brings more numbers and buys more
+addresses. What bounds them is a budget of wrong guesses a day for everybody together. With budgets B4, B6 and B8 the expected
+number of accounts taken over by guessing is at most 365 · (B4/10⁴ + B6/10⁶ + B8/10⁸) a year, however many are attacked.
 
-A unit is reserved before each comparison and returned only when the same verification then succeeds: so honest typos cost nothing, and
-an attacker gets a unit back only by having won. When a budget is spent, live codes of that length are void and new ones are longer.
-Devices that signed in before have guesses of their own (`devices`), outside of all this: strangers cannot shut the owner out.
+A unit is reserved before each comparison and returned only when the same verification then succeeds: so honest typos cost
+nothing, and an attacker gets a unit back only by having won. When a budget is spent, live codes of that length are void and new
+ones are longer. Devices that signed in before have guesses of their own (`devices`), outside of all this: strangers cannot shut the owner out.
 """
 
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ LADDER_DAYS: Final = 30
 
 def expected_takeovers_per_year(settings: "Settings") -> float:
     """The most accounts that guessing is expected to take over in a year, if somebody spends every budget on every day of it."""
-    return 365 * sum(most / 10**length for length, most in settings.guess_budgets.items() if length >= settings.code_length)
+    return 365.0 * sum(most / 10.0**length for length, most in settings.guess_budgets.items() if length >= settings.code_length)
 
 
 def next_length(session: Session, settings: "Settings", number_hash: str, now: datetime) -> int:
@@ -58,7 +58,8 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
 
 
 def take(session: Session, settings: "Settings", verification: Verification, number_hash: str, now: datetime) -> bool:
-    """Reserves one guess at this verification from the budget of its length and from its number's ladder; False when either is spent."""
+    """Reserves one guess at this verification from the budget of its length and from its number's ladder; False when either is
+    spent."""
     ladder = _ladder(number_hash, 0)
     today = counters.period(DAY, now)
     earlier = session.scalar(

@@ -7,7 +7,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 
 def init_app(app: Flask) -> None:
-    """Believes as many proxies about the address as are configured (`HAMMER_PROXY_HOPS`), counted from ours outwards, and no header else."""
+    """Believes as many proxies about the address as are configured (`HAMMER_PROXY_HOPS`), counted from ours outwards, and no
+    header else."""
     hops = app.config["SETTINGS"].proxy_hops
     if hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0, x_host=0)  # type: ignore[method-assign]

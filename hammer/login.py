@@ -30,8 +30,9 @@ class SignedIn:
 def send_code(settings: Settings, telephone_number: str, asker: Asker, *, invite_code: str | None = None) -> CodeSent:
     """A new verification of the number, its code on the way by text. Nobody learns here whether the number is known.
 
-    Refuses with `InvalidFields` and `RegionNotServed`; with `TooManyRequests` when too many texts were asked for lately, or too much was
-    guessed at this number; with `Unavailable` when so much was guessed everywhere that unknown devices must wait for the next day.
+    Refuses with `InvalidFields` and `RegionNotServed`; with `TooManyRequests` when too many texts were asked for lately, or too
+    much was guessed at this number; with `Unavailable` when so much was guessed everywhere that unknown devices must wait for the
+    next day.
     """
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     invite = codes.read_invite_code(invite_code) if invite_code else None
@@ -58,8 +59,8 @@ def confirm_code(settings: Settings, verification_id: str, code: str, *, door: s
     """A new session of whoever holds the number, and at the first login the user with an invite code of their own.
 
     The guess is taken before anything is compared, so that of any number of parallel tries only as many as are left are looked at.
-    Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot be the
-    code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is.
+    Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot
+    be the code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is.
     """
     signed_in = None
     with transaction() as session:

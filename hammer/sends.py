@@ -1,8 +1,9 @@
 """How many texts may be asked for. They cost money: each is taken from all limits that it falls under, or refused.
 
-A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an address
-has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with strangers, but the
-system's: of that a part is kept for known devices alone.
+A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
+address
+has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with strangers,
+but the system's: of that a part is kept for known devices alone.
 """
 
 from datetime import datetime, timedelta

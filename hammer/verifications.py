@@ -35,7 +35,8 @@ class CodeSent:
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks for a text: from which address (IPv4, or an IPv6 network of 64 bits), in which language, and on which known device."""
+    """Who asks for a text: from which address (IPv4, or an IPv6 network of 64 bits), in which language, and on which known
+    device."""
 
     address: str
     language: str
@@ -84,7 +85,8 @@ def begin(
 
 
 def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
-    """The same code on its way once more: same expiry, same guesses left. Refuses with `NotFound` when it is over, and as `begin` does."""
+    """The same code on its way once more: same expiry, same guesses left. Refuses with `NotFound` when it is over, and as `begin`
+    does."""
     now = clock.now()
     verification = session.get(Verification, verification_id)
     if verification is None or not is_live(settings, verification, now):
