@@ -71,6 +71,10 @@ class Settings:
     max_expected_takeovers: float
     """A year; more and production refuses to start."""
 
+    @property
+    def expected_takeovers_per_year(self) -> float:
+        return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
+
     def key(self, purpose: str) -> bytes:
         """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
         return hmac.digest(self.secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
@@ -107,6 +111,16 @@ class Settings:
             "JWT_DECODE_LEEWAY": 30,
             "JWT_COOKIE_CSRF_PROTECT": False,
         }
+
+
+def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_budgets: Mapping[int, int]) -> float:
+    """The most accounts that guessing is expected to take over in a year, if somebody spends every budget on every day of it.
+
+    Of a code with D values the first guess hits with 1/D, the last of A with 1/(D-A+1), and one that hits is given back, so that a
+    budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
+    """
+    in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
+    return 365 * sum(most / (10**length - guesses_per_code) for length, most in in_use.items())
 
 
 def read() -> Settings:
@@ -146,9 +160,11 @@ def read() -> Settings:
         problems += [f"{variable}: {' '.join(sentences)}" for variable, sentences in dict(error.error_messages).items()]
     if production:
         problems += _unsafe_in_production(values)
+    if not problems:
+        values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
+        problems += _too_guessable(values) if production else []
     if problems:
         raise Misconfigured(problems)
-    values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
     for duration in ("sms_delay", "code_ttl", "resend_wait"):
         values[duration] = timedelta(seconds=values[duration])
     return Settings(**values | {"regions": frozenset(values["regions"]), "public_url": values["public_url"].rstrip("/")})
@@ -169,6 +185,16 @@ def _unsafe_in_production(values: Mapping[str, Any]) -> list[str]:
         "HAMMER_PUBLIC_URL: Set the address people use; it begins with https://.": str(values["public_url"]).startswith("https://"),
     }
     return [sentence for sentence, holds in rules.items() if not holds]
+
+
+def _too_guessable(values: Mapping[str, Any]) -> list[str]:
+    expected = expected_takeovers_per_year(values["code_length"], values["guesses_per_code"], values["guess_budgets"])
+    if expected <= values["max_expected_takeovers"]:
+        return []
+    return [
+        f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, more than HAMMER_MAX_EXPECTED_TAKEOVERS "
+        f"({values['max_expected_takeovers']:g}) allows. Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+    ]
 
 
 def _origin(url: str) -> None:

@@ -59,11 +59,15 @@ class Choose(Refusal): ...
 
 
 class Wait(Refusal):
-    """`retry_after` is in whole seconds, at least one."""
+    """`retry_after` is in whole seconds, at least one. A `sentence` of its own says what else one can do than wait; `limit` is the
+    name of the one that was reached, where callers may know it."""
 
-    def __init__(self, *, retry_after: int) -> None:
+    def __init__(self, *, retry_after: int, sentence: str = "", limit: str = "") -> None:
         super().__init__(retry_after=max(1, retry_after))
         self.retry_after = max(1, retry_after)
+        self.limit = limit
+        if sentence:
+            self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
 class InvalidRequest(Mend):

@@ -1,8 +1,7 @@
 """How many texts may be asked for. They cost money: each is taken from all limits that it falls under, or refused.
 
 A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
-address
-has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with strangers,
+address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with strangers,
 but the system's: of that a part is kept for known devices alone.
 """
 
@@ -32,7 +31,9 @@ ADDRESS_HOURS_A_DAY: Final = 3
 
 def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> datetime:
     """Takes a text to this number, and returns when the next may be asked for. Refuses with `TooManyRequests`."""
-    spent = counters.take(session, _limits(settings, number, address, known), now)
+    limits = _limits(settings, number, address, known)
+    used = counters.take(session, limits, now)
+    spent = [limit for limit in limits if limit.scope not in used]
     if spent:
         raise TooManyRequests(retry_after=max(seconds(counters.ends_at(limit.span, now) - now) for limit in spent))
     return _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
