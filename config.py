@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import click
@@ -157,7 +157,10 @@ def read() -> Settings:
     try:
         env.seal()
     except EnvValidationError as error:
-        problems += [f"{variable}: {' '.join(sentences)}" for variable, sentences in dict(error.error_messages).items()]
+        problems += [
+            f"{variable}: {' '.join(sentences)}"
+            for variable, sentences in cast(Mapping[str, list[str]], error.error_messages).items()
+        ]
     if production:
         problems += _unsafe_in_production(values)
     if not problems:

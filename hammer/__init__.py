@@ -1,9 +1,9 @@
 """Hammer: phone-number login and invite codes. The map of the house, and the factory that opens its rooms.
 
-    doors     auth         pages for people: phone form -> code form -> profile
+    doors     cli          the operator's commands
+              auth         pages for people: phone form -> code form -> profile
               api          the same flows for programs, as JSON, and their documents
               health       is it alive, is it ready
-              cli          the operator's commands
     porch     tokens       who is calling
               limits       from where they call
               languages    in which language we answer
@@ -12,6 +12,8 @@
               sessions     refresh, end, end_others
               accounts     create, rename, delete, export
               keeping      prune: what is past its keeping time
+              doctor       what is wrong with this installation, and what to do
+              demo         people and invitations for a development database
     lean on   verifications  asking for a code, and guessing it
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
@@ -27,7 +29,7 @@
               refusals     every way a rule may say no
               clock        now()
 
-Calls go down this list, never up, and neighbours do not know each other.
+Calls go down this list, never up, and neighbours do not know each other; only cli also calls another door, to print its document.
 """
 
 from flask import Flask

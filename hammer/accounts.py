@@ -1,4 +1,4 @@
-"""People: finding them, their profile, and what they or staff may change: `create`, `rename`, `delete`, `export`, and staff's own deeds."""
+"""People: finding them, their profile, and what they or staff may change: `create`, `rename`, `delete`, `export`, staff's deeds."""
 
 import re
 import unicodedata
@@ -93,7 +93,10 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
 
 
 def create(settings: Settings, telephone_number: str, names: Mapping[str, str], *, is_staff: bool = False) -> str:
-    """A user made by hand, and their id. Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`."""
+    """A user made by hand, and their id.
+
+    Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
+    """
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     user_id, now = codes.random_id(), clock.now()
     stored = _as_stored(names)
@@ -124,17 +127,18 @@ def rename(user_id: str, names: Mapping[str, str]) -> None:
 
 
 def delete(user_id: str) -> None:
-    """Forgets all that is personal and ends every session. What remains counts for others and names nobody. Refuses with `NotFound`."""
+    """Forgets all that is personal and ends every session. What remains counts for others and names nobody.
+
+    Refuses with `NotFound`.
+    """
     with transaction() as session:
-        number = session.scalar(
-            select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update()
-        )
-        if number is None:
-            raise NotFound
+        # Verifications before the user, as `confirm_code` takes them: the other way round the two would wait for each other.
+        number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
+        session.execute(delete_from(Verification).where(Verification.telephone_number == number.scalar_subquery()))
         nobody = {"telephone_number": None, "username": None, "first_name": "", "last_name": "", "is_staff": False}
-        session.execute(_living(user_id).values(nobody | {"deleted_at": clock.now()}))
+        if session.scalar(_living(user_id).values(nobody | {"deleted_at": clock.now()}).returning(User.id)) is None:
+            raise NotFound
         session.execute(delete_from(Session).where(Session.user_id == user_id))
-        session.execute(delete_from(Verification).where(Verification.telephone_number == number))
 
 
 def set_staff(user_id: str, is_staff: bool) -> None:
@@ -221,7 +225,7 @@ def _profiles(ids: Any) -> list[tuple[str, Profile]]:
 
 
 def _newest_numbers(referrer_ids: Iterable[str]) -> dict[str, list[str]]:
-    """For each referrer the numbers of the newest 100 referees, by one statement with an arm for each, so that none is read whole."""
+    """For each referrer the numbers of the newest 100 referees, by one statement with an arm for each: none is read whole."""
     arms = [
         select(
             select(Referral.referrer_id, Referral.activated_at, Referral.referee_id, User.telephone_number)
@@ -252,7 +256,7 @@ def _change(user_id: str, **values: object) -> None:
 
 
 def _as_stored(names: Mapping[str, str]) -> dict[str, str | None]:
-    """Names as they are kept: trimmed, composed (NFC), a blank username as None. Refuses with `InvalidFields` all bad ones at once."""
+    """Names as they are kept: trimmed, composed (NFC), a blank username as None. `InvalidFields` names all bad ones at once."""
     kept = {field: unicodedata.normalize("NFC", value.strip()) for field, value in names.items()}
     errors = {}
     for field, value in kept.items():

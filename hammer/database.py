@@ -75,7 +75,7 @@ def init_app(app: "Flask") -> None:
     if on_sqlite:
         options["connect_args"] = {"timeout": BUSY_SECONDS}
     else:
-        settings = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC"
+        settings = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC -c client_encoding=UTF8"
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS, "options": settings}}
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", options)
     db.init_app(app)

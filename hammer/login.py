@@ -91,7 +91,8 @@ def _sign_in(session: Transaction, verification: Verification, door: str, device
 def _user_of(session: Transaction, number: str, now: datetime) -> tuple[User, bool]:
     """The one user of the number, made if there is none, and whether it was made. The unique constraints decide both."""
     for _ in range(_FREE_CODE_TRIES):
-        user = session.scalar(select(User).where(User.telephone_number == number))
+        # Locked, lest a user who is being deleted at this moment gets one session more.
+        user = session.scalar(select(User).where(User.telephone_number == number).with_for_update(read=True, key_share=True))
         if user is not None:
             return user, False
         user = session.scalar(

@@ -22,7 +22,8 @@
         ├── TooManyRequests
         └── Unavailable
 
-A leaf has a `slug`, which programs rely on, and a `title` and a `sentence`, which the doors translate. Status codes belong to the doors.
+A leaf has a `slug`, which programs rely on, and a `title` and a `sentence`, which the doors translate. Status codes belong to
+the doors.
 """
 
 from collections.abc import Mapping, Sequence

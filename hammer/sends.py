@@ -5,6 +5,7 @@ address has one an hour and one a day, and so has the whole system. A device tha
 but the system's: of that a part is kept for known devices alone.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -29,14 +30,48 @@ HOURS_A_DAY: Final = 10
 ADDRESS_HOURS_A_DAY: Final = 3
 
 
-def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> datetime:
-    """Takes a text to this number, and returns when the next may be asked for. Refuses with `TooManyRequests`."""
+@dataclass(frozen=True)
+class Quota:
+    """What is left of a limit that callers may know."""
+
+    name: str
+    left: int
+    resets_in: int
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    next_send_at: datetime
+    """When another text to the number may be asked for."""
+    quotas: list[Quota]
+
+
+def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
+    """The limits that callers may know, by name: so many texts in so long. Those of the whole system are not among them."""
+    return {
+        "number": (settings.sends_per_number_day, DAY),
+        "address": (settings.sends_per_address_hour, HOUR),
+        "address-day": (settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
+    }
+
+
+def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
+    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit that was reached if callers may know it."""
     limits = _limits(settings, number, address, known)
-    used = counters.take(session, limits, now)
-    spent = [limit for limit in limits if limit.scope not in used]
+    used = counters.take(session, list(limits.values()), now)
+    waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
+    spent = [name for name, limit in limits.items() if limit.scope not in used]
     if spent:
-        raise TooManyRequests(retry_after=max(seconds(counters.ends_at(limit.span, now) - now) for limit in spent))
-    return _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
+        last = max(spent, key=waits.__getitem__)
+        raise TooManyRequests(retry_after=waits[last], limit=last if last in policies(settings) else "")
+    allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
+    of_number = Quota(
+        "number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now)
+    )
+    public = [name for name in limits if name in policies(settings)]
+    quotas = [Quota(name, limits[name].most - used[limits[name].scope], waits[name]) for name in public]
+    return Taken(allowance.next_send_at, [of_number, *quotas])
 
 
 def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
@@ -55,25 +90,25 @@ def seconds(span: timedelta) -> int:
     return max(0, -(-span // timedelta(seconds=1)))
 
 
-def _limits(settings: "Settings", number: str, address: str, known: bool) -> list[Limit]:
+def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
     an_hour = settings.sends_per_hour if known else int(settings.sends_per_hour * FOR_STRANGERS)
-    limits = [Limit("texts/hour", an_hour, HOUR), Limit("texts/day", an_hour * HOURS_A_DAY, DAY)]
-    if not known:
-        prefix = settings.keyed_hash("prefixes", number[:-4])
-        place = settings.keyed_hash("addresses", address)
-        limits += [
-            Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR),
-            Limit(f"texts/address/h/{place}", settings.sends_per_address_hour, HOUR),
-            Limit(f"texts/address/d/{place}", settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
-        ]
-    return limits
+    limits = {"hour": Limit("texts/hour", an_hour, HOUR), "day": Limit("texts/day", an_hour * HOURS_A_DAY, DAY)}
+    if known:
+        return limits
+    prefix = settings.keyed_hash("prefixes", number[:-4])
+    place = settings.keyed_hash("addresses", address)
+    return limits | {
+        "prefix": Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR),
+        "address": Limit(f"texts/address/h/{place}", settings.sends_per_address_hour, HOUR),
+        "address-day": Limit(f"texts/address/d/{place}", settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
+    }
 
 
-def _take_of_number(session: Session, settings: "Settings", key: str, now: datetime) -> datetime:
-    """Takes one of the number's texts of the day, in one statement."""
+def _take_of_number(session: Session, settings: "Settings", key: str, now: datetime) -> SendAllowance:
+    """Takes one of the number's texts of the day, in one statement, and returns how things stand then."""
     waits = [now + min(settings.resend_wait * 2**n, LONGEST_WAIT) for n in range(12)]
     new_day = SendAllowance.day_began_at <= now - DAY
-    taken: datetime | None = session.scalar(
+    taken: SendAllowance | None = session.scalar(
         insert(session, SendAllowance)
         .values(number_hash=key, day_began_at=now, sends=1, streak=1, next_send_at=waits[0])
         .on_conflict_do_update(
@@ -88,10 +123,12 @@ def _take_of_number(session: Session, settings: "Settings", key: str, now: datet
             },
             where=and_(SendAllowance.next_send_at <= now, or_(new_day, SendAllowance.sends < settings.sends_per_number_day)),
         )
-        .returning(SendAllowance.next_send_at)
+        .returning(SendAllowance),
+        execution_options={"populate_existing": True},
     )
     if taken is not None:
         return taken
     allowance = session.get_one(SendAllowance, key)
     spent = allowance.sends >= settings.sends_per_number_day and allowance.day_began_at > now - DAY
-    raise TooManyRequests(retry_after=seconds(max(allowance.next_send_at, allowance.day_began_at + DAY if spent else now) - now))
+    ready_at = max(allowance.next_send_at, allowance.day_began_at + DAY if spent else now)
+    raise TooManyRequests(retry_after=seconds(ready_at - now), limit="number")

@@ -103,6 +103,8 @@ def devices(user_id: str) -> list[Device]:
 
 def end(user_id: str, session_id: str) -> None:
     """Ends one of the user's sessions, at once and for all its tokens. Refuses with `NotFound`."""
+    if "\0" in session_id:  # PostgreSQL takes none in a text, and no id has one
+        raise NotFound
     now = clock.now()
     with transaction() as tx:
         mine = update(Session).where(Session.id == session_id, Session.user_id == user_id, _live(now)).returning(Session.id)

@@ -65,7 +65,10 @@ def wake() -> None:
 
 
 def words(settings: Settings, verification: Verification) -> str:
-    """The message, in the person's language. The last line lets a phone offer the code to our origin alone (WICG SMS one-time codes)."""
+    """The message, in the person's language.
+
+    The last line lets a phone offer the code to our origin alone (WICG SMS one-time codes).
+    """
     code = verification.code(settings.key("codes"))
     sentence = _catalogue(verification.language).gettext(N_("Hammer code %(code)s. Do not tell it to anybody.")) % {"code": code}
     return f"{sentence}\n@{urlsplit(settings.public_url).hostname} #{code}"

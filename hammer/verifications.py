@@ -1,5 +1,6 @@
 """Proving that somebody holds a number: asking for a code, and guessing it. What a proof is good for is the verbs' business."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,8 @@ CHANGE_NUMBER: Final = "change-number"
 NOT_DIGITS = N_("The code is digits alone, 4 to 8 of them.")
 OTHER_LENGTH = N_("The code in the text has another number of digits.")
 _DEMO_CANDIDATES = 1000
+_AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
+"""The row as the database has it now, whatever this session read of it before."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class CodeSent:
     """Seconds."""
     resend_in: int
     """Seconds until another text may be asked for."""
+    quotas: Sequence[sends.Quota] = ()
+    """What is left of the limits on texts, if one was sent just now."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def begin(
     length = settings.code_length
     if device_id is None:
         length = guesses.next_length(session, settings, number_hash(settings, number), now)
-    next_send_at = sends.take(session, settings, number, address=asker.address, known=device_id is not None, now=now)
+    taken = sends.take(session, settings, number, address=asker.address, known=device_id is not None, now=now)
     verification = Verification(
         id=codes.random_id(),
         telephone_number=number,
@@ -81,21 +86,25 @@ def begin(
     session.flush()  # the text points at it
     texts.queue(session, verification)
     events.note(session, events.CODE_SENT, user_id)
-    return _code_sent(verification, next_send_at, now)
+    return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
 def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
-    """The same code on its way once more: same expiry, same guesses left. Refuses with `NotFound` when it is over, and as `begin`
-    does."""
+    """The same code on its way once more: same expiry, same guesses left.
+
+    Refuses with `NotFound` when it is over, also because codes of its length are void by now, and as `begin` does.
+    """
     now = clock.now()
     verification = session.get(Verification, verification_id)
     if verification is None or not is_live(settings, verification, now):
         raise NotFound
-    known = verification.device_id is not None
-    next_send_at = sends.take(session, settings, verification.telephone_number, address=asker.address, known=known, now=now)
+    number, known = verification.telephone_number, verification.device_id is not None
+    if not known and guesses.next_length(session, settings, number_hash(settings, number), now) > verification.code_length:
+        raise NotFound
+    taken = sends.take(session, settings, number, address=asker.address, known=known, now=now)
     texts.queue(session, verification)
     events.note(session, events.CODE_SENT, verification.user_id)
-    return _code_sent(verification, next_send_at, now)
+    return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
 def pending(settings: "Settings", verification_id: str) -> CodeSent | None:
@@ -145,7 +154,8 @@ def guess(
             Verification.code_length == len(typed),
         )
         .values(guesses=Verification.guesses + 1)
-        .returning(Verification)
+        .returning(Verification),
+        execution_options=_AS_STORED,
     )
     if verification is None:
         return Guess(None, _not_compared(session, settings, verification_id, now))
@@ -219,5 +229,7 @@ def _not_compared(session: Session, settings: "Settings", verification_id: str, 
     return WrongCode(attempts_left=0)
 
 
-def _code_sent(verification: Verification, next_send_at: datetime, now: datetime) -> CodeSent:
-    return CodeSent(verification, sends.seconds(verification.expires_at - now), sends.seconds(next_send_at - now))
+def _code_sent(
+    verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()
+) -> CodeSent:
+    return CodeSent(verification, sends.seconds(verification.expires_at - now), sends.seconds(next_send_at - now), quotas)

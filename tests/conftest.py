@@ -3,7 +3,7 @@
     settings    one deployment's choices; `dataclasses.replace` makes others
     context     an application context for tests of verbs      ┐ a test takes one of them, never both: a pushed context
     client      a test client for tests of doors               ┘ is shared by every request inside it
-    app         the application that both belong to; `app_with` makes one with other settings
+    app         the application that both belong to, built once; `app_with` builds one with other settings, or to be altered
     person      somebody before the pages, then somebody before the JSON API; `people` makes several at the same door
     browser     somebody before the pages alone; `program` before the JSON API alone
     memory      the texts that left, oldest first; `code_for(number)` reads the newest code
@@ -104,9 +104,20 @@ def _close(app: Flask) -> None:
         db.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def built_once(databases: Databases) -> Flask:
+    """Building an application takes longer than most tests, so `app` is this one each time, on an emptied database."""
+    return create_app(replace(SETTINGS, database_url=databases.empty()))
+
+
 @pytest.fixture
-def app(settings: config.Settings, app_with: Callable[[config.Settings], Flask]) -> Flask:
-    return app_with(settings)
+def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
+    assert built_once.config["SETTINGS"] == settings
+    as_built = dict(built_once.config)
+    yield built_once
+    built_once.config.clear()
+    built_once.config.update(as_built)
+    _close(built_once)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Nothing of it asks another host for anything: the pages' scripts come from an in
 
 import json
 import secrets
+from copy import deepcopy
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final, cast
@@ -135,7 +136,7 @@ def _name_operations(tree: Tree, app: Flask) -> None:
 def _describe_paths(tree: Tree) -> None:
     for path in tree["paths"].values():
         for parameter in path.get("parameters", ()):
-            parameter.update(schemas.IN_PATHS[parameter["name"]])
+            parameter.update(deepcopy(schemas.IN_PATHS[parameter["name"]]))
 
 
 def _give_examples(tree: Tree) -> None:

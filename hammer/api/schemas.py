@@ -1,5 +1,6 @@
 """What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
 
+import re
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, fields, pre_load
@@ -126,10 +127,18 @@ class InviteIn(In):
     invite_code = _text(TYPED_INVITE)
 
 
+class _Count(fields.Integer):
+    """A whole number as a query writes it: ASCII digits, nothing else."""
+
+    def _validated(self, value: Any) -> int:
+        if not re.fullmatch("[0-9]{1,9}", str(value)):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
 class PageIn(Schema):
-    limit = fields.Integer(
+    limit = _Count(
         load_default=MOST_PER_PAGE,
-        strict=True,
         validate=Range(1, MOST_PER_PAGE, error=NOT_A_LIMIT),
         error_messages={"invalid": NOT_A_LIMIT, "null": NOT_A_LIMIT, "too_large": NOT_A_LIMIT},
         metadata={"description": "Most items in one answer."},

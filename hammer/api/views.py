@@ -111,17 +111,22 @@ def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
     return decorate
 
 
+def _unreadable(status: int, description: str) -> Callable[[View], View]:
+    example = {"invalid-request": {"value": _example(InvalidRequest, status)}}
+    stated = blueprint.alt_response(status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example)
+    return cast(Callable[[View], View], stated)
+
+
+not_json = _unreadable(415, "`invalid-request`: not JSON")
+"""States that a body of another kind is refused, as `read_json_alone` does for every call that could have one."""
+
+
 def takes(schema: type[s.In]) -> Callable[[View], View]:
     """Hands the view the fields of its JSON body, and states what a body may be refused for."""
 
     def decorate(view: View) -> View:
-        view = blueprint.arguments(schema)(view)
-        for status, description in ((413, "`invalid-request`: too large"), (415, "`invalid-request`: not JSON")):
-            example = {"invalid-request": {"value": _example(InvalidRequest, status)}}
-            view = blueprint.alt_response(
-                status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example
-            )(view)
-        return refuses(InvalidRequest, InvalidFields)(view)
+        view = _unreadable(413, "`invalid-request`: too large")(blueprint.arguments(schema)(view))
+        return refuses(InvalidRequest, InvalidFields)(not_json(view))
 
     return decorate
 
@@ -163,7 +168,7 @@ def resend(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/auth/code/")
 @blueprint.doc(tags=["auth"])
-@refuses(WrongCode, NotAllowed)
+@refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
 @blueprint.response(200, s.SignedInOut)
 def code(body: dict[str, str]) -> dict[str, Any]:
@@ -205,6 +210,7 @@ def refresh(body: dict[str, str]) -> dict[str, Any]:
 @blueprint.post("/auth/logout/")
 @blueprint.doc(tags=["auth"])
 @signed_in
+@not_json
 @blueprint.response(204)
 def logout() -> None:
     """End this session

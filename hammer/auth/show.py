@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from flask_babel import format_date, format_timedelta, gettext, ngettext
+from markupsafe import Markup
 
 from hammer import clock, phones
 from hammer.languages import say
@@ -34,10 +35,10 @@ def moment(then: datetime) -> str:
 
 
 def wait(seconds: int) -> str:
-    """`in 48 seconds`, `in 5 minutes`: whole units, rounded up, so that whoever waits as long is not too early."""
+    """`in 48 seconds`, `in 5 minutes`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
     span = timedelta(seconds=seconds)
     unit = next((unit for unit in (HOUR, MINUTE) if span > unit), timedelta(seconds=1))
-    return str(format_timedelta(-(-span // unit) * unit, add_direction=True, threshold=1))
+    return str(format_timedelta(-(-span // unit) * unit, add_direction=True, threshold=1)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def told(refusal: Refusal) -> str:
@@ -50,4 +51,21 @@ def told(refusal: Refusal) -> str:
     return " ".join(sentences)
 
 
-filters: dict[str, Callable[..., str]] = {"grouped": grouped, "phone": phone, "moment": moment, "wait": wait}
+def strong(words: str) -> Markup:
+    """Set apart, within a translated sentence."""
+    return Markup("<strong>{}</strong>").format(words)
+
+
+def code(characters: str) -> Markup:
+    """Set as characters to compare one by one, within a translated sentence."""
+    return Markup("<code>{}</code>").format(characters)
+
+
+filters: dict[str, Callable[..., str]] = {
+    "code": code,
+    "grouped": grouped,
+    "moment": moment,
+    "phone": phone,
+    "strong": strong,
+    "wait": wait,
+}

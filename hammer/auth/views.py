@@ -61,7 +61,7 @@ def home() -> ResponseReturnValue:
 def phone() -> ResponseReturnValue:
     """The phone form; a code on its way, and on to the code form."""
     waiting = verifications.pending(tokens.settings(), session.get("verification", ""))
-    if request.method == "GET":
+    if request.method != "POST":
         number = phones.pretty(waiting.verification.telephone_number) if waiting else ""
         return render_template("phone.html", form=forms.Phone(telephone_number=number))
     form = forms.Phone()
@@ -85,7 +85,7 @@ def code() -> ResponseReturnValue:
     if asked is None:
         return _go("auth.phone")
     form = forms.Code()
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("code.html", form=form, **_waiting(asked))
     try:
         opened = login.confirm_code(tokens.settings(), asked.id, form.code.data or "", door=BROWSER, device=tokens.device())
@@ -118,7 +118,7 @@ def profile(caller: Caller) -> ResponseReturnValue:
     """One's own profile. A sent `invite_code` is activated; without one, names are changed."""
     me = accounts.profile(caller.user_id)
     names, invite = forms.Names(obj=me), forms.Invite()
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("profile.html", **_profile_page(caller, me, names, invite))
     activating = "invite_code" in request.form
     form = invite if activating else names
@@ -170,7 +170,7 @@ def export(caller: Caller) -> ResponseReturnValue:
 @signed_in
 def delete(caller: Caller) -> ResponseReturnValue:
     """Asks once more, then deletes."""
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("delete.html", me=accounts.profile(caller.user_id))
     accounts.delete(caller.user_id)
     return _goodbye(gettext("Your data is deleted."))

@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("referee_id", name="pk_referrals"),
         sa.ForeignKeyConstraint(["referee_id"], ["users.id"], name="fk_referrals_referee_id"),
         sa.ForeignKeyConstraint(["referrer_id"], ["users.id"], name="fk_referrals_referrer_id"),
-        sa.CheckConstraint("referee_id <> referrer_id", name="ck_referrals_not_oneself"),
+        sa.CheckConstraint("referee_id <> referrer_id", name=op.f("ck_referrals_not_oneself")),
     )
     op.create_index("ix_referrals_newest", "referrals", ["referrer_id", "activated_at", "referee_id"])
     op.create_table(

@@ -1,0 +1,157 @@
+"""What differs between deployments: read once, and refused as a whole."""
+
+import dataclasses
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import config
+from config import Misconfigured
+from hammer import create_app
+from tests.conftest import SETTINGS
+from tests.serving import at_once
+
+GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(autouse=True)
+def nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment that says nothing, and an instance directory of the test's own."""
+    for name in [*known_settings(), "SECRET_KEY", "DATABASE_URL"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
+    return tmp_path / "instance"
+
+
+def known_settings() -> list[str]:
+    return [name for name in os.environ if name.startswith("HAMMER_")]
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> config.Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return config.read()
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    with pytest.raises(Misconfigured) as refused:
+        read(monkeypatch, **environment)
+    return refused.value.problems
+
+
+def test_nothing_needs_to_be_set_in_development(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+    settings = read(monkeypatch)
+    assert (settings.env, settings.demo, settings.region, settings.regions) == ("development", True, "RU", frozenset())
+    assert settings.database_url == f"sqlite:///{nowhere_else}/hammer.sqlite3"
+    assert (settings.sms_url, settings.sms_delay) == ("console://", timedelta(seconds=1.5))
+    assert (settings.code_length, settings.code_ttl, settings.guesses_per_code) == (4, timedelta(minutes=5), 3)
+    assert (settings.resend_wait, settings.sends_per_number_day) == (timedelta(seconds=5), 1000)
+    assert settings.public_url == "http://127.0.0.1:5000"
+
+
+def test_outside_development_limits_are_tight_and_demo_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, HAMMER_ENV="testing")
+    assert (settings.demo, settings.sms_delay) == (False, timedelta(0))
+    assert (settings.resend_wait, settings.sends_per_number_day) == (timedelta(seconds=60), 5)
+
+
+def test_the_development_secret_is_made_once_for_its_owner_alone(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+    first = read(monkeypatch).secret_key
+    assert len(first.encode()) >= 32
+    assert read(monkeypatch).secret_key == first
+    file = nowhere_else / "secret_key"
+    assert file.read_text() == first
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [other.name for other in nowhere_else.iterdir()] == ["secret_key"]
+
+
+def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+    assert read(monkeypatch, SECRET_KEY=GOOD_SECRET, DATABASE_URL="postgresql:///hammer").secret_key == GOOD_SECRET
+    assert not nowhere_else.exists()
+
+
+def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+    found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_DEMO="on", HAMMER_CODE_TTL_SECONDS="601")
+    named = [sentence.split(":")[0] for sentence in found]
+    assert sorted(named) == ["HAMMER_CODE_TTL_SECONDS", "HAMMER_DEMO", "HAMMER_PUBLIC_URL", "HAMMER_SMS_URL", "SECRET_KEY"]
+    assert not nowhere_else.joinpath("secret_key").exists()
+
+
+@pytest.mark.parametrize("secret", ["", "short", "a" * 64, "ab" * 32])
+def test_production_wants_a_secret_that_nobody_guesses(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    assert any(sentence.startswith("SECRET_KEY") for sentence in problems(monkeypatch, HAMMER_ENV="production", SECRET_KEY=secret))
+
+
+def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_unsafe_in_production", lambda _: [])  # no gateway for production exists yet
+    assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGION="KZ").regions == {"KZ"}
+    assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGIONS="RU,KZ").regions == {"RU", "KZ"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HAMMER_ENV", "staging"),
+        ("HAMMER_DEMO", "perhaps"),
+        ("DATABASE_URL", "hammer.sqlite3"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "oracle://host/name"),
+        ("HAMMER_SMS_URL", "pigeon://"),
+        ("HAMMER_SMS_DELAY_SECONDS", "-1"),
+        ("HAMMER_PUBLIC_URL", "login.example.com"),
+        ("HAMMER_PUBLIC_URL", "https://example.com/path"),
+        ("HAMMER_PUBLIC_URL", "javascript:alert(1)"),
+        ("HAMMER_REGION", "Russia"),
+        ("HAMMER_REGIONS", "RU,XX"),
+        ("HAMMER_CODE_LENGTH", "5"),
+        ("HAMMER_CODE_LENGTH", "four"),
+        ("HAMMER_CODE_TTL_SECONDS", "601"),
+        ("HAMMER_CODE_TTL_SECONDS", "0"),
+        ("HAMMER_GUESSES_PER_CODE", "0"),
+        ("HAMMER_RESEND_SECONDS", "-1"),
+        ("HAMMER_SENDS_PER_NUMBER_DAY", "0"),
+    ],
+)
+def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    [sentence] = problems(monkeypatch, **{name: value})
+    assert sentence.startswith(f"{name}: ")
+
+
+def test_the_application_does_not_start_with_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAMMER_CODE_TTL_SECONDS", "601")
+    with pytest.raises(Misconfigured, match="does not start"):
+        create_app()
+
+
+def test_several_processes_that_start_at_once_have_one_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.INSTANCE).mkdir()
+    monkeypatch.setattr(os, "getpid", iter(range(1000)).__next__)  # threads here, processes in life
+    assert len(set(at_once([config._development_secret] * 20))) == 1
+
+
+def test_the_address_is_kept_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, HAMMER_PUBLIC_URL="https://login.example.com/").public_url == "https://login.example.com"
+
+
+def test_nobody_sees_a_secret_by_printing_the_settings() -> None:
+    settings = dataclasses.replace(SETTINGS, database_url="postgresql://user:password@host/db")
+    assert SETTINGS.secret_key not in repr(settings)
+    assert "password" not in repr(settings)
+
+
+def test_each_purpose_has_a_key_of_its_own() -> None:
+    purposes = ("codes", "sessions", "tokens", "pages", "numbers")
+    assert len({SETTINGS.key(purpose) for purpose in purposes}) == 5
+    assert all(len(SETTINGS.key(purpose)) == 32 for purpose in purposes)
+    flask = SETTINGS.flask()
+    assert SETTINGS.secret_key not in repr({name: value for name, value in flask.items() if name != "SETTINGS"})
+
+
+def test_cookies_are_secure_and_pinned_to_the_host_where_there_is_https() -> None:
+    flask = dataclasses.replace(SETTINGS, public_url="https://login.example.com").flask()
+    assert flask["SESSION_COOKIE_SECURE"] is True
+    assert flask["SESSION_COOKIE_NAME"].startswith("__Host-")
+    assert SETTINGS.flask()["SESSION_COOKIE_SECURE"] is False

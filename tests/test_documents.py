@@ -1,0 +1,204 @@
+"""The documents of the API: valid, complete, of one piece, and with no request to any other host."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from flask import Flask
+from flask.testing import FlaskClient
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from hammer import api
+from hammer.api import documents, postman
+from hammer.api.problems import PROBLEM_JSON, status_of
+from hammer.refusals import Refusal
+
+Tree = dict[str, Any]
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> Tree:
+    found: Tree = json.loads(client.get("/api/v1/openapi.json").text)
+    return found
+
+
+def operations(document: Tree) -> list[tuple[str, str, Tree]]:
+    return [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    ]
+
+
+def leaves(refusal: type[Refusal] = Refusal) -> list[type[Refusal]]:
+    below = refusal.__subclasses__()
+    return [leaf for child in below for leaf in leaves(child)] if below else [refusal]
+
+
+def test_the_document_is_valid_openapi(document: Tree) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_route_of_the_api_is_in_the_document(app: Flask, document: Tree) -> None:
+    served = {
+        (method.lower(), rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("api.")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert served == {(method, path) for method, path, _ in operations(document)}
+
+
+def test_every_operation_has_a_name_a_tag_and_a_sentence(document: Tree) -> None:
+    found = [operation for _, _, operation in operations(document)]
+    names = [operation["operationId"] for operation in found]
+    assert len(names) == len(set(names)) == 18
+    known = {tag["name"] for tag in document["tags"]}
+    assert all(operation["summary"] and set(operation["tags"]) <= known for operation in found)
+
+
+def test_only_signing_in_is_open_to_strangers(document: Tree) -> None:
+    strangers = {path for _, path, operation in operations(document) if "security" not in operation}
+    assert strangers == {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_every_parameter_of_a_path_is_explained(document: Tree) -> None:
+    parameters = [parameter for path in document["paths"].values() for parameter in path.get("parameters", ())]
+    assert parameters
+    assert all(parameter["description"] for parameter in parameters)
+
+
+def test_every_body_has_an_example_that_its_schema_allows(document: Tree) -> None:
+    seen = 0
+    for method, path, operation in operations(document):
+        for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for media in body.get("content", {}).values():
+                examples = [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
+                schema = media["schema"] | {"components": document["components"]}
+                for example in examples:
+                    OAS31Validator(schema).validate(example)
+                    seen += 1
+        assert seen, (method, path)
+    assert seen > 50
+
+
+def test_the_russian_keys_are_in_the_document_as_they_are_read(client: FlaskClient, document: Tree) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"Ваш токен", "Ваш инвайт код"} <= set(schemas["SignedInOut"]["required"])
+    assert "demo mode" in schemas["VerificationOut"]["properties"]["Ваш код активации"]["description"]
+    assert "Ваш код активации" not in schemas["VerificationOut"]["required"]
+    assert "Ваш токен" in client.get("/api/v1/openapi.json").text
+    assert "Ваш токен" in client.get("/api/v1/openapi.yaml").text
+
+
+def test_every_refusal_stands_in_the_document_under_its_status(document: Tree) -> None:
+    stated = {
+        (slug, int(status))
+        for _, _, operation in operations(document)
+        for status, answer in operation["responses"].items()
+        for slug in answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {})
+    }
+    assert {(leaf.slug, status_of(leaf)) for leaf in leaves()} | {("invalid-request", 413), ("invalid-request", 415)} == stated
+
+
+def test_the_headers_of_answers_are_stated(document: Tree) -> None:
+    for _, path, operation in operations(document):
+        for status, header in (("401", "WWW-Authenticate"), ("429", "Retry-After"), ("503", "Retry-After")):
+            if status in operation["responses"]:
+                assert header in operation["responses"][status]["headers"], path
+    for paged in ("/api/v1/users/", "/api/v1/users/{username}/invitees/"):
+        assert "Link" in document["paths"][paged]["get"]["responses"]["200"]["headers"]
+
+
+def test_json_and_yaml_are_one_document(client: FlaskClient, app: Flask, document: Tree) -> None:
+    answer = client.get("/api/v1/openapi.yaml")
+    assert answer.mimetype == "application/yaml"
+    assert yaml.safe_load(answer.text) == document == api.document(app)
+    assert not re.search(r"[:-] [&*]id\d", answer.text), "Anchors are hard to read."
+
+
+def test_the_document_names_our_own_address(document: Tree) -> None:
+    assert document["servers"] == [{"url": "http://127.0.0.1:5000"}]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/openapi.yaml", "/api/v1/postman.json"])
+def test_who_has_the_document_is_told_so(client: FlaskClient, path: str) -> None:
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
+
+
+@pytest.mark.parametrize("path", ["/redoc/", "/redoc", "/swagger/", "/swagger"])
+def test_the_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    loaded = re.findall(r'(?:src|data-url|<link[^>]*href)="([^"]+)"', answer.text)
+    assert len(loaded) > 3
+    for address in loaded:
+        if address != "data:,":  # the icon: none
+            assert address.startswith("/")
+            with client.get(address) as found:
+                assert found.status_code == 200, address
+    assert not re.search(r"<script(?![^>]* src=)", answer.text), "A script stands in the page."
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert not re.search(r"https?:|\*|unsafe", policy)
+
+
+def test_each_page_has_a_nonce_of_its_own(client: FlaskClient) -> None:
+    pages = [client.get("/redoc/") for _ in range(2)]
+    nonces = [re.search(r"'nonce-([^']+)'", page.headers["Content-Security-Policy"]) for page in pages]
+    assert all(nonce and f'content="{nonce[1]}"' in page.text for nonce, page in zip(nonces, pages, strict=True))
+    assert len({nonce and nonce[1] for nonce in nonces}) == 2
+
+
+def test_the_documents_lead_to_each_other(client: FlaskClient) -> None:
+    for path in ("/redoc/", "/swagger/"):
+        page = client.get(path).text
+        for other in ("/redoc/", "/swagger/", "/api/v1/openapi.json", "/api/v1/openapi.yaml", "/api/v1/postman.json"):
+            assert f'href="{other}"' in page
+
+
+@pytest.mark.parametrize("name", ["scalar.js", "__init__.py", "..%2f__init__.py", "url.json", ""])
+def test_nothing_else_of_the_package_is_served(client: FlaskClient, name: str) -> None:
+    assert client.get(f"/documents/{name}").status_code == 404
+
+
+def test_the_bundles_are_kept_by_browsers(client: FlaskClient) -> None:
+    for name in documents.BUNDLES:
+        with client.get(f"/documents/{name}") as answer:
+            assert answer.cache_control.max_age == documents.BUNDLES_LIVE_SECONDS
+            assert answer.headers["ETag"]
+
+
+def test_the_collection_covers_every_call(app: Flask, document: Tree) -> None:
+    steps = [step for folder in postman.STORY.values() for step in folder]
+    succeeding = {step.operation for step in steps if step.status < 300}
+    assert succeeding == {operation["operationId"] for _, _, operation in operations(document)}
+    assert json.dumps(api.postman_collection(app)).count('"request":') == len(steps)
+
+
+def test_the_collection_expects_what_the_document_states(document: Tree) -> None:
+    by_name = {operation["operationId"]: operation for _, _, operation in operations(document)}
+    for folder in postman.STORY.values():
+        for step in folder:
+            stated = by_name[step.operation]["responses"][str(step.status)]
+            if step.problem:
+                assert step.problem in stated["content"][PROBLEM_JSON]["examples"], step.name
+
+
+def test_the_collection_uses_no_variable_before_it_is_kept(app: Flask) -> None:
+    collection = api.postman_collection(app)
+    known = {variable["key"] for variable in collection["variable"]}
+    for request in (request for folder in collection["item"] for request in folder["item"]):
+        scripts = {event["listen"]: "\n".join(event["script"]["exec"]) for event in request["event"]}
+        known |= set(re.findall(r'"((?:number|username)\w)"', scripts.get("prerequest", "")))
+        known |= set(re.findall(r'collectionVariables.set\("(\w+)"', scripts.get("prerequest", "")))
+        assert set(re.findall(r"\{\{(\w+)\}\}", json.dumps(request["request"]))) <= known, request["name"]
+        known |= set(re.findall(r'collectionVariables.set\("(\w+)"', scripts["test"]))

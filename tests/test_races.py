@@ -1,0 +1,252 @@
+"""Rules that must hold when many knock at the same moment: parallel HTTP requests to the running application."""
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from tests.serving import Answer, Server, at_once
+
+_fresh = count(1)
+
+
+def fresh_number() -> str:
+    """A number that no other test of this module has."""
+    return f"+7931{next(_fresh):07d}"
+
+
+def wrong(code: str) -> str:
+    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+
+
+def activate(server: Server, token: str, invite_code: str) -> Answer:
+    return server.call("POST", "/users/me/invite/", {"invite_code": invite_code}, token=token)
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(answer.status for answer in answers)
+
+
+def me(server: Server, person: dict[str, Any]) -> dict[str, Any]:
+    seen: dict[str, Any] = server.call("GET", "/users/me/", token=person["access_token"]).json
+    return seen
+
+
+@pytest.fixture
+def rows(server: Server) -> Iterator[Callable[..., list[Any]]]:
+    """Asks the server's database: `rows("select …", name=value)`."""
+    engine: Engine = create_engine(server.database_url)
+
+    def ask(query: str, **values: object) -> list[Any]:
+        with engine.connect() as connection:
+            return list(connection.execute(text(query), values).all())
+
+    yield ask
+    engine.dispose()
+
+
+def test_one_code_in_fifty_parallel_posts_signs_in_once(server: Server, rows: Callable[..., list[Any]]) -> None:
+    number = fresh_number()
+    verification_id, code = server.ask(number)
+    answers = at_once([partial(server.confirm, verification_id, code)] * 50)
+    assert statuses(answers) == {200: 1, 401: 49}
+    sessions = rows("select 1 from sessions s join users u on u.id = s.user_id where u.telephone_number = :number", number=number)
+    assert len(sessions) == 1
+
+
+def test_of_fifty_parallel_activations_of_different_codes_one_is_done(server: Server, rows: Callable[..., list[Any]]) -> None:
+    person = server.sign_in(fresh_number())
+    owners = [server.sign_in(fresh_number()) for _ in range(50)]
+    answers = at_once([partial(activate, server, person["access_token"], owner["invite_code"]) for owner in owners])
+    assert statuses(answers) == {200: 1, 409: 49}
+    told = next(answer.json["activated_invite_code"] for answer in answers if answer.status == 200)
+    assert me(server, person)["activated_invite_code"] == told
+    counts = {owner["invite_code"]: me(server, owner)["invite_count"] for owner in owners}
+    assert {code for code, number in counts.items() if number} == {told}
+    assert sum(counts.values()) == 1
+
+
+def test_the_same_code_activated_fifty_times_at_once_counts_once(server: Server) -> None:
+    person, owner = server.sign_in(fresh_number()), server.sign_in(fresh_number())
+    answers = at_once([partial(activate, server, person["access_token"], owner["invite_code"])] * 50)
+    assert statuses(answers) == {200: 50}
+    assert me(server, owner)["invite_count"] == 1
+
+
+def test_fifty_people_who_activate_one_code_at_once_are_all_counted(server: Server) -> None:
+    owner = server.sign_in(fresh_number())
+    people = [server.sign_in(fresh_number()) for _ in range(50)]
+    answers = at_once([partial(activate, server, person["access_token"], owner["invite_code"]) for person in people])
+    assert statuses(answers) == {200: 50}
+    assert me(server, owner)["invite_count"] == 50
+
+
+def test_twenty_parallel_first_logins_of_one_number_make_one_user(server: Server, rows: Callable[..., list[Any]]) -> None:
+    number = fresh_number()
+    asked = [server.ask(number) for _ in range(20)]
+    answers = at_once([partial(server.confirm, *verification) for verification in asked])
+    assert statuses(answers) == {200: 20}
+    assert len({answer.json["invite_code"] for answer in answers}) == 1
+    assert Counter(answer.json["created"] for answer in answers) == {True: 1, False: 19}
+    assert len(rows("select 1 from users where telephone_number = :number", number=number)) == 1
+
+
+def test_twenty_parallel_first_logins_by_one_invite_count_once(server: Server) -> None:
+    owner, number = server.sign_in(fresh_number()), fresh_number()
+    body = {"telephone_number": number, "invite_code": owner["invite_code"]}
+    asked = [server.call("POST", "/auth/signup/", body).json for _ in range(20)]
+    answers = at_once([partial(server.confirm, sent["verification_id"], sent["Ваш код активации"]) for sent in asked])
+    assert statuses(answers) == {200: 20}
+    assert me(server, owner)["invite_count"] == 1
+
+
+def test_two_who_activate_each_other_at_once_never_both_succeed(server: Server) -> None:
+    for _ in range(30):
+        anna, boris = server.sign_in(fresh_number()), server.sign_in(fresh_number())
+        answers = at_once(
+            [
+                partial(activate, server, anna["access_token"], boris["invite_code"]),
+                partial(activate, server, boris["access_token"], anna["invite_code"]),
+            ]
+        )
+        assert statuses(answers) == {200: 1, 422: 1}
+        assert next(answer.json["type"] for answer in answers if answer.status == 422).endswith("/invite-loop")
+
+
+@pytest.mark.parametrize("length", [3, 6])
+def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, length: int) -> None:
+    for _ in range(10):
+        ring = [server.sign_in(fresh_number()) for _ in range(length)]
+        answers = at_once(
+            [partial(activate, server, ring[n]["access_token"], ring[(n + 1) % length]["invite_code"]) for n in range(length)]
+        )
+        assert statuses(answers) == {200: length - 1, 422: 1}
+
+
+def test_of_many_parallel_wrong_guesses_three_are_looked_at(server: Server) -> None:
+    for _ in range(5):
+        verification_id, code = server.ask(fresh_number())
+        answers = at_once([partial(server.confirm, verification_id, wrong(code))] * 30)
+        assert statuses(answers) == {401: 30}
+        left = Counter(answer.json["attempts_left"] for answer in answers)
+        assert left == {2: 1, 1: 1, 0: 28}  # 28: the third one, and 27 that were not looked at
+        assert server.confirm(verification_id, code).status == 401
+
+
+def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_guesses(
+    server: Server, rows: Callable[..., list[Any]]
+) -> None:
+    for _ in range(5):
+        verification_id, code = server.ask(fresh_number())
+        guesses = [wrong(code)] * 20 + [code] * 5 + [wrong(code)] * 20
+        answers = at_once([partial(server.confirm, verification_id, guess) for guess in guesses])
+        assert statuses(answers)[200] <= 1
+        [(taken,)] = rows("select guesses from verifications where id = :id", id=verification_id)
+        assert taken <= 3
+
+
+def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Server]) -> None:
+    patient = serve(HAMMER_RESEND_SECONDS="60")
+    number = fresh_number()
+    spellings = [number, "8" + number[2:], f"8 ({number[2:5]}) {number[5:8]}-{number[8:10]}-{number[10:]}"]
+    bodies = [{"telephone_number": spelling} for spelling in spellings] * 10
+    answers = at_once([partial(patient.call, "POST", "/auth/signup/", body) for body in bodies])
+    assert statuses(answers) == {200: 1, 429: 29}
+    # 61: a request may have looked at the clock before the one that won did.
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 61 for answer in answers if answer.status == 429)
+    engine = create_engine(patient.database_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("select count(*) from texts")).scalar() == 1
+        assert connection.execute(text("select count(*) from verifications")).scalar() == 1
+    engine.dispose()
+
+
+def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Server) -> None:
+    """Answers get lost, so that the same token may come again; what it leads to is always the same."""
+    person = server.sign_in(fresh_number())
+    answers = at_once([partial(server.call, "POST", "/auth/refresh/", {"refresh_token": person["refresh_token"]})] * 20)
+    assert statuses(answers) == {200: 20}
+    assert len({answer.json["refresh_token"] for answer in answers}) == 1
+
+
+def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> None:
+    people = [server.sign_in(fresh_number()) for _ in range(20)]
+    answers = at_once(
+        [
+            partial(
+                server.call, "PATCH", "/users/me/", {"username": "Highlander" if n % 2 else "highlander"}, token=p["access_token"]
+            )
+            for n, p in enumerate(people)
+        ]
+    )
+    assert statuses(answers) == {200: 1, 409: 19}
+
+
+def test_whoever_leaves_while_signing_in_leaves_nobody_behind(server: Server, rows: Callable[..., list[Any]]) -> None:
+    for _ in range(15):
+        number = fresh_number()
+        person = server.sign_in(number)
+        verification_id, code = server.ask(number)
+        deleted, confirmed = at_once(
+            [
+                partial(server.call, "DELETE", "/users/me/", token=person["access_token"]),
+                partial(server.confirm, verification_id, code),
+            ]
+        )
+        assert deleted.status == 204
+        assert confirmed.status in (200, 401)
+        living = rows("select id from users where telephone_number = :number", number=number)
+        sessions = rows("select s.id from sessions s join users u on u.id = s.user_id where u.deleted_at is not null")
+        assert sessions == []
+        assert len(living) <= 1
+        if confirmed.status == 200:
+            seen = server.call("GET", "/users/me/", token=confirmed.json["access_token"])
+            assert (seen.status, len(living)) in {(200, 1), (401, 0)}
+
+
+@contextmanager
+def locked(database_url: str) -> Iterator[None]:
+    """The database, held by another writer."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        assert url.database is not None
+        with closing(sqlite3.connect(url.database, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            yield
+            other.execute("rollback")
+    else:
+        with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as other_writer:
+            other_writer.execute("lock table users, verifications, send_allowances in share row exclusive mode")
+            yield
+            other_writer.rollback()
+
+
+def test_a_locked_database_is_a_503_in_two_seconds_and_no_longer(server: Server) -> None:
+    person = server.sign_in(fresh_number())
+    verification_id, code = server.ask(fresh_number())
+    writes: list[Callable[[], Answer]] = [
+        partial(server.call, "POST", "/auth/signup/", {"telephone_number": fresh_number()}),
+        partial(server.confirm, verification_id, code),
+        partial(server.call, "PATCH", "/users/me/", {"first_name": "Anna"}, token=person["access_token"]),
+    ]
+    with locked(server.database_url):
+        began = time.monotonic()
+        answers = at_once(writes)
+        took = time.monotonic() - began
+        reading = server.call("GET", "/users/me/", token=person["access_token"])
+    assert statuses(answers) == {503: 3}
+    assert 1.5 < took < 4
+    for answer in answers:
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 10
+        assert answer.json["type"].endswith("/unavailable")
+    assert reading.status == 200
+    assert statuses([write() for write in writes]) == {200: 3}
