@@ -7,6 +7,9 @@
     porch     tokens       who is calling
               limits       from where they call
               languages    in which language we answer
+              headers      what every answer says to browsers
+              logs         a line for each request
+              audience     for whom each route is
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others
@@ -39,7 +42,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import config
-from hammer import api, auth, cli, database, health, languages, limits, texts, tokens
+from hammer import api, audience, auth, cli, database, headers, health, languages, limits, logs, texts, tokens
 from hammer.refusals import Refusal, Unavailable
 
 
@@ -49,8 +52,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.config.from_mapping((settings or config.read()).flask())
     app.url_map.strict_slashes = False
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    for room in (database, texts, limits, languages, tokens, api, auth, health, cli):
+    for room in (logs, headers, database, texts, limits, languages, tokens, api, auth, health, cli):
         room.init_app(app)
+    audience.public(app.view_functions["static"])
+    audience.audiences(app)
     for fault in (Refusal, HTTPException, OperationalError, PoolTimeout, InternalServerError):
         app.register_error_handler(fault, _answer)
     return app
@@ -60,4 +65,6 @@ def _answer(error: Exception) -> ResponseReturnValue:
     """Whatever went wrong, told by the door that was knocked at: a problem document to programs, a page to people."""
     if isinstance(error, (OperationalError, PoolTimeout)):
         error = Unavailable(retry_after=database.BUSY_SECONDS)
+    if isinstance(error, Refusal):
+        logs.refused(error)
     return api.problem(error) if api.serves() else auth.error_page(error)

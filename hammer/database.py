@@ -68,6 +68,7 @@ def init_app(app: "Flask") -> None:
     on_sqlite = app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
+        "hide_parameters": True,  # of faults that reach the log
         "pool_size": 10,
         "max_overflow": 20,
         "pool_timeout": BUSY_SECONDS,

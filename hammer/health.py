@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from hammer.audience import public
 from hammer.database import db
 
 NEWEST_MIGRATION = max(step.name for step in (Path(__file__).parent.parent / "migrations" / "versions").glob("0*.py"))[:4]
@@ -19,12 +20,14 @@ def init_app(app: Flask) -> None:
 
 
 @blueprint.get("/healthz")
+@public
 def healthz() -> ResponseReturnValue:
     """The process answers."""
     return Response("ok\n", mimetype="text/plain")
 
 
 @blueprint.get("/readyz")
+@public
 def readyz() -> ResponseReturnValue:
     """The database answers and its schema is the one that this program was written for; else 503."""
     try:

@@ -11,7 +11,7 @@ def init_app(app: Flask) -> None:
     header else."""
     hops = app.config["SETTINGS"].proxy_hops
     if hops:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0, x_host=0)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=1, x_host=0)  # type: ignore[method-assign]
 
 
 def address() -> str:

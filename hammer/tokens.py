@@ -16,6 +16,7 @@ from jwt.exceptions import PyJWTError
 
 from config import Settings
 from hammer import devices, sessions
+from hammer.audience import Audience, guarded
 from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Device, Session
 from hammer.refusals import NotAllowed, NotSignedIn
 from hammer.sessions import Caller
@@ -68,23 +69,23 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
     """Lets only callers with a good access token in."""
 
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bearer()
         return view(*args, **kwargs)
 
-    return guarded
+    return guarded(Audience.USER, checked)
 
 
 def staff_only(view: Callable[P, R]) -> Callable[P, R]:
     """Lets only staff in. Raises `NotAllowed` for others who are signed in."""
 
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if not bearer().is_staff:
             raise NotAllowed
         return view(*args, **kwargs)
 
-    return guarded
+    return guarded(Audience.STAFF, checked)
 
 
 def visitor() -> Caller | None:

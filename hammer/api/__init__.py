@@ -7,6 +7,7 @@ from flask_smorest import Api
 
 from hammer.api import documents, views
 from hammer.api.problems import PROBLEM_JSON, Problem, problem
+from hammer.refusals import N_, NotAllowed
 
 __all__ = ["document", "init_app", "postman_collection", "problem", "serves"]
 
@@ -53,11 +54,19 @@ def init_app(app: Flask) -> None:
     api.register_blueprint(views.blueprint)
     app.extensions["hammer.api"] = api
     documents.init_app(app)
+    if app.config["SETTINGS"].env == "production":
+        app.before_request(_refuse_in_the_clear)
 
 
 def serves() -> bool:
     """Whether this request knocked at the JSON door."""
     return request.path.startswith("/api/")
+
+
+def _refuse_in_the_clear() -> None:
+    # A redirect would let programs go on sending their tokens for anybody on the way to read.
+    if serves() and not request.is_secure:
+        raise NotAllowed(N_("Call this over https alone. What you sent may have been read on the way."))
 
 
 def document(app: Flask) -> dict[str, Any]:

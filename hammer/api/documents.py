@@ -15,6 +15,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 
 from hammer.api import postman, schemas
+from hammer.audience import public
 
 Tree = dict[str, Any]
 
@@ -50,12 +51,14 @@ def collection(app: Flask) -> Tree:
 
 
 @blueprint.get("/api/v1/openapi.json")
+@public
 def openapi_json() -> ResponseReturnValue:
     """The OpenAPI document."""
     return _text(_readable(document(current_app)), "application/json")
 
 
 @blueprint.get("/api/v1/openapi.yaml")
+@public
 def openapi_yaml() -> ResponseReturnValue:
     """The OpenAPI document in YAML."""
     if "hammer.yaml" not in current_app.extensions:
@@ -65,24 +68,28 @@ def openapi_yaml() -> ResponseReturnValue:
 
 
 @blueprint.get("/api/v1/postman.json")
+@public
 def postman_json() -> ResponseReturnValue:
     """The Postman collection."""
     return _text(_readable(collection(current_app)), "application/json")
 
 
 @blueprint.get("/redoc/")
+@public
 def redoc() -> ResponseReturnValue:
     """The document to read."""
     return _page("redoc")
 
 
 @blueprint.get("/swagger/")
+@public
 def swagger() -> ResponseReturnValue:
     """The document to try."""
     return _page("swagger")
 
 
 @blueprint.get(f"/documents/<any({', '.join(repr(name) for name in BUNDLES)}):name>")
+@public
 def bundle(name: str) -> ResponseReturnValue:
     """A script or stylesheet of the two pages."""
     # Its files alone: an import would read all ten megabytes of them into memory.

@@ -14,6 +14,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from hammer import accounts, devices, invites, languages, limits, login, sessions, tokens, verifications
 from hammer.api import schemas as s
 from hammer.api.problems import PROBLEM_JSON, Problem, status_of
+from hammer.audience import public
 from hammer.database import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
@@ -139,6 +140,7 @@ def signed_in(view: View) -> View:
 
 @blueprint.post("/auth/signup/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
 @blueprint.response(200, s.VerificationOut)
@@ -155,6 +157,7 @@ def signup(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/auth/resend/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
 @blueprint.response(200, s.VerificationOut)
@@ -168,6 +171,7 @@ def resend(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/auth/code/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
 @blueprint.response(200, s.SignedInOut)
@@ -196,6 +200,7 @@ def code(body: dict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/auth/refresh/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(NotSignedIn)
 @takes(s.RefreshIn)
 @blueprint.response(200, s.PairOut)

@@ -58,12 +58,12 @@ def error_page(error: Exception) -> Response:
         number = status(error)
         kept |= headers(error)
     elif isinstance(error, HTTPException):
-        number = error.code or 500
+        number = 403 if isinstance(error, CSRFError) else error.code or 500
         kept |= {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     what, then = _words(error, number)
     label, way_on = gettext(N_("To the first page")), url_for("auth.home")
-    if number in _WAYS_BACK:
-        label, way_on = gettext(_WAYS_BACK[number]), here()
+    if number in _WAYS_BACK or isinstance(error, CSRFError):
+        label, way_on = gettext(_WAYS_BACK.get(number, _WAYS_BACK[400])), here()
     return make_response(render_template("error.html", what=what, then=then, label=label, way_on=way_on), number, kept)
 
 

@@ -15,7 +15,8 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, codes, invites, languages, limits, login, phones, sessions, tokens, verifications
+from hammer import accounts, codes, invites, languages, limits, login, logs, phones, sessions, tokens, verifications
+from hammer.audience import Audience, guarded, public
 from hammer.auth import faults, forms
 from hammer.database import db
 from hammer.models import BROWSER, Verification
@@ -33,21 +34,21 @@ def signed_in(view: Callable[Concatenate[Caller, P], ResponseReturnValue]) -> Ca
     """Hands the view whoever is signed in, and sends strangers to the phone form."""
 
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         caller = tokens.visitor()
         return view(caller, *args, **kwargs) if caller else _go("auth.phone")
 
-    return guarded
+    return guarded(Audience.USER, checked)
 
 
 def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
     """Sends whoever is signed in already to their profile."""
 
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         return _go("auth.profile") if tokens.visitor() else view(*args, **kwargs)
 
-    return guarded
+    return guarded(Audience.PUBLIC, checked)
 
 
 @blueprint.get("/")
@@ -185,6 +186,7 @@ def logout(caller: Caller) -> ResponseReturnValue:
 
 
 @blueprint.get("/i/<invite_code>")
+@public
 def landing(invite_code: str) -> ResponseReturnValue:
     """Where an invite link leads. Changes nothing and tells nothing: whether the code exists is said after the login."""
     read = codes.read_invite_code(invite_code)
@@ -217,6 +219,7 @@ def _go(endpoint: str) -> Response:
 
 def _refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -> ResponseReturnValue:
     """The same page again with what was typed, and why it was not enough."""
+    logs.refused(refusal)
     form.refused(refusal)
     return render_template(template, form=form, **context), faults.status(refusal), faults.headers(refusal)
 
