@@ -9,11 +9,14 @@
     memory      the texts that left, oldest first; `code_for(number)` reads the newest code
     clock       a clock that stands still until the test moves it: `clock.shift(seconds)`
     statements  counts SQL statements: `with statements() as seen: ...; len(seen)`
+    production  the application as production has it, at https://login.example.com, one a module; `log` gathers its lines
     server      the real application in a process of its own, in development and demo mode; `serve` starts others
 
 The schema is made by the migrations alone. `TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
 """
 
+import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -28,7 +31,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
 
 import config
-from hammer import create_app, gateways
+from hammer import create_app, gateways, logs, texts
 from hammer.database import db
 from tests import outbox, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
@@ -118,6 +121,25 @@ def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     built_once.config.clear()
     built_once.config.update(as_built)
     _close(built_once)
+
+
+@pytest.fixture(scope="module")
+def production(databases: Databases) -> Iterator[Flask]:
+    before = list(logging.getLogger().handlers)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(texts, "THREADS", 0)
+        yield create_app(replace(SETTINGS, env="production", public_url="https://login.example.com", database_url=databases.new()))
+    logging.getLogger().handlers[:] = before
+
+
+@pytest.fixture
+def log(production: Flask) -> Iterator[io.StringIO]:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.ForMachines())
+    logging.getLogger().addHandler(handler)
+    yield written
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture
