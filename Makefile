@@ -7,7 +7,7 @@ HAMMER_PUBLIC_URL ?= http://127.0.0.1:$(PORT)
 export HAMMER_PUBLIC_URL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover translations clean
+.PHONY: help run test check format cover evidence translations clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ format: .venv/tests ## bring the code into form
 
 cover: .venv/tests ## run the tests and show which lines and branches they never reach
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+evidence: .venv/tests ## run the tests and write what each promise is proved by into docs/security.md
+	$(BIN)/pytest --evidence $(ARGS)
 
 translations: .venv/runs ## gather the sentences for people, bring the catalogues up to date and compile them
 	mkdir -p instance

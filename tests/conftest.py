@@ -35,7 +35,10 @@ from hammer import create_app, gateways, logs, texts
 from hammer.database import db
 from tests import outbox, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
+from tests.evidence import pytest_addoption, pytest_configure, pytest_itemcollected
 from tests.people import Browser, Person, Program
+
+__all__ = ["pytest_addoption", "pytest_configure", "pytest_itemcollected"]  # pytest finds its hooks here
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")

@@ -298,6 +298,7 @@ def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) 
 # Leaving
 
 
+@pytest.mark.requirement("PRV-03")
 def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
@@ -330,6 +331,7 @@ def test_who_left_is_deleted_once(settings: Settings) -> None:
         accounts.rename(anna.id, {"first_name": "A"})
 
 
+@pytest.mark.requirement("PHN-03")
 def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
     anna = user(settings)
     accounts.delete(anna.id)
@@ -363,6 +365,7 @@ def test_nothing_can_be_done_to_a_stranger(settings: Settings, deed: Callable[[s
 # One's own data
 
 
+@pytest.mark.requirement("PRV-02")
 def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.rename(boris.id, {"username": "boris"})
@@ -382,6 +385,7 @@ def test_the_export_shows_the_numbers_of_others_masked(settings: Settings) -> No
     assert "+7········01" in exported
 
 
+@pytest.mark.requirement("INV-01")
 def test_invite_codes_are_unique_by_constraint(settings: Settings) -> None:
     anna = user(settings)
     assert codes.read_invite_code(anna.invite_code) == anna.invite_code

@@ -27,6 +27,7 @@ def chi_square(counts: Counter[str], possible: int) -> float:
     return seen + (possible - len(counts)) * expected
 
 
+@pytest.mark.requirement("OTP-01")
 def test_one_time_codes_are_uniform() -> None:
     """The key and the ids are fixed, so that this comes out the same each time."""
     drawn = [code(verification_id=str(n)) for n in range(DRAWS)]
@@ -37,6 +38,7 @@ def test_one_time_codes_are_uniform() -> None:
 
 
 @pytest.mark.parametrize("length", [4, 6, 8])
+@pytest.mark.requirement("OTP-01", "OTP-06")
 def test_a_one_time_code_has_all_its_digits(length: int) -> None:
     drawn = [code(verification_id=str(n), length=length) for n in range(500)]
     assert all(re.fullmatch(rf"[0-9]{{{length}}}", digits) for digits in drawn)
@@ -47,6 +49,7 @@ def test_a_one_time_code_is_the_same_each_time() -> None:
     assert code(length=8) == code(length=8)
 
 
+@pytest.mark.requirement("OTP-03")
 def test_everything_that_a_code_is_made_of_changes_it() -> None:
     eight = code(length=8)
     others = [
@@ -65,12 +68,14 @@ def test_a_code_may_be_typed_with_spaces_and_hyphens(typed: str) -> None:
 
 
 @given(st.text(max_size=80))
+@pytest.mark.requirement("OTP-07")
 def test_what_is_read_as_a_code_is_four_to_eight_ascii_digits(typed: str) -> None:
     read = codes.read_one_time_code(typed)
     assert read is None or re.fullmatch(r"[0-9]{4,8}", read)
 
 
 @pytest.mark.parametrize("typed", ["", "123", "123456789", "+1234", "1234.0", "1e10", "\uff11\uff12\uff13\uff14", "1" * 100])
+@pytest.mark.requirement("OTP-07")
 def test_what_is_no_code_is_not_read(typed: str) -> None:
     assert codes.read_one_time_code(typed) is None
 
@@ -81,6 +86,7 @@ def test_leading_zeros_are_kept(number: int, between: str) -> None:
     assert codes.read_one_time_code(between.join(digits)) == digits
 
 
+@pytest.mark.requirement("INV-01")
 def test_invite_codes_have_six_characters_without_vowels_and_look_alikes() -> None:
     drawn = [codes.new_invite_code() for _ in range(5000)]
     assert len(set(drawn)) > 4990
@@ -97,12 +103,14 @@ invites = st.text(codes.INVITE_ALPHABET, min_size=6, max_size=6)
     st.sampled_from(["{}", " {} ", "https://x.example/i/{}", "https://x.example/i/{}/", "http://x/i/{}?a=b", "x.example/i/{} !"]),
     st.booleans(),
 )
+@pytest.mark.requirement("INV-01")
 def test_an_invite_code_is_read_from_what_people_paste(invite: str, around: str, lower: bool) -> None:
     typed = around.format(invite.lower() if lower else invite)
     assert codes.read_invite_code(typed) == invite
 
 
 @given(invites, st.sampled_from([" ", "-", "\u2013", "\u2011", "\u00a0"]))
+@pytest.mark.requirement("INV-01")
 def test_an_invite_code_may_have_spaces_and_hyphens(invite: str, between: str) -> None:
     assert codes.read_invite_code(invite[:3] + between + invite[3:]) == invite
     assert codes.read_invite_code(between.join(invite)) == invite
@@ -119,6 +127,7 @@ def test_what_is_no_invite_code_is_not_read(typed: str) -> None:
     assert codes.read_invite_code(typed) is None
 
 
+@pytest.mark.requirement("SES-02", "OTP-03")
 def test_ids_are_128_random_bits_for_urls() -> None:
     drawn = {codes.random_id() for _ in range(2000)}
     assert len(drawn) == 2000

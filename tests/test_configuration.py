@@ -73,6 +73,7 @@ def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch
     assert not nowhere_else.exists()
 
 
+@pytest.mark.requirement("CRY-01")
 def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
     found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_DEMO="on", HAMMER_CODE_TTL_SECONDS="601")
     named = [sentence.split(":")[0] for sentence in found]
@@ -81,6 +82,7 @@ def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 64, "ab" * 32])
+@pytest.mark.requirement("CRY-01")
 def test_production_wants_a_secret_that_nobody_guesses(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     assert any(sentence.startswith("SECRET_KEY") for sentence in problems(monkeypatch, HAMMER_ENV="production", SECRET_KEY=secret))
 
@@ -115,6 +117,7 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("HAMMER_SENDS_PER_NUMBER_DAY", "0"),
     ],
 )
+@pytest.mark.requirement("OTP-02", "OTP-06")
 def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     [sentence] = problems(monkeypatch, **{name: value})
     assert sentence.startswith(f"{name}: ")
@@ -142,6 +145,7 @@ def test_nobody_sees_a_secret_by_printing_the_settings() -> None:
     assert "password" not in repr(settings)
 
 
+@pytest.mark.requirement("CRY-01")
 def test_each_purpose_has_a_key_of_its_own() -> None:
     purposes = ("codes", "sessions", "tokens", "pages", "numbers")
     assert len({SETTINGS.key(purpose) for purpose in purposes}) == 5

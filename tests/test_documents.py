@@ -39,6 +39,7 @@ def leaves(refusal: type[Refusal] = Refusal) -> list[type[Refusal]]:
     return [leaf for child in below for leaf in leaves(child)] if below else [refusal]
 
 
+@pytest.mark.requirement("API-06")
 def test_the_document_is_valid_openapi(document: Tree) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1")
@@ -62,6 +63,7 @@ def test_every_operation_has_a_name_a_tag_and_a_sentence(document: Tree) -> None
     assert all(operation["summary"] and set(operation["tags"]) <= known for operation in found)
 
 
+@pytest.mark.requirement("API-06")
 def test_only_signing_in_is_open_to_strangers(document: Tree) -> None:
     strangers = {path for _, path, operation in operations(document) if "security" not in operation}
     assert strangers == {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
@@ -97,6 +99,7 @@ def test_the_russian_keys_are_in_the_document_as_they_are_read(client: FlaskClie
     assert "Ваш токен" in client.get("/api/v1/openapi.yaml").text
 
 
+@pytest.mark.requirement("API-06")
 def test_every_refusal_stands_in_the_document_under_its_status(document: Tree) -> None:
     stated = {
         (slug, int(status))
@@ -135,6 +138,7 @@ def test_who_has_the_document_is_told_so(client: FlaskClient, path: str) -> None
 
 
 @pytest.mark.parametrize("path", ["/redoc/", "/redoc", "/swagger/", "/swagger"])
+@pytest.mark.requirement("WEB-03")
 def test_the_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200

@@ -57,6 +57,7 @@ def test_the_same_code_again_is_fine_even_after_its_owner_left(settings: Setting
     assert referrals() == {(boris.id, anna.id)}
 
 
+@pytest.mark.requirement("INV-02")
 def test_each_person_activates_once_for_ever(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     invites.activate(clara.id, anna.invite_code)
@@ -93,6 +94,7 @@ def test_what_cannot_be_a_code_is_said_on_its_field(settings: Settings, typed: s
     assert refused.value.errors == {"invite_code": [invites.NOT_A_CODE]}
 
 
+@pytest.mark.requirement("INV-03")
 def test_ones_own_code_is_refused(settings: Settings) -> None:
     anna = user(settings)
     with pytest.raises(OwnInvite):
@@ -133,6 +135,7 @@ def test_people_of_other_branches_may_invite_each_other(settings: Settings) -> N
     assert len(referrals()) == 4
 
 
+@pytest.mark.requirement("INV-02")
 def test_the_database_itself_holds_to_once(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     invites.activate(clara.id, anna.invite_code)

@@ -23,6 +23,7 @@ def left(table: type) -> int:
     return db.session.scalars(select(func.count()).select_from(table)).one()
 
 
+@pytest.mark.requirement("PRV-04")
 def test_a_verification_and_its_texts_go_a_day_after_it_expired(settings: Settings, clock: Traveller) -> None:
     ask(settings)
     clock.shift(settings.code_ttl + timedelta(hours=24) - SECOND)
@@ -56,6 +57,7 @@ def test_a_code_that_still_works_survives(settings: Settings, clock: Traveller) 
     assert left(Text) == 1
 
 
+@pytest.mark.requirement("PRV-04")
 def test_a_session_goes_thirty_days_after_it_was_ended(settings: Settings, clock: Traveller) -> None:
     signed_in = sign_in(settings)
     sessions.end(signed_in.user.id, signed_in.session.id)
@@ -91,6 +93,7 @@ def test_a_spent_refresh_token_is_still_refused_when_its_session_is_gone(setting
         sessions.refresh(settings, shown)
 
 
+@pytest.mark.requirement("PRV-04")
 def test_an_allowance_goes_when_its_day_is_over(settings: Settings, clock: Traveller) -> None:
     ask(settings)
     clock.shift(timedelta(hours=24) - SECOND)
@@ -126,6 +129,7 @@ def test_allowances_are_kept_for_as_long_as_the_limit_counts() -> None:
     assert keeping.ALLOWANCES_KEPT >= login.DAY
 
 
+@pytest.mark.requirement("PRV-04")
 def test_people_and_their_counts_are_never_pruned(settings: Settings, clock: Traveller) -> None:
     anna = user(settings, ANNA)
     sign_in(settings, BORIS, invite_code=anna.invite_code)

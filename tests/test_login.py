@@ -82,6 +82,7 @@ def test_the_code_may_be_typed_with_spaces_and_hyphens(settings: Settings) -> No
     assert confirm(settings, verification, f" {code[:2]}-{code[2:]}\n").created
 
 
+@pytest.mark.requirement("THR-02")
 def test_after_three_wrong_guesses_even_the_right_code_fails(settings: Settings) -> None:
     verification = ask(settings)
     left = []
@@ -103,6 +104,7 @@ def test_the_third_guess_may_still_be_right(settings: Settings) -> None:
     assert confirm(settings, verification, right(settings, verification)).created
 
 
+@pytest.mark.requirement("THR-02")
 def test_a_wrong_guess_outlives_its_refusal(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(WrongCode):
@@ -118,6 +120,7 @@ def test_the_guess_is_spent_before_anything_is_looked_at(settings: Settings, sta
     assert about_codes[0].startswith("UPDATE verifications SET guesses=(verifications.guesses + ")
 
 
+@pytest.mark.requirement("OTP-02")
 def test_a_code_works_once(settings: Settings) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
@@ -127,6 +130,7 @@ def test_a_code_works_once(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "works"), [(299, True), (300, False), (301, False)])
+@pytest.mark.requirement("OTP-02")
 def test_a_code_works_for_five_minutes(settings: Settings, clock: Traveller, seconds: int, works: bool) -> None:
     verification = ask(settings)
     clock.shift(seconds)
@@ -153,6 +157,7 @@ def test_wrong_expired_spent_exhausted_and_unknown_are_one_answer(settings: Sett
 
 
 @pytest.mark.parametrize("typed", ["12345", "123456", "12345678"])
+@pytest.mark.requirement("OTP-07")
 def test_a_code_of_another_length_takes_no_guess(settings: Settings, typed: str) -> None:
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
@@ -162,6 +167,7 @@ def test_a_code_of_another_length_takes_no_guess(settings: Settings, typed: str)
 
 
 @pytest.mark.parametrize("typed", ["", "123", "123456789", "abcd", "12a4", "\uff11\uff12\uff13\uff14", "12\x0034", "🔨🔨🔨🔨"])
+@pytest.mark.requirement("OTP-07")
 def test_what_cannot_be_a_code_takes_no_guess(settings: Settings, typed: str) -> None:
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
@@ -178,6 +184,7 @@ def test_a_code_of_another_length_tells_nothing_about_a_dead_verification(settin
 
 
 @pytest.mark.parametrize("length", [4, 6, 8])
+@pytest.mark.requirement("OTP-06")
 def test_codes_have_the_length_that_is_set(settings: Settings, length: int) -> None:
     longer = replace(settings, code_length=length)
     verification = ask(longer)
@@ -195,6 +202,7 @@ def test_guesses_at_one_verification_leave_another_of_the_same_number_alone(sett
     assert confirm(settings, mine, right(settings, mine)).created
 
 
+@pytest.mark.requirement("OTP-03")
 def test_the_code_of_one_verification_does_not_open_another(settings: Settings) -> None:
     mine, theirs = ask(settings), ask(settings, BORIS)
     if right(settings, mine) == right(settings, theirs):
@@ -221,6 +229,7 @@ def test_the_code_is_nowhere_in_the_database(settings: Settings) -> None:
         assert hmac.new(verification.id.encode(), code.encode(), "sha256").hexdigest() not in stored
 
 
+@pytest.mark.requirement("OTP-04")
 def test_without_the_key_the_database_does_not_lead_to_the_code(settings: Settings) -> None:
     verification = ask(settings)
     others = {verification.code(replace(settings, secret_key=f"another secret {n}").key("codes")) for n in range(50)}
@@ -251,6 +260,7 @@ def test_an_unblocked_user_signs_in_again(settings: Settings, clock: Traveller) 
     assert sign_in(settings).user.id == user_id
 
 
+@pytest.mark.requirement("OTP-05")
 def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, statements: Statements) -> None:
     user(settings)
     user(settings, BORIS)
@@ -306,6 +316,7 @@ def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: 
     assert (pending.expires_in, pending.resend_in) == (290, 50)
 
 
+@pytest.mark.requirement("SMS-03")
 def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller) -> None:
     generous = replace(settings, sends_per_number_day=100)
     waits = []
@@ -349,6 +360,7 @@ def test_a_wrong_code_does_not_end_the_wait(settings: Settings) -> None:
     assert wait_told(settings) > 50
 
 
+@pytest.mark.requirement("PHN-01", "SMS-03")
 def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> None:
     ask(settings, "+79290000001")
     for spelling in ("89290000001", "8 (929) 000-00-01", " +7 929 000 00 01 ", "9290000001", "+7-929-000-00-01"):
@@ -381,6 +393,7 @@ def test_the_allowance_names_nobody(settings: Settings) -> None:
     assert kept not in {hashlib.sha256(text.encode()).hexdigest() for text in (ANNA, ANNA[1:], ANNA[2:])}
 
 
+@pytest.mark.requirement("SMS-04")
 def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -> None:
     with pytest.raises(RegionNotServed):
         ask(settings, "+7 495 123-45-67")
@@ -390,6 +403,7 @@ def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -
 # Once more, please
 
 
+@pytest.mark.requirement("OTP-03", "THR-02")
 def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     settings: Settings, clock: Traveller, memory: list[gateways.Sent], code_for: Callable[[str], str]
 ) -> None:

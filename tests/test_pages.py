@@ -149,6 +149,7 @@ def test_whoever_is_signed_in_is_led_to_their_profile(client: FlaskClient, code_
     assert (answer.status_code, answer.location) == (303, "/profile/")
 
 
+@pytest.mark.requirement("OTP-03")
 def test_the_code_form_needs_somebody_who_asked_for_a_code(client: FlaskClient) -> None:
     assert client.get("/login/code/").location == "/login/"
     assert send(client, "/login/code/", code="1234").location == "/login/"
@@ -275,6 +276,7 @@ def test_somebody_who_is_blocked_learns_it_only_with_the_right_code(app: Flask, 
     assert client.get("/profile/").status_code == 303
 
 
+@pytest.mark.requirement("LOG-02")
 def test_nothing_personal_is_in_the_cookie_between_the_forms(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
     client.get("/i/Q9UK59")
@@ -288,6 +290,7 @@ def test_nothing_personal_is_in_the_cookie_between_the_forms(client: FlaskClient
     assert code_for(ANNA) not in payload.values()
 
 
+@pytest.mark.requirement("SES-03")
 def test_signing_in_leaves_nothing_of_before_in_the_form_cookie(client: FlaskClient, code_for: CodeFor) -> None:
     client.get("/i/Q9UK59?lang=en")
     send(client, "/login/", telephone_number=ANNA)
@@ -300,6 +303,7 @@ def test_signing_in_leaves_nothing_of_before_in_the_form_cookie(client: FlaskCli
     assert client.post("/profile/", data={"csrf_token": token, "first_name": "Eve"}).status_code == 403
 
 
+@pytest.mark.requirement("SES-02")
 def test_the_cookie_of_a_session_is_out_of_reach_of_scripts_and_other_sites(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
 
@@ -369,6 +373,7 @@ def test_programs_need_no_form_token(client: FlaskClient) -> None:
 # Invites.
 
 
+@pytest.mark.requirement("INV-06")
 def test_an_invite_link_survives_the_login_and_asks_before_it_activates(
     client: FlaskClient, another: FlaskClient, code_for: CodeFor
 ) -> None:
@@ -433,6 +438,7 @@ def test_a_carried_code_that_nobody_owns_is_said_on_the_form_and_asked_no_more(c
     assert "Activate Q9U" not in words(client.get("/profile/"))
 
 
+@pytest.mark.requirement("INV-04")
 def test_the_landing_of_a_link_tells_nobody_whether_its_code_exists(
     client: FlaskClient, another: FlaskClient, code_for: CodeFor, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
@@ -459,6 +465,7 @@ def test_a_link_that_holds_no_code_says_so_and_lets_one_go_on(client: FlaskClien
 
 
 @pytest.mark.parametrize("known", [True, False])
+@pytest.mark.requirement("INV-03")
 def test_a_second_activation_is_refused_before_the_code_is_looked_up(
     app: Flask, client: FlaskClient, another: FlaskClient, code_for: CodeFor, known: bool
 ) -> None:
@@ -540,6 +547,7 @@ def test_what_was_typed_stays_and_the_error_belongs_to_its_field(client: FlaskCl
     assert "<title>Error: Sign in — Hammer</title>" in answer.text
 
 
+@pytest.mark.requirement("OTP-07")
 def test_a_code_of_another_length_takes_no_guess(client: FlaskClient) -> None:
     send(client, "/login/", telephone_number=ANNA)
 
@@ -578,6 +586,7 @@ def test_a_place_that_is_none_shows_the_newest(client: FlaskClient, code_for: Co
         assert client.get("/profile/", query_string={"after": after}).status_code == 200
 
 
+@pytest.mark.requirement("SES-06")
 def test_a_device_can_be_signed_out_from_another(
     client: FlaskClient, another: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
@@ -616,6 +625,7 @@ def test_all_other_devices_can_be_signed_out_at_once(
     assert another.get("/profile/").status_code == 303
 
 
+@pytest.mark.requirement("AZN-01")
 def test_nobody_ends_the_session_of_somebody_else(app: Flask, client: FlaskClient, another: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
     with app.app_context():
@@ -628,6 +638,7 @@ def test_nobody_ends_the_session_of_somebody_else(app: Flask, client: FlaskClien
     assert client.get("/profile/").status_code == 200
 
 
+@pytest.mark.requirement("SES-01")
 def test_signing_out_ends_the_session_and_not_the_cookie_alone(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
     copy = client.get_cookie("hammer")
@@ -641,6 +652,7 @@ def test_signing_out_ends_the_session_and_not_the_cookie_alone(client: FlaskClie
     assert client.get("/profile/").status_code == 303
 
 
+@pytest.mark.requirement("PRV-03")
 def test_deleting_asks_once_more_and_then_forgets(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
     send(client, "/profile/", username="anna", first_name="Анна", last_name="Ковач")
@@ -655,6 +667,7 @@ def test_deleting_asks_once_more_and_then_forgets(app: Flask, client: FlaskClien
     assert "Ковач" not in str(rows(app))
 
 
+@pytest.mark.requirement("PRV-02")
 def test_the_export_is_a_file_that_people_can_read(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
     send(client, "/profile/", username="", first_name="Анна", last_name="")
@@ -732,6 +745,7 @@ def test_every_page_is_well_built(client: FlaskClient, another: FlaskClient, cod
     assert len(pages) == 15
 
 
+@pytest.mark.requirement("SES-05")
 def test_every_signed_in_page_can_sign_out(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
 
@@ -739,6 +753,7 @@ def test_every_signed_in_page_can_sign_out(client: FlaskClient, code_for: CodeFo
         assert [form for form in Page(client.get(path).text).forms if form.action == "/logout/"], path
 
 
+@pytest.mark.requirement("SES-05")
 def test_what_is_personal_stays_out_of_search_engines(client: FlaskClient, code_for: CodeFor) -> None:
     public = Outline(client.get("/login/")).all("meta")
     sign_in(client, code_for)
@@ -855,6 +870,7 @@ def test_a_form_that_is_too_large_is_refused(client: FlaskClient) -> None:
     assert "That is too much at once" in words(answer)
 
 
+@pytest.mark.requirement("LOG-03")
 def test_a_fault_of_ours_is_a_page_too(app: Flask, client: FlaskClient) -> None:
     app.view_functions["auth.landing"] = lambda invite_code: str(len(invite_code) // 0)
     app.config["PROPAGATE_EXCEPTIONS"] = False

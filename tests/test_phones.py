@@ -30,6 +30,7 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(spellings())
+@pytest.mark.requirement("PHN-01")
 def test_every_spelling_of_a_number_is_one_number(spelling: tuple[str, str]) -> None:
     typed, meant = spelling
     assert read(typed) == meant
@@ -37,6 +38,7 @@ def test_every_spelling_of_a_number_is_one_number(spelling: tuple[str, str]) -> 
 
 
 @given(st.text(max_size=80) | st.text("0123456789+-() .;ext#*,", max_size=80))
+@pytest.mark.requirement("PHN-01")
 def test_whatever_is_typed_is_a_number_or_a_refusal(typed: str) -> None:
     try:
         number = read(typed)
@@ -51,6 +53,7 @@ def test_whatever_is_typed_is_a_number_or_a_refusal(typed: str) -> None:
 
 
 @pytest.mark.parametrize("digits", ["８９２９００００００１", "٨٩٢٩٠٠٠٠٠٠١", "８（９２９）０００－００－０１"])
+@pytest.mark.requirement("PHN-01")
 def test_digits_of_other_scripts_are_the_same_number(digits: str) -> None:
     assert read(digits) == ANNA
 
@@ -60,6 +63,7 @@ def test_digits_of_other_scripts_are_the_same_number(digits: str) -> None:
     ["", " ", "abc", "😀", "../../etc", "me", "\x00", "+", "12", "+79290000001000000", "8929000000", "+7 929 000 00 01 ext. 5",
      "+79290000001;ext=1", "8" * 65, "+79290000001" + " " * 64, "+999290000001", "' or 1=1 --"],
 )  # fmt: skip
+@pytest.mark.requirement("PHN-01")
 def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         read(typed)
@@ -76,6 +80,7 @@ def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
         ("+44 845 123 4567", "at shared cost"),
     ],
 )
+@pytest.mark.requirement("SMS-04")
 def test_a_number_that_gets_no_texts_is_not_served(typed: str, kind: str) -> None:
     with pytest.raises(RegionNotServed):
         read(typed)
@@ -86,6 +91,7 @@ def test_other_countries_are_served_where_none_is_named() -> None:
     assert read("+1 201 555 0123") == "+12015550123"
 
 
+@pytest.mark.requirement("SMS-04")
 def test_only_the_countries_that_are_named_are_served() -> None:
     served = frozenset({"RU", "KZ"})
     assert read("8 929 000 00 01", regions=served) == ANNA

@@ -53,6 +53,7 @@ def rows(server: Server) -> Iterator[Callable[..., list[Any]]]:
     engine.dispose()
 
 
+@pytest.mark.requirement("OTP-02")
 def test_one_code_in_fifty_parallel_posts_signs_in_once(server: Server, rows: Callable[..., list[Any]]) -> None:
     number = fresh_number()
     verification_id, code = server.ask(number)
@@ -89,6 +90,7 @@ def test_fifty_people_who_activate_one_code_at_once_are_all_counted(server: Serv
     assert me(server, owner)["invite_count"] == 50
 
 
+@pytest.mark.requirement("PHN-02")
 def test_twenty_parallel_first_logins_of_one_number_make_one_user(server: Server, rows: Callable[..., list[Any]]) -> None:
     number = fresh_number()
     asked = [server.ask(number) for _ in range(20)]
@@ -131,6 +133,7 @@ def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, leng
         assert statuses(answers) == {200: length - 1, 422: 1}
 
 
+@pytest.mark.requirement("THR-02")
 def test_of_many_parallel_wrong_guesses_three_are_looked_at(server: Server) -> None:
     for _ in range(5):
         verification_id, code = server.ask(fresh_number())
@@ -153,6 +156,7 @@ def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_gue
         assert taken <= 3
 
 
+@pytest.mark.requirement("SMS-03")
 def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Server]) -> None:
     patient = serve(HAMMER_RESEND_SECONDS="60")
     number = fresh_number()

@@ -56,5 +56,6 @@ def token_of(app: Flask, user_id: str) -> str:
 
 @schema.parametrize()
 @hypothesis.settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@pytest.mark.requirement("API-06")
 def test_every_answer_is_one_that_the_document_promises(app: Flask, staff: str, case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(headers={"Authorization": f"Bearer {token_of(app, staff)}"}, excluded_checks=[positive_data_acceptance])

@@ -26,6 +26,7 @@ def test_a_session_says_who_is_calling(settings: Settings) -> None:
     assert sessions.caller(signed_in.session.id, PROGRAM) == sessions.Caller(signed_in.user.id, signed_in.session.id, False)
 
 
+@pytest.mark.requirement("SES-01", "TOK-06")
 def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
@@ -36,6 +37,7 @@ def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("door", "days"), [(BROWSER, 14), (PROGRAM, 30)])
+@pytest.mark.requirement("SES-04")
 def test_a_session_ends_by_itself(settings: Settings, clock: Traveller, door: str, days: int) -> None:
     session = sign_in(settings, door=door).session
     clock.shift(days * DAY - 1)
@@ -54,6 +56,7 @@ def test_refreshing_does_not_make_a_session_live_longer(settings: Settings, cloc
         sessions.refresh(settings, token)
 
 
+@pytest.mark.requirement("TOK-02")
 def test_neither_door_takes_the_proof_of_the_other(settings: Settings) -> None:
     browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings, door=PROGRAM).session
     cookie, token = sessions.cookie(settings, browser), sessions.refresh_token(settings, program)
@@ -76,6 +79,7 @@ def test_a_refresh_token_is_exchanged_for_another(settings: Settings) -> None:
     assert is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04")
 def test_a_lost_answer_is_given_again_for_thirty_seconds(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -100,6 +104,7 @@ def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Sett
     assert not is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04")
 def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -152,6 +157,7 @@ def test_a_forged_cookie_costs_no_query(
     assert seen == []
 
 
+@pytest.mark.requirement("TOK-06")
 def test_blocking_shuts_out_at_once(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
@@ -172,6 +178,7 @@ def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) ->
         assert caller.is_staff is is_staff
 
 
+@pytest.mark.requirement("AZN-01")
 def test_nobody_ends_the_session_of_somebody_else(settings: Settings) -> None:
     anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
     with pytest.raises(NotFound):
@@ -186,6 +193,7 @@ def test_a_session_ends_once(settings: Settings) -> None:
         sessions.end(anna.user.id, anna.session.id)
 
 
+@pytest.mark.requirement("TOK-06", "SES-06")
 def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) -> None:
     first, second, third = sign_in(settings), sign_in(settings, door=BROWSER), sign_in(settings)
     boris = sign_in(settings, BORIS)
@@ -204,6 +212,7 @@ def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Trave
     assert [session.id for session in sessions.devices(user_id)] == [ids[2], ids[0]]
 
 
+@pytest.mark.requirement("SES-02", "TOK-05")
 def test_nothing_in_the_database_opens_a_session(settings: Settings) -> None:
     browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings).session
     proofs = (sessions.cookie(settings, browser), sessions.refresh_token(settings, program))
