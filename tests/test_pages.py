@@ -871,8 +871,8 @@ def test_a_form_that_is_too_large_is_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.requirement("LOG-03")
-def test_a_fault_of_ours_is_a_page_too(app: Flask, client: FlaskClient) -> None:
-    app.view_functions["auth.landing"] = lambda invite_code: str(len(invite_code) // 0)
+def test_a_fault_of_ours_is_a_page_too(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.view_functions, "auth.landing", lambda invite_code: str(len(invite_code) // 0))
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
     answer = client.get("/i/Q9UK59")
