@@ -50,8 +50,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     """The application, set up by `settings` or by the environment. Raises `config.Misconfigured` with all that is wrong."""
     app = Flask(__name__)
     app.config.from_mapping((settings or config.read()).flask())
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects of the router's own, which trust `Host`
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]
     for room in (logs, headers, database, texts, limits, languages, tokens, api, auth, health, cli):
         room.init_app(app)
     audience.public(app.view_functions["static"])

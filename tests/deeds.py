@@ -1,5 +1,6 @@
 """Short ways to what most tests of verbs begin with. All need an application context."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from config import Settings
@@ -47,6 +48,12 @@ def sign_in(settings: Settings, telephone_number: str = ANNA, *, door: str = PRO
 
 def user(settings: Settings, telephone_number: str = ANNA) -> User:
     return sign_in(settings, telephone_number).user
+
+
+def drawing(letters: str) -> Callable[[object], str]:
+    """A source of chance that gives these letters, in place of `secrets.choice`."""
+    supply = iter(letters)
+    return lambda _: next(supply)
 
 
 def count_of(user_id: str) -> int:

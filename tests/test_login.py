@@ -15,7 +15,7 @@ from hammer import accounts, counters, gateways, login, verifications
 from hammer import clock as time_of_day
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
-from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, WrongCode
+from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, Unavailable, WrongCode
 from tests.deeds import (
     ANNA,
     BORIS,
@@ -24,6 +24,7 @@ from tests.deeds import (
     ask,
     confirm,
     count_of,
+    drawing,
     everything_stored,
     referrals,
     right,
@@ -270,6 +271,22 @@ def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, 
     with statements() as unknown:
         ask(settings, BORIS)
     assert known == unknown
+
+
+def test_an_invite_code_that_is_taken_is_drawn_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = user(settings).invite_code
+    monkeypatch.setattr("secrets.choice", drawing(taken + taken + "ZZZZZZ"))
+    assert sign_in(settings, BORIS).user.invite_code == "ZZZZZZ"
+
+
+def test_who_finds_no_free_invite_code_is_asked_to_come_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = user(settings).invite_code
+    verification = ask(settings, BORIS)
+    with monkeypatch.context() as unlucky:
+        unlucky.setattr("secrets.choice", drawing(taken * 10))
+        with pytest.raises(Unavailable):
+            confirm(settings, verification, right(settings, verification))
+    assert confirm(settings, verification, right(settings, verification)).created
 
 
 def test_an_invite_that_came_along_is_activated_at_the_first_login(settings: Settings) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response, current_app
+from flask import Response, current_app, request
 from flask_babel import gettext
 from marshmallow import Schema, fields
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hammer import refusals
 from hammer.languages import say
@@ -66,6 +66,8 @@ def problem(error: Exception) -> Response:
     """The problem document for a refusal or an HTTP error, in the caller's language."""
     if isinstance(error, Refusal):
         return _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+    if isinstance(error, HTTPException) and error is request.routing_exception:
+        error = _with_slash(error)
     if not isinstance(error, HTTPException) or error.code is None:
         raise error
     messages = getattr(error, "data", {}).get("messages")
@@ -79,6 +81,19 @@ def problem(error: Exception) -> Response:
         answer = _answer(error.code, phrase.lower().replace(" ", "-"), phrase, detail)
     answer.headers.update((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
     return answer
+
+
+def _with_slash(error: HTTPException) -> HTTPException:
+    """What the router says of the same address with its last slash: without, it takes a wrong method for an unknown address."""
+    router = current_app.create_url_adapter(request)
+    try:
+        if router is not None:
+            router.match(f"{request.path}/")
+    except MethodNotAllowed as wrong_method:
+        return wrong_method
+    except HTTPException:
+        pass
+    return error
 
 
 def _answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Response:

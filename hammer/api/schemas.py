@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, fields, pre_load
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Length, Range
 
-from hammer.accounts import LONGEST_NAME, USERNAME
+from hammer.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
 from hammer.database import MOST_PER_PAGE
 from hammer.refusals import N_
 
@@ -58,6 +58,12 @@ class Out(Schema):
         unknown = EXCLUDE
 
 
+def _storable(text: str) -> None:
+    """Refuses what PostgreSQL cannot even be asked about."""
+    if "\x00" in text:
+        raise ValidationError(NOT_TEXT)
+
+
 def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
     """A string as it was typed."""
     messages: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -67,7 +73,10 @@ def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
         "invalid_utf8": NOT_A_STRING,
     }
     return fields.String(
-        required=required, validate=Length(max=LONGEST_TEXT, error=TOO_LONG), error_messages=messages, metadata=metadata
+        required=required,
+        validate=[Length(max=LONGEST_TEXT, error=TOO_LONG), _storable],
+        error_messages=messages,
+        metadata=metadata,
     )
 
 
@@ -147,7 +156,11 @@ class PageIn(Schema):
 
 
 class UsersIn(PageIn):
-    q = fields.String(load_default="", metadata={"description": "Staff: search by number, name, username or invite code."})
+    q = fields.String(
+        load_default="",
+        validate=_storable,
+        metadata={"description": "Staff: search by number, name, username or invite code."},
+    )
 
 
 class VerificationOut(Out):

@@ -52,6 +52,7 @@ class JsonParser(FlaskParser):
     def load_json(self, req: Request, _schema: Any) -> Any:
         try:
             body = json.loads(req.get_data())
+            json.dumps(body, ensure_ascii=False).encode()  # half a character (RFC 8259 §8.2) is a ValueError here
         except (ValueError, RecursionError) as error:
             raise BadRequest from error
         if not isinstance(body, dict):
@@ -82,6 +83,13 @@ class Door(Blueprint):
 
 
 blueprint = Door("api", __name__, url_prefix="/api/v1")
+
+
+@blueprint.before_request
+def find_nothing_by_nul() -> None:
+    """PostgreSQL cannot even be asked about a name with NUL in it."""
+    if "\x00" in request.path:
+        raise NotFound
 
 
 @blueprint.before_request
