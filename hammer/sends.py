@@ -57,7 +57,7 @@ def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
 
 
 def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
-    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit that was reached where callers may know."""
+    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
     limits = _limits(settings, number, address, known)
     used = counters.take(session, list(limits.values()), now)
     waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
