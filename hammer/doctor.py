@@ -50,6 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _secret(settings)
     yield _gateway(settings)
     yield _address(settings)
+    yield _guessing(settings)
     yield from _database(settings)
 
 
@@ -84,6 +85,14 @@ def _gateway(settings: Settings) -> Finding:
 
 def _address(settings: Settings) -> Finding:
     return Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+
+
+def _guessing(settings: Settings) -> Finding:
+    how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever is spent on it"
+    if settings.expected_takeovers_per_year <= settings.max_expected_takeovers:
+        return Finding(FINE, "guessing", how)
+    remedy = "Lower HAMMER_GUESS_BUDGETS, or set HAMMER_CODE_LENGTH=6; production refuses it."
+    return Finding(ADVICE, "guessing", f"{how}; {settings.max_expected_takeovers:g} are allowed", remedy)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -31,9 +31,7 @@ LADDER_DAYS: Final = 30
 NUMBER_CLOSED = N_(
     "Too many wrong codes were tried for this number. Sign in on a device where you have signed in before, or try again later."
 )
-ALL_CLOSED = N_(
-    "Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before."
-)
+ALL_CLOSED = N_("Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before.")
 
 
 def expected_takeovers_per_year(settings: "Settings") -> float:

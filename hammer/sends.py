@@ -1,8 +1,8 @@
 """How many texts may be asked for. They cost money: each is taken from all limits that it falls under, or refused.
 
 A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
-address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with strangers,
-but the system's: of that a part is kept for known devices alone.
+address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with
+strangers, but the system's: of that a part is kept for known devices alone.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
 
 
 def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
-    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit that was reached if callers may know it."""
+    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
     limits = _limits(settings, number, address, known)
     used = counters.take(session, list(limits.values()), now)
     waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
@@ -66,9 +66,7 @@ def take(session: Session, settings: "Settings", number: str, *, address: str, k
         last = max(spent, key=waits.__getitem__)
         raise TooManyRequests(retry_after=waits[last], limit=last if last in policies(settings) else "")
     allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
-    of_number = Quota(
-        "number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now)
-    )
+    of_number = Quota("number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now))
     public = [name for name in limits if name in policies(settings)]
     quotas = [Quota(name, limits[name].most - used[limits[name].scope], waits[name]) for name in public]
     return Taken(allowance.next_send_at, [of_number, *quotas])

@@ -229,7 +229,5 @@ def _not_compared(session: Session, settings: "Settings", verification_id: str, 
     return WrongCode(attempts_left=0)
 
 
-def _code_sent(
-    verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()
-) -> CodeSent:
+def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()) -> CodeSent:
     return CodeSent(verification, sends.seconds(verification.expires_at - now), sends.seconds(next_send_at - now), quotas)

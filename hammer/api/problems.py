@@ -9,9 +9,9 @@ from flask_babel import gettext
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from hammer import refusals
+from hammer import limits, refusals
 from hammer.languages import say
-from hammer.refusals import N_, Refusal
+from hammer.refusals import N_, Refusal, Wait
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -65,7 +65,10 @@ def status_of(refusal: type[Refusal]) -> int:
 def problem(error: Exception) -> Response:
     """The problem document for a refusal or an HTTP error, in the caller's language."""
     if isinstance(error, Refusal):
-        return _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+        answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+        if isinstance(error, Wait):
+            answer.headers.update(limits.spent(current_app.config["SETTINGS"], error))
+        return answer
     if isinstance(error, HTTPException) and error is request.routing_exception:
         error = _with_slash(error)
     if not isinstance(error, HTTPException) or error.code is None:

@@ -60,9 +60,16 @@ class JsonParser(FlaskParser):
         return body
 
 
+_LIMITS = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": 'So many texts in so many seconds: `"number";q=5;w=86400, …`.',
+    },
+    "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
+}
 _HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}} | _LIMITS,
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
 }
 
@@ -151,8 +158,8 @@ def signed_in(view: View) -> View:
 @public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
-@blueprint.response(200, s.VerificationOut)
-def signup(body: dict[str, str]) -> dict[str, Any]:
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def signup(body: dict[str, str]) -> ResponseReturnValue:
     """Text a code to a number
 
     The answer is the same for known and unknown numbers.
@@ -168,8 +175,8 @@ def signup(body: dict[str, str]) -> dict[str, Any]:
 @public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
-@blueprint.response(200, s.VerificationOut)
-def resend(body: dict[str, str]) -> dict[str, Any]:
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def resend(body: dict[str, str]) -> ResponseReturnValue:
     """Text the same code once more
 
     Same expiry, same guesses left.
@@ -274,7 +281,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users in the order they joined; for others than staff, oneself alone"""
     me = bearer()
     if not me.is_staff:
-        return [accounts.profile(me.user_id)]
+        return [accounts.profile(settings(), me.user_id)]
     return _page(accounts.everyone(settings(), **query), query)
 
 
@@ -287,7 +294,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str]) -> accounts.Profile:
     """Staff: make a user by hand"""
-    return accounts.profile(accounts.create(settings(), body.pop("telephone_number"), body))
+    return accounts.profile(settings(), accounts.create(settings(), body.pop("telephone_number"), body))
 
 
 @blueprint.get("/users/<username>/")
@@ -297,7 +304,7 @@ def create_user(body: dict[str, str]) -> accounts.Profile:
 @blueprint.response(200, s.UserOut)
 def show_user(username: str) -> accounts.Profile:
     """A user: oneself, or for staff anybody"""
-    return accounts.profile(_meant(username))
+    return accounts.profile(settings(), _meant(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
@@ -310,7 +317,7 @@ def change_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Change those names that are sent"""
     user_id = _meant(username)
     accounts.rename(user_id, body)
-    return accounts.profile(user_id)
+    return accounts.profile(settings(), user_id)
 
 
 @blueprint.put("/users/<username>/")
@@ -323,7 +330,7 @@ def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Replace all three names; one that is not sent becomes empty"""
     user_id = _meant(username)
     accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body)
-    return accounts.profile(user_id)
+    return accounts.profile(settings(), user_id)
 
 
 @blueprint.delete("/users/<username>/")
@@ -354,7 +361,7 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
     if _meant(username) != me.user_id:
         raise NotAllowed
     invites.activate(me.user_id, body["invite_code"])
-    return accounts.profile(me.user_id)
+    return accounts.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/<username>/invitees/")
@@ -365,7 +372,7 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Who activated this user's code, newest first"""
-    return _page(invites.invitees(_meant(username), **query), query, username=username)
+    return _page(invites.invitees(settings(), _meant(username), **query), query, username=username)
 
 
 @blueprint.get("/users/me/export/")
@@ -374,7 +381,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @blueprint.response(200, s.ExportOut)
 def export() -> dict[str, Any]:
     """Everything that is stored about the caller"""
-    return accounts.export(bearer().user_id)
+    return accounts.export(settings(), bearer().user_id)
 
 
 def _meant(username: str) -> str:
@@ -390,7 +397,7 @@ def _asker(device_token: str | None = None) -> verifications.Asker:
     return verifications.Asker(limits.address(), languages.chosen(), device_token)
 
 
-def _code_sent(sent: verifications.CodeSent) -> dict[str, Any]:
+def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
     verification = sent.verification
     answer = {
         "verification_id": verification.id,
@@ -399,7 +406,8 @@ def _code_sent(sent: verifications.CodeSent) -> dict[str, Any]:
         "expires_in": sent.expires_in,
         "resend_in": sent.resend_in,
     }
-    return answer | ({"demo_code": verification.code(settings().key("codes"))} if settings().demo else {})
+    shown = {"demo_code": verification.code(settings().key("codes"))} if settings().demo else {}
+    return answer | shown, limits.headers(settings(), sent.quotas)
 
 
 def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:

@@ -248,6 +248,7 @@ def _waiting(asked: Verification) -> dict[str, Any]:
         "number": asked.telephone_number,
         "sent": verifications.pending(settings, asked.id),
         "guesses_at_first": settings.guesses_per_code,
+        "usual_length": settings.code_length,
         "demo_code": asked.code(settings.key("codes")) if settings.demo else None,
     }
 
