@@ -6,6 +6,7 @@ which on SQLite takes the write lock at once (`BEGIN IMMEDIATE`): without it, tw
 
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +119,11 @@ def read_place(after: str) -> tuple[datetime, str]:
     return _EPOCH + timedelta(microseconds=int(made[1])), made[2]
 
 
+_writing = threading.Lock()
+"""SQLite lets one write at a time and makes the others ask again and again, so that some never come to it: the threads of a process
+queue here instead."""
+
+
 @contextmanager
 def transaction() -> Iterator[Session]:
     """All of a verb or nothing of it: commits at the end of the block, forgets everything if the block raises.
@@ -127,8 +133,11 @@ def transaction() -> Iterator[Session]:
     """
     session = db.session()
     session.rollback()
+    on_sqlite = _on_sqlite(session)
+    if on_sqlite and not _writing.acquire(timeout=BUSY_SECONDS):
+        raise Unavailable(retry_after=BUSY_SECONDS)
     try:
-        if _on_sqlite(session):
+        if on_sqlite:
             session.execute(text("begin immediate"))
         else:
             session.connection(execution_options={"isolation_level": "READ COMMITTED"})
@@ -140,6 +149,9 @@ def transaction() -> Iterator[Session]:
     except BaseException:
         session.rollback()
         raise
+    finally:
+        if on_sqlite:
+            _writing.release()
 
 
 def insert(session: Session, table: type[Base]) -> "postgresql.Insert | sqlite.Insert":

@@ -26,8 +26,8 @@ R = TypeVar("R")
 
 SESSION_COOKIE = "hammer"
 DEVICE_COOKIE = "hammer_device"
-DEVICE_COOKIE_LIFETIME = timedelta(days=400)
-"""The most that browsers keep a cookie for."""
+DEVICE_COOKIE_LIFETIME = timedelta(days=365)
+"""Browsers keep a cookie for little longer."""
 
 jwt = JWTManager()
 

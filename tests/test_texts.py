@@ -15,7 +15,8 @@ from hammer import gateways, login, texts
 from hammer.database import db
 from hammer.models import Text, Verification
 from tests import outbox
-from tests.deeds import ANNA, BORIS, ask, confirm, everything_stored, number, right
+from hammer.verifications import Asker
+from tests.deeds import ANNA, BORIS, HOME, ask, confirm, everything_stored, number, right
 from tests.serving import at_once
 
 GSM_7 = set("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits)
@@ -57,7 +58,7 @@ def test_a_text_speaks_the_persons_language_and_fits_in_one_segment(
     settings: Settings, memory: list[gateways.Sent], language: str, letters: str, length: int
 ) -> None:
     settings = replace(settings, code_length=length, public_url="https://login.example.com")
-    login.send_code(settings, ANNA, language=language)
+    login.send_code(settings, ANNA, Asker(HOME.address, language))
     outbox.deliver(settings)
     words = memory[0].words
     assert re.search(letters, words.splitlines()[0].replace("Hammer", ""))
