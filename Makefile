@@ -7,7 +7,7 @@ HAMMER_PUBLIC_URL ?= http://127.0.0.1:$(PORT)
 export HAMMER_PUBLIC_URL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover evidence translations clean
+.PHONY: help run test check format cover evidence postman translations clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ cover: .venv/tests ## run the tests and show which lines and branches they never
 
 evidence: .venv/tests ## run the tests and write what each promise is proved by into docs/security.md
 	$(BIN)/pytest --evidence $(ARGS)
+
+postman: .venv/tests ## play the Postman collection against a server of its own (needs node and npm)
+	tests/postman/run
 
 translations: .venv/runs ## gather the sentences for people, bring the catalogues up to date and compile them
 	mkdir -p instance

@@ -262,6 +262,12 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
 # The document
 
 
+def test_openapi_prints_the_postman_collection(run: Run) -> None:
+    collection = json.loads(said(run("openapi", "--postman")))
+    assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
+    assert collection["item"]
+
+
 def test_openapi_prints_the_document_of_the_api_with_readable_cyrillic(run: Run) -> None:
     out = said(run("openapi"))
     assert json.loads(out)["openapi"].startswith("3.1")

@@ -486,10 +486,11 @@ def test_an_invite_code_may_come_along_with_the_signup(anna: Program, program: P
 def invite_many(app: Flask, owner: str, count: int) -> list[str]:
     """Makes people who activated the owner's code, some of them at the same moment; their numbers, newest first."""
     numbers = [f"+7930{place:07}" for place in range(count)]
+    began = clock.now() - timedelta(days=1)
     with app.app_context(), transaction() as tx:
         referrer = tx.scalars(select(User).where(User.telephone_number == owner)).one()
         for place, number in enumerate(numbers):
-            moment = clock.now() - timedelta(days=1) + timedelta(seconds=place // 3)
+            moment = began + timedelta(seconds=place // 3)
             referee = User(
                 id=f"{place:022}",
                 telephone_number=number,

@@ -281,7 +281,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users in the order they joined; for others than staff, oneself alone"""
     me = bearer()
     if not me.is_staff:
-        return [accounts.profile(settings(), me.user_id)]
+        return [accounts.profile(me.user_id)]
     return _page(accounts.everyone(settings(), **query), query)
 
 
@@ -294,7 +294,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str]) -> accounts.Profile:
     """Staff: make a user by hand"""
-    return accounts.profile(settings(), accounts.create(settings(), body.pop("telephone_number"), body))
+    return accounts.profile(accounts.create(settings(), body.pop("telephone_number"), body))
 
 
 @blueprint.get("/users/<username>/")
@@ -304,7 +304,7 @@ def create_user(body: dict[str, str]) -> accounts.Profile:
 @blueprint.response(200, s.UserOut)
 def show_user(username: str) -> accounts.Profile:
     """A user: oneself, or for staff anybody"""
-    return accounts.profile(settings(), _meant(username))
+    return accounts.profile(_meant(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
@@ -317,7 +317,7 @@ def change_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Change those names that are sent"""
     user_id = _meant(username)
     accounts.rename(user_id, body)
-    return accounts.profile(settings(), user_id)
+    return accounts.profile(user_id)
 
 
 @blueprint.put("/users/<username>/")
@@ -330,7 +330,7 @@ def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Replace all three names; one that is not sent becomes empty"""
     user_id = _meant(username)
     accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body)
-    return accounts.profile(settings(), user_id)
+    return accounts.profile(user_id)
 
 
 @blueprint.delete("/users/<username>/")
@@ -361,7 +361,7 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
     if _meant(username) != me.user_id:
         raise NotAllowed
     invites.activate(me.user_id, body["invite_code"])
-    return accounts.profile(settings(), me.user_id)
+    return accounts.profile(me.user_id)
 
 
 @blueprint.get("/users/<username>/invitees/")
@@ -372,7 +372,7 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Who activated this user's code, newest first"""
-    return _page(invites.invitees(settings(), _meant(username), **query), query, username=username)
+    return _page(invites.invitees(_meant(username), **query), query, username=username)
 
 
 @blueprint.get("/users/me/export/")
@@ -381,7 +381,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @blueprint.response(200, s.ExportOut)
 def export() -> dict[str, Any]:
     """Everything that is stored about the caller"""
-    return accounts.export(settings(), bearer().user_id)
+    return accounts.export(bearer().user_id)
 
 
 def _meant(username: str) -> str:
