@@ -120,7 +120,7 @@ def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_b
     budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
     """
     in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
-    return 365 * sum(most / (10**length - guesses_per_code) for length, most in in_use.items())
+    return 365 * sum(float(most) / (10.0**length - guesses_per_code) for length, most in in_use.items())
 
 
 def read() -> Settings:
@@ -195,8 +195,10 @@ def _too_guessable(values: Mapping[str, Any]) -> list[str]:
     if expected <= values["max_expected_takeovers"]:
         return []
     return [
-        f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, more than HAMMER_MAX_EXPECTED_TAKEOVERS "
-        f"({values['max_expected_takeovers']:g}) allows. Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+        (
+            f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, more than HAMMER_MAX_EXPECTED_TAKEOVERS "
+            f"({values['max_expected_takeovers']:g}) allows. Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+        )
     ]
 
 

@@ -14,8 +14,8 @@ from config import Settings
 from hammer import gateways, login, texts
 from hammer.database import db
 from hammer.models import Text, Verification
-from tests import outbox
 from hammer.verifications import Asker
+from tests import outbox
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, everything_stored, number, right
 from tests.serving import at_once
 
