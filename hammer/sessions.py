@@ -1,7 +1,7 @@
 """Signed-in devices: who is calling, a new pair of tokens, and the end of a session.
 
 What a device shows (a cookie, or a refresh token) is computed from its session's id and a key outside the database. So a dump of
-the database opens nothing, and a lost answer can be given again word for word.
+the database opens nothing, and the refresh token of a lost answer can be given again.
 """
 
 from dataclasses import dataclass

@@ -87,7 +87,7 @@ def deliver_next(settings: Settings) -> bool:
         if claimed is None:
             return False
         verification = session.get_one(Verification, claimed.verification_id)
-    still_wanted = verification.consumed_at is None and verification.expires_at > now
+    still_wanted = verification.consumed_at is None and verification.expires_at > now and claimed.tries <= MOST_TRIES
     sent = still_wanted and gateways.send(settings, verification.telephone_number, words(settings, verification))
     if sent or not still_wanted or claimed.tries >= MOST_TRIES:
         with transaction() as session:

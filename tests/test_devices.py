@@ -34,6 +34,7 @@ def attack(app: Flask, telephone_number: str) -> None:
     with app.app_context():
         settings = app.config["SETTINGS"]
         unlimited = replace(settings, resend_wait=timedelta(0), guesses_per_code=100, guess_budgets={4: 1000, 6: 1000, 8: 1000})
+        ask(unlimited, telephone_number)  # with the owner's own one and three more, those of a day
         for length in (4, 6, 8):
             verification = ask(unlimited, telephone_number)
             assert verification.code_length == length

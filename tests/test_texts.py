@@ -149,3 +149,24 @@ def test_the_console_takes_its_time_and_prints(settings: Settings, capsys: pytes
     assert ANNA in printed.err
     assert "Hello" in printed.err
     assert printed.out == ""
+
+
+@pytest.mark.usefixtures("context")
+def test_a_text_whose_carriers_died_is_given_up_after_three(
+    settings: Settings,
+    break_line: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Traveller,
+    memory: list[gateways.Sent],
+) -> None:
+    ask(replace(settings, code_ttl=timedelta(hours=1)))
+    for _ in range(texts.MOST_TRIES):
+        break_line()
+        with pytest.raises(ConnectionError):
+            texts.deliver_next(settings)
+        clock.shift(texts.LEASE)
+    monkeypatch.undo()
+
+    assert texts.deliver_next(settings)
+    assert waiting() == 0
+    assert memory == []
