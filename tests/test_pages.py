@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 
 import config
 from hammer import auth, phones
-from hammer.auth import show
+from hammer.auth import pictures, show
 from hammer.database import db
 from hammer.refusals import TooManyRequests, Unavailable
 from tests.people import Browser, Page
@@ -972,3 +972,11 @@ def test_russian_counts_as_russians_do(app: Flask, client: FlaskClient, code_for
     answer = send(client, "/login/code/", code=wrong(code_for(ANNA)))
 
     assert "Код не подошёл или устарел. Осталось попыток: 2." in words(answer)
+
+
+def test_the_profile_draws_the_invite_link_for_cameras(client: FlaskClient, code_for: CodeFor) -> None:
+    sign_in(client, code_for)
+    page = client.get("/profile/").text
+    link = re.search(r"http://127\.0\.0\.1:5000/i/[A-Z0-9]{6}", page)
+    assert link is not None
+    assert pictures.qr(link[0]) in page

@@ -17,7 +17,7 @@ from flask_babel import gettext
 
 from hammer import accounts, codes, invites, languages, limits, login, logs, phones, sessions, tokens, verifications
 from hammer.audience import Audience, guarded, public
-from hammer.auth import faults, forms
+from hammer.auth import faults, forms, pictures
 from hammer.database import db
 from hammer.models import BROWSER, Verification
 from hammer.refusals import Choose, InvalidFields, Mend, NotFound, Prove, Refusal, TooManyRequests, Wait
@@ -255,6 +255,7 @@ def _waiting(asked: Verification) -> dict[str, Any]:
 
 def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
     activated = invites.activated(caller.user_id)
+    link = f"{tokens.settings().public_url}/i/{me.invite_code}"
     if activated or session.get("invite") == me.invite_code:
         session.pop("invite", None)
     after = request.args.get("after")
@@ -271,7 +272,8 @@ def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invi
         "invitees": invitees,
         "further_down": bool(after),
         "devices": sessions.devices(caller.user_id),
-        "link": f"{tokens.settings().public_url}/i/{me.invite_code}",
+        "link": link,
+        "qr": pictures.qr(link),
     }
 
 
