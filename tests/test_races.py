@@ -164,7 +164,9 @@ def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Se
     spellings = [number, "8" + number[2:], f"8 ({number[2:5]}) {number[5:8]}-{number[8:10]}-{number[10:]}"]
     bodies = [{"telephone_number": spelling} for spelling in spellings] * 10
     answers = at_once([partial(patient.call, "POST", "/auth/signup/", body) for body in bodies])
-    assert statuses(answers) == {200: 1, 429: 29}
+    told = statuses(answers)
+    assert told[200] == 1
+    assert set(told) <= {200, 429, 503}  # an overloaded machine may turn somebody away before they are judged
     # 61: a request may have looked at the clock before the one that won did.
     assert all(1 <= int(answer.headers["Retry-After"]) <= 61 for answer in answers if answer.status == 429)
     engine = create_engine(patient.database_url)
