@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 GATEWAYS = ("console://", "memory://")
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
+FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
@@ -64,6 +65,8 @@ class Settings:
     sends_per_address_hour: int
     sends_per_hour: int
     """Of the whole system; what follows a day is ten times that."""
+    invitee_numbers: str
+    """How people see the numbers of those who activated their code: `full`, `masked`, or `count` for how many there are alone."""
     proxy_hops: int
     """How many proxies of our own stand before us and say whom they speak for."""
     guess_budgets: Mapping[int, int]
@@ -120,7 +123,7 @@ def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_b
     budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
     """
     in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
-    return 365 * sum(most / (10**length - guesses_per_code) for length, most in in_use.items())
+    return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
 
 
 def read() -> Settings:
@@ -149,6 +152,7 @@ def read() -> Settings:
         "sends_per_prefix_hour": env.int("HAMMER_SENDS_PER_PREFIX_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
         "sends_per_address_hour": env.int("HAMMER_SENDS_PER_ADDRESS_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
         "sends_per_hour": env.int("HAMMER_SENDS_PER_HOUR", 10_000 if developing else 200, validate=Range(2, 10_000_000)),
+        "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
         "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
         "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
         "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
@@ -194,10 +198,9 @@ def _too_guessable(values: Mapping[str, Any]) -> list[str]:
     expected = expected_takeovers_per_year(values["code_length"], values["guesses_per_code"], values["guess_budgets"])
     if expected <= values["max_expected_takeovers"]:
         return []
-    return [
-        f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, more than HAMMER_MAX_EXPECTED_TAKEOVERS "
-        f"({values['max_expected_takeovers']:g}) allows. Lower the budgets, or set HAMMER_CODE_LENGTH=6."
-    ]
+    allowed = f"HAMMER_MAX_EXPECTED_TAKEOVERS allows {values['max_expected_takeovers']:g}"
+    remedy = "Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+    return [f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, and {allowed}. {remedy}"]
 
 
 def _origin(url: str) -> None:

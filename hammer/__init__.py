@@ -13,7 +13,7 @@
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others
-              accounts     create, rename, delete, export
+              accounts     create, rename, change_number, delete, export
               keeping      prune: what is past its keeping time
               doctor       what is wrong with this installation, and what to do
               demo         people and invitations for a development database
@@ -21,6 +21,8 @@
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
               sends        how many texts may be asked for
+              tombstones   numbers that activated an invite and then left
+              tries        how many invite codes may be tried in vain
               events       what happened, in the same transaction
               texts        what we text, and the outbox it waits in
               counters     units of limits, taken all or none

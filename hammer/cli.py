@@ -53,7 +53,7 @@ def createsuperuser(phone: str) -> None:
         accounts.set_staff(user_id, True)
     except NotFound:
         user_id = accounts.create(settings(), phone, {}, is_staff=True)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     click.echo(f"{_called(them)} is staff now.")
     if them.blocked_at:
         click.echo(f"They are blocked. To let them in: flask --app wsgi users block --undo {them.telephone_number}")
@@ -95,7 +95,7 @@ def list_users(q: str, limit: int, after: str | None) -> None:
 def show(user: str) -> None:
     """Show USER's profile and signed-in devices."""
     user_id = _find(user)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     facts = {
         "number": phones.pretty(them.telephone_number),
         "username": them.username,
@@ -120,7 +120,7 @@ def make_staff(user: str, undo: bool) -> None:
     """Let USER see and change others."""
     user_id = _find(user)
     accounts.set_staff(user_id, not undo)
-    click.echo(f"{_called(accounts.profile(user_id))} is {'not ' if undo else ''}staff now.")
+    click.echo(f"{_called(accounts.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
 
 
 @users.command()
@@ -131,7 +131,7 @@ def block(user: str, undo: bool) -> None:
     user_id = _find(user)
     accounts.set_blocked(user_id, not undo)
     how = "may sign in again." if undo else "is blocked, and signed out everywhere."
-    click.echo(f"{_called(accounts.profile(user_id))} {how}")
+    click.echo(f"{_called(accounts.profile(settings(), user_id))} {how}")
 
 
 @users.command()
@@ -140,10 +140,10 @@ def block(user: str, undo: bool) -> None:
 def delete(user: str, yes: bool) -> None:
     """Forget USER for ever. Others' counts stay true."""
     user_id = _find(user)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     if not yes:
         click.confirm(f"Forget {_called(them)}, who joined {_moment(them.date_joined)}, for ever?", abort=True)
-    accounts.delete(user_id)
+    accounts.delete(settings(), user_id)
     click.echo(f"{_called(them)} is forgotten.")
 
 
@@ -194,7 +194,7 @@ def demo(people: int, seed: int, more: bool) -> None:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
         raise click.ClickException("There are people here already. To add others to them: --more")
-    star = accounts.profile(made.most_inviting)
+    star = accounts.profile(settings(), made.most_inviting)
     click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
     click.echo(f"{_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
     click.echo("  1. flask --app wsgi run")

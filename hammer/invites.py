@@ -6,32 +6,44 @@ from datetime import datetime
 from sqlalchemy import literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from hammer import clock, codes
+from config import Settings
+from hammer import clock, codes, events, phones, tombstones, tries
 from hammer.database import MOST_PER_PAGE, Page, db, insert, one_at_a_time, place, read_place, transaction
 from hammer.models import Referral, User
-from hammer.refusals import N_, AlreadyActivated, InvalidFields, InviteLoop, OwnInvite, UnknownInvite
+from hammer.refusals import (
+    N_,
+    AlreadyActivated,
+    InvalidFields,
+    InviteLoop,
+    NotFound,
+    OwnInvite,
+    Refusal,
+    UnknownInvite,
+)
 
 NOT_A_CODE = N_("An invite code has six letters or digits, like Q9UK59.")
 
 
 @dataclass(frozen=True)
 class Invitee:
-    """Somebody who activated the code. No number any more once they deleted themselves."""
+    """Somebody who activated the code. No number once they deleted themselves, or where people shall see none."""
 
     telephone_number: str | None
     activated_at: datetime
 
 
-def activate(user_id: str, typed: str) -> None:
+def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> None:
     """Makes the user a referee of the code's owner. The code may be typed in any way, or be a whole link.
 
     The same code again changes nothing. Refuses with `InvalidFields`; with `AlreadyActivated` before the code is looked up, so that
-    nobody can go on to try which codes exist; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
+    nobody can go on to try which codes exist, and when the number did so before its owner left; with `TooManyRequests` after too
+    many codes that came to nothing; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
     invitation, directly or further down.
     """
     code = codes.read_invite_code(typed)
     if code is None:
         raise InvalidFields({"invite_code": [NOT_A_CODE]})
+    now = clock.now()
     with transaction() as session:
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
         before = session.scalar(
@@ -39,19 +51,19 @@ def activate(user_id: str, typed: str) -> None:
         )
         if before == code:
             return
-        if before is not None:
+        # Locked, lest the number gets no tombstone when its owner leaves at this moment.
+        me = select(User.telephone_number).where(User.id == user_id).with_for_update(read=True, key_share=True)
+        number = session.scalar(me)
+        if number is None:
+            raise NotFound
+        if before is not None or tombstones.lies(session, settings, number, now):
             raise AlreadyActivated
-        owner = session.scalar(select(User.id).where(User.invite_code == code, User.deleted_at.is_(None)))
-        if owner is None:
-            raise UnknownInvite
-        if owner == user_id:
-            raise OwnInvite
-        if _stands_below(session, owner, user_id):
-            raise InviteLoop
-        referral = insert(session, Referral).values(referee_id=user_id, referrer_id=owner, activated_at=clock.now())
-        if session.scalar(referral.on_conflict_do_nothing().returning(Referral.referee_id)) is None:
-            raise AlreadyActivated
-        session.execute(update(User).where(User.id == owner).values(invite_count=User.invite_count + 1))
+        limits = tries.limits(session, settings, user_id, number, address, now)
+        refusal = tries.take(session, limits, now) or _join(session, user_id, code, now)
+        if refusal is None:
+            tries.give_back(session, limits, now)
+    if refusal is not None:
+        raise refusal
 
 
 def activated(user_id: str) -> tuple[str, datetime] | None:
@@ -64,7 +76,7 @@ def activated(user_id: str) -> tuple[str, datetime] | None:
     return None if row is None else (row.invite_code, row.activated_at)
 
 
-def invitees(user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
+def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
     """Who activated the user's code, newest first, `limit` (1 to 100) at a time. Refuses a bad `after` with `InvalidFields`."""
     query = (
         select(User.telephone_number, Referral.activated_at, Referral.referee_id)
@@ -79,7 +91,24 @@ def invitees(user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = No
         query = query.where(tuple_(Referral.activated_at, Referral.referee_id) < spot)
     rows = db.session.execute(query).all()
     more = place(rows[limit - 1].activated_at, rows[limit - 1].referee_id) if len(rows) > limit else None
-    return Page([Invitee(r.telephone_number, r.activated_at) for r in rows[:limit]], more)
+    return Page([Invitee(phones.shown(r.telephone_number, settings.invitee_numbers), r.activated_at) for r in rows[:limit]], more)
+
+
+def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal | None:
+    """Makes the user a referee of the code's owner; why not, when that cannot be."""
+    owner = session.scalar(select(User.id).where(User.invite_code == code, User.deleted_at.is_(None)))
+    if owner is None:
+        return UnknownInvite()
+    if owner == user_id:
+        return OwnInvite()
+    if _stands_below(session, owner, user_id):
+        return InviteLoop()
+    referral = insert(session, Referral).values(referee_id=user_id, referrer_id=owner, activated_at=now)
+    if session.scalar(referral.on_conflict_do_nothing().returning(Referral.referee_id)) is None:
+        return AlreadyActivated()
+    session.execute(update(User).where(User.id == owner).values(invite_count=User.invite_count + 1))
+    events.note(session, events.INVITE_ACTIVATED, user_id)
+    return None
 
 
 def _stands_below(session: Session, owner: str, user_id: str) -> bool:

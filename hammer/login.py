@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, events, phones, texts, verifications
+from hammer import clock, codes, devices, events, phones, texts, tombstones, verifications
 from hammer.database import insert, transaction
 from hammer.models import Device, Referral, Session, User, Verification
 from hammer.refusals import N_, InvalidFields, NotAllowed, Unavailable
@@ -55,31 +55,36 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker) -> CodeS
     return sent
 
 
-def confirm_code(settings: Settings, verification_id: str, code: str, *, door: str, device: str) -> SignedIn:
+def confirm_code(
+    settings: Settings, verification_id: str, code: str, *, door: str, device: str, instead_of: str | None = None
+) -> SignedIn:
     """A new session of whoever holds the number, and at the first login the user with an invite code of their own.
 
     The guess is taken before anything is compared, so that of any number of parallel tries only as many as are left are looked at.
     Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot
-    be the code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is.
+    be the code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is; the session `instead_of`
+    ends, for somebody who proves their number anew.
     """
     signed_in = None
     with transaction() as session:
         guess = verifications.guess(session, settings, verification_id, code)
         if guess.verification is not None and guess.refusal is None:
-            signed_in = _sign_in(session, guess.verification, door, device)
+            signed_in = _sign_in(session, settings, guess.verification, door, device)
+            if instead_of is not None:
+                session.execute(update(Session).where(Session.id == instead_of).values(ended_at=clock.now()))
     guess.proven()
     if signed_in is None:
         raise NotAllowed
     return signed_in
 
 
-def _sign_in(session: Transaction, verification: Verification, door: str, device: str) -> SignedIn | None:
+def _sign_in(session: Transaction, settings: Settings, verification: Verification, door: str, device: str) -> SignedIn | None:
     now = clock.now()
     user, created = _user_of(session, verification.telephone_number, now)
     if user.blocked_at is not None:
         events.note(session, events.SIGN_IN_BLOCKED, user.id)
         return None
-    if created and verification.invite_code:
+    if created and verification.invite_code and not tombstones.lies(session, settings, verification.telephone_number, now):
         _activate_first(session, user, verification.invite_code, now)
     known = devices.welcome(session, verification.device_id, user, now)
     opened = Session.opened(user, door=door, device=device, now=now)

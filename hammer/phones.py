@@ -9,6 +9,7 @@ from collections.abc import Collection
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
+from config import FULL, MASKED
 from hammer.refusals import N_, InvalidFields, RegionNotServed
 
 LONGEST_SPELLING = 64
@@ -52,6 +53,11 @@ def pretty(e164: str) -> str:
 def masked(e164: str) -> str:
     """As strangers may see it: the country's first digit and the last two, like `+7········01`."""
     return e164[:2] + "·" * (len(e164) - 4) + e164[-2:]
+
+
+def shown(e164: str | None, how: str) -> str | None:
+    """As whoever invited its owner may see it (`HAMMER_INVITEE_NUMBERS`): `full`, `masked`, else not at all."""
+    return e164 if how == FULL or e164 is None else masked(e164) if how == MASKED else None
 
 
 def _parse(typed: str, region: str) -> PhoneNumber | None:

@@ -132,9 +132,16 @@ class NotSignedIn(Prove):
 
 
 class NotAllowed(Leave):
+    """A `sentence` of its own says what would be allowed."""
+
     slug = "not-allowed"
     title = N_("Not allowed")
     sentence = N_("You may not do this.")
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__()
+        if sentence:
+            self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
 class NotFound(Leave):

@@ -59,6 +59,11 @@ def queue(session: Session, verification: Verification) -> None:
     session.add(Text(verification_id=verification.id, due_at=clock.now(), tries=0, sent=False))
 
 
+def queue_notice(session: Session, telephone_number: str, language: str) -> None:
+    """Adds a text to the outbox that tells a number that it opens its account no more, in the caller's transaction."""
+    session.add(Text(telephone_number=telephone_number, language=language, due_at=clock.now(), tries=0, sent=False))
+
+
 def wake() -> None:
     """Tells the delivery threads that something was committed for them."""
     _news.set()
@@ -74,6 +79,11 @@ def words(settings: Settings, verification: Verification) -> str:
     return f"{sentence}\n@{urlsplit(settings.public_url).hostname} #{code}"
 
 
+def notice(language: str) -> str:
+    """What the old number is told after a change of number. No code and no link: those would teach people to follow them."""
+    return str(_catalogue(language).gettext(N_("Hammer: another number opens your account now. Was it not you? Write to us.")))
+
+
 def deliver_next(settings: Settings) -> bool:
     """Sends the text that has waited longest; False when none is due."""
     now = clock.now()
@@ -86,13 +96,22 @@ def deliver_next(settings: Settings) -> bool:
         claimed = session.scalar(claim.values(due_at=now + LEASE, tries=Text.tries + 1))
         if claimed is None:
             return False
-        verification = session.get_one(Verification, claimed.verification_id)
-    still_wanted = verification.consumed_at is None and verification.expires_at > now
-    sent = still_wanted and gateways.send(settings, verification.telephone_number, words(settings, verification))
-    if sent or not still_wanted or claimed.tries >= MOST_TRIES:
+        message = _message(session, settings, claimed)
+    sent = message is not None and gateways.send(settings, *message)
+    if sent or message is None or claimed.tries >= MOST_TRIES:
         with transaction() as session:
-            session.execute(update(Text).where(Text.id == claimed.id).values(ended_at=clock.now(), sent=sent))
+            ended = {"ended_at": clock.now(), "sent": sent, "telephone_number": None}
+            session.execute(update(Text).where(Text.id == claimed.id).values(ended))
     return True
+
+
+def _message(session: Session, settings: Settings, text: Text) -> tuple[str, str] | None:
+    """Where the text goes, and its words; None when nobody waits for it any more."""
+    if text.verification_id is None:
+        return (text.telephone_number, notice(text.language or "")) if text.telephone_number else None
+    verification = session.get_one(Verification, text.verification_id)
+    still_wanted = verification.consumed_at is None and verification.expires_at > clock.now()
+    return (verification.telephone_number, words(settings, verification)) if still_wanted else None
 
 
 def _deliver_for_ever(app: "Flask") -> None:

@@ -61,6 +61,7 @@ SETTINGS = config.Settings(
     sends_per_prefix_hour=1000,
     sends_per_address_hour=1000,
     sends_per_hour=10_000,
+    invitee_numbers="full",
     proxy_hops=0,
     guess_budgets={4: 20, 6: 250, 8: 10_000},
     max_expected_takeovers=1.0,

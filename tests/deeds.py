@@ -66,9 +66,13 @@ def everything_stored() -> list[str]:
     return [str(value) for table in db.metadata.sorted_tables for row in db.session.execute(table.select()) for value in row]
 
 
+def activate(settings: Settings, user_id: str, typed: str, *, address: str = HOME.address) -> None:
+    invites.activate(settings, user_id, typed, address=address)
+
+
 def chain(settings: Settings, length: int) -> list[User]:
     """People of whom each activated the code of the one before."""
     people = [user(settings, number(n)) for n in range(length)]
     for above, below in pairwise(people):
-        invites.activate(below.id, above.invite_code)
+        activate(settings, below.id, above.invite_code)
     return people

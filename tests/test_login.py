@@ -264,7 +264,7 @@ def test_an_unblocked_user_signs_in_again(settings: Settings, clock: Traveller) 
 def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, statements: Statements) -> None:
     user(settings)
     user(settings, BORIS)
-    accounts.delete(accounts.find(settings, BORIS))
+    accounts.delete(settings, accounts.find(settings, BORIS))
     with statements() as known:
         ask(settings)
     with statements() as unknown:

@@ -11,9 +11,10 @@ from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import gateways, login, texts
+from hammer import gateways, texts
 from hammer.database import db
 from hammer.models import Text, Verification
+from hammer.verifications import Asker
 from tests import outbox
 from tests.deeds import ANNA, BORIS, ask, confirm, everything_stored, number, right
 from tests.serving import at_once
@@ -57,7 +58,7 @@ def test_a_text_speaks_the_persons_language_and_fits_in_one_segment(
     settings: Settings, memory: list[gateways.Sent], language: str, letters: str, length: int
 ) -> None:
     settings = replace(settings, code_length=length, public_url="https://login.example.com")
-    login.send_code(settings, ANNA, language=language)
+    ask(settings, asker=Asker("192.0.2.1", language))
     outbox.deliver(settings)
     words = memory[0].words
     assert re.search(letters, words.splitlines()[0].replace("Hammer", ""))

@@ -23,7 +23,7 @@ VARIABLES: Final = {"staffNumber": "+79000000000"}
 
 _DRAW_NUMBERS = """\
 const draw = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
-for (const name of ["numberA", "numberB", "numberC"]) pm.collectionVariables.set(name, draw());
+for (const name of ["numberA", "numberB", "numberC", "numberD"]) pm.collectionVariables.set(name, draw());
 pm.collectionVariables.set("usernameA", "a" + Date.now());"""
 _MISS_THE_CODE = """\
 const right = pm.collectionVariables.get("code");
@@ -226,6 +226,18 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("The staff sign out", "logout", 204, who="Staff"),
     ),
     "6. Good-bye": (
+        Step("B asks once more", "signup", 200, {_NUMBER: "{{numberB}}"}, keeps=_ASKED),
+        Step("B signs in once more", "code", 200, _CODE, keeps={"tokenB": "access_token"}),
+        Step("B wants another number", "ask_number", 200, {_NUMBER: "{{numberD}}"}, who="B", keeps=_ASKED),
+        Step(
+            "B has another number",
+            "change_number",
+            200,
+            _CODE | {"end_other_sessions": True},
+            who="B",
+            holds=('answer.telephone_number === pm.collectionVariables.get("numberD")',),
+        ),
+        Step("Its code works once", "change_number", 401, _CODE, who="B", problem="wrong-code"),
         Step("B deletes B", "delete_user", 204, path=_ME, who="B"),
         Step("B's token is dead", "show_user", 401, path=_ME, who="B", problem="not-signed-in"),
         Step("A still counts one", "show_user", 200, path=_ME, who="A", holds=("answer.invite_count === 1",)),

@@ -13,6 +13,7 @@ from hammer.refusals import N_
 MISSING = N_("This field is required.")
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")
+NOT_A_BOOLEAN = N_("This is neither true nor false.")
 NOT_AN_OBJECT = N_("This is not a JSON object.")
 NOT_A_LIMIT = N_("This is a whole number from 1 to 100.")
 TOO_LONG = N_("This is too long.")
@@ -21,6 +22,8 @@ LONGEST_TEXT = 4096
 
 NUMBER = {"description": "In any spelling; without `+` it is read in the service’s region.", "example": "+7 929 828-43-01"}
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
+AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
+"""A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {"description": "As people type it: any case, spaces, hyphens, or a whole invite link.", "example": "q9u-k59"}
 NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
@@ -103,6 +106,21 @@ class CodeIn(NumberIn):
 
 class RefreshIn(In):
     refresh_token = _text({"description": "The newest one. Each works once."} | REFRESH_TOKEN)
+
+
+class NumberChangeIn(NumberIn):
+    telephone_number = _text(NUMBER)
+
+
+class NumberCodeIn(In):
+    verification_id = _text(VERIFICATION_ID)
+    code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
+    end_other_sessions = fields.Boolean(
+        truthy={True},
+        falsy={False},
+        error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
+        metadata={"description": "Signs all other devices out.", "example": True},
+    )
 
 
 class NamesIn(In):
@@ -203,9 +221,11 @@ class UserOut(Out):
     telephone_number = fields.String(required=True, metadata=E164)
     invite_code = fields.String(required=True, metadata=INVITE_CODE)
     invite_code_list = fields.List(
-        fields.String(metadata=E164),
+        fields.String(metadata=AS_SHOWN),
         required=True,
-        metadata={"description": "Numbers of those who activated this user’s code, the newest 100."},
+        metadata={
+            "description": "Numbers of those who activated this user’s code, the newest 100; the service may mask or hide them."
+        },
     )
     activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code.", "example": 1})
@@ -213,23 +233,71 @@ class UserOut(Out):
 
 
 class InviteeOut(Out):
-    telephone_number = fields.String(required=True, allow_none=True, metadata=E164 | {"description": "Null once they are gone."})
+    telephone_number = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=AS_SHOWN | {"description": "Null once they are gone; the service may mask or hide it."},
+    )
     activated_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
+class ExportedProfileOut(UserOut):
+    id = fields.String(required=True, metadata={"description": "In tokens, `sub`.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"})
+    is_staff = fields.Boolean(required=True, metadata={"example": False})
+    blocked_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
 class ExportedSessionOut(DeviceOut):
+    door = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
+    refreshes = fields.Integer(required=True, metadata={"description": "How often it got new tokens.", "example": 3})
+    seen_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
 
+class ExportedDeviceOut(Out):
+    """A browser or program that signed in before."""
+
+    id = fields.String(required=True, metadata=IN_PATHS["session_id"])
+    guesses = fields.Integer(required=True, metadata={"description": "Since its last sign-in.", "example": 0})
+    known_since = fields.AwareDateTime(required=True, metadata=MOMENT)
+    used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class ExportedTextOut(Out):
+    tries = fields.Integer(required=True, metadata={"example": 1})
+    due_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    sent = fields.Boolean(required=True, metadata={"example": True})
+
+
 class ExportedVerificationOut(Out):
+    id = fields.String(required=True, metadata=VERIFICATION_ID)
+    telephone_number = fields.String(required=True, metadata=E164)
+    purpose = fields.String(required=True, metadata={"example": "login"})
+    code_length = fields.Integer(required=True, metadata={"example": 4})
+    guesses = fields.Integer(required=True, metadata={"example": 1})
+    device_id = fields.String(required=True, allow_none=True, metadata=IN_PATHS["session_id"])
+    language = fields.String(required=True, metadata={"example": "ru"})
+    invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     consumed_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    texts = fields.List(fields.Nested(ExportedTextOut), required=True)
+
+
+class ExportedEventOut(Out):
+    at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    kind = fields.String(required=True, metadata={"example": "signed-in"})
+    about_me = fields.Boolean(required=True, metadata={"description": "False: what the caller did for others.", "example": True})
+    by_somebody_else = fields.Boolean(required=True, metadata={"description": "By one of the staff.", "example": False})
+    request_id = fields.String(required=True, allow_none=True, metadata={"example": "5f2c9a"})
 
 
 class ExportOut(Out):
-    profile = fields.Nested(UserOut, required=True)
+    profile = fields.Nested(ExportedProfileOut, required=True)
     activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
     sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
+    devices = fields.List(fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Those that signed in before."})
     verifications = fields.List(fields.Nested(ExportedVerificationOut), required=True)
+    events = fields.List(fields.Nested(ExportedEventOut), required=True, metadata={"description": "What happened, oldest first."})

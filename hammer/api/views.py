@@ -286,7 +286,8 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str]) -> accounts.Profile:
     """Staff: make a user by hand"""
-    return accounts.profile(settings(), accounts.create(settings(), body.pop("telephone_number"), body))
+    number = body.pop("telephone_number")
+    return accounts.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id))
 
 
 @blueprint.get("/users/<username>/")
@@ -308,7 +309,7 @@ def show_user(username: str) -> accounts.Profile:
 def change_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Change those names that are sent"""
     user_id = _meant(username)
-    accounts.rename(user_id, body)
+    accounts.rename(user_id, body, actor_id=bearer().user_id)
     return accounts.profile(settings(), user_id)
 
 
@@ -321,38 +322,40 @@ def change_user(body: dict[str, str], username: str) -> accounts.Profile:
 def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Replace all three names; one that is not sent becomes empty"""
     user_id = _meant(username)
-    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body)
+    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=bearer().user_id)
     return accounts.profile(settings(), user_id)
 
 
 @blueprint.delete("/users/<username>/")
 @blueprint.doc(tags=["users"])
 @signed_in
-@refuses(NotFound)
+@refuses(NotAllowed, NotFound)
 @blueprint.response(204)
 def delete_user(username: str) -> None:
     """Delete a user
 
-    What is personal is gone for ever; whom they invited, and who invited them, stays as a count.
+    What is personal is gone for ever; whom they invited, and who invited them, stays as a count. Oneself: only within five minutes
+    after signing in with a code, else `not-allowed`.
     """
-    accounts.delete(_meant(username))
+    me = bearer()
+    accounts.delete(settings(), _meant(username), actor_id=me.user_id, session_id=me.session_id)
 
 
 @blueprint.post("/users/<username>/invite/")
 @blueprint.doc(tags=["users"])
 @signed_in
-@refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated)
+@refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
 @takes(s.InviteIn)
 @blueprint.response(200, s.UserOut)
 def activate(body: dict[str, str], username: str) -> accounts.Profile:
     """Activate somebody's invite code, once for ever
 
-    Its owner will see the caller's number. The same code again changes nothing.
+    Its owner will see the caller's number: tell people so before. The same code again changes nothing.
     """
     me = bearer()
     if _meant(username) != me.user_id:
         raise NotAllowed
-    invites.activate(me.user_id, body["invite_code"])
+    invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address())
     return accounts.profile(settings(), me.user_id)
 
 
@@ -365,6 +368,38 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Who activated this user's code, newest first"""
     return _page(invites.invitees(settings(), _meant(username), **query), query, username=username)
+
+
+@blueprint.post("/users/me/telephone_number/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotAllowed, InvalidFields, RegionNotServed, TooManyRequests)
+@takes(s.NumberChangeIn)
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def ask_number(body: dict[str, str]) -> ResponseReturnValue:
+    """Text a code to the number that one wants to have from now on
+
+    Only within five minutes after signing in with a code, else `not-allowed`. The answer is the same for known and unknown numbers.
+    """
+    me = bearer()
+    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker()))
+
+
+@blueprint.post("/users/me/telephone_number/code/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(WrongCode, InvalidFields, TelephoneNumberTaken)
+@takes(s.NumberCodeIn)
+@blueprint.response(200, s.UserOut)
+def change_number(body: dict[str, Any]) -> accounts.Profile:
+    """Exchange the code for the new number
+
+    The old one is told so by a text. Until then it stays the caller's.
+    """
+    me = bearer()
+    others = body.pop("end_other_sessions", False)
+    accounts.change_number(settings(), me.user_id, me.session_id, **body, end_other_sessions=others)
+    return accounts.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/me/export/")

@@ -2,7 +2,7 @@
 
 from flask_babel import gettext, lazy_gettext
 from flask_wtf import FlaskForm
-from wtforms import StringField  # type: ignore[import-untyped]
+from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
 
 from hammer.auth.show import told
 from hammer.refusals import InvalidFields, Refusal, Wait
@@ -26,6 +26,10 @@ class Form(FlaskForm):
 
 class Phone(Form):
     telephone_number = StringField(lazy_gettext("Telephone number"))
+
+
+class Number(Phone):
+    end_other_sessions = BooleanField(lazy_gettext("Sign out all other devices"))
 
 
 class Code(Form):

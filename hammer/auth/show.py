@@ -19,8 +19,8 @@ def grouped(invite_code: str) -> str:
 
 
 def phone(e164: str) -> str:
-    """As people read it, on one line: `+7 929 828-43-01`."""
-    return phones.pretty(e164).replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
+    """As people read it, on one line: `+7 929 828-43-01`. A masked one stays as it is."""
+    return (e164 if "·" in e164 else phones.pretty(e164)).replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def moment(then: datetime) -> str:
