@@ -102,9 +102,17 @@ def _limits(settings: "Settings", number: str, address: str, known: bool) -> dic
     }
 
 
+def _waits(settings: "Settings") -> list[timedelta]:
+    """After the first text in a row, after the second and so on; after all further ones, the last of these."""
+    waits = [min(settings.resend_wait, LONGEST_WAIT)]
+    while timedelta(0) < waits[-1] < LONGEST_WAIT:
+        waits.append(min(waits[-1] * 2, LONGEST_WAIT))
+    return waits
+
+
 def _take_of_number(session: Session, settings: "Settings", key: str, now: datetime) -> SendAllowance:
     """Takes one of the number's texts of the day, in one statement, and returns how things stand then."""
-    waits = [now + min(settings.resend_wait * 2**n, LONGEST_WAIT) for n in range(12)]
+    waits = [now + wait for wait in _waits(settings)]
     new_day = SendAllowance.day_began_at <= now - DAY
     taken: SendAllowance | None = session.scalar(
         insert(session, SendAllowance)
