@@ -158,7 +158,7 @@ def guess(
         execution_options=_AS_STORED,
     )
     if verification is None:
-        return Guess(None, _not_compared(session, settings, verification_id, now))
+        return Guess(None, _not_compared(session, settings, verification_id, len(typed), now))
     number_key = number_hash(settings, verification.telephone_number)
     known = verification.device_id is not None
     if not (
@@ -221,10 +221,10 @@ def is_live(settings: "Settings", verification: Verification, now: datetime) -> 
     return not spent and verification.expires_at > now
 
 
-def _not_compared(session: Session, settings: "Settings", verification_id: str, now: datetime) -> Refusal:
+def _not_compared(session: Session, settings: "Settings", verification_id: str, length: int, now: datetime) -> Refusal:
     """Why no guess was taken: another length than the text has, or one of the reasons that nobody is told."""
     verification = session.get(Verification, verification_id)
-    if verification is not None and is_live(settings, verification, now):
+    if verification is not None and verification.code_length != length and is_live(settings, verification, now):
         return InvalidFields({"code": [OTHER_LENGTH]})
     return WrongCode(attempts_left=0)
 

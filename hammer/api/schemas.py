@@ -108,6 +108,15 @@ class RefreshIn(In):
     refresh_token = _text({"description": "The newest one. Each works once."} | REFRESH_TOKEN)
 
 
+class _Flag(fields.Boolean):
+    """`true` or `false`, and nothing that reads like one of them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class NumberChangeIn(NumberIn):
     telephone_number = _text(NUMBER)
 
@@ -115,9 +124,7 @@ class NumberChangeIn(NumberIn):
 class NumberCodeIn(In):
     verification_id = _text(VERIFICATION_ID)
     code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
-    end_other_sessions = fields.Boolean(
-        truthy={True},
-        falsy={False},
+    end_other_sessions = _Flag(
         error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
         metadata={"description": "Signs all other devices out.", "example": True},
     )
