@@ -1,9 +1,9 @@
-"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`)."""
+"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`) and when (`by_week`)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import literal, select, tuple_, update
+from sqlalchemy import case, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from hammer import clock, codes
@@ -80,6 +80,16 @@ def invitees(user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = No
     rows = db.session.execute(query).all()
     more = place(rows[limit - 1].activated_at, rows[limit - 1].referee_id) if len(rows) > limit else None
     return Page([Invitee(r.telephone_number, r.activated_at) for r in rows[:limit]], more)
+
+
+def by_week(user_id: str, weeks: int) -> list[int]:
+    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
+    now = clock.now()
+    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
+    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
+    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
+    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
+    return [counts.get(back, 0) for back in reversed(range(weeks))]
 
 
 def _stands_below(session: Session, owner: str, user_id: str) -> bool:

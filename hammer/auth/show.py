@@ -34,6 +34,11 @@ def moment(then: datetime) -> str:
     return str(format_date(then, pattern))
 
 
+def day(then: datetime) -> str:
+    """`23 Nov`: short, for the axis of a picture."""
+    return str(format_date(then, "d MMM"))
+
+
 def wait(seconds: int) -> str:
     """`in 48 seconds`, `in 5 minutes`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
     span = timedelta(seconds=seconds)
@@ -63,6 +68,7 @@ def code(characters: str) -> Markup:
 
 filters: dict[str, Callable[..., str]] = {
     "code": code,
+    "day": day,
     "grouped": grouped,
     "moment": moment,
     "phone": phone,

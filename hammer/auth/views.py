@@ -16,15 +16,16 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from hammer import accounts, codes, invites, languages, login, phones, sessions, tokens
-from hammer.auth import faults, forms
+from hammer.auth import faults, forms, pictures
 from hammer.database import db
 from hammer.models import BROWSER, Verification
-from hammer.refusals import Choose, InvalidFields, Mend, NotFound, Prove, Refusal, TooManyRequests, Wait
+from hammer.refusals import AlreadyActivated, Choose, InvalidFields, Mend, NotFound, Prove, Refusal, TooManyRequests, Wait
 from hammer.sessions import Caller
 
 P = ParamSpec("P")
 
 INVITEES_A_PAGE = 20
+WEEKS_OF_GROWTH = 12
 
 blueprint = Blueprint("auth", __name__)
 
@@ -132,6 +133,22 @@ def profile(caller: Caller) -> ResponseReturnValue:
         return _refused(refusal, form, "profile.html", **_profile_page(caller, me, names, invite))
     flash(gettext("The invite is activated.") if activating else gettext("Saved."))
     return _go("auth.profile")
+
+
+@blueprint.post("/profile/invite/")
+@signed_in
+def ask(caller: Caller) -> ResponseReturnValue:
+    """Asks before a typed invite code is activated; changes nothing, and looks the code up no more than the form did."""
+    me, invite = accounts.profile(caller.user_id), forms.Invite()
+    code = codes.read_invite_code(invite.invite_code.data or "")
+    try:
+        if me.activated_invite_code not in (None, code):
+            raise AlreadyActivated
+        if code is None:
+            raise InvalidFields({"invite_code": [invites.NOT_A_CODE]})
+    except (Mend, Choose) as refusal:
+        return _refused(refusal, invite, "profile.html", **_profile_page(caller, me, forms.Names(obj=me), invite))
+    return render_template("activate.html", code=code, me=me)
 
 
 @blueprint.post("/profile/invite/decline/")
@@ -249,6 +266,7 @@ def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invi
     activated = invites.activated(caller.user_id)
     if activated or session.get("invite") == me.invite_code:
         session.pop("invite", None)
+    link = f"{tokens.settings().public_url}/i/{me.invite_code}"
     after = request.args.get("after")
     try:
         invitees = invites.invitees(caller.user_id, limit=INVITEES_A_PAGE, after=after)
@@ -263,7 +281,9 @@ def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invi
         "invitees": invitees,
         "further_down": bool(after),
         "devices": sessions.devices(caller.user_id),
-        "link": f"{tokens.settings().public_url}/i/{me.invite_code}",
+        "link": link,
+        "qr": pictures.qr(link),
+        "growth": pictures.growth(me.invite_count, invites.by_week(caller.user_id, WEEKS_OF_GROWTH)),
     }
 
 
