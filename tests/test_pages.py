@@ -578,7 +578,7 @@ def test_the_list_of_invitees_goes_on_page_by_page_newest_first(
 
     assert "You invited — 21" in words(first)
     assert "Has left Hammer just now +7 929 000-00-19 1 minute ago" in words(first)
-    assert "You invited — 21 To the newest +7 929 000-00-00 20 minutes ago" in words(rest)
+    assert "To the newest +7 929 000-00-00 20 minutes ago" in words(rest)
     assert "Show more" not in words(rest)
 
 
