@@ -1,42 +1,63 @@
 """What differs between deployments: read from the environment once, checked as a whole, never changed afterwards."""
 
-import hashlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import click
 import phonenumbers
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError
-from marshmallow.validate import ContainsOnly, OneOf, Range
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-GATEWAYS = ("console://", "memory://")
+OWN_GATEWAYS = {"console", "memory", "http", "https", "post+http", "post+https", "sns"}
+SMS_SERVICES = {
+    "46elks", "atalk", "bulksms", "bulkvs", "burstsms", "clickatell", "clicksend", "cm", "d7sms", "eight00com", "elks",
+    "exotel", "gupshup", "httpsms", "infobip", "kaleyra", "kavenegar", "klr", "kudosity", "mobilemessage", "mobilemsg", "msg91",
+    "msgbird", "nexmo", "notifyre", "octopush", "plivo", "ringc", "serwersms", "seven", "sfr", "sinch", "smsc", "smseagle",
+    "smseagles", "smsmanager", "smsmgr", "smstunnel", "telesign", "telnyx", "twilio", "voipms", "vonage",
+}  # fmt: skip
+"""Those that apprise knows. Its SMPP is not among them: it takes a refusal for a success. Kannel speaks SMPP."""
+MOST_GATEWAYS = 4
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
+FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
 SHORTEST_SECRET_BYTES = 32
+SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
+ACCESS_TOKEN_LEEWAY = timedelta(seconds=30)
+"""So much the clocks of our machines may differ."""
 INSTANCE = Path(__file__).parent / "instance"
 
 
 class Misconfigured(click.ClickException):
     """All that is wrong with the configuration, one sentence a line. Commands show it as it is, without a traceback."""
 
+    exit_code = 78
+    """EX_CONFIG of sysexits.h: systemd does not try again what is so the next time too."""
+
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Hammer does not start with this configuration:\n" + "\n".join(f"  - {p}" for p in problems))
         self.problems = problems
+
+
+@cache
+def _derived(secret_key: str, purpose: str) -> bytes:
+    return hmac.digest(secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +68,12 @@ class Settings:
     demo: bool
     secret_key: str = field(repr=False)
     database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    """Where requests of an address are counted for all processes together; empty: each process counts its own."""
     sms_url: str = field(repr=False)
+    """Gateways in order of preference, separated by spaces."""
+    sms_threads: int
+    """How many threads of a serving process carry texts; 0 where `worker` does it."""
     sms_delay: timedelta
     public_url: str
     region: str
@@ -59,14 +85,42 @@ class Settings:
     resend_wait: timedelta
     """Before the second text to a number; doubles with each further one."""
     sends_per_number_day: int
+    sends_per_prefix_hour: int
+    """To all numbers that differ in their last four digits alone."""
+    sends_per_address_hour: int
+    sends_per_hour: int
+    """Of the whole system; what follows a day is ten times that."""
+    invitee_numbers: str
+    """How people see the numbers of those who activated their code: `full`, `masked`, or `count` for how many there are alone."""
+    requests_per_address_minute: int
+    """Of any kind, files included; 0 for no limit."""
+    metrics_token: str = field(repr=False)
+    """What shows that somebody may read `/metrics`; without one it is closed in production, and open elsewhere."""
+    metrics_directory: str
+    """Where the processes of one server put their figures together; empty: there is one process."""
+    proxy_hops: int
+    """How many proxies of our own stand before us and say whom they speak for."""
+    guess_budgets: Mapping[int, int]
+    """Digits -> wrong guesses a day for everybody together."""
+    max_expected_takeovers: float
+    """A year; more and production refuses to start."""
+
+    @property
+    def expected_takeovers_per_year(self) -> float:
+        return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
 
     def key(self, purpose: str) -> bytes:
         """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
-        return hmac.digest(self.secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
+        return _derived(self.secret_key, purpose)
 
     def keyed_hash(self, purpose: str, value: str) -> str:
         """64 hexadecimal digits that stand for `value` and lead back to it only for who holds the key."""
-        return hmac.new(self.key(purpose), value.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
+
+    @property
+    def gateways(self) -> list[str]:
+        """The URLs of the gateways, the preferred one first."""
+        return self.sms_url.split()
 
     @property
     def https(self) -> bool:
@@ -85,17 +139,24 @@ class Settings:
             "SESSION_COOKIE_HTTPONLY": True,
             "SESSION_COOKIE_SAMESITE": "Lax",
             "WTF_CSRF_TIME_LIMIT": None,
-            "JWT_SECRET_KEY": self.key("tokens").hex(),
-            "JWT_ALGORITHM": "HS256",
+            "JWT_ALGORITHM": "EdDSA",
             "JWT_ACCESS_TOKEN_EXPIRES": ACCESS_TOKEN_LIFETIME,
             "JWT_TOKEN_LOCATION": ["headers"],
             "JWT_ENCODE_ISSUER": self.public_url,
-            "JWT_DECODE_ISSUER": self.public_url,
             "JWT_ENCODE_AUDIENCE": self.public_url,
-            "JWT_DECODE_AUDIENCE": self.public_url,
-            "JWT_DECODE_LEEWAY": 30,
+            "JWT_ENCODE_NBF": False,
             "JWT_COOKIE_CSRF_PROTECT": False,
         }
+
+
+def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_budgets: Mapping[int, int]) -> float:
+    """The most accounts that guessing is expected to take over in a year, if somebody spends every budget on every day of it.
+
+    Of a code with D values the first guess hits with 1/D, the last of A with 1/(D-A+1), and one that hits is given back, so that a
+    budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
+    """
+    in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
+    return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
 
 
 def read() -> Settings:
@@ -107,31 +168,50 @@ def read() -> Settings:
     values: dict[str, Any] = {
         "env": name,
         "demo": env.bool("HAMMER_DEMO", developing),
-        "secret_key": env.str("SECRET_KEY", "") or ("" if production else _development_secret()),
+        "secret_key": env.str("SECRET_KEY", "", validate=_text) or ("" if production else _development_secret()),
         "database_url": env.str("DATABASE_URL", "", validate=_database) or _sqlite_in_instance(),
-        "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=OneOf(GATEWAYS)),
-        "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 60)),
+        "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=_gateways),
+        "sms_threads": env.int("HAMMER_SMS_THREADS", 4, validate=Range(0, 64)),
+        "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 10)),
+        "redis_url": env.str("REDIS_URL", "", validate=_redis),
         "public_url": env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin),
         "region": region,
         "regions": env.list(
-            "HAMMER_REGIONS", [region] if production else [], validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS)
-        ),
+            "HAMMER_REGIONS",
+            [],
+            validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
+        )
+        or ([region] if production else []),
         "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
         "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
         "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
         "resend_wait": env.int("HAMMER_RESEND_SECONDS", 5 if developing else 60, validate=Range(0, 600)),
         "sends_per_number_day": env.int("HAMMER_SENDS_PER_NUMBER_DAY", 1000 if developing else 5, validate=Range(1, 10_000)),
+        "sends_per_prefix_hour": env.int("HAMMER_SENDS_PER_PREFIX_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
+        "sends_per_address_hour": env.int("HAMMER_SENDS_PER_ADDRESS_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
+        "sends_per_hour": env.int("HAMMER_SENDS_PER_HOUR", 10_000 if developing else 200, validate=Range(2, 10_000_000)),
+        "requests_per_address_minute": env.int(
+            "HAMMER_REQUESTS_PER_ADDRESS_MINUTE", 1_000_000 if developing else 600, validate=Range(0, 10_000_000)
+        ),
+        "metrics_token": env.str("HAMMER_METRICS_TOKEN", "", validate=_token),
+        "metrics_directory": env.str("PROMETHEUS_MULTIPROC_DIR", ""),
+        "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
+        "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
+        "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
+        "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
     }
-    problems = []
+    malformed: Mapping[str, Any] = {}
     try:
         env.seal()
     except EnvValidationError as error:
-        problems += [
-            f"{variable}: {' '.join(sentences)}"
-            for variable, sentences in cast(Mapping[str, list[str]], error.error_messages).items()
-        ]
+        malformed = cast(Mapping[str, Any], error.error_messages)
+    problems = [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
     if production:
-        problems += _unsafe_in_production(values)
+        unsafe = _unsafe_in_production(values)
+        problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
+    if not problems:
+        values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
+        problems += _too_guessable(values) if production else []
     if problems:
         raise Misconfigured(problems)
     for duration in ("sms_delay", "code_ttl", "resend_wait"):
@@ -139,22 +219,105 @@ def read() -> Settings:
     return Settings(**values | {"regions": frozenset(values["regions"]), "public_url": values["public_url"].rstrip("/")})
 
 
-def _unsafe_in_production(values: Mapping[str, Any]) -> list[str]:
-    rules = {
-        f"SECRET_KEY: Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: python3 -c 'import secrets; "
-        "print(secrets.token_urlsafe(32))'.": len(values["secret_key"].encode()) >= SHORTEST_SECRET_BYTES
-        and len(set(values["secret_key"])) >= 10,
-        "HAMMER_DEMO: Turn it off; it shows everybody's codes.": not values["demo"],
-        "HAMMER_SMS_URL: Name a gateway; the console is for development.": values["sms_url"] not in ("console://", "memory://"),
-        "HAMMER_PUBLIC_URL: Set the address people use; it begins with https://.": str(values["public_url"]).startswith("https://"),
-    }
-    return [sentence for sentence, holds in rules.items() if not holds]
+def _budgets(most: list[int]) -> None:
+    if any(budget < 0 for budget in most):
+        raise ValidationError("Has a budget below nought.")
+
+
+def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
+    """Variable -> what to do about it. What is malformed (None) is told of elsewhere."""
+    secret, gateways, public_url = (values[name] or "" for name in ("secret_key", "sms_url", "public_url"))
+    unsafe = {}
+    if len(secret.encode(errors="ignore")) < SHORTEST_SECRET_BYTES or len(set(secret)) < 10:
+        make_one = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: {make_one}."
+    if values["demo"]:
+        unsafe["HAMMER_DEMO"] = "Turn it off; it shows everybody's codes."
+    if any(url.startswith(("console://", "memory://")) for url in gateways.split()):
+        unsafe["HAMMER_SMS_URL"] = "Name a real gateway; console:// and memory:// are for development."
+    if not public_url.startswith("https://"):
+        unsafe["HAMMER_PUBLIC_URL"] = "Set the address people use; it begins with https://."
+    return unsafe
+
+
+def _sentences(found: Any) -> list[str]:
+    """What is wrong with a value. Of a list environs tells only at which places something is."""
+    if isinstance(found, str | int):
+        return [found if isinstance(found, str) else f"Entry {found + 1} is none."]
+    each = found.values() if isinstance(found, Mapping) else found
+    return list(dict.fromkeys(sentence for part in each for sentence in _sentences(part)))
+
+
+def _too_guessable(values: Mapping[str, Any]) -> list[str]:
+    expected = expected_takeovers_per_year(values["code_length"], values["guesses_per_code"], values["guess_budgets"])
+    if expected <= values["max_expected_takeovers"]:
+        return []
+    allowed = f"HAMMER_MAX_EXPECTED_TAKEOVERS allows {values['max_expected_takeovers']:g}"
+    remedy = "Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+    return [f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, and {allowed}. {remedy}"]
+
+
+def _text(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError("Is no text in UTF-8.") from error
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Of an address; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        known = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    return parts if parts.hostname and known else None
 
 
 def _origin(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+    parts = _parts(url)
+    if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\s]", url):
         raise ValidationError("Is no address like https://login.example.com.")
+    if not url.isascii():
+        raise ValidationError("Write its host in ASCII, as browsers send it: xn--….")
+
+
+def _gateways(urls: str) -> None:
+    """By their form alone. They hold passwords, so what is said of one names its place, never itself."""
+    each = urls.split()
+    if not each:
+        raise ValidationError("Names no gateway.")
+    if len(each) > MOST_GATEWAYS:
+        raise ValidationError(f"Names more than {MOST_GATEWAYS} gateways.")
+    wrong = [f"Gateway {place} {fault}" for place, fault in enumerate(map(_fault_of_gateway, each), 1) if fault]
+    if wrong:
+        raise ValidationError(wrong)
+
+
+def _fault_of_gateway(url: str) -> str:
+    kind, _, rest = url.partition("://")
+    if kind in ("console", "memory"):
+        return f"is {kind}:// alone." if rest else ""
+    if kind == "sns":
+        return "" if re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", rest) else "names a region alone, like sns://eu-central-1."
+    if kind in SMS_SERVICES:
+        return "" if "{phone}" in rest else f"({kind}) does not say with {{phone}} where the number goes."
+    if kind in OWN_GATEWAYS:
+        return _fault_of_template(url.removeprefix("post+"))
+    return "is of no kind that docs/texts.md lists."
+
+
+def _fault_of_template(url: str) -> str:
+    parts = _parts(url)
+    if parts is None or "{" in parts.netloc or parts.fragment or not url.isascii():
+        return "is no address like https://host/send?to={to}&text={text}."
+    places = set(re.findall(r"\{(.*?)\}", url))
+    if not {"to", "text"} <= places:
+        return "does not say with {to} and {text} where the number and the words go."
+    strange = places - {"to", "text", "coding", "dlr"}
+    return (
+        f"has place-holders that are none: {len(strange)}; there are {{to}}, {{text}}, {{coding}} and {{dlr}}." if strange else ""
+    )
 
 
 def _database(url: str) -> None:
@@ -162,14 +325,37 @@ def _database(url: str) -> None:
         parts = url and make_url(url)
     except (ArgumentError, ValueError):
         parts = None
-    if parts is None or (parts and (parts.drivername not in DATABASES or parts.database in (None, "", ":memory:"))):
+    if parts is None or (
+        parts and (parts.drivername not in DATABASES or parts.database in (None, "", ":memory:") or "@" in (parts.host or ""))
+    ):
         raise ValidationError("Is no address like postgresql://user:password@host/name or sqlite:////path/to/file.")
 
 
+def _redis(url: str) -> None:
+    parts = _parts(url)
+    if not url:
+        return
+    from redis import ConnectionPool  # noqa: PLC0415  # 60 ms that only those with a Redis pay
+
+    if parts is None or not re.fullmatch(r"(/\d*)?", parts.path):
+        raise ValidationError("Is no address like redis://:password@host:6379/0.")
+    try:
+        ConnectionPool.from_url(url).make_connection()  # does not connect yet
+    except (ValueError, TypeError) as error:
+        raise ValidationError("Is no address like redis://:password@host:6379/0.") from error
+
+
+def _token(token: str) -> None:
+    if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
+        raise ValidationError(f"Make it {SHORTEST_TOKEN} letters, digits and signs or more, without a space.")
+
+
 def _sqlite_in_instance() -> str:
+    file = INSTANCE / "hammer.sqlite3"
     with suppress(OSError):  # `doctor` tells of it, with what to do
         INSTANCE.mkdir(exist_ok=True)
-    return f"sqlite:///{INSTANCE / 'hammer.sqlite3'}"
+        file.touch(mode=0o600)  # SQLite would let others on this machine read numbers; what it makes beside has the same mode
+    return f"sqlite:///{file}"
 
 
 def _development_secret() -> str:

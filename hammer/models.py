@@ -1,10 +1,10 @@
-"""What we remember. Five tables: people, who invited whom, signed-in devices, proofs under way, and texts that wait.
+"""What we remember: people, who invited whom, signed-in devices, proofs under way, texts that wait, and what was counted and noted.
 
 A row answers questions about itself; it does not send, commit, read settings or know a URL.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,6 +16,16 @@ BROWSER: Final = "browser"
 PROGRAM: Final = "program"
 SESSION_LIFETIME = {BROWSER: timedelta(days=14), PROGRAM: timedelta(days=30)}
 """From the login on, whatever happens; 30 days is the most that NIST SP 800-63B-4 §2.1.3 allows."""
+SESSION_IDLE = {BROWSER: timedelta(days=3), PROGRAM: timedelta(days=14)}
+"""Since it was last used. A browser may be anybody's; a program runs on the phone of who signed in."""
+SEEN_EVERY = timedelta(hours=1)
+"""So exactly is it known when a session was last used; an idle one ends this much early at most, and never late."""
+
+
+def _index_of_few(table: str, column: str) -> Index:
+    """Finds rows by a column that is empty in most of them; those are not in it."""
+    there = text(f"{column} IS NOT NULL")
+    return Index(f"ix_{table}_{column}", column, postgresql_where=there, sqlite_where=there)
 
 
 class User(Base):
@@ -73,23 +83,28 @@ class Session(Base):
     """How often its refresh token was exchanged: the one token that works now carries this number."""
     refreshed_at: Mapped[datetime]
     created_at: Mapped[datetime]
+    """When somebody proved the number for it."""
+    seen_at: Mapped[datetime]
+    """When it was last used; that may have been up to `SEEN_EVERY` later."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
-    @classmethod
-    def opened(cls, user: User, *, door: str, device: str, now: datetime) -> "Session":
-        """A new session of `user` at `door`, with a fresh id."""
-        expires_at = now + SESSION_LIFETIME[door]
-        return cls(
-            id=codes.random_id(),
-            user_id=user.id,
-            door=door,
-            device=device[:80],
-            refreshes=0,
-            refreshed_at=now,
-            created_at=now,
-            expires_at=expires_at,
-        )
+    __table_args__ = (_index_of_few("sessions", "ended_at"),)
+
+    @staticmethod
+    def opening(user: User, *, door: str, device: str, now: datetime) -> dict[str, Any]:
+        """The columns of a new session of `user` at `door`, with a fresh id."""
+        return {
+            "id": codes.random_id(),
+            "user_id": user.id,
+            "door": door,
+            "device": device[:80],
+            "refreshes": 0,
+            "refreshed_at": now,
+            "created_at": now,
+            "seen_at": now,
+            "expires_at": now + SESSION_LIFETIME[door],
+        }
 
 
 class Verification(Base):
@@ -103,12 +118,18 @@ class Verification(Base):
     code_length: Mapped[int] = mapped_column(SmallInteger)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
     """Taken so far; each is taken before it is compared."""
+    user_id: Mapped[str | None] = mapped_column(String(22))
+    """Whose proof it is, where somebody signed in asked for it; nobody else can use it."""
+    device_id: Mapped[str | None] = mapped_column(String(22))
+    """The known device that asked; its guesses are counted on it instead of on the world."""
     language: Mapped[str] = mapped_column(String(8))
     invite_code: Mapped[str | None] = mapped_column(String(6))
     """Somebody's code that came along, for the first login."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]
+
+    __table_args__ = (_index_of_few("verifications", "user_id"),)
 
     def code(self, key: bytes) -> str:
         """The digits that prove this verification."""
@@ -119,6 +140,32 @@ class Verification(Base):
             purpose=self.purpose,
             length=self.code_length,
         )
+
+
+class Device(Base):
+    """A browser or program that signed its user in before: it keeps a lane of its own that strangers cannot use up."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
+    guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """Taken since its last success."""
+    known_since: Mapped[datetime]
+    used_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Counter(Base):
+    """How much of one limit was used in one period. The scope names the limit, and a number or an address by keyed hash alone."""
+
+    __tablename__ = "counters"
+
+    scope: Mapped[str] = mapped_column(String(80), primary_key=True)
+    period: Mapped[int] = mapped_column(primary_key=True)
+    """Hours or days since 1970, as the limit has it."""
+    taken: Mapped[int]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    """When it counts no more."""
 
 
 class SendAllowance(Base):
@@ -135,6 +182,17 @@ class SendAllowance(Base):
     next_send_at: Mapped[datetime]
 
 
+WAITING: Final = "waiting"
+SENT: Final = "sent"
+"""A gateway took it; most never tell more."""
+DELIVERED: Final = "delivered"
+FAILED: Final = "failed"
+"""It did not reach the telephone, says the gateway that took it."""
+GIVEN_UP: Final = "given up"
+"""No gateway took it while somebody waited for it."""
+UNNEEDED: Final = "unneeded"
+"""Its code was used before it left."""
+TEXT_STATES: Final = (WAITING, SENT, DELIVERED, FAILED, GIVEN_UP, UNNEEDED)
 _WAITING = text("ended_at IS NULL")
 
 
@@ -144,11 +202,57 @@ class Text(Base):
     __tablename__ = "texts"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    verification_id: Mapped[RandomId] = mapped_column(ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    verification_id: Mapped[str | None] = mapped_column(String(22), ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
+    """Whose code it carries; None for a notice."""
+    telephone_number: Mapped[str | None] = mapped_column(String(16))
+    """Where a notice goes; None once it is sent."""
+    language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    state: Mapped[str] = mapped_column(String(9), default=WAITING)
+    gateway: Mapped[str | None] = mapped_column(String(24))
+    """Which one took it: its kind, and its place in the settings."""
+    created_at: Mapped[datetime]
     due_at: Mapped[datetime]
     """When it may be tried (again); moved ahead while somebody is at it, so that nobody else is."""
     ended_at: Mapped[datetime | None]
-    sent: Mapped[bool] = mapped_column(default=False)
+    """When it left, or was given up."""
 
     __table_args__ = (Index("ix_texts_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)
+
+
+class Tombstone(Base):
+    """A number that activated an invite code and then left: so that coming back does not buy a second activation. A keyed hash."""
+
+    __tablename__ = "tombstones"
+
+    number_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TokenKey(Base):
+    """A key that signs access tokens. Its private part is computed from this id and a secret elsewhere."""
+
+    __tablename__ = "token_keys"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+    """It signs nothing any more; what it signed is believed until it expires."""
+
+
+class Event(Base):
+    """Something that happened, written in the transaction in which it did. Names people by their ids alone."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str | None] = mapped_column(String(22), index=True)
+    """Whom it is about."""
+    actor_id: Mapped[str | None] = mapped_column(String(22))
+    """Who did it, where somebody else did; None for oneself, and for the command line."""
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """The same that stands in the log."""
+
+    __table_args__ = (_index_of_few("events", "actor_id"),)

@@ -3,14 +3,18 @@
 import dataclasses
 import os
 import stat
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from sqlalchemy import text
 
 import config
 from config import Misconfigured
 from hammer import create_app
+from hammer.database import db
 from tests.conftest import SETTINGS
 from tests.serving import at_once
 
@@ -65,7 +69,19 @@ def test_the_development_secret_is_made_once_for_its_owner_alone(monkeypatch: py
     file = nowhere_else / "secret_key"
     assert file.read_text() == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [other.name for other in nowhere_else.iterdir()] == ["secret_key"]
+    assert {other.name for other in nowhere_else.iterdir()} == {"secret_key", "hammer.sqlite3"}
+
+
+def test_a_database_in_the_instance_directory_is_for_its_owner_alone(
+    monkeypatch: pytest.MonkeyPatch, nowhere_else: Path, app_with: Callable[[config.Settings], Flask]
+) -> None:
+    with app_with(read(monkeypatch, HAMMER_ENV="testing")).app_context():
+        db.session.execute(text("create table t (x)"))
+        made = {file.name: stat.S_IMODE(file.stat().st_mode) for file in nowhere_else.glob("hammer.sqlite3*")}
+    assert made == dict.fromkeys(("hammer.sqlite3", "hammer.sqlite3-wal", "hammer.sqlite3-shm"), 0o600)
+    nowhere_else.joinpath("hammer.sqlite3").chmod(0o640)
+    read(monkeypatch)
+    assert stat.S_IMODE(nowhere_else.joinpath("hammer.sqlite3").stat().st_mode) == 0o640  # what its owner wanted
 
 
 def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
@@ -73,6 +89,7 @@ def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch
     assert not nowhere_else.exists()
 
 
+@pytest.mark.requirement("CRY-01")
 def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
     found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_DEMO="on", HAMMER_CODE_TTL_SECONDS="601")
     named = [sentence.split(":")[0] for sentence in found]
@@ -81,12 +98,14 @@ def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 64, "ab" * 32])
+@pytest.mark.requirement("CRY-01")
 def test_production_wants_a_secret_that_nobody_guesses(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     assert any(sentence.startswith("SECRET_KEY") for sentence in problems(monkeypatch, HAMMER_ENV="production", SECRET_KEY=secret))
 
 
 def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "_unsafe_in_production", lambda _: [])  # no gateway for production exists yet
+    monkeypatch.setattr(config, "_unsafe_in_production", lambda _: {})
+    assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGIONS="").regions == {"RU"}
     assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGION="KZ").regions == {"KZ"}
     assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGIONS="RU,KZ").regions == {"RU", "KZ"}
 
@@ -113,11 +132,30 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("HAMMER_GUESSES_PER_CODE", "0"),
         ("HAMMER_RESEND_SECONDS", "-1"),
         ("HAMMER_SENDS_PER_NUMBER_DAY", "0"),
+        ("HAMMER_SMS_URL", "http://[::1?to={to}&text={text}"),
+        ("HAMMER_GUESS_BUDGETS", ""),
+        ("HAMMER_GUESS_BUDGETS", "20,many,3"),
+        ("HAMMER_GUESS_BUDGETS", "20,-1,3"),
+        ("HAMMER_PUBLIC_URL", "https://["),
+        ("HAMMER_PUBLIC_URL", "https://example.com:99999"),
+        ("HAMMER_PUBLIC_URL", "https://user:s3cr@example.com"),
+        ("HAMMER_PUBLIC_URL", "https://exam ple.com"),
+        ("DATABASE_URL", "postgresql://user:s3cr@et@host/name"),
+        ("REDIS_URL", "redis://["),
+        ("REDIS_URL", "redis://host:99999999"),
+        ("REDIS_URL", "redis://user:s3cr/et@host"),
+        ("REDIS_URL", "redis://host/9?nosuch=1"),
+        ("REDIS_URL", "redis://host/name"),
+        ("SECRET_KEY", "\udcff\udcfe" * 20),
     ],
 )
+@pytest.mark.requirement("OTP-02", "OTP-06")
 def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    [sentence] = problems(monkeypatch, **{name: value})
-    assert sentence.startswith(f"{name}: ")
+    for where in ("development", "production"):
+        [sentence] = [said for said in problems(monkeypatch, **{"HAMMER_ENV": where, name: value}) if said.startswith(name)]
+        assert sentence.startswith(f"{name}: ")
+        assert "s3cr" not in sentence
+        assert len(sentence) < 200
 
 
 def test_the_application_does_not_start_with_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +180,7 @@ def test_nobody_sees_a_secret_by_printing_the_settings() -> None:
     assert "password" not in repr(settings)
 
 
+@pytest.mark.requirement("CRY-01")
 def test_each_purpose_has_a_key_of_its_own() -> None:
     purposes = ("codes", "sessions", "tokens", "pages", "numbers")
     assert len({SETTINGS.key(purpose) for purpose in purposes}) == 5
