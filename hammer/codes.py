@@ -3,17 +3,34 @@
 import hmac
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from typing import Final
+from urllib.parse import unquote
 
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""
 
 INVITE_LENGTH: Final = 6
 
+_BETWEEN: Final = r"[\s\-\u2010-\u2015]"
+_UNSEEN: Final = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""What messengers and keyboards put between letters and nobody sees."""
+_BEGINS, _ENDS = r"(?<![^\W_])", r"(?![^\W_])"
+"""With no letter or digit of any script before it, or behind it."""
+_LINKED: Final = re.compile(rf"{_BEGINS}i/([A-Za-z0-9]{{3}}{_BETWEEN}?[A-Za-z0-9]{{3}}){_ENDS}")
+_ALONE: Final = re.compile(r"\A(?:[^\w\0]|_)*([A-Za-z0-9]{6})(?:[^\w\0]|_)*\Z")
+_SAID: Final = re.compile(rf"{_BEGINS}(?![0-9]{{3}}.?[0-9]{{3}})(?=([A-Z0-9]{{3}}{_BETWEEN}?[A-Z0-9]{{3}}){_ENDS})")
+"""In capitals, as we print them, and not digits alone, as in a telephone number. Two that overlap are both found."""
+
 
 def random_id() -> str:
     """128 bits of the operating system's randomness as 22 letters for URLs: the id of a user, a session, a verification."""
     return secrets.token_urlsafe(16)
+
+
+def named_id(key: bytes, name: str) -> str:
+    """An id like the random ones that is the same for the same name, and that nobody finds who lacks the key or the name."""
+    return urlsafe_b64encode(hmac.digest(key, name.encode(), "sha256")[:16]).decode().rstrip("=")
 
 
 def one_time_code(key: bytes, *, verification_id: str, telephone_number: str, purpose: str, length: int) -> str:
@@ -34,8 +51,33 @@ def same(one: str, other: str) -> bool:
 
 def read_one_time_code(typed: str) -> str | None:
     """The digits of `1234`, `12 34` or `12-34`; None for what is not 4 to 8 ASCII digits. Full-width and Arabic digits are not."""
-    digits = re.sub(r"[\s\-\u2010-\u2015]", "", typed[:64])
+    digits = re.sub(_BETWEEN, "", typed[:64])
     return digits if re.fullmatch(r"[0-9]{4,8}", digits) else None
+
+
+def one_time_code_in(text: str) -> str | None:
+    """The digits of a code that was pasted with words around it, as the whole text that it came in.
+
+    None when there are other digits besides, except in the host of the text's last line (`@127.0.0.1 #1234`): a guess is never
+    made of what may mean something else.
+    """
+    words = re.findall(r"[\w+]+", re.sub(r"@\S+", " ", text))
+    found = {word for word in words if re.search(r"\d", word)}
+    return read_one_time_code(text) or (read_one_time_code(found.pop()) if len(found) == 1 else None)
+
+
+def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:
+    """What shows that its holder was given the row `row_id`: `id.number.signature`, computed each time and never stored."""
+    signature = hmac.digest(key, f"{kind}|{row_id}|{number}".encode(), "sha256")
+    return f"{row_id}.{number}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
+    """The id and the number that a genuine proof of this kind is about; None for a forged one."""
+    parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
+    if parts is None or not same(shown, proof(key, kind, parts[1], int(parts[2]))):
+        return None
+    return parts[1], int(parts[2])
 
 
 def new_invite_code() -> str:
@@ -44,11 +86,12 @@ def new_invite_code() -> str:
 
 
 def read_invite_code(typed: str) -> str | None:
-    """The code in what people paste: `q9uk59`, `Q9U K59`, `Q9U-K59` or a link that ends in it. None where there is none.
+    """The code in what people paste: `q9uk59`, `Q9U K59`, `«Q9U-K59».`, a link that holds it, or a sentence that names it.
 
-    Codes made elsewhere from A-Z and 0-9 are understood too, beyond the characters that we issue ourselves.
+    None where there is none, or more than one. Codes made elsewhere from A-Z and 0-9 are understood too, beyond the characters
+    that we issue ourselves.
     """
-    text = typed.strip()[:2048]
-    link = re.search(r"/i/([^/?#\s]+)", text)
-    code = re.sub(r"[\s\-\u2010-\u2015]", "", link.group(1) if link else text)
-    return code.upper() if re.fullmatch(r"[A-Za-z0-9]{6}", code) else None
+    text = _UNSEEN.sub("", unquote(typed[:2048]))
+    found = _LINKED.findall(text) or _ALONE.findall(re.sub(_BETWEEN, "", text)) or _SAID.findall(text)
+    meant = {re.sub(_BETWEEN, "", code).upper() for code in found}
+    return meant.pop() if len(meant) == 1 else None

@@ -1,57 +1,81 @@
-"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`)."""
+"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`) and when (`by_week`)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
 
-from sqlalchemy import literal, select, tuple_, update
+from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from hammer import clock, codes
-from hammer.database import MOST_PER_PAGE, Page, db, insert, one_at_a_time, place, read_place, transaction
+from config import Settings
+from hammer import clock, codes, events, phones, tombstones, tries
+from hammer.database import MOST_PER_PAGE, Page, db, dialect, one_at_a_time, place, read_place, transaction
 from hammer.models import Referral, User
-from hammer.refusals import N_, AlreadyActivated, InvalidFields, InviteLoop, OwnInvite, UnknownInvite
+from hammer.refusals import (
+    N_,
+    AlreadyActivated,
+    InvalidFields,
+    InviteLoop,
+    NotFound,
+    OwnInvite,
+    Refusal,
+    UnknownInvite,
+)
+from hammer.statements import run, value_of
 
 NOT_A_CODE = N_("An invite code has six letters or digits, like Q9UK59.")
+
+_BEFORE: Final = (
+    select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
+)
+# Locked, lest the number gets no tombstone when its owner leaves at this moment.
+_MY_NUMBER: Final = select(User.telephone_number).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True)
+_OWNER: Final = select(User.id).where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None))
+_COUNTED: Final = update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1)
+_ABOVE: Final = select(Referral.referrer_id).where(Referral.referee_id == bindparam("owner")).cte("above", recursive=True)
+_ALL_ABOVE: Final = _ABOVE.union(select(Referral.referrer_id).join(_ABOVE, Referral.referee_id == _ABOVE.c.referrer_id))
+_STANDS_BELOW: Final = select(_ALL_ABOVE.c.referrer_id).where(_ALL_ABOVE.c.referrer_id == bindparam("user"))
+"""Whether `owner` was invited by the user, or by somebody whom the user invited, however far down."""
 
 
 @dataclass(frozen=True)
 class Invitee:
-    """Somebody who activated the code. No number any more once they deleted themselves."""
+    """Somebody who activated the code. No number once they deleted themselves, or where people shall see none."""
 
     telephone_number: str | None
     activated_at: datetime
 
 
-def activate(user_id: str, typed: str) -> None:
+def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> None:
     """Makes the user a referee of the code's owner. The code may be typed in any way, or be a whole link.
 
     The same code again changes nothing. Refuses with `InvalidFields`; with `AlreadyActivated` before the code is looked up, so that
-    nobody can go on to try which codes exist; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
+    nobody can go on to try which codes exist, and when the number did so before its owner left; with `TooManyRequests` after too
+    many codes that came to nothing; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
     invitation, directly or further down.
     """
     code = codes.read_invite_code(typed)
     if code is None:
         raise InvalidFields({"invite_code": [NOT_A_CODE]})
+    now = clock.now()
     with transaction() as session:
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
-        before = session.scalar(
-            select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == user_id)
-        )
+        before = value_of(run(session, _BEFORE, user=user_id))
         if before == code:
             return
-        if before is not None:
+        number = value_of(run(session, _MY_NUMBER, user=user_id))
+        if number is None:
+            raise NotFound
+        if before is not None or tombstones.lies(session, settings, number, now):
             raise AlreadyActivated
-        owner = session.scalar(select(User.id).where(User.invite_code == code, User.deleted_at.is_(None)))
-        if owner is None:
-            raise UnknownInvite
-        if owner == user_id:
-            raise OwnInvite
-        if _stands_below(session, owner, user_id):
-            raise InviteLoop
-        referral = insert(session, Referral).values(referee_id=user_id, referrer_id=owner, activated_at=clock.now())
-        if session.scalar(referral.on_conflict_do_nothing().returning(Referral.referee_id)) is None:
-            raise AlreadyActivated
-        session.execute(update(User).where(User.id == owner).values(invite_count=User.invite_count + 1))
+        limits = tries.limits(session, settings, user_id, number, address, now)
+        refusal = tries.take(session, limits, now) or _join(session, user_id, code, now)
+        if refusal is None:
+            tries.give_back(session, limits, now)
+    if refusal is not None:
+        raise refusal
 
 
 def activated(user_id: str) -> tuple[str, datetime] | None:
@@ -64,7 +88,7 @@ def activated(user_id: str) -> tuple[str, datetime] | None:
     return None if row is None else (row.invite_code, row.activated_at)
 
 
-def invitees(user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
+def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
     """Who activated the user's code, newest first, `limit` (1 to 100) at a time. Refuses a bad `after` with `InvalidFields`."""
     query = (
         select(User.telephone_number, Referral.activated_at, Referral.referee_id)
@@ -79,11 +103,35 @@ def invitees(user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = No
         query = query.where(tuple_(Referral.activated_at, Referral.referee_id) < spot)
     rows = db.session.execute(query).all()
     more = place(rows[limit - 1].activated_at, rows[limit - 1].referee_id) if len(rows) > limit else None
-    return Page([Invitee(r.telephone_number, r.activated_at) for r in rows[:limit]], more)
+    return Page([Invitee(phones.shown(r.telephone_number, settings.invitee_numbers), r.activated_at) for r in rows[:limit]], more)
 
 
-def _stands_below(session: Session, owner: str, user_id: str) -> bool:
-    """Whether `owner` was invited by the user, or by somebody whom the user invited, however far down."""
-    above = select(Referral.referrer_id).where(Referral.referee_id == owner).cte("above", recursive=True)
-    above = above.union(select(Referral.referrer_id).join(above, Referral.referee_id == above.c.referrer_id))
-    return session.scalar(select(above.c.referrer_id).where(above.c.referrer_id == user_id)) is not None
+def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal | None:
+    """Makes the user a referee of the code's owner; why not, when that cannot be."""
+    owner = value_of(run(session, _OWNER, invite=code))
+    if owner is None:
+        return UnknownInvite()
+    if owner == user_id:
+        return OwnInvite()
+    if run(session, _STANDS_BELOW, owner=owner, user=user_id):
+        return InviteLoop()
+    if not run(session, _joining(dialect(session)), referee_id=user_id, referrer_id=owner, activated_at=now):
+        return AlreadyActivated()
+    run(session, _COUNTED, owner=owner)
+    events.note(session, events.INVITE_ACTIVATED, user_id)
+    return None
+
+
+@cache
+def _joining(database: ModuleType) -> Any:
+    return database.insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id)
+
+
+def by_week(user_id: str, weeks: int) -> list[int]:
+    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
+    now = clock.now()
+    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
+    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
+    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
+    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
+    return [counts.get(back, 0) for back in reversed(range(weeks))]

@@ -1,16 +1,19 @@
 """What is past its keeping time: `prune`.
 
+Counters and tombstones carry their end themselves: with the last day that they count for, and after `tombstones.LIFETIME`. All
+other times stand here, and in `docs/privacy.md`.
+
 It works in small transactions, so that nobody waits behind a large one; cut short, it goes on at the next call.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, tuple_
 
+from config import LONGEST_CODE_TTL_SECONDS
 from hammer import clock
-from hammer.database import transaction
-from hammer.models import SendAllowance, Session, Text, Verification
+from hammer.database import Base, transaction
+from hammer.models import Counter, Device, Event, SendAllowance, Session, Text, Tombstone, Verification
 
 VERIFICATIONS_KEPT = timedelta(hours=24)
 """After their end, and their texts with them: long enough to ask why a login failed today, no longer than a number of somebody who
@@ -20,6 +23,12 @@ SESSIONS_KEPT = timedelta(days=30)
 ALLOWANCES_KEPT = timedelta(hours=24)
 """From the beginning of their day; then, and once the wait is over too, one says no more than none does. They are keyed hashes, but
 also a keyed hash of a number is somebody's."""
+NOTICES_KEPT = timedelta(hours=24)
+"""From the moment at which they were due: one that could not be sent by then says where somebody was, to nobody's use."""
+DEVICES_KEPT = timedelta(days=400)
+"""After their last sign-in: as long as a browser keeps the cookie by which they are known."""
+EVENTS_KEPT = timedelta(days=365)
+"""What happened, told by random ids: long enough to find out about a theft that was noticed late."""
 
 MOST_AT_ONCE = 1000
 """Rows in one transaction."""
@@ -29,14 +38,21 @@ def prune() -> dict[str, int]:
     """How many rows of each kind were past their keeping time; they are gone now. May be called at any time."""
     now = clock.now()
     old = now - VERIFICATIONS_KEPT
-    verifications = or_(Verification.expires_at <= old, Verification.consumed_at <= old)
+    ended = or_(Verification.expires_at <= old, Verification.consumed_at <= old)
+    # None is consumed earlier than this before it expires: so one index finds all of them.
+    verifications = and_(Verification.expires_at <= old + timedelta(seconds=LONGEST_CODE_TTL_SECONDS), ended)
     old = now - SESSIONS_KEPT
     sessions = or_(Session.expires_at <= old, Session.ended_at <= old)
+    notices = and_(Text.verification_id.is_(None), Text.due_at <= now - NOTICES_KEPT)
     return {
-        "texts": _clear(Text.id, Text.verification_id.in_(select(Verification.id).where(verifications))),
-        "verifications": _clear(Verification.id, verifications),
-        "sessions": _clear(Session.id, sessions),
-        "send allowances": _clear(SendAllowance.number_hash, _spent_allowance(now)),
+        "texts": _clear(Text, Text.verification_id.in_(select(Verification.id).where(verifications))) + _clear(Text, notices),
+        "verifications": _clear(Verification, verifications),
+        "sessions": _clear(Session, sessions),
+        "send allowances": _clear(SendAllowance, _spent_allowance(now)),
+        "counters": _clear(Counter, Counter.ends_at <= now),
+        "devices": _clear(Device, Device.used_at <= now - DEVICES_KEPT),
+        "tombstones": _clear(Tombstone, Tombstone.expires_at <= now),
+        "events": _clear(Event, Event.at <= now - EVENTS_KEPT),
     }
 
 
@@ -44,14 +60,16 @@ def _spent_allowance(now: datetime) -> ColumnElement[bool]:
     return and_(SendAllowance.day_began_at <= now - ALLOWANCES_KEPT, SendAllowance.next_send_at <= now)
 
 
-def _clear(key: Any, over: ColumnElement[bool]) -> int:
+def _clear(table: type[Base], over: ColumnElement[bool]) -> int:
     """Deletes the rows that are `over`. That is asked twice: a row may have come back to life since it was chosen."""
     gone = 0
+    keys = inspect(table).primary_key
     while True:
         with transaction() as session:
-            batch = select(key).where(over).limit(MOST_AT_ONCE)
+            batch = select(*keys).where(over).limit(MOST_AT_ONCE)
             cleared = session.execute(
-                delete(key.class_).where(key.in_(batch), over).returning(key), execution_options={"synchronize_session": False}
+                delete(table).where(tuple_(*keys).in_(batch), over).returning(*keys),
+                execution_options={"synchronize_session": False},
             )
             count = len(cleared.all())
         gone += count

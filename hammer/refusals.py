@@ -60,11 +60,15 @@ class Choose(Refusal): ...
 
 
 class Wait(Refusal):
-    """`retry_after` is in whole seconds, at least one."""
+    """`retry_after` is in whole seconds, at least one. A `sentence` of its own says what else one can do than wait; `limit` is the
+    name of the one that was reached, where callers may know it."""
 
-    def __init__(self, *, retry_after: int) -> None:
+    def __init__(self, *, retry_after: int, sentence: str = "", limit: str = "") -> None:
         super().__init__(retry_after=max(1, retry_after))
         self.retry_after = max(1, retry_after)
+        self.limit = limit
+        if sentence:
+            self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
 class InvalidRequest(Mend):
@@ -128,9 +132,16 @@ class NotSignedIn(Prove):
 
 
 class NotAllowed(Leave):
+    """A `sentence` of its own says what would be allowed."""
+
     slug = "not-allowed"
     title = N_("Not allowed")
     sentence = N_("You may not do this.")
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__()
+        if sentence:
+            self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
 class NotFound(Leave):
@@ -142,7 +153,7 @@ class NotFound(Leave):
 class AlreadyActivated(Choose):
     slug = "already-activated"
     title = N_("Already activated")
-    sentence = N_("You have already activated an invite code. It can be done once.")
+    sentence = N_("You have already activated an invite code. It can be done only once.")
 
 
 class UsernameTaken(Choose):
@@ -160,7 +171,7 @@ class TelephoneNumberTaken(Choose):
 class TooManyRequests(Wait):
     slug = "too-many-requests"
     title = N_("Too many requests")
-    sentence = N_("That was too often. Please wait a little.")
+    sentence = N_("Too many tries in a short time.")
 
 
 class Unavailable(Wait):

@@ -10,14 +10,14 @@ from hammer import clock as time_of_day
 from hammer.database import transaction
 from hammer.models import Referral
 from hammer.refusals import AlreadyActivated, InvalidFields, InviteLoop, OwnInvite, UnknownInvite
-from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, chain, count_of, number, referrals, user
+from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, activate, chain, count_of, number, referrals, user
 
 pytestmark = pytest.mark.usefixtures("context")
 
 
 def test_activating_makes_one_a_referee_of_the_owner(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    invites.activate(boris.id, anna.invite_code)
+    activate(settings, boris.id, anna.invite_code)
     assert referrals() == {(boris.id, anna.id)}
     assert (count_of(anna.id), count_of(boris.id)) == (1, 0)
     activated = invites.activated(boris.id)
@@ -33,70 +33,73 @@ def test_activating_makes_one_a_referee_of_the_owner(settings: Settings) -> None
 def test_a_code_may_be_typed_in_any_way(settings: Settings, typed: str) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     code = anna.invite_code
-    invites.activate(boris.id, typed.format(code.lower()))
-    invites.activate(boris.id, f"{code[:3]}-{code[3:]}")
-    invites.activate(boris.id, f"{code[:3]} {code[3:]}")
+    activate(settings, boris.id, typed.format(code.lower()))
+    activate(settings, boris.id, f"{code[:3]}-{code[3:]}")
+    activate(settings, boris.id, f"{code[:3]} {code[3:]}")
     assert count_of(anna.id) == 1
 
 
 def test_the_same_code_again_changes_nothing(settings: Settings, clock: Traveller) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    invites.activate(boris.id, anna.invite_code)
+    activate(settings, boris.id, anna.invite_code)
     before = invites.activated(boris.id)
     clock.shift(1000)
-    invites.activate(boris.id, anna.invite_code.lower())
+    activate(settings, boris.id, anna.invite_code.lower())
     assert count_of(anna.id) == 1
     assert invites.activated(boris.id) == before
 
 
 def test_the_same_code_again_is_fine_even_after_its_owner_left(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    invites.activate(boris.id, anna.invite_code)
-    accounts.delete(anna.id)
-    invites.activate(boris.id, anna.invite_code)
+    activate(settings, boris.id, anna.invite_code)
+    accounts.delete(settings, anna.id)
+    activate(settings, boris.id, anna.invite_code)
     assert referrals() == {(boris.id, anna.id)}
 
 
+@pytest.mark.requirement("INV-02")
 def test_each_person_activates_once_for_ever(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
-    invites.activate(clara.id, anna.invite_code)
+    activate(settings, clara.id, anna.invite_code)
     with pytest.raises(AlreadyActivated):
-        invites.activate(clara.id, boris.invite_code)
+        activate(settings, clara.id, boris.invite_code)
     assert referrals() == {(clara.id, anna.id)}
     assert count_of(boris.id) == 0
 
 
+@pytest.mark.requirement("INV-03")
 def test_already_activated_is_said_before_the_code_is_looked_up(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    invites.activate(boris.id, anna.invite_code)
+    activate(settings, boris.id, anna.invite_code)
     for code in ("ZZZZZZ", boris.invite_code):
         with pytest.raises(AlreadyActivated):
-            invites.activate(boris.id, code)
+            activate(settings, boris.id, code)
 
 
 def test_an_unknown_code_is_refused(settings: Settings) -> None:
     with pytest.raises(UnknownInvite):
-        invites.activate(user(settings).id, "ZZZZZZ")
+        activate(settings, user(settings).id, "ZZZZZZ")
 
 
 def test_the_code_of_somebody_who_left_is_unknown(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     with pytest.raises(UnknownInvite):
-        invites.activate(boris.id, anna.invite_code)
+        activate(settings, boris.id, anna.invite_code)
 
 
 @pytest.mark.parametrize("typed", ["", "12345", "1234567", "Ж23456", "ABC\x00EF", "😀😀😀😀😀😀"])
 def test_what_cannot_be_a_code_is_said_on_its_field(settings: Settings, typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
-        invites.activate(user(settings).id, typed)
+        activate(settings, user(settings).id, typed)
     assert refused.value.errors == {"invite_code": [invites.NOT_A_CODE]}
 
 
+@pytest.mark.requirement("INV-03")
 def test_ones_own_code_is_refused(settings: Settings) -> None:
     anna = user(settings)
     with pytest.raises(OwnInvite):
-        invites.activate(anna.id, f" {anna.invite_code.lower()} ")
+        activate(settings, anna.id, f" {anna.invite_code.lower()} ")
     assert referrals() == set()
     assert count_of(anna.id) == 0
 
@@ -104,7 +107,7 @@ def test_ones_own_code_is_refused(settings: Settings) -> None:
 def test_two_cannot_invite_each_other(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
     with pytest.raises(InviteLoop):
-        invites.activate(anna.id, boris.invite_code)
+        activate(settings, anna.id, boris.invite_code)
     assert referrals() == {(boris.id, anna.id)}
     assert count_of(boris.id) == 0
 
@@ -113,29 +116,30 @@ def test_two_cannot_invite_each_other(settings: Settings) -> None:
 def test_a_loop_through_several_people_is_refused(settings: Settings, length: int) -> None:
     people = chain(settings, length)
     with pytest.raises(InviteLoop):
-        invites.activate(people[0].id, people[-1].invite_code)
+        activate(settings, people[0].id, people[-1].invite_code)
 
 
 def test_a_loop_through_somebody_who_left_is_refused(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
-    accounts.delete(boris.id)
+    accounts.delete(settings, boris.id)
     with pytest.raises(InviteLoop):
-        invites.activate(anna.id, clara.invite_code)
+        activate(settings, anna.id, clara.invite_code)
 
 
 def test_people_of_other_branches_may_invite_each_other(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     other = user(settings, number(9))
-    invites.activate(boris.id, anna.invite_code)
-    invites.activate(other.id, anna.invite_code)
-    invites.activate(clara.id, boris.invite_code)
-    invites.activate(anna.id, user(settings, number(8)).invite_code)
+    activate(settings, boris.id, anna.invite_code)
+    activate(settings, other.id, anna.invite_code)
+    activate(settings, clara.id, boris.invite_code)
+    activate(settings, anna.id, user(settings, number(8)).invite_code)
     assert len(referrals()) == 4
 
 
+@pytest.mark.requirement("INV-02")
 def test_the_database_itself_holds_to_once(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
-    invites.activate(clara.id, anna.invite_code)
+    activate(settings, clara.id, anna.invite_code)
     with pytest.raises(IntegrityError), transaction() as session:
         session.add(Referral(referee_id=clara.id, referrer_id=boris.id, activated_at=time_of_day.now()))
 
@@ -150,8 +154,8 @@ def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> Non
     anna = user(settings, number(0))
     for n in (1, 2, 3):
         clock.shift(1)
-        invites.activate(user(settings, number(n)).id, anna.invite_code)
-    page = invites.invitees(anna.id)
+        activate(settings, user(settings, number(n)).id, anna.invite_code)
+    page = invites.invitees(settings, anna.id)
     assert [invitee.telephone_number for invitee in page.items] == [number(3), number(2), number(1)]
     assert page.items[0].activated_at == time_of_day.now()
     assert page.after is None
@@ -162,10 +166,10 @@ def test_pages_of_invitees_show_everybody_once(settings: Settings, clock: Travel
     """Also those who came in the same microsecond: the clock stands still."""
     anna = user(settings, number(0))
     for n in range(1, 8):
-        invites.activate(user(settings, number(n)).id, anna.invite_code)
+        activate(settings, user(settings, number(n)).id, anna.invite_code)
     seen, after = [], None
     for _ in range(8):
-        page = invites.invitees(anna.id, limit=limit, after=after)
+        page = invites.invitees(settings, anna.id, limit=limit, after=after)
         assert len(page.items) <= limit
         seen += [invitee.telephone_number for invitee in page.items]
         after = page.after
@@ -177,8 +181,8 @@ def test_pages_of_invitees_show_everybody_once(settings: Settings, clock: Travel
 
 def test_an_invitee_who_left_stays_without_a_number(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
-    accounts.delete(boris.id)
-    assert [invitee.telephone_number for invitee in invites.invitees(anna.id).items] == [None]
+    accounts.delete(settings, boris.id)
+    assert [invitee.telephone_number for invitee in invites.invitees(settings, anna.id).items] == [None]
     assert count_of(anna.id) == 1
 
 
@@ -187,14 +191,14 @@ def test_an_invitee_who_left_stays_without_a_number(settings: Settings) -> None:
 )
 def test_a_place_that_was_never_given_is_refused(settings: Settings, after: str) -> None:
     with pytest.raises(InvalidFields):
-        invites.invitees(user(settings).id, after=after)
+        invites.invitees(settings, user(settings).id, after=after)
 
 
 def test_the_largest_place_that_can_be_written_is_answered(settings: Settings) -> None:
-    assert invites.invitees(user(settings).id, after=f"{10**17 - 1}.{STRANGER_ID}").items == []
+    assert invites.invitees(settings, user(settings).id, after=f"{10**17 - 1}.{STRANGER_ID}").items == []
 
 
 def test_invitees_of_others_are_not_in_the_list(settings: Settings) -> None:
     chain(settings, 3)
     clara_id = accounts.find(settings, number(2))
-    assert invites.invitees(clara_id).items == []
+    assert invites.invitees(settings, clara_id).items == []

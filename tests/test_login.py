@@ -11,7 +11,7 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, gateways, login
+from hammer import accounts, counters, gateways, login, verifications
 from hammer import clock as time_of_day
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
@@ -19,6 +19,7 @@ from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed
 from tests.deeds import (
     ANNA,
     BORIS,
+    HOME,
     STRANGER_ID,
     ask,
     confirm,
@@ -82,6 +83,7 @@ def test_the_code_may_be_typed_with_spaces_and_hyphens(settings: Settings) -> No
     assert confirm(settings, verification, f" {code[:2]}-{code[2:]}\n").created
 
 
+@pytest.mark.requirement("THR-02")
 def test_after_three_wrong_guesses_even_the_right_code_fails(settings: Settings) -> None:
     verification = ask(settings)
     left = []
@@ -103,6 +105,7 @@ def test_the_third_guess_may_still_be_right(settings: Settings) -> None:
     assert confirm(settings, verification, right(settings, verification)).created
 
 
+@pytest.mark.requirement("THR-02")
 def test_a_wrong_guess_outlives_its_refusal(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(WrongCode):
@@ -110,6 +113,7 @@ def test_a_wrong_guess_outlives_its_refusal(settings: Settings) -> None:
     assert guesses_of(verification) == 1
 
 
+@pytest.mark.requirement("THR-03")
 def test_the_guess_is_spent_before_anything_is_looked_at(settings: Settings, statements: Statements) -> None:
     verification = ask(settings)
     with statements() as seen, pytest.raises(WrongCode):
@@ -118,6 +122,7 @@ def test_the_guess_is_spent_before_anything_is_looked_at(settings: Settings, sta
     assert about_codes[0].startswith("UPDATE verifications SET guesses=(verifications.guesses + ")
 
 
+@pytest.mark.requirement("OTP-02")
 def test_a_code_works_once(settings: Settings) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
@@ -127,6 +132,7 @@ def test_a_code_works_once(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "works"), [(299, True), (300, False), (301, False)])
+@pytest.mark.requirement("OTP-02")
 def test_a_code_works_for_five_minutes(settings: Settings, clock: Traveller, seconds: int, works: bool) -> None:
     verification = ask(settings)
     clock.shift(seconds)
@@ -137,6 +143,7 @@ def test_a_code_works_for_five_minutes(settings: Settings, clock: Traveller, sec
             confirm(settings, verification, right(settings, verification))
 
 
+@pytest.mark.requirement("OTP-05")
 def test_wrong_expired_spent_exhausted_and_unknown_are_one_answer(settings: Settings, clock: Traveller) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     unknown = Verification(id=STRANGER_ID)
@@ -153,20 +160,22 @@ def test_wrong_expired_spent_exhausted_and_unknown_are_one_answer(settings: Sett
 
 
 @pytest.mark.parametrize("typed", ["12345", "123456", "12345678"])
+@pytest.mark.requirement("OTP-07")
 def test_a_code_of_another_length_takes_no_guess(settings: Settings, typed: str) -> None:
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
         confirm(settings, verification, typed)
-    assert refused.value.errors == {"code": [login.OTHER_LENGTH]}
+    assert refused.value.errors == {"code": [verifications.OF_LENGTH[4]]}
     assert guesses_of(verification) == 0
 
 
 @pytest.mark.parametrize("typed", ["", "123", "123456789", "abcd", "12a4", "\uff11\uff12\uff13\uff14", "12\x0034", "🔨🔨🔨🔨"])
+@pytest.mark.requirement("OTP-07")
 def test_what_cannot_be_a_code_takes_no_guess(settings: Settings, typed: str) -> None:
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
         confirm(settings, verification, typed)
-    assert refused.value.errors == {"code": [login.NOT_DIGITS]}
+    assert refused.value.errors == {"code": [verifications.OF_LENGTH[4]]}
     assert guesses_of(verification) == 0
 
 
@@ -178,6 +187,7 @@ def test_a_code_of_another_length_tells_nothing_about_a_dead_verification(settin
 
 
 @pytest.mark.parametrize("length", [4, 6, 8])
+@pytest.mark.requirement("OTP-06")
 def test_codes_have_the_length_that_is_set(settings: Settings, length: int) -> None:
     longer = replace(settings, code_length=length)
     verification = ask(longer)
@@ -195,6 +205,7 @@ def test_guesses_at_one_verification_leave_another_of_the_same_number_alone(sett
     assert confirm(settings, mine, right(settings, mine)).created
 
 
+@pytest.mark.requirement("OTP-03")
 def test_the_code_of_one_verification_does_not_open_another(settings: Settings) -> None:
     mine, theirs = ask(settings), ask(settings, BORIS)
     if right(settings, mine) == right(settings, theirs):
@@ -203,6 +214,7 @@ def test_the_code_of_one_verification_does_not_open_another(settings: Settings) 
         confirm(settings, theirs, right(settings, mine))
 
 
+@pytest.mark.requirement("OTP-04")
 def test_the_code_is_nowhere_in_the_database(settings: Settings) -> None:
     """Neither as it is nor in a hash that somebody with the database alone could try out."""
     verification = ask(settings)
@@ -221,6 +233,7 @@ def test_the_code_is_nowhere_in_the_database(settings: Settings) -> None:
         assert hmac.new(verification.id.encode(), code.encode(), "sha256").hexdigest() not in stored
 
 
+@pytest.mark.requirement("OTP-04")
 def test_without_the_key_the_database_does_not_lead_to_the_code(settings: Settings) -> None:
     verification = ask(settings)
     others = {verification.code(replace(settings, secret_key=f"another secret {n}").key("codes")) for n in range(50)}
@@ -251,10 +264,11 @@ def test_an_unblocked_user_signs_in_again(settings: Settings, clock: Traveller) 
     assert sign_in(settings).user.id == user_id
 
 
+@pytest.mark.requirement("OTP-05")
 def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, statements: Statements) -> None:
     user(settings)
     user(settings, BORIS)
-    accounts.delete(accounts.find(settings, BORIS))
+    accounts.delete(settings, accounts.find(settings, BORIS))
     with statements() as known:
         ask(settings)
     with statements() as unknown:
@@ -262,12 +276,14 @@ def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, 
     assert known == unknown
 
 
+@pytest.mark.requirement("INV-01")
 def test_an_invite_code_that_is_taken_is_drawn_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken + taken + "ZZZZZZ"))
     assert sign_in(settings, BORIS).user.invite_code == "ZZZZZZ"
 
 
+@pytest.mark.requirement("INV-01")
 def test_who_finds_no_free_invite_code_is_asked_to_come_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     verification = ask(settings, BORIS)
@@ -313,20 +329,21 @@ def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, door:
 
 
 def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: Settings, clock: Traveller) -> None:
-    sent = login.send_code(settings, "8 (929) 000-00-01", language="en")
+    sent = login.send_code(settings, "8 (929) 000-00-01", HOME)
     assert (sent.expires_in, sent.resend_in) == (300, 60)
     assert sent.verification.telephone_number == ANNA
     clock.shift(10)
-    pending = login.pending(settings, sent.verification.id)
+    pending = verifications.pending(settings, sent.verification.id)
     assert pending is not None
     assert (pending.expires_in, pending.resend_in) == (290, 50)
 
 
+@pytest.mark.requirement("SMS-03")
 def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller) -> None:
     generous = replace(settings, sends_per_number_day=100)
     waits = []
     for _ in range(7):
-        waits.append(login.send_code(generous, ANNA, language="en").resend_in)
+        waits.append(login.send_code(generous, ANNA, HOME).resend_in)
         assert wait_told(generous) == waits[-1]
         clock.shift(waits[-1] - 1)
         assert wait_told(generous) == 1
@@ -339,17 +356,17 @@ def test_a_number_gets_five_texts_a_day(settings: Settings, clock: Traveller) ->
     for _ in range(5):
         ask(settings)
         clock.shift(600)
-    left_of_the_day = login.DAY - (time_of_day.now() - began)
+    left_of_the_day = counters.DAY - (time_of_day.now() - began)
     assert wait_told(settings) == left_of_the_day.total_seconds()
     clock.shift(left_of_the_day - timedelta(seconds=1))
     assert wait_told(settings) == 1
     clock.shift(1)
-    assert login.send_code(settings, ANNA, language="en").resend_in == 60
+    assert login.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_ends_the_wait(settings: Settings) -> None:
     sign_in(settings)
-    assert login.send_code(settings, ANNA, language="en").resend_in == 60
+    assert login.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_gives_no_more_texts_that_day(settings: Settings) -> None:
@@ -365,6 +382,7 @@ def test_a_wrong_code_does_not_end_the_wait(settings: Settings) -> None:
     assert wait_told(settings) > 50
 
 
+@pytest.mark.requirement("PHN-01", "SMS-03")
 def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> None:
     ask(settings, "+79290000001")
     for spelling in ("89290000001", "8 (929) 000-00-01", " +7 929 000 00 01 ", "9290000001", "+7-929-000-00-01"):
@@ -397,6 +415,7 @@ def test_the_allowance_names_nobody(settings: Settings) -> None:
     assert kept not in {hashlib.sha256(text.encode()).hexdigest() for text in (ANNA, ANNA[1:], ANNA[2:])}
 
 
+@pytest.mark.requirement("SMS-04")
 def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -> None:
     with pytest.raises(RegionNotServed):
         ask(settings, "+7 495 123-45-67")
@@ -406,6 +425,16 @@ def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -
 # Once more, please
 
 
+def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
+    first = login.send_code(settings, ANNA, HOME, attempt="a form")
+    assert login.send_code(settings, ANNA, HOME, attempt="a form").verification.id == first.verification.id
+    with pytest.raises(TooManyRequests):
+        login.send_code(settings, ANNA, HOME, attempt="another form")
+    clock.shift(60)
+    assert login.send_code(settings, ANNA, HOME, attempt="a form").verification.id != first.verification.id
+
+
+@pytest.mark.requirement("OTP-03", "THR-02")
 def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     settings: Settings, clock: Traveller, memory: list[gateways.Sent], code_for: Callable[[str], str]
 ) -> None:
@@ -414,7 +443,7 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
     clock.shift(60)
-    again = login.resend_code(settings, verification.id)
+    again = login.resend_code(settings, verification.id, HOME)
     assert (again.verification.id, again.expires_in, again.resend_in) == (verification.id, 240, 120)
     assert code_for(ANNA) == first
     assert len(memory) == 2
@@ -424,13 +453,13 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
 def test_a_resend_waits_as_a_send_does(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(TooManyRequests):
-        login.resend_code(settings, verification.id)
+        login.resend_code(settings, verification.id, HOME)
 
 
 def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=2)
     verification = ask(patient)
-    login.resend_code(patient, verification.id)
+    login.resend_code(patient, verification.id, HOME)
     with pytest.raises(TooManyRequests):
         ask(patient)
 
@@ -449,8 +478,8 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
     asked_for = STRANGER_ID if over == "unknown" else verification.id
     clock.shift(100)
     with pytest.raises(NotFound):
-        login.resend_code(settings, asked_for)
-    assert login.pending(settings, asked_for) is None
+        login.resend_code(settings, asked_for, HOME)
+    assert verifications.pending(settings, asked_for) is None
 
 
 # Demo mode
@@ -458,7 +487,7 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
 
 def test_demo_finds_the_one_verification_by_its_code_alone(settings: Settings) -> None:
     verification = ask(settings)
-    assert login.demo_verification(settings, right(settings, verification)) == verification.id
+    assert verifications.meant_in_demo(settings, right(settings, verification)) == verification.id
 
 
 def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
@@ -471,31 +500,31 @@ def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
             break
     code = next(code for code, ids in same.items() if len(ids) == 2)
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, code)
+        verifications.meant_in_demo(settings, code)
 
 
 def test_demo_counts_a_wrong_guess_against_the_number(settings: Settings) -> None:
     verification = ask(settings)
-    assert login.demo_verification(settings, wrong(settings, verification), "8 929 000 00 01") == verification.id
+    assert verifications.meant_in_demo(settings, wrong(settings, verification), "8 929 000 00 01") == verification.id
 
 
 def test_demo_refuses_a_code_that_nobody_has(settings: Settings) -> None:
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, "0000")
+        verifications.meant_in_demo(settings, "0000")
     with pytest.raises(WrongCode):
-        login.demo_verification(settings, "0000", ANNA)
+        verifications.meant_in_demo(settings, "0000", ANNA)
 
 
 def test_demo_says_what_is_no_code(settings: Settings) -> None:
     with pytest.raises(InvalidFields):
-        login.demo_verification(settings, "not a code")
+        verifications.meant_in_demo(settings, "not a code")
 
 
 def test_nothing_is_made_by_looking_at_what_is_pending(settings: Settings, statements: Statements) -> None:
     verification = ask(settings)
     before = everything_stored()
     with statements() as seen:
-        login.pending(settings, verification.id)
+        verifications.pending(settings, verification.id)
     assert all(statement.startswith("SELECT") for statement in seen)
     assert everything_stored() == before
 

@@ -30,6 +30,7 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(spellings())
+@pytest.mark.requirement("PHN-01")
 def test_every_spelling_of_a_number_is_one_number(spelling: tuple[str, str]) -> None:
     typed, meant = spelling
     assert read(typed) == meant
@@ -37,6 +38,7 @@ def test_every_spelling_of_a_number_is_one_number(spelling: tuple[str, str]) -> 
 
 
 @given(st.text(max_size=80) | st.text("0123456789+-() .;ext#*,", max_size=80))
+@pytest.mark.requirement("PHN-01")
 def test_whatever_is_typed_is_a_number_or_a_refusal(typed: str) -> None:
     try:
         number = read(typed)
@@ -51,8 +53,32 @@ def test_whatever_is_typed_is_a_number_or_a_refusal(typed: str) -> None:
 
 
 @pytest.mark.parametrize("digits", ["８９２９００００００１", "٨٩٢٩٠٠٠٠٠٠١", "８（９２９）０００－００－０１"])
+@pytest.mark.requirement("PHN-01")
 def test_digits_of_other_scripts_are_the_same_number(digits: str) -> None:
     assert read(digits) == ANNA
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["8 929 000-00-01, звони", "+7 929 000 00 01 (Иван)", "Иван: +7 929 000 00 01, мобильный", "8 929 000-00-01, call me",
+     "9290000001 — это я", "«8 (929) 000-00-01»."],
+)  # fmt: skip
+@pytest.mark.requirement("PHN-01")
+def test_words_around_a_number_do_not_matter(typed: str) -> None:
+    assert read(typed) == ANNA
+    assert phones.canonical(typed, region="RU") == ANNA
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["8 929 000-00-01, 8 929 000-00-02", "8 929 000-00-01/02", "8 929 000-00-01 доб. 5", "8 929 000-00-01 (доб. 5), Иван",
+     "8 929 000-00-01, внутренний 5, Иван", "8 929 000-00-01 ext. 5, call me", "8 929 000-00-01, звони до 18",
+     "+79290000001000000, звони", "8 929 000 mama", "8 929 000 4 and"],
+)  # fmt: skip
+@pytest.mark.requirement("PHN-01")
+def test_words_with_other_digits_among_them_are_not_guessed_at(typed: str) -> None:
+    with pytest.raises(InvalidFields):
+        read(typed)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +86,11 @@ def test_digits_of_other_scripts_are_the_same_number(digits: str) -> None:
     ["", " ", "abc", "😀", "../../etc", "me", "\x00", "+", "12", "+79290000001000000", "8929000000", "+7 929 000 00 01 ext. 5",
      "+79290000001;ext=1", "8" * 65, "+79290000001" + " " * 64, "+999290000001", "' or 1=1 --"],
 )  # fmt: skip
+@pytest.mark.requirement("PHN-01")
 def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         read(typed)
-    assert refused.value.errors == {"telephone_number": [phones.INVALID]}
+    assert refused.value.errors == {"telephone_number": [phones.INVALID if typed.strip() else phones.MISSING]}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +103,7 @@ def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
         ("+44 845 123 4567", "at shared cost"),
     ],
 )
+@pytest.mark.requirement("SMS-04")
 def test_a_number_that_gets_no_texts_is_not_served(typed: str, kind: str) -> None:
     with pytest.raises(RegionNotServed):
         read(typed)
@@ -86,6 +114,7 @@ def test_other_countries_are_served_where_none_is_named() -> None:
     assert read("+1 201 555 0123") == "+12015550123"
 
 
+@pytest.mark.requirement("SMS-04")
 def test_only_the_countries_that_are_named_are_served() -> None:
     served = frozenset({"RU", "KZ"})
     assert read("8 929 000 00 01", regions=served) == ANNA

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from hammer.database import BUSY_SECONDS
-from tests.serving import Answer, Server, at_once
+from tests.serving import HOME, Answer, Server, at_once
 
 _fresh = count(1)
 
@@ -28,8 +28,8 @@ def wrong(code: str) -> str:
     return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
 
 
-def activate(server: Server, token: str, invite_code: str) -> Answer:
-    return server.call("POST", "/users/me/invite/", {"invite_code": invite_code}, token=token)
+def activate(server: Server, token: str, invite_code: str, source: str = HOME) -> Answer:
+    return server.call("POST", "/users/me/invite/", {"invite_code": invite_code}, token=token, source=source)
 
 
 def statuses(answers: list[Answer]) -> Counter[int]:
@@ -54,6 +54,7 @@ def rows(server: Server) -> Iterator[Callable[..., list[Any]]]:
     engine.dispose()
 
 
+@pytest.mark.requirement("OTP-02")
 def test_one_code_in_fifty_parallel_posts_signs_in_once(server: Server, rows: Callable[..., list[Any]]) -> None:
     number = fresh_number()
     verification_id, code = server.ask(number)
@@ -63,6 +64,7 @@ def test_one_code_in_fifty_parallel_posts_signs_in_once(server: Server, rows: Ca
     assert len(sessions) == 1
 
 
+@pytest.mark.requirement("INV-02")
 def test_of_fifty_parallel_activations_of_different_codes_one_is_done(server: Server, rows: Callable[..., list[Any]]) -> None:
     person = server.sign_in(fresh_number())
     owners = [server.sign_in(fresh_number()) for _ in range(50)]
@@ -75,6 +77,7 @@ def test_of_fifty_parallel_activations_of_different_codes_one_is_done(server: Se
     assert sum(counts.values()) == 1
 
 
+@pytest.mark.requirement("INV-02")
 def test_the_same_code_activated_fifty_times_at_once_counts_once(server: Server) -> None:
     person, owner = server.sign_in(fresh_number()), server.sign_in(fresh_number())
     answers = at_once([partial(activate, server, person["access_token"], owner["invite_code"])] * 50)
@@ -90,6 +93,7 @@ def test_fifty_people_who_activate_one_code_at_once_are_all_counted(server: Serv
     assert me(server, owner)["invite_count"] == 50
 
 
+@pytest.mark.requirement("PHN-02")
 def test_twenty_parallel_first_logins_of_one_number_make_one_user(server: Server, rows: Callable[..., list[Any]]) -> None:
     number = fresh_number()
     asked = [server.ask(number) for _ in range(20)]
@@ -100,6 +104,7 @@ def test_twenty_parallel_first_logins_of_one_number_make_one_user(server: Server
     assert len(rows("select 1 from users where telephone_number = :number", number=number)) == 1
 
 
+@pytest.mark.requirement("INV-02")
 def test_twenty_parallel_first_logins_by_one_invite_count_once(server: Server) -> None:
     owner, number = server.sign_in(fresh_number()), fresh_number()
     body = {"telephone_number": number, "invite_code": owner["invite_code"]}
@@ -110,12 +115,13 @@ def test_twenty_parallel_first_logins_by_one_invite_count_once(server: Server) -
 
 
 def test_two_who_activate_each_other_at_once_never_both_succeed(server: Server) -> None:
-    for _ in range(30):
+    for n in range(30):
+        somewhere = f"127.0.1.{n + 1}"  # one address may try few codes that come to nothing
         anna, boris = server.sign_in(fresh_number()), server.sign_in(fresh_number())
         answers = at_once(
             [
-                partial(activate, server, anna["access_token"], boris["invite_code"]),
-                partial(activate, server, boris["access_token"], anna["invite_code"]),
+                partial(activate, server, anna["access_token"], boris["invite_code"], somewhere),
+                partial(activate, server, boris["access_token"], anna["invite_code"], somewhere),
             ]
         )
         assert statuses(answers) == {200: 1, 422: 1}
@@ -124,14 +130,19 @@ def test_two_who_activate_each_other_at_once_never_both_succeed(server: Server) 
 
 @pytest.mark.parametrize("length", [3, 6])
 def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, length: int) -> None:
-    for _ in range(10):
+    for round_ in range(10):
+        somewhere = f"127.0.{length}.{round_ + 1}"
         ring = [server.sign_in(fresh_number()) for _ in range(length)]
         answers = at_once(
-            [partial(activate, server, ring[n]["access_token"], ring[(n + 1) % length]["invite_code"]) for n in range(length)]
+            [
+                partial(activate, server, ring[n]["access_token"], ring[(n + 1) % length]["invite_code"], somewhere)
+                for n in range(length)
+            ]
         )
         assert statuses(answers) == {200: length - 1, 422: 1}
 
 
+@pytest.mark.requirement("THR-02")
 def test_of_many_parallel_wrong_guesses_three_are_looked_at(server: Server) -> None:
     for _ in range(5):
         verification_id, code = server.ask(fresh_number())
@@ -154,13 +165,16 @@ def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_gue
         assert taken <= 3
 
 
+@pytest.mark.requirement("SMS-03")
 def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Server]) -> None:
     patient = serve(HAMMER_RESEND_SECONDS="60")
     number = fresh_number()
     spellings = [number, "8" + number[2:], f"8 ({number[2:5]}) {number[5:8]}-{number[8:10]}-{number[10:]}"]
     bodies = [{"telephone_number": spelling} for spelling in spellings] * 10
     answers = at_once([partial(patient.call, "POST", "/auth/signup/", body) for body in bodies])
-    assert statuses(answers) == {200: 1, 429: 29}
+    told = statuses(answers)
+    assert told[200] == 1
+    assert set(told) <= {200, 429, 503}  # an overloaded machine may turn somebody away before they are judged
     # 61: a request may have looked at the clock before the one that won did.
     assert all(1 <= int(answer.headers["Retry-After"]) <= 61 for answer in answers if answer.status == 429)
     engine = create_engine(patient.database_url)
@@ -170,12 +184,16 @@ def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Se
     engine.dispose()
 
 
-def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Server) -> None:
+@pytest.mark.requirement("TOK-04")
+def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Server, rows: Callable[..., list[Any]]) -> None:
     """Answers get lost, so that the same token may come again; what it leads to is always the same."""
-    person = server.sign_in(fresh_number())
+    number = fresh_number()
+    person = server.sign_in(number)
     answers = at_once([partial(server.call, "POST", "/auth/refresh/", {"refresh_token": person["refresh_token"]})] * 20)
     assert statuses(answers) == {200: 20}
     assert len({answer.json["refresh_token"] for answer in answers}) == 1
+    taken = "select refreshes, ended_at from sessions s join users u on u.id = s.user_id where u.telephone_number = :number"
+    assert rows(taken, number=number) == [(1, None)]
 
 
 def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> None:
@@ -274,7 +292,7 @@ def test_a_locked_database_is_a_503_in_two_seconds_and_no_longer(server: Server)
         reading = server.call("GET", "/users/me/", token=person["access_token"])
     assert statuses(answers) == {503: 3}
     assert BUSY_SECONDS == 2
-    assert 1.5 < took < 15  # the rule is about two; a busy machine may take its time, but nobody waits for fifty
+    assert 0.5 < took < 15  # the rule is two at most; a busy machine may take its time, but nobody waits for fifty
     for answer in answers:
         assert answer.headers["Content-Type"].startswith("application/problem+json")
         assert 1 <= int(answer.headers["Retry-After"]) <= 10

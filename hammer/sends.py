@@ -1,0 +1,162 @@
+"""How many texts may be asked for. They cost money: each is taken from all limits that it falls under, or refused.
+
+A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
+address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with
+strangers, but the system's: of that a part is kept for known devices alone.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, bindparam, case, or_, update
+from sqlalchemy.orm import Session
+
+from hammer import counters
+from hammer.counters import DAY, HOUR, Limit
+from hammer.database import UtcDateTime, dialect
+from hammer.models import SendAllowance
+from hammer.refusals import N_, TooManyRequests
+from hammer.statements import row_of, run
+
+if TYPE_CHECKING:
+    from config import Settings
+
+LONGEST_WAIT: Final = timedelta(minutes=10)
+"""The wait between texts to one number doubles up to this."""
+FOR_STRANGERS: Final = 0.7
+"""The part of the system's texts that unknown devices may use; the rest is kept for known ones."""
+HOURS_A_DAY: Final = 10
+"""The whole system's texts of a day are as many as those of this many hours."""
+ADDRESS_HOURS_A_DAY: Final = 3
+JUST_TEXTED: Final = N_("We have texted this number just now.")
+NO_MORE_TODAY: Final = N_("This number cannot have more texts today.")
+
+_ENDED: Final = (
+    update(SendAllowance).where(SendAllowance.number_hash == bindparam("number")).values(streak=0, next_send_at=bindparam("now"))
+)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What is left of a limit that callers may know."""
+
+    name: str
+    left: int
+    resets_in: int
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    next_send_at: datetime
+    """When another text to the number may be asked for."""
+    quotas: list[Quota]
+
+
+def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
+    """The limits that callers may know, by name: so many texts in so long. Those of the whole system are not among them."""
+    return {
+        "number": (settings.sends_per_number_day, DAY),
+        "address": (settings.sends_per_address_hour, HOUR),
+        "address-day": (settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
+    }
+
+
+def system_used(session: Session, settings: "Settings", now: datetime) -> dict[str, tuple[int, int]]:
+    """Of the whole system's texts in the present hour and day: how many were asked for, and how many may be."""
+    limits = _limits(settings, "", "", known=True)
+    used = counters.used(session, [limit.scope for limit in limits.values()], now)
+    return {name: (used.get(limit.scope, 0), limit.most) for name, limit in limits.items()}
+
+
+def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
+    """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
+    limits = _limits(settings, number, address, known)
+    used = counters.take(session, list(limits.values()), now)
+    waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
+    spent = [name for name, limit in limits.items() if limit.scope not in used]
+    if spent:
+        last = max(spent, key=waits.__getitem__)
+        raise TooManyRequests(retry_after=waits[last], limit=last if last in policies(settings) else "")
+    allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
+    of_number = Quota("number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now))
+    public = [name for name in limits if name in policies(settings)]
+    quotas = [Quota(name, limits[name].most - used[limits[name].scope], waits[name]) for name in public]
+    return Taken(allowance.next_send_at, [of_number, *quotas])
+
+
+def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
+    """Under which the texts to this number are counted: known devices and strangers each have their own count."""
+    return settings.keyed_hash("numbers" if not known else "numbers of known devices", number)
+
+
+def end_wait(session: Session, settings: "Settings", number: str, *, known: bool, now: datetime) -> None:
+    """Lets the next text be asked for at once, after a success. The day's count stays."""
+    run(session, _ENDED, number=allowance_key(settings, number, known=known), now=now)
+
+
+def seconds(span: timedelta) -> int:
+    """Whole seconds, rounded up, never below nought."""
+    return max(0, -(-span // timedelta(seconds=1)))
+
+
+def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
+    an_hour = settings.sends_per_hour if known else int(settings.sends_per_hour * FOR_STRANGERS)
+    limits = {"hour": Limit("texts/hour", an_hour, HOUR), "day": Limit("texts/day", an_hour * HOURS_A_DAY, DAY)}
+    if known:
+        return limits
+    prefix = settings.keyed_hash("prefixes", number[:-4])
+    place = settings.keyed_hash("addresses", address)
+    return limits | {
+        "prefix": Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR),
+        "address": Limit(f"texts/address/h/{place}", settings.sends_per_address_hour, HOUR),
+        "address-day": Limit(f"texts/address/d/{place}", settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
+    }
+
+
+def _waits(settings: "Settings") -> list[timedelta]:
+    """After the first text in a row, after the second and so on; after all further ones, the last of these."""
+    waits = [min(settings.resend_wait, LONGEST_WAIT)]
+    while timedelta(0) < waits[-1] < LONGEST_WAIT:
+        waits.append(min(waits[-1] * 2, LONGEST_WAIT))
+    return waits
+
+
+def _take_of_number(session: Session, settings: "Settings", key: str, now: datetime) -> SendAllowance:
+    """Takes one of the number's texts of the day, in one statement, and returns how things stand then."""
+    waits = {f"wait{n}": now + wait for n, wait in enumerate(_waits(settings))}
+    most, yesterday = settings.sends_per_number_day, now - DAY
+    taking = _taking(dialect(session), len(waits))
+    taken = row_of(SendAllowance, run(session, taking, number=key, now=now, yesterday=yesterday, most=most, **waits))
+    if taken is not None:
+        return taken
+    allowance = session.get_one(SendAllowance, key)
+    spent = allowance.sends >= most and allowance.day_began_at > yesterday
+    ready_at = max(allowance.next_send_at, allowance.day_began_at + DAY if spent else now)
+    raise TooManyRequests(retry_after=seconds(ready_at - now), limit="number", sentence=NO_MORE_TODAY if spent else JUST_TEXTED)
+
+
+@cache
+def _taking(database: ModuleType, waits: int) -> Any:
+    """The statement that takes a text, with so many different waits after one."""
+    new_day = SendAllowance.day_began_at <= bindparam("yesterday")
+    now = bindparam("now", type_=UtcDateTime)
+    at = [bindparam(f"wait{n}", type_=UtcDateTime) for n in range(waits)]
+    first = database.insert(SendAllowance).values(
+        number_hash=bindparam("number"), day_began_at=now, sends=1, streak=1, next_send_at=at[0]
+    )
+    return first.on_conflict_do_update(
+        index_elements=[SendAllowance.number_hash],
+        set_={
+            "day_began_at": case((new_day, now), else_=SendAllowance.day_began_at),
+            "sends": case((new_day, 1), else_=SendAllowance.sends + 1),
+            "streak": case((new_day, 1), else_=SendAllowance.streak + 1),
+            "next_send_at": case(
+                (new_day, at[0]), *((SendAllowance.streak == n, moment) for n, moment in enumerate(at)), else_=at[-1]
+            ),
+        },
+        where=and_(SendAllowance.next_send_at <= now, or_(new_day, SendAllowance.sends < bindparam("most"))),
+    ).returning(SendAllowance)

@@ -1,0 +1,252 @@
+"""Devices that signed in before keep a lane of their own: no stranger can shut the owner out."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from config import Settings
+from hammer import accounts, codes, devices, login, verifications
+from hammer.database import db
+from hammer.models import Counter, Device, User, Verification
+from hammer.refusals import NotAllowed, TooManyRequests, Unavailable, WrongCode
+from hammer.verifications import Asker
+from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
+from tests.people import Browser, Program
+
+
+def known(settings: Settings, device: Device) -> Asker:
+    """Somebody who shows the token of this device."""
+    return replace(HOME, device_token=devices.token(settings, device))
+
+
+def fail(settings: Settings, verification: Verification) -> int:
+    with pytest.raises(WrongCode) as refused:
+        confirm(settings, verification, wrong(settings, verification))
+    return refused.value.attempts_left
+
+
+def attack(app: Flask, telephone_number: str) -> None:
+    """What a stranger can do to a number: uses up its texts of the day, and all hundred steps of its ladder."""
+    with app.app_context():
+        settings = app.config["SETTINGS"]
+        unlimited = replace(settings, resend_wait=timedelta(0), guesses_per_code=100, guess_budgets={4: 1000, 6: 1000, 8: 1000})
+        ask(unlimited, telephone_number)  # with the owner's own one and three more, those of a day
+        for length in (4, 6, 8):
+            verification = ask(unlimited, telephone_number)
+            assert verification.code_length == length
+            while fail(unlimited, verification):
+                pass
+        with pytest.raises(TooManyRequests):
+            ask(replace(unlimited, sends_per_number_day=1000), telephone_number)
+
+
+# Through the doors
+
+
+@pytest.mark.requirement("THR-06", "THR-01")
+def test_after_an_attack_the_owners_program_still_signs_in(app: Flask) -> None:
+    owner, stranger = Program(app), Program(app)
+    owner.sign_in(ANNA)
+    device_token = owner.tokens["device_token"]
+    attack(app, ANNA)
+    assert stranger.call("POST", "/auth/signup/", {"telephone_number": ANNA}).status_code == 429
+    asked = owner.told("POST", "/auth/signup/", {"telephone_number": ANNA, "device_token": device_token})
+    assert asked["code_length"] == 4
+    with app.app_context():
+        code = right(app.config["SETTINGS"], db.session.get_one(Verification, asked["verification_id"]))
+    back = owner.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
+    assert back["device_token"] == device_token
+    assert not back["created"]
+
+
+@pytest.mark.requirement("THR-06", "THR-01")
+def test_after_an_attack_the_owners_browser_still_signs_in(app: Flask) -> None:
+    owner, stranger = Browser(app), Browser(app)
+    owner.sign_in(ANNA)
+    owner.sign_out()
+    attack(app, ANNA)
+    form = stranger.get("/login/").form_with("telephone_number")
+    assert form is not None
+    refused = stranger.send(form, telephone_number=ANNA)
+    assert refused.form_with("code") is None
+    assert "a device where you have signed in before" in refused.words
+    owner.sign_in(ANNA)
+    assert owner.is_signed_in()
+
+
+@pytest.mark.requirement("THR-06")
+def test_the_token_of_one_user_is_useless_for_another(app: Flask) -> None:
+    anna, boris = Program(app), Program(app)
+    anna.sign_in(ANNA)
+    boris.sign_in(BORIS)
+    attack(app, BORIS)
+    for token in (anna.tokens["device_token"], "nonsense", boris.tokens["refresh_token"], boris.tokens["device_token"][:-1] + "_"):
+        answer = anna.call("POST", "/auth/signup/", {"telephone_number": BORIS, "device_token": token})
+        assert answer.status_code == 429
+
+
+@pytest.mark.requirement("THR-06", "SES-02")
+def test_the_device_cookie_is_pinned_to_the_host_and_closed_to_scripts(
+    settings: Settings, app_with: Callable[[Settings], Flask]
+) -> None:
+    secure = replace(settings, public_url="https://login.example.com")
+    app = app_with(secure)
+    with app.app_context():
+        verification = ask(secure)
+        code = right(secure, verification)
+    client = app.test_client()
+    with client.session_transaction(base_url=secure.public_url) as form:
+        form["verification"] = verification.id
+    page = client.get("/login/code/", base_url=secure.public_url).text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    answer = client.post(
+        "/login/code/",
+        data={"csrf_token": token[1], "code": code},
+        base_url=secure.public_url,
+        headers={"Referer": f"{secure.public_url}/login/code/"},
+    )
+    cookies = [c for c in answer.headers.getlist("Set-Cookie") if "device" in c.partition("=")[0]]
+    assert len(cookies) == 1
+    name, _, rest = cookies[0].partition("=")
+    assert name == "__Host-hammer_device"
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= {part.strip() for part in rest.split(";")}
+    assert "Domain" not in rest
+
+
+# The rules
+
+
+@pytest.mark.requirement("THR-06")
+@pytest.mark.usefixtures("context")
+def test_ten_wrong_guesses_make_a_device_a_stranger(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
+    asker = known(patient, sign_in(patient).device)
+    opened = [ask(patient, asker=asker) for _ in range(5)]
+    assert [fail(patient, opened[n // 3]) for n in range(10)] == [2, 1, 0] * 3 + [2]
+    with pytest.raises(WrongCode):
+        confirm(patient, opened[4], right(patient, opened[4]))
+    assert ask(patient, asker=asker).device_id is None
+    assert db.session.query(Counter).filter(Counter.scope.like("guesses/%"), Counter.taken > 0).count() == 0
+
+
+@pytest.mark.requirement("THR-06")
+@pytest.mark.usefixtures("context")
+def test_a_login_gives_a_device_its_ten_guesses_again(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
+    asker = known(patient, sign_in(patient).device)
+    for _ in range(3):
+        for _ in range(3):
+            verification = ask(patient, asker=asker)
+            assert verification.device_id is not None
+            fail(patient, verification)
+            fail(patient, verification)
+        assert not confirm(patient, verification, right(patient, verification)).created
+    assert db.session.query(Device).count() == 1
+
+
+@pytest.mark.requirement("THR-06")
+@pytest.mark.usefixtures("context")
+def test_known_devices_sign_in_while_everything_is_spent(settings: Settings) -> None:
+    poor = replace(settings, resend_wait=timedelta(0), guess_budgets={4: 1, 6: 1, 8: 1})
+    asker = known(poor, sign_in(poor).device)
+    for n in range(3):
+        fail(poor, ask(poor, f"+7929111000{n}"))
+    with pytest.raises(Unavailable):
+        ask(poor, BORIS)
+    verification = ask(poor, asker=asker)
+    assert verification.code_length == 4
+    fail(poor, verification)
+    assert not confirm(poor, verification, right(poor, verification)).created
+
+
+@pytest.mark.usefixtures("context")
+def test_a_known_device_is_no_stranger_to_the_number_and_back(settings: Settings) -> None:
+    """Two codes at once, one asked for by a stranger and one by the owner's device, do not count against each other."""
+    patient = replace(settings, resend_wait=timedelta(0))
+    asker = known(patient, sign_in(patient).device)
+    strangers, mine = ask(patient), ask(patient, asker=asker)
+    fail(patient, strangers)
+    number_hash = verifications.number_hash(patient, ANNA)
+    of_number = db.session.query(Counter).filter_by(scope=f"guesses/{number_hash}")
+    assert of_number.one().taken == 1
+    confirm(patient, mine, right(patient, mine))
+    db.session.expire_all()
+    assert of_number.one().taken == 1
+
+
+@pytest.mark.usefixtures("context")
+def test_who_has_the_number_now_is_a_stranger_to_the_devices_of_before(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0))
+    old = sign_in(patient)
+    asker = known(patient, old.device)
+    accounts.delete(settings, old.user.id)
+    assert ask(patient, asker=asker).device_id is None
+    new = sign_in(patient)
+    assert new.user.id != old.user.id
+    assert ask(patient, asker=asker).device_id is None
+    assert ask(patient, asker=known(patient, new.device)).device_id == new.device.id
+
+
+@pytest.mark.usefixtures("context")
+def test_a_device_follows_its_user_to_another_number(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0))
+    mine = sign_in(patient)
+    pending = ask(patient, asker=known(patient, mine.device))
+    db.session.query(User).filter_by(id=mine.user.id).update({"telephone_number": BORIS})
+    db.session.commit()
+    assert ask(patient, asker=known(patient, mine.device)).device_id is None
+    assert ask(patient, BORIS, asker=known(patient, mine.device)).device_id == mine.device.id
+    other = confirm(patient, pending, right(patient, pending))  # the number proves itself, and belongs to nobody any more
+    assert (other.created, other.device.id == mine.device.id) == (True, False)
+
+
+@pytest.mark.usefixtures("context")
+def test_a_blocked_user_is_not_welcomed_back_on_a_known_device(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0))
+    mine = sign_in(patient)
+    accounts.set_blocked(mine.user.id, True)
+    verification = ask(patient, asker=known(patient, mine.device))
+    with pytest.raises(NotAllowed):
+        confirm(patient, verification, right(patient, verification))
+    db.session.expire_all()
+    assert db.session.get_one(Device, mine.device.id).guesses == 1
+
+
+@pytest.mark.requirement("SMS-03")
+@pytest.mark.usefixtures("context")
+def test_strangers_cannot_use_up_the_texts_of_a_known_device(settings: Settings) -> None:
+    mine = sign_in(settings)
+    for _ in range(4):
+        sign_in(settings)
+    with pytest.raises(TooManyRequests):
+        ask(settings)
+    asker = known(settings, mine.device)
+    for _ in range(5):
+        verification = ask(settings, asker=asker)
+        confirm(settings, verification, right(settings, verification))
+    with pytest.raises(TooManyRequests):
+        ask(settings, asker=asker)
+
+
+@pytest.mark.usefixtures("context")
+def test_a_token_is_128_bits_and_says_nothing(settings: Settings) -> None:
+    mine = sign_in(settings)
+    token = devices.token(settings, mine.device)
+    assert codes.read_proof(settings.key("devices"), "device", token) == (mine.device.id, 0)
+    assert len(mine.device.id) == 22
+    assert ANNA[1:] not in token
+    assert mine.user.id not in token
+    assert devices.known(db.session(), replace(settings, secret_key="another secret, as long as it must be"), token, ANNA) is None
+
+
+@pytest.mark.usefixtures("context")
+def test_a_verification_of_a_device_keeps_its_lane_when_it_is_sent_again(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0))
+    verification = ask(patient, asker=known(patient, sign_in(patient).device))
+    login.resend_code(patient, verification.id, HOME)
+    assert db.session.query(Counter).filter(Counter.scope.like("texts/address/h/%")).one().taken == 1  # of the first sign-in

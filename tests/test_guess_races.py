@@ -1,0 +1,176 @@
+"""The limits on guessing when a thousand guess at the same moment, at several processes, and while their counters are gone."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+
+from hammer import codes
+from hammer.models import Verification
+from hammer.verifications import LOGIN
+from tests.conftest import SETTINGS
+from tests.databases import Databases
+from tests.serving import Answer, Server, at_once, serve
+
+KEY = SETTINGS.key("codes")
+"""The servers of `serving` have the secret of the other tests."""
+TRIES = 40
+
+_fresh = count(1)
+
+
+def opened(server: Server, many: int, number: str | None = None) -> list[Verification]:
+    """So many verifications by strangers, each of a number of its own unless one is named, as signup leaves them."""
+    now = datetime.now(UTC)
+    made = [
+        Verification(
+            id=codes.random_id(),
+            telephone_number=number or f"+7932{next(_fresh):07d}",
+            purpose=LOGIN,
+            code_length=4,
+            guesses=0,
+            language="en",
+            created_at=now,
+            expires_at=now + timedelta(seconds=300),
+        )
+        for _ in range(many)
+    ]
+    engine = create_engine(server.database_url)
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        session.add_all(made)
+    engine.dispose()
+    return made
+
+
+def rows(server: Server, query: str) -> list[Any]:
+    engine = create_engine(server.database_url)
+    with engine.connect() as connection:
+        found = list(connection.execute(text(query)).all())
+    engine.dispose()
+    return found
+
+
+def guess(server: Server, verification: Verification, *, shift: int = 1) -> Answer:
+    """A guess that is wrong by `shift`, repeated while the server is too busy to look at it."""
+    code = f"{(int(verification.code(KEY)) + shift) % 10_000:04d}"
+    for _ in range(TRIES):
+        answer = server.confirm(verification.id, code)
+        if answer.status != 503:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("It stayed too busy.")
+
+
+def is_compared(answer: Answer) -> bool:
+    """Whether somebody learned whether this first guess at a code was right: a dead one has no guesses left."""
+    return answer.status == 200 or (answer.status == 401 and answer.json["attempts_left"] > 0)
+
+
+def one_after_another(deeds: Sequence[Callable[[], Answer]]) -> list[Answer]:
+    return [deed() for deed in deeds]
+
+
+@pytest.fixture(scope="module")
+def guarded(serve: Callable[..., Server]) -> Server:
+    return serve()
+
+
+@pytest.mark.requirement("THR-03")
+def test_of_a_thousand_guesses_at_a_thousand_numbers_twenty_are_compared(guarded: Server) -> None:
+    verifications = opened(guarded, 1000)
+    hands = [partial(one_after_another, [partial(guess, guarded, v) for v in verifications[n::50]]) for n in range(50)]
+    answers = [answer for hand in at_once(hands) for answer in hand]
+    assert len(answers) == 1000
+    assert sum(map(is_compared, answers)) == 20
+    assert rows(guarded, "select taken from counters where scope = 'guesses/4'") == [(20,)]
+    guesses = Counter(guesses for (guesses,) in rows(guarded, "select guesses from verifications"))
+    assert guesses == {1: 20, 3: 980}
+    untouched = opened(guarded, 20)
+    assert {guess(guarded, v, shift=0).status for v in untouched} == {401}
+    assert rows(guarded, "select count(*) from sessions") == [(0,)]
+
+
+@pytest.mark.requirement("THR-01")
+def test_of_many_parallel_guesses_at_one_number_five_are_compared(serve: Callable[..., Server]) -> None:
+    server = serve(HAMMER_GUESS_BUDGETS="1000,1000,1000")
+    verifications = opened(server, 30, "+79320000000")
+    answers = at_once([partial(guess, server, v) for v in verifications])
+    assert sum(map(is_compared, answers)) == 5
+    assert rows(server, "select taken from counters where scope like 'guesses/%' and taken > 0 and scope <> 'guesses/4'") == [(5,)]
+
+
+@pytest.mark.requirement("THR-03")
+def test_what_parallel_successes_give_back_is_what_was_taken(serve: Callable[..., Server]) -> None:
+    server = serve(HAMMER_GUESS_BUDGETS="1000,1000,1000")
+    verifications = opened(server, 15)
+    answers = at_once([partial(guess, server, v, shift=shift) for v in verifications for shift in (1, 2, 0)])
+    assert [answer.status for answer in answers[2::3]] == [200] * 15  # there are three guesses, so the right one is among them
+    assert {taken for (taken,) in rows(server, "select taken from counters where scope like 'guesses/%'")} == {0}
+
+
+@pytest.mark.requirement("THR-06")
+def test_a_known_device_has_ten_guesses_however_many_arrive_at_once(serve: Callable[..., Server]) -> None:
+    server = serve()
+    number = "+79320000001"
+    device_token = server.sign_in(number)["device_token"]
+    asked = [
+        server.call("POST", "/auth/signup/", {"telephone_number": number, "device_token": device_token}).json for _ in range(20)
+    ]
+    wrong = [(int(answer["Ваш код активации"]) + 1) % 10_000 for answer in asked]
+    tries = [partial(server.confirm, answer["verification_id"], f"{code:04d}") for answer, code in zip(asked, wrong, strict=True)]
+    answers = at_once(tries)
+    assert sum(map(is_compared, answers)) <= 10
+    assert rows(server, "select max(guesses) from devices") == [(10,)] or 503 in {answer.status for answer in answers}
+    assert rows(server, "select coalesce(sum(taken), 0) from counters where scope = 'guesses/4'") == [(0,)]
+
+
+@pytest.mark.requirement("THR-05")
+def test_four_processes_share_the_budget_and_a_restart_forgets_nothing(databases: Databases, tmp_path: Path) -> None:
+    url = databases.new()
+    with ExitStack() as running:
+        servers = [running.enter_context(serve(url, tmp_path / f"log{n}")) for n in range(4)]
+        verifications = opened(servers[0], 80)
+        hands = [partial(one_after_another, [partial(guess, servers[n % 4], v) for v in verifications[n::12]]) for n in range(12)]
+        assert sum(is_compared(answer) for hand in at_once(hands) for answer in hand) == 20
+    with serve(url, tmp_path / "restarted") as restarted:
+        untouched = opened(restarted, 1)[0]
+        assert guess(restarted, untouched, shift=0).status == 401
+        answer = restarted.call("POST", "/auth/signup/", {"telephone_number": "+79320000002"})
+        assert answer.json["code_length"] == 6
+
+
+@contextmanager
+def counters_away(server: Server) -> Iterator[None]:
+    engine = create_engine(server.database_url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("alter table counters rename to away"))
+        yield
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("alter table away rename to counters"))
+        engine.dispose()
+
+
+@pytest.mark.requirement("THR-05")
+def test_without_its_counters_nobody_gets_in_or_learns_anything(serve: Callable[..., Server]) -> None:
+    server = serve()
+    verification_id, code = server.ask("+79320000003")
+    with counters_away(server):
+        for tried in (code, code, f"{(int(code) + 1) % 10_000:04d}", code):
+            answer = server.confirm(verification_id, tried)
+            assert answer.status in (500, 503)
+            assert "attempts_left" not in answer.json
+        assert server.call("POST", "/auth/signup/", {"telephone_number": "+79320000004"}).status in (500, 503)
+        assert rows(server, "select count(*) from sessions") == [(0,)]
+        assert rows(server, "select max(guesses) from verifications") == [(0,)]  # nothing was compared, and nothing spent
+    assert server.confirm(verification_id, code).status == 200

@@ -1,0 +1,155 @@
+"""From where a request comes, and tricks that should make one request count as none or as several."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from config import Settings
+from hammer import limits
+from hammer.database import db
+from hammer.models import Verification
+from tests.deeds import ANNA, right, wrong
+from tests.people import Browser, Program
+
+Made = Callable[[Settings], Flask]
+HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Forwarded")
+
+
+@pytest.fixture
+def tight(settings: Settings) -> Settings:
+    """Ten texts an hour to one address."""
+    return replace(settings, sends_per_address_hour=10)
+
+
+def signup(app: Flask, n: int, headers: dict[str, str] | None = None, *, address: str = "192.0.2.1") -> TestResponse:
+    """The n-th number asks for a text from this address."""
+    body = {"telephone_number": f"+7929{n:07d}"}
+    environment = {"REMOTE_ADDR": address}
+    return app.test_client().post("/api/v1/auth/signup/", json=body, headers=headers, environ_base=environment)
+
+
+def asked(app: Flask, telephone_number: str = ANNA) -> Verification:
+    """A verification that was asked for at the API."""
+    answer = Program(app).told("POST", "/auth/signup/", {"telephone_number": telephone_number})
+    with app.app_context():
+        return db.session.get_one(Verification, answer["verification_id"])
+
+
+def guesses_of(app: Flask, verification: Verification) -> int:
+    with app.app_context():
+        return db.session.get_one(Verification, verification.id).guesses
+
+
+@pytest.mark.requirement("THR-07")
+def test_no_header_makes_another_address(tight: Settings, app_with: Made) -> None:
+    app = app_with(tight)
+    statuses = []
+    for n in range(40):
+        name = HEADERS[n % len(HEADERS)]
+        claimed = f"for=198.51.100.{n}" if name == "Forwarded" else f"198.51.100.{n}"
+        statuses.append(signup(app, n, {name: claimed}).status_code)
+    assert statuses == [200] * 10 + [429] * 30
+
+
+@pytest.mark.requirement("THR-07")
+def test_addresses_of_one_ipv6_network_are_one(tight: Settings, app_with: Made) -> None:
+    app = app_with(tight)
+    statuses = [signup(app, n, address=f"2001:db8:0:7:{n:x}::{n:x}").status_code for n in range(40)]
+    assert statuses == [200] * 10 + [429] * 30
+    assert signup(app, 40, address="2001:db8:0:8::1").status_code == 200
+
+
+@pytest.mark.requirement("THR-07")
+@pytest.mark.parametrize(
+    ("remote", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:DB8:0:0:ffff::", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix:", ""),
+        ("192.0.2.1, 192.0.2.2", ""),
+    ],
+)
+def test_an_address_is_counted_whole_or_by_its_network(app: Flask, remote: str, counted: str) -> None:
+    with app.test_request_context(environ_base={"REMOTE_ADDR": remote}):
+        assert limits.address() == counted
+
+
+@pytest.mark.requirement("THR-07")
+def test_behind_one_proxy_the_right_most_address_counts(tight: Settings, app_with: Made) -> None:
+    app = app_with(replace(tight, proxy_hops=1))
+    statuses = [signup(app, n, {"X-Forwarded-For": f"198.51.100.{n}, 203.0.113.9"}).status_code for n in range(12)]
+    assert statuses == [200] * 10 + [429] * 2
+    assert signup(app, 12, {"X-Forwarded-For": "203.0.113.9, 203.0.113.10"}).status_code == 200
+
+
+@pytest.mark.requirement("THR-07")
+def test_behind_two_proxies_the_second_from_the_right_counts(tight: Settings, app_with: Made) -> None:
+    app = app_with(replace(tight, proxy_hops=2))
+    statuses = [signup(app, n, {"X-Forwarded-For": f"198.51.100.{n}, 203.0.113.9, 10.0.0.{n}"}).status_code for n in range(12)]
+    assert statuses == [200] * 10 + [429] * 2
+    past_the_first = [signup(app, 20 + n, {"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(12)]
+    assert past_the_first == [200] * 10 + [429] * 2  # too few for two: the connection's own address
+
+
+@pytest.mark.requirement("THR-07")
+def test_a_key_that_comes_twice_is_one_attempt(app: Flask) -> None:
+    verification = asked(app)
+    settings = app.config["SETTINGS"]
+    no, yes = wrong(settings, verification), right(settings, verification)
+    one_name = f'{{"verification_id": "{verification.id}", "code": "{no}", "code": "{no[::-1]}", "code": "{no}"}}'
+    answer = app.test_client().post("/api/v1/auth/code/", data=one_name, content_type="application/json")
+    assert answer.status_code in (401, 422)
+    assert guesses_of(app, verification) <= 1
+    for list_of_codes in ([no, yes], [yes], {"0": yes}, [f"{n:04d}" for n in range(1000)]):
+        body = json.dumps({"verification_id": verification.id, "code": list_of_codes})
+        answer = app.test_client().post("/api/v1/auth/code/", data=body, content_type="application/json")
+        assert answer.status_code == 422
+    assert guesses_of(app, verification) <= 1
+
+
+@pytest.mark.requirement("THR-07")
+@pytest.mark.parametrize("batch", ["[{}, {}]", "{}\n{}"], ids=["a list", "lines"])
+def test_there_are_no_batches(app: Flask, batch: str) -> None:
+    verification = asked(app)
+    one = json.dumps({"verification_id": verification.id, "code": wrong(app.config["SETTINGS"], verification)})
+    body = batch.replace("{}", one)
+    assert app.test_client().post("/api/v1/auth/code/", data=body, content_type="application/json").status_code == 400
+    assert guesses_of(app, verification) == 0
+
+
+@pytest.mark.requirement("THR-07")
+def test_a_form_field_that_comes_twice_is_one_attempt(app: Flask) -> None:
+    browser = Browser(app)
+    page = browser.get("/login/")
+    phone = page.form_with("telephone_number")
+    assert phone is not None
+    form = browser.send(phone, telephone_number=ANNA).form_with("code")
+    assert form is not None
+    with app.app_context():
+        verification = db.session.query(Verification).one()
+    settings = app.config["SETTINGS"]
+    no, yes = wrong(settings, verification), right(settings, verification)
+    fields = {"csrf_token": form.fields["csrf_token"], "code": [no, yes, no]}
+    answer = browser.client.post(f"/login/code/?code={yes}", data=fields)
+    assert answer.status_code == 401
+    assert guesses_of(app, verification) == 1
+    assert not browser.is_signed_in()
+
+
+@pytest.mark.requirement("THR-07")
+def test_a_number_that_comes_twice_is_one_text(app: Flask) -> None:
+    body = '{"telephone_number": "+79290000001", "telephone_number": "+79290000002"}'
+    answer = app.test_client().post("/api/v1/auth/signup/", data=body, content_type="application/json")
+    assert answer.status_code in (200, 422)
+    with app.app_context():
+        assert db.session.query(Verification).count() <= 1
+    two_names = app.test_client().post("/api/v1/auth/signup/", json={"telephone_number": ANNA, "phone": "+79290000002"})
+    assert two_names.status_code == 422
