@@ -1,25 +1,39 @@
 """Signed-in devices: who is calling, a new pair of tokens, and the end of a session.
 
 What a device shows (a cookie, or a refresh token) is computed from its session's id and a key outside the database. So a dump of
-the database opens nothing, and a lost answer can be given again word for word.
+the database opens nothing, and the refresh token of a lost answer can be given again.
 """
 
-import hmac
-import re
-from base64 import urlsafe_b64encode
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, update
 
 from config import Settings
-from hammer import clock, codes
+from hammer import clock, codes, events
 from hammer.database import MOST_PER_PAGE, db, transaction
-from hammer.models import BROWSER, PROGRAM, Session, User
-from hammer.refusals import NotFound, NotSignedIn
+from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, Session, User
+from hammer.refusals import NotFound, NotSignedIn, Unavailable
+from hammer.statements import run
 
 GRACE = timedelta(seconds=30)
 """How long a spent refresh token is still answered, with the same successor, while that one was not used: answers get lost."""
+
+_CALLER: Final = (
+    select(User.id, Session.id, User.is_staff, Session.seen_at)
+    .join(User, User.id == Session.user_id)
+    .where(
+        Session.id == bindparam("device"),
+        Session.door == bindparam("door"),
+        Session.ended_at.is_(None),
+        Session.expires_at > bindparam("now"),
+        Session.seen_at > bindparam("unused_since"),
+        User.blocked_at.is_(None),
+        User.deleted_at.is_(None),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -33,42 +47,44 @@ class Caller:
 
 @dataclass(frozen=True)
 class Device:
-    """A signed-in device, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens."""
+    """A signed-in device, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens, and
+    `seen_at` when it was last used, give or take an hour."""
 
     id: str
     device: str
     created_at: datetime
     refreshed_at: datetime
+    seen_at: datetime
     expires_at: datetime
-    ended_at: datetime | None
 
 
 def cookie(settings: Settings, session: Session) -> str:
     """What the browser of `session` keeps."""
-    return _proof(settings, BROWSER, session.id, 0)
+    return codes.proof(settings.key("sessions"), BROWSER, session.id)
 
 
 def refresh_token(settings: Settings, session: Session) -> str:
     """The one refresh token of `session` that works now."""
-    return _proof(settings, PROGRAM, session.id, session.refreshes)
+    return codes.proof(settings.key("sessions"), PROGRAM, session.id, session.refreshes)
 
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
     """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
-    claim = _read_proof(settings, BROWSER, shown)
+    claim = codes.read_proof(settings.key("sessions"), BROWSER, shown)
     return claim and caller(claim[0], BROWSER)
 
 
 def caller(session_id: str, door: str) -> Caller | None:
-    """Who is signed in by this session at this door; None when it is over or its user blocked or gone."""
-    row = db.session.execute(
-        select(User.id, Session.id, User.is_staff)
-        .join(User, User.id == Session.user_id)
-        .where(
-            Session.id == session_id, Session.door == door, _live(clock.now()), User.blocked_at.is_(None), User.deleted_at.is_(None)
-        )
-    ).one_or_none()
-    return None if row is None else Caller(*row)
+    """Who is signed in by this session at this door; None when it is over or its user blocked or gone. One statement, and once in
+    `SEEN_EVERY` another, to remember that the session is used."""
+    now = clock.now()
+    found = run(db.session(), _CALLER, device=session_id, door=door, now=now, unused_since=now - SESSION_IDLE[door])
+    if not found:
+        return None
+    user_id, found_id, is_staff, seen_at = found[0]
+    if seen_at <= now - SEEN_EVERY:
+        _see(found_id, now)
+    return Caller(user_id, found_id, is_staff)
 
 
 def refresh(settings: Settings, shown: str) -> Session:
@@ -77,21 +93,24 @@ def refresh(settings: Settings, shown: str) -> Session:
     One that comes twice ends the whole session (RFC 9700 §4.14.2), unless its successor was never used and `GRACE` has not passed:
     then the same successor is given again, and the window does not move. Refuses with `NotSignedIn`.
     """
-    claim = _read_proof(settings, PROGRAM, shown)
+    claim = codes.read_proof(settings.key("sessions"), PROGRAM, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
     now = clock.now()
     welcome = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
-    here = and_(Session.id == session_id, Session.door == PROGRAM, _live(now), welcome)
+    here = and_(Session.id == session_id, _live(now, PROGRAM), welcome)
     with transaction() as tx:
         exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
-        session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now))
+        session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
         if session is None:
             lost_answer = here, Session.refreshes == number + 1, Session.refreshed_at > now - GRACE
             session = tx.scalar(select(Session).where(*lost_answer))
         if session is None:
-            tx.execute(update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now))
+            over = update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
+            user_id, refreshes = tx.execute(over.returning(Session.user_id, Session.refreshes)).one_or_none() or ("", 0)
+            if refreshes > number:
+                events.note(tx, events.REFRESH_REUSED, user_id)
     if session is None:
         raise NotSignedIn
     return session
@@ -99,7 +118,7 @@ def refresh(settings: Settings, shown: str) -> Session:
 
 def devices(user_id: str) -> list[Device]:
     """The user's live sessions, newest first, 100 at most."""
-    columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.expires_at, Session.ended_at)
+    columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at)
     mine = select(*columns).where(Session.user_id == user_id, _live(clock.now()))
     return [Device(*row) for row in db.session.execute(mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE))]
 
@@ -112,6 +131,8 @@ def end(user_id: str, session_id: str) -> None:
     with transaction() as tx:
         mine = update(Session).where(Session.id == session_id, Session.user_id == user_id, _live(now)).returning(Session.id)
         ended = tx.scalar(mine.values(ended_at=now))
+        if ended is not None:
+            events.note(tx, events.SESSION_ENDED, user_id)
     if ended is None:
         raise NotFound
 
@@ -122,19 +143,16 @@ def end_others(user_id: str, session_id: str) -> None:
     with transaction() as tx:
         others = update(Session).where(Session.user_id == user_id, Session.id != session_id, Session.ended_at.is_(None))
         tx.execute(others.values(ended_at=now))
+        events.note(tx, events.SESSIONS_ENDED, user_id)
 
 
-def _live(now: datetime) -> ColumnElement[bool]:
-    return and_(Session.ended_at.is_(None), Session.expires_at > now)
+def _live(now: datetime, *doors: str) -> ColumnElement[bool]:
+    """Not ended, not expired, and used lately; at one of these doors, or at any."""
+    used = [and_(Session.door == door, Session.seen_at > now - SESSION_IDLE[door]) for door in doors or SESSION_IDLE]
+    return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
 
 
-def _proof(settings: Settings, door: str, session_id: str, number: int) -> str:
-    mac = hmac.digest(settings.key("sessions"), f"{door}|{session_id}|{number}".encode(), "sha256")
-    return f"{session_id}.{number}.{urlsafe_b64encode(mac).decode().rstrip('=')}"
-
-
-def _read_proof(settings: Settings, door: str, shown: str) -> tuple[str, int] | None:
-    parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
-    if parts is None or not codes.same(shown, _proof(settings, door, parts[1], int(parts[2]))):
-        return None
-    return parts[1], int(parts[2])
+def _see(session_id: str, now: datetime) -> None:
+    # Whoever is here is let in all the same when the database cannot write just now; the next request tries again.
+    with suppress(Unavailable), transaction() as tx:
+        tx.execute(update(Session).where(Session.id == session_id, Session.seen_at < now).values(seen_at=now))

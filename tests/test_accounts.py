@@ -24,7 +24,21 @@ from hammer.refusals import (
     Unavailable,
     UsernameTaken,
 )
-from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, ask, chain, count_of, drawing, everything_stored, number, sign_in, user
+from tests.deeds import (
+    ANNA,
+    BORIS,
+    CLARA,
+    STRANGER_ID,
+    activate,
+    ask,
+    chain,
+    count_of,
+    drawing,
+    everything_stored,
+    number,
+    sign_in,
+    user,
+)
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -62,7 +76,7 @@ def test_somebody_without_a_username_is_not_found_by_a_blank_one(settings: Setti
 
 def test_an_unknown_profile_is_not_found(settings: Settings) -> None:
     with pytest.raises(NotFound):
-        accounts.profile(STRANGER_ID)
+        accounts.profile(settings, STRANGER_ID)
 
 
 # Profiles
@@ -70,7 +84,7 @@ def test_an_unknown_profile_is_not_found(settings: Settings) -> None:
 
 def test_a_fresh_profile_is_blank(settings: Settings) -> None:
     anna = user(settings)
-    profile = accounts.profile(anna.id)
+    profile = accounts.profile(settings, anna.id)
     assert (profile.username, profile.first_name, profile.last_name) == ("", "", "")
     assert (profile.telephone_number, profile.invite_code) == (ANNA, anna.invite_code)
     assert (profile.invite_code_list, profile.invite_count, profile.activated_invite_code) == ([], 0, None)
@@ -78,7 +92,7 @@ def test_a_fresh_profile_is_blank(settings: Settings) -> None:
 
 def test_a_profile_shows_who_activated_its_code_and_what_it_activated(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
-    profile = accounts.profile(boris.id)
+    profile = accounts.profile(settings, boris.id)
     assert profile.activated_invite_code == anna.invite_code
     assert profile.invite_code_list == [clara.telephone_number]
     assert profile.invite_count == 1
@@ -125,15 +139,15 @@ def explained() -> Iterator[list[str]]:
 def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, statements: Statements) -> None:
     famous, follower = (person.id for person in chain(settings, 2))
     with statements() as with_one:
-        accounts.profile(famous)
+        accounts.profile(settings, famous)
     with statements() as with_none:
-        accounts.profile(follower)
+        accounts.profile(settings, follower)
     invite_a_crowd(famous)
     with explained() as plans:
-        profile = accounts.profile(famous)
-        page = invites.invitees(famous)
+        profile = accounts.profile(settings, famous)
+        page = invites.invitees(settings, famous)
     with statements() as with_many:
-        accounts.profile(famous)
+        accounts.profile(settings, famous)
     assert sum("ix_referrals_newest" in plan for plan in plans) == 2
     assert not any(re.search(r"SCAN referrals|Seq Scan on referrals", plan) for plan in plans)
     assert len(plans) == 3
@@ -149,7 +163,7 @@ def test_a_list_costs_the_same_statements_however_long_it_is(settings: Settings,
     with statements() as short:
         accounts.everyone(settings)
     for n in range(20, 40):
-        invites.activate(user(settings, number(n)).id, people[n % 3].invite_code)
+        activate(settings, user(settings, number(n)).id, people[n % 3].invite_code)
     with statements() as long:
         page = accounts.everyone(settings)
     assert len(page.items) == 23
@@ -176,13 +190,13 @@ def test_pages_of_everyone_show_each_once_in_the_order_they_joined(settings: Set
         if after is None:
             break
     assert sorted(seen) == [number(n) for n in range(6)]
-    joined = [accounts.profile(accounts.find(settings, n)).date_joined for n in seen]
+    joined = [accounts.profile(settings, accounts.find(settings, n)).date_joined for n in seen]
     assert joined == sorted(joined)
 
 
 def test_who_left_is_not_in_the_list(settings: Settings) -> None:
     anna, _ = user(settings, ANNA), user(settings, BORIS)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     assert numbers(settings, "") == [BORIS]
 
 
@@ -213,7 +227,7 @@ def test_two_fresh_users_both_have_a_blank_username(settings: Settings) -> None:
     ids = [user(settings, ANNA).id, user(settings, BORIS).id]
     for user_id in ids:
         accounts.rename(user_id, {"username": ""})
-    assert [accounts.profile(user_id).username for user_id in ids] == ["", ""]
+    assert [accounts.profile(settings, user_id).username for user_id in ids] == ["", ""]
 
 
 @pytest.mark.parametrize("wish", ["anna", "ANNA", " Anna "])
@@ -222,14 +236,14 @@ def test_a_username_is_one_persons_in_upper_and_lower_case(settings: Settings, w
     accounts.rename(anna.id, {"username": "Anna"})
     with pytest.raises(UsernameTaken):
         accounts.rename(boris.id, {"username": wish})
-    assert accounts.profile(boris.id).username == ""
+    assert accounts.profile(settings, boris.id).username == ""
 
 
 def test_one_may_change_the_case_of_ones_own_username(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna"})
     accounts.rename(anna.id, {"username": "Anna"})
-    assert accounts.profile(anna.id).username == "Anna"
+    assert accounts.profile(settings, anna.id).username == "Anna"
 
 
 def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> None:
@@ -258,7 +272,7 @@ def test_a_username_begins_with_a_letter(settings: Settings, username: str) -> N
 def test_names_are_trimmed_and_composed(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"first_name": "  Андреи\u0306 ", "last_name": "O’Neil 🔨"})
-    profile = accounts.profile(anna.id)
+    profile = accounts.profile(settings, anna.id)
     assert (profile.first_name, profile.last_name) == ("Андрей", "O’Neil 🔨")
 
 
@@ -268,11 +282,21 @@ def test_all_bad_names_are_said_at_once(settings: Settings) -> None:
     assert set(refused.value.errors) == {"username", "first_name", "last_name"}
 
 
-@pytest.mark.parametrize("name", ["\x00", "a\x1bb", "\ud800", "\uffff", "a\nb"])
+@pytest.mark.parametrize("name", ["\x00", "a\x1bb", "\ud800", "\uffff", "a\nb", "\u202elive", "\u200b"])
 def test_a_name_is_text(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(user(settings).id, {"first_name": f"a{name}b"})
     assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
+
+
+@pytest.mark.parametrize("name", ["\u2800", "\u3164\u3164", "\uffa0", "\u115f \u1160", "\u200d", "\ufe0f", "\u0301"])
+def test_a_name_has_something_to_see_in_it(settings: Settings, name: str) -> None:
+    anna = user(settings)
+    with pytest.raises(InvalidFields) as refused:
+        accounts.rename(anna.id, {"first_name": name})
+    assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
+    accounts.rename(anna.id, {"first_name": f"{name}Ы"})
+    assert "Ы" in accounts.profile(settings, anna.id).first_name
 
 
 def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> None:
@@ -280,7 +304,7 @@ def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> 
     accounts.rename(anna.id, {"username": "anna", "first_name": "Anna", "last_name": "A"})
     accounts.rename(anna.id, {"first_name": "Anne"})
     accounts.rename(anna.id, {})
-    profile = accounts.profile(anna.id)
+    profile = accounts.profile(settings, anna.id)
     assert (profile.username, profile.first_name, profile.last_name) == ("anna", "Anne", "A")
 
 
@@ -296,7 +320,7 @@ def test_a_user_made_by_hand_is_the_one_who_signs_in_later(settings: Settings) -
     made = accounts.create(settings, "8 929 000 00 01", {"first_name": " Anna "})
     signed_in = sign_in(settings, ANNA)
     assert (signed_in.user.id, signed_in.created) == (made, False)
-    assert accounts.profile(made).first_name == "Anna"
+    assert accounts.profile(settings, made).first_name == "Anna"
 
 
 def test_a_number_belongs_to_one_user(settings: Settings) -> None:
@@ -327,7 +351,7 @@ def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) 
 def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken + "ZZZZZZ" + taken * 10))
-    assert accounts.profile(accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
+    assert accounts.profile(settings, accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
     with pytest.raises(Unavailable):
         accounts.create(settings, CLARA, {})
 
@@ -335,41 +359,43 @@ def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeyp
 # Leaving
 
 
+@pytest.mark.requirement("PRV-03")
 def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
     ask(settings)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     stored = "\n".join(everything_stored())
     for personal in (ANNA[1:], ANNA[2:], "anna", "Анна", "Каренина", "Firefox"):
         assert personal not in stored
     assert db.session.query(Session).count() == db.session.query(Verification).count() == 0
     with pytest.raises(NotFound):
-        accounts.profile(anna.id)
+        accounts.profile(settings, anna.id)
     with pytest.raises(NotFound):
         accounts.find(settings, ANNA)
 
 
 def test_deleting_keeps_the_counts_of_others(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
-    accounts.delete(boris.id)
+    accounts.delete(settings, boris.id)
     assert count_of(anna.id) == 1
-    assert accounts.profile(anna.id).invite_code_list == []
-    assert accounts.profile(clara.id).activated_invite_code == boris.invite_code
+    assert accounts.profile(settings, anna.id).invite_code_list == []
+    assert accounts.profile(settings, clara.id).activated_invite_code == boris.invite_code
 
 
 def test_who_left_is_deleted_once(settings: Settings) -> None:
     anna = user(settings)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     with pytest.raises(NotFound):
-        accounts.delete(anna.id)
+        accounts.delete(settings, anna.id)
     with pytest.raises(NotFound):
         accounts.rename(anna.id, {"first_name": "A"})
 
 
+@pytest.mark.requirement("PHN-03")
 def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
     anna = user(settings)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     again = sign_in(settings)
     assert again.created
     assert again.user.id != anna.id
@@ -378,7 +404,7 @@ def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
 
 def test_leaving_gives_no_more_texts_that_day(settings: Settings) -> None:
     for _ in range(5):
-        accounts.delete(user(settings).id)
+        accounts.delete(settings, user(settings).id)
     with pytest.raises(TooManyRequests):
         ask(settings)
 
@@ -386,7 +412,7 @@ def test_leaving_gives_no_more_texts_that_day(settings: Settings) -> None:
 def test_staff_who_left_are_no_staff(settings: Settings) -> None:
     anna = user(settings)
     accounts.set_staff(anna.id, True)
-    accounts.delete(anna.id)
+    accounts.delete(settings, anna.id)
     db.session.expire_all()
     assert db.session.get_one(User, anna.id).is_staff is False
 
@@ -400,10 +426,11 @@ def test_nothing_can_be_done_to_a_stranger(settings: Settings, deed: Callable[[s
 # One's own data
 
 
+@pytest.mark.requirement("PRV-02")
 def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.rename(boris.id, {"username": "boris"})
-    export = accounts.export(boris.id)
+    export = accounts.export(settings, boris.id)
     assert export["profile"]["username"] == "boris"
     assert export["profile"]["activated_invite_code"] == anna.invite_code
     assert len(export["sessions"]) == len(export["verifications"]) == len(export["invitees"]) == 1
@@ -413,12 +440,13 @@ def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) 
 
 def test_the_export_shows_the_numbers_of_others_masked(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
-    exported = json.dumps(accounts.export(anna.id), default=str, ensure_ascii=False)
+    exported = json.dumps(accounts.export(settings, anna.id), default=str, ensure_ascii=False)
     assert boris.telephone_number is not None
     assert boris.telephone_number not in exported
     assert "+7········01" in exported
 
 
+@pytest.mark.requirement("INV-01")
 def test_invite_codes_are_unique_by_constraint(settings: Settings) -> None:
     anna = user(settings)
     assert codes.read_invite_code(anna.invite_code) == anna.invite_code

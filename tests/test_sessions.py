@@ -1,20 +1,26 @@
 """Signed-in devices: what a session, its cookie and its refresh tokens promise."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import pytest
+from flask import current_app
+from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, sessions
-from hammer.models import BROWSER, PROGRAM
+from hammer import accounts, database, events, sessions
+from hammer.database import db
+from hammer.models import BROWSER, PROGRAM, Event, Session
 from hammer.refusals import NotFound, NotSignedIn
 from tests.deeds import ANNA, BORIS, everything_stored, sign_in
 
 pytestmark = pytest.mark.usefixtures("context")
 
-DAY = 24 * 3600
+HOUR = 3600
+DAY = 24 * HOUR
 
 
 def is_live(session_id: str, door: str = PROGRAM) -> bool:
@@ -26,6 +32,7 @@ def test_a_session_says_who_is_calling(settings: Settings) -> None:
     assert sessions.caller(signed_in.session.id, PROGRAM) == sessions.Caller(signed_in.user.id, signed_in.session.id, False)
 
 
+@pytest.mark.requirement("SES-01", "TOK-06")
 def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
@@ -36,24 +43,111 @@ def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("door", "days"), [(BROWSER, 14), (PROGRAM, 30)])
-def test_a_session_ends_by_itself(settings: Settings, clock: Traveller, door: str, days: int) -> None:
+@pytest.mark.requirement("SES-04")
+def test_a_session_ends_however_much_it_is_used(settings: Settings, clock: Traveller, door: str, days: int) -> None:
     session = sign_in(settings, door=door).session
-    clock.shift(days * DAY - 1)
+    for _ in range(days - 1):
+        clock.shift(DAY)
+        assert is_live(session.id, door)
+    clock.shift(DAY - 1)
     assert is_live(session.id, door)
     clock.shift(1)
     assert not is_live(session.id, door)
 
 
+@pytest.mark.parametrize(("door", "days"), [(BROWSER, 3), (PROGRAM, 14)])
+@pytest.mark.requirement("SES-04", "TOK-05")
+def test_a_session_ends_when_it_is_not_used(settings: Settings, clock: Traveller, door: str, days: int) -> None:
+    signed_in = sign_in(settings, door=door)
+    clock.shift(days * DAY - 1)
+    assert [device.id for device in sessions.devices(signed_in.user.id)] == [signed_in.session.id]
+    clock.shift(1)
+    assert sessions.devices(signed_in.user.id) == []
+    assert not is_live(signed_in.session.id, door)
+    with pytest.raises(NotFound):
+        sessions.end(signed_in.user.id, signed_in.session.id)
+
+
+@pytest.mark.parametrize(("door", "days"), [(BROWSER, 3), (PROGRAM, 14)])
+@pytest.mark.requirement("SES-04")
+def test_a_session_that_is_used_again_lives_on_and_never_longer_than_it_may(
+    settings: Settings, clock: Traveller, door: str, days: int
+) -> None:
+    """It is remembered to within an hour when it was used: it ends that much early at most, and never late."""
+    session = sign_in(settings, door=door).session
+    clock.shift(2 * DAY)
+    assert is_live(session.id, door)
+    clock.shift(HOUR - 1)
+    assert is_live(session.id, door)  # not written down any more
+    clock.shift(days * DAY - HOUR)
+    assert is_live(session.id, door)
+    clock.shift(days * DAY)
+    assert not is_live(session.id, door)
+
+
+@pytest.mark.requirement("TOK-05")
+def test_a_refresh_token_that_nobody_used_is_worth_nothing_after_fourteen_days(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    clock.shift(14 * DAY - 1)
+    session = sessions.refresh(settings, sessions.refresh_token(settings, session))
+    token = sessions.refresh_token(settings, session)
+    clock.shift(14 * DAY)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, token)
+
+
+@pytest.mark.requirement("TOK-05")
 def test_refreshing_does_not_make_a_session_live_longer(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
-    clock.shift(29 * DAY)
-    session = sessions.refresh(settings, sessions.refresh_token(settings, session))
+    for days in (13, 13, 3):
+        clock.shift(days * DAY)
+        session = sessions.refresh(settings, sessions.refresh_token(settings, session))
     token = sessions.refresh_token(settings, session)
     clock.shift(DAY)
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, token)
 
 
+def test_who_is_calling_is_one_statement_and_once_an_hour_another(
+    settings: Settings, clock: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    session_id = sign_in(settings).session.id
+    for shift, writes in ((HOUR - 1, []), (1, ["UPDATE"]), (HOUR - 1, []), (1, ["UPDATE"])):
+        clock.shift(shift)
+        for told in (writes, []):
+            with statements() as seen:
+                assert is_live(session_id)
+            assert [sql.split()[0] for sql in seen if not sql.startswith("begin")] == ["SELECT", *told]
+
+
+def test_whoever_is_signed_in_gets_in_while_the_database_cannot_write(
+    settings: Settings, clock: Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = sign_in(settings).session
+    clock.shift(HOUR)
+    monkeypatch.setattr(database, "_IN_EACH_QUEUE", 0.01)
+    with database.transaction() as tx, ThreadPoolExecutor() as elsewhere:
+        tx.get_one(Session, session.id, with_for_update=True)
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+        def ask() -> bool:
+            with app.app_context():
+                db.session.execute(text("set lock_timeout = 10")) if db.engine.dialect.name == "postgresql" else None
+                return is_live(session.id)
+
+        assert elsewhere.submit(ask).result(timeout=30)
+
+
+@pytest.mark.requirement("SES-06")
+def test_devices_tell_when_they_were_last_used(settings: Settings, clock: Traveller) -> None:
+    signed_in = sign_in(settings)
+    clock.shift(2 * HOUR)
+    assert is_live(signed_in.session.id)
+    [device] = sessions.devices(signed_in.user.id)
+    assert (device.device, device.seen_at - device.created_at) == ("Firefox", timedelta(hours=2))
+
+
+@pytest.mark.requirement("TOK-02")
 def test_neither_door_takes_the_proof_of_the_other(settings: Settings) -> None:
     browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings, door=PROGRAM).session
     cookie, token = sessions.cookie(settings, browser), sessions.refresh_token(settings, program)
@@ -76,6 +170,7 @@ def test_a_refresh_token_is_exchanged_for_another(settings: Settings) -> None:
     assert is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04")
 def test_a_lost_answer_is_given_again_for_thirty_seconds(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -88,6 +183,7 @@ def test_a_lost_answer_is_given_again_for_thirty_seconds(settings: Settings, clo
     assert is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04")
 def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -100,6 +196,7 @@ def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Sett
     assert not is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04")
 def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -109,8 +206,11 @@ def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settin
         with pytest.raises(NotSignedIn):
             sessions.refresh(settings, shown)
     assert not is_live(session.id)
+    noted = db.session.scalars(db.select(Event.user_id).where(Event.kind == events.REFRESH_REUSED)).all()
+    assert noted == [session.user_id]
 
 
+@pytest.mark.requirement("TOK-04")
 def test_a_spent_refresh_token_ends_the_session_once_its_successor_was_used(settings: Settings) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
@@ -152,6 +252,7 @@ def test_a_forged_cookie_costs_no_query(
     assert seen == []
 
 
+@pytest.mark.requirement("TOK-06")
 def test_blocking_shuts_out_at_once(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
@@ -172,6 +273,7 @@ def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) ->
         assert caller.is_staff is is_staff
 
 
+@pytest.mark.requirement("AZN-01")
 def test_nobody_ends_the_session_of_somebody_else(settings: Settings) -> None:
     anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
     with pytest.raises(NotFound):
@@ -186,6 +288,7 @@ def test_a_session_ends_once(settings: Settings) -> None:
         sessions.end(anna.user.id, anna.session.id)
 
 
+@pytest.mark.requirement("TOK-06", "SES-06")
 def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) -> None:
     first, second, third = sign_in(settings), sign_in(settings, door=BROWSER), sign_in(settings)
     boris = sign_in(settings, BORIS)
@@ -204,6 +307,7 @@ def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Trave
     assert [session.id for session in sessions.devices(user_id)] == [ids[2], ids[0]]
 
 
+@pytest.mark.requirement("SES-02", "TOK-05")
 def test_nothing_in_the_database_opens_a_session(settings: Settings) -> None:
     browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings).session
     proofs = (sessions.cookie(settings, browser), sessions.refresh_token(settings, program))

@@ -1,0 +1,499 @@
+"""Change of number: a fresh proof of the old one, a code to the new one, and the old one is told."""
+
+import re
+import string
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import text, update
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, gateways, keeping, sessions, texts
+from hammer import words as words_of
+from hammer.database import db, transaction
+from hammer.login import SignedIn
+from hammer.models import GIVEN_UP, PROGRAM, Text, User, Verification
+from hammer.refusals import InvalidFields, NotAllowed, RegionNotServed, TelephoneNumberTaken, TooManyRequests, WrongCode
+from tests import outbox
+from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in, user, wrong
+from tests.people import Browser, Program
+from tests.serving import at_once
+
+pytestmark = pytest.mark.requirement("OTP-08")
+
+NEW = CLARA
+GSM_7 = set("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits)
+in_context = pytest.mark.usefixtures("context")
+
+
+def ask_for(settings: Settings, them: SignedIn, number: str = NEW) -> Verification:
+    return accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
+
+
+def change(settings: Settings, them: SignedIn, asked: Verification, code: str, *, end_other_sessions: bool = False) -> None:
+    accounts.change_number(settings, them.user.id, them.session.id, asked.id, code, end_other_sessions=end_other_sessions)
+
+
+def no_wait() -> None:
+    """Lets the next text to any number be asked for at once."""
+    db.session.execute(text("update send_allowances set next_send_at = day_began_at"))
+
+
+def number_of(them: SignedIn) -> str | None:
+    db.session.expire_all()
+    return db.session.get_one(User, them.user.id).telephone_number
+
+
+# The rule
+
+
+@in_context
+def test_a_number_is_ones_own_once_the_code_that_went_there_is_shown(settings: Settings, memory: list[gateways.Sent]) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    assert number_of(anna) == ANNA
+    assert outbox.code_for(settings, NEW) == right(settings, asked)
+    change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == NEW
+    again = sign_in(settings, NEW)
+    assert (again.user.id, again.created) == (anna.user.id, False)
+
+
+@in_context
+@pytest.mark.requirement("PHN-01")
+@pytest.mark.parametrize("spelling", ["8 (929) 000-00-03", "79290000003", "+7 929 000 00 03"])
+def test_any_spelling_of_the_new_number_is_the_same_number(settings: Settings, spelling: str) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna, spelling)
+    change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == NEW
+
+
+@in_context
+def test_the_old_number_must_have_been_proved_within_five_minutes(settings: Settings, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    clock.shift(299)
+    ask_for(settings, anna)
+    clock.shift(1)
+    with pytest.raises(NotAllowed) as refused:
+        ask_for(settings, anna, BORIS)
+    assert refused.value.sentence == accounts.SIGN_IN_AGAIN
+    assert db.session.query(Verification).filter_by(telephone_number=BORIS).count() == 0
+
+
+@in_context
+def test_new_tokens_are_no_fresh_proof(settings: Settings, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    clock.shift(300)
+    sessions.refresh(settings, sessions.refresh_token(settings, anna.session))
+    with pytest.raises(NotAllowed):
+        ask_for(settings, anna)
+
+
+@in_context
+def test_a_session_that_ended_is_no_fresh_proof(settings: Settings) -> None:
+    anna = sign_in(settings)
+    sessions.end(anna.user.id, anna.session.id)
+    with pytest.raises(NotAllowed):
+        ask_for(settings, anna)
+
+
+@in_context
+def test_a_wrong_code_costs_a_guess_and_changes_nothing(settings: Settings) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    for left in (2, 1, 0):
+        with pytest.raises(WrongCode) as refused:
+            change(settings, anna, asked, wrong(settings, asked))
+        assert refused.value.attempts_left == left
+    with pytest.raises(WrongCode):
+        change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == ANNA
+
+
+@in_context
+def test_the_code_works_once_and_for_five_minutes(settings: Settings, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    late, early = ask_for(settings, anna), ask_for(settings, anna, BORIS)
+    change(settings, anna, early, right(settings, early))
+    with pytest.raises(WrongCode):
+        change(settings, anna, early, right(settings, early))
+    clock.shift(300)
+    with pytest.raises(WrongCode):
+        change(settings, anna, late, right(settings, late))
+    assert number_of(anna) == BORIS
+
+
+@in_context
+def test_nobody_else_can_use_the_code(settings: Settings) -> None:
+    """It is found by its id and the session's user; looked up by its number, it would attach the number to somebody else."""
+    anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
+    asked = ask_for(settings, anna)
+    with pytest.raises(WrongCode):
+        change(settings, boris, asked, right(settings, asked))
+    assert (number_of(anna), number_of(boris)) == (ANNA, BORIS)
+    change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == NEW
+
+
+@in_context
+def test_a_code_for_a_change_signs_nobody_in_and_a_login_code_changes_nothing(settings: Settings) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    with pytest.raises(WrongCode):
+        confirm(settings, asked, right(settings, asked))
+    login = ask(settings, BORIS)
+    with pytest.raises(WrongCode):
+        change(settings, anna, login, right(settings, login))
+    assert number_of(anna) == ANNA
+
+
+@in_context
+def test_two_wishes_for_one_number_do_not_disturb_each_other(settings: Settings) -> None:
+    """And the number is free until somebody proved it: whoever proves it first has it."""
+    anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
+    annas = ask_for(settings, anna)
+    boris_ = ask_again_for(settings, boris)
+    change(settings, boris, boris_, right(settings, boris_))
+    with pytest.raises(TelephoneNumberTaken):
+        change(settings, anna, annas, right(settings, annas))
+    assert (number_of(anna), number_of(boris)) == (ANNA, NEW)
+
+
+def ask_again_for(settings: Settings, them: SignedIn) -> Verification:
+    """A second verification of the same number, after the wait between two texts."""
+    no_wait()
+    return ask_for(settings, them)
+
+
+@in_context
+def test_who_is_registered_is_said_to_who_holds_the_number_alone(settings: Settings) -> None:
+    anna, _ = sign_in(settings, ANNA), user(settings, BORIS)
+    known, unknown = (accounts.ask_number(settings, anna.user.id, anna.session.id, n, HOME) for n in ("+79290000009", NEW))
+    assert (known.expires_in, known.resend_in, known.verification.code_length) == (
+        unknown.expires_in,
+        unknown.resend_in,
+        unknown.verification.code_length,
+    )
+    no_wait()
+    asked = ask_for(settings, anna, BORIS)
+    with pytest.raises(WrongCode):
+        change(settings, anna, asked, wrong(settings, asked))
+    with pytest.raises(TelephoneNumberTaken):
+        change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == ANNA
+
+
+@in_context
+def test_a_code_for_a_taken_number_is_spent_all_the_same(settings: Settings) -> None:
+    """Raised inside the transaction, the refusal would forget the guess, and the code could be tried for ever."""
+    anna, boris = sign_in(settings, ANNA), user(settings, NEW)
+    no_wait()
+    asked = ask_for(settings, anna)
+    with pytest.raises(TelephoneNumberTaken):
+        change(settings, anna, asked, right(settings, asked))
+    freed = update(User).where(User.id == boris.id).values(telephone_number=BORIS)
+    with transaction() as session:
+        session.execute(freed)
+    with pytest.raises(WrongCode):
+        change(settings, anna, asked, right(settings, asked))
+
+
+@in_context
+def test_what_cannot_be_a_new_number_is_refused(settings: Settings) -> None:
+    anna = sign_in(settings)
+    with pytest.raises(InvalidFields) as refused:
+        ask_for(settings, anna, ANNA)
+    assert refused.value.errors == {"telephone_number": [accounts.YOUR_NUMBER]}
+    with pytest.raises(InvalidFields):
+        ask_for(settings, anna, "abc")
+    with pytest.raises(RegionNotServed):
+        ask_for(settings, anna, "+7 495 123-45-67")
+
+
+@in_context
+def test_texts_to_the_new_number_are_limited_like_all_others(settings: Settings) -> None:
+    anna = sign_in(settings)
+    ask_for(settings, anna)
+    with pytest.raises(TooManyRequests):
+        ask_for(settings, anna)
+
+
+@in_context
+def test_other_sessions_end_if_one_wants_it(settings: Settings, clock: Traveller) -> None:
+    other, anna = sign_in(settings), sign_in(settings)
+    asked = ask_for(settings, anna)
+    change(settings, anna, asked, right(settings, asked))
+    assert sessions.caller(other.session.id, PROGRAM) is not None
+    clock.shift(60)
+    asked = ask_for(settings, anna, BORIS)
+    change(settings, anna, asked, right(settings, asked), end_other_sessions=True)
+    assert sessions.caller(other.session.id, PROGRAM) is None
+    assert sessions.caller(anna.session.id, PROGRAM) is not None
+
+
+@in_context
+@pytest.mark.requirement("PHN-03")
+def test_the_old_number_is_free_again(settings: Settings, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    change(settings, anna, asked, right(settings, asked))
+    clock.shift(600)
+    next_owner = sign_in(settings, ANNA)
+    assert next_owner.created
+    assert next_owner.user.id != anna.user.id
+
+
+# The text to the old number
+
+
+@in_context
+@pytest.mark.parametrize(("language", "letters"), [("en", "[A-Za-z]"), ("ru", "[а-я]")])
+def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_link(language: str, letters: str) -> None:
+    words = words_of.notice(language)
+    assert re.search(letters, words.replace("Hammer", ""))
+    assert len(words) <= (160 if set(words) <= GSM_7 else 70)
+    assert not re.search(r"\d|http|@|\.[a-z]", words)
+
+
+@in_context
+def test_the_old_number_is_told_and_forgotten(settings: Settings, memory: list[gateways.Sent]) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    outbox.deliver(settings)
+    memory.clear()
+    change(settings, anna, asked, right(settings, asked))
+    assert memory == []
+    outbox.deliver(settings)
+    assert memory == [gateways.Sent(ANNA, words_of.notice("en"))]
+    db.session.expire_all()
+    assert [text_.telephone_number for text_ in db.session.query(Text).filter(Text.verification_id.is_(None))] == [None]
+
+
+@in_context
+def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
+    settings: Settings, clock: Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    outbox.deliver(settings)
+    change(settings, anna, asked, right(settings, asked))
+    monkeypatch.setattr(gateways, "send", lambda *_: None)
+    for _ in range(texts.MOST_TRIES):
+        outbox.deliver(settings)
+        clock.shift(texts.LONGEST_WAIT * 2)
+    db.session.expire_all()
+    [notice] = db.session.query(Text).filter(Text.verification_id.is_(None))
+    assert (notice.state, notice.ended_at is not None, notice.telephone_number) == (GIVEN_UP, True, None)
+
+
+@in_context
+def test_a_notice_that_nobody_sent_is_pruned_after_a_day(settings: Settings, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    change(settings, anna, asked, right(settings, asked))
+    clock.shift(timedelta(hours=24) - timedelta(seconds=1))
+    keeping.prune()
+    assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 1
+    clock.shift(1)
+    keeping.prune()
+    assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 0
+
+
+@in_context
+def test_nobody_is_told_of_a_change_that_did_not_happen(settings: Settings, memory: list[gateways.Sent]) -> None:
+    anna, _ = sign_in(settings), user(settings, NEW)
+    no_wait()
+    asked = ask_for(settings, anna)
+    with pytest.raises(TelephoneNumberTaken):
+        change(settings, anna, asked, right(settings, asked))
+    outbox.deliver(settings)
+    assert ANNA not in {sent.telephone_number for sent in memory}
+
+
+# All at once
+
+
+def test_one_number_goes_to_one_of_many_who_prove_it_at_once(app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        people = [sign_in(settings, f"+7929111000{n}") for n in range(5)]
+        asked = [ask_again_for(settings, them) for them in people]
+        proofs = [(them.user.id, them.session.id, v.id, right(settings, v)) for them, v in zip(people, asked, strict=True)]
+
+    def prove(n: int) -> str:
+        with app.app_context():
+            try:
+                accounts.change_number(settings, *proofs[n])
+            except TelephoneNumberTaken:
+                return "taken"
+            return "changed"
+
+    told = at_once([lambda n=n: prove(n) for n in range(5)])  # type: ignore[misc]
+    assert sorted(told) == ["changed", *["taken"] * 4]
+
+
+# Both doors
+
+
+def test_programs_change_their_number(program: Program, code_for: object, app: Flask) -> None:
+    program.sign_in(ANNA)
+    asked = program.told("POST", "/users/me/telephone_number/", {"phone": "8 929 000 00 03"})
+    assert set(asked) == {"verification_id", "telephone_number", "code_length", "expires_in", "resend_in"}
+    assert asked["telephone_number"] == NEW
+    with app.app_context():
+        code = outbox.code_for(app.config["SETTINGS"], NEW)
+    me = program.told(
+        "POST",
+        "/users/me/telephone_number/code/",
+        {"verification_id": asked["verification_id"], "code": code, "end_other_sessions": True},
+    )
+    assert me["telephone_number"] == NEW
+    assert program.is_signed_in()
+
+
+def test_programs_are_told_to_sign_in_again(program: Program, clock: Traveller) -> None:
+    program.sign_in(ANNA)
+    clock.shift(300)
+    answer = program.call("POST", "/users/me/telephone_number/", {"telephone_number": NEW})
+    assert (answer.status_code, answer.json["type"], answer.json["detail"]) == (  # type: ignore[index]
+        403,
+        "/problems/not-allowed",
+        accounts.SIGN_IN_AGAIN,
+    )
+    in_russian = program.call("POST", "/users/me/telephone_number/", {"telephone_number": NEW}, **{"Accept-Language": "ru"})
+    assert "войдите" in in_russian.json["detail"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("wish", ["yes", 1, None, []])
+def test_whether_others_end_is_true_or_false(program: Program, wish: object) -> None:
+    program.sign_in(ANNA)
+    body = {"verification_id": "A" * 22, "code": "1234", "end_other_sessions": wish}
+    answer = program.call("POST", "/users/me/telephone_number/code/", body)
+    assert (answer.status_code, set(answer.json["errors"])) == (422, {"end_other_sessions"})  # type: ignore[index]
+
+
+def test_pages_change_a_number_right_after_signing_in(browser: Browser, app: Flask) -> None:
+    browser.sign_in(ANNA)
+    other = Browser(app)
+    with app.app_context():
+        no_wait()
+    other.sign_in(ANNA)
+
+    form = browser.get("/profile/number/").form_with("telephone_number")
+    assert form is not None
+    page = browser.send(form, telephone_number="8 929 000 00 03", end_other_sessions="y")
+    assert browser.at == "/profile/number/code/"
+    code_form = page.form_with("code")
+    assert code_form is not None
+    with app.app_context():
+        code = outbox.code_for(app.config["SETTINGS"], NEW)
+    page = browser.send(code_form, code=code)
+
+    assert browser.at == "/profile/"
+    assert "Your number is +7 929 000‑00‑03 now." in page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert not other.is_signed_in()
+
+
+def test_pages_ask_for_a_fresh_code_first(browser: Browser, app: Flask, clock: Traveller) -> None:
+    browser.sign_in(ANNA)
+    clock.shift(3600)
+    page = browser.get("/profile/number/")
+    assert page.form_with("telephone_number") is None
+    prove = page.form_with("then")
+    assert prove is not None
+    with app.app_context():
+        [before] = [device.id for device in sessions.devices(db.session.query(User.id).scalar())]
+
+    code_form = browser.send(prove).form_with("code")
+    assert browser.at == "/profile/proof/"
+    assert code_form is not None
+    again = browser.send(code_form, code="0000" if answer(app) != "0000" else "1111").form_with("code")
+    assert again is not None
+    page = browser.send(again, code=answer(app))
+
+    assert browser.at == "/profile/number/"
+    assert page.form_with("telephone_number") is not None
+    with app.app_context():  # a new session in place of the old one, not beside it
+        [after] = [device.id for device in sessions.devices(db.session.query(User.id).scalar())]
+    assert after != before
+
+
+def answer(app: Flask) -> str:
+    with app.app_context():
+        return outbox.code_for(app.config["SETTINGS"], ANNA)
+
+
+def test_a_page_left_open_for_too_long_asks_for_a_fresh_code(browser: Browser, clock: Traveller) -> None:
+    browser.sign_in(ANNA)
+    form = browser.get("/profile/number/").form_with("telephone_number")
+    clock.shift(300)
+    assert form is not None
+    page = browser.send(form, telephone_number=NEW)
+    assert page.form_with("then") is not None
+    assert page.form_with("code") is None
+
+
+def test_pages_send_the_text_to_the_new_number_again(browser: Browser, app: Flask, clock: Traveller) -> None:
+    browser.sign_in(ANNA)
+    form = browser.get("/profile/number/").form_with("telephone_number")
+    assert form is not None
+    page = browser.send(form, telephone_number=NEW)
+    again = replace(page.form_with("code") or pytest.fail("no form"), action="/profile/number/resend/")
+    assert "You can try again" in browser.send(again).words
+    clock.shift(60)
+    assert "another text" in browser.send(again).words
+    with app.app_context():
+        first, second = db.session.query(Text).join(Verification).filter(Verification.telephone_number == NEW).all()
+        assert first.verification_id == second.verification_id
+
+
+def test_a_new_code_for_the_new_number_needs_a_fresh_proof_too(browser: Browser, clock: Traveller) -> None:
+    browser.sign_in(ANNA)
+    form = browser.get("/profile/number/").form_with("telephone_number")
+    assert form is not None
+    page = browser.send(form, telephone_number=NEW)
+    again = replace(page.form_with("code") or pytest.fail("no form"), action="/profile/number/resend/")
+    clock.shift(400)
+    assert "no longer good" in browser.get("/profile/number/code/").words
+    browser.send(again)
+    assert browser.at == "/profile/number/"
+
+
+def test_a_taken_number_is_said_where_another_can_be_typed(browser: Browser, app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        user(settings, NEW)
+    with app.app_context():
+        no_wait()
+    browser.sign_in(ANNA)
+    form = browser.get("/profile/number/").form_with("telephone_number")
+    assert form is not None
+    code_form = browser.send(form, telephone_number=NEW).form_with("code")
+    assert code_form is not None
+    with app.app_context():
+        code = outbox.code_for(app.config["SETTINGS"], NEW)
+    page = browser.send(code_form, code=code)
+    assert "already a user with this number" in page.words
+    assert page.form_with("telephone_number")
+    browser.get("/profile/number/code/")
+    assert browser.at == "/profile/number/"
+
+
+@pytest.mark.parametrize("path", ["/profile/number/code/", "/profile/proof/"])
+def test_code_pages_lead_back_when_no_code_was_asked_for(browser: Browser, path: str) -> None:
+    browser.sign_in(ANNA)
+    browser.get(path)
+    assert browser.at in ("/profile/number/", "/profile/")
+
+
+def test_a_proof_leads_to_our_own_pages_alone(browser: Browser, app: Flask, clock: Traveller) -> None:
+    browser.sign_in(ANNA)
+    clock.shift(3600)
+    form = browser.get("/profile/number/").form_with("then")
+    assert form is not None
+    code_form = browser.send(form, then="https://evil.example/").form_with("code")
+    assert code_form is not None
+    browser.send(code_form, code=answer(app))
+    assert browser.at == "/profile/"

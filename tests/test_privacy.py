@@ -1,0 +1,380 @@
+"""What is kept about people: the page that tells of it is true, an export leaves nothing out, a deletion nothing behind."""
+
+import hashlib
+import importlib
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import time_machine
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, clock, devices, keeping, login, tombstones
+from hammer.database import db
+from hammer.login import SignedIn
+from hammer.models import BROWSER, Referral, Tombstone, User, Verification
+from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
+from tests import outbox
+from tests.deeds import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
+from tests.people import Browser, Program
+
+DORA = "+79290000004"
+PAGE = (Path(__file__).parent.parent / "docs" / "privacy.md").read_text()
+in_context = pytest.mark.usefixtures("context")
+
+
+class Told(NamedTuple):
+    """What the page says of a column."""
+
+    why: str
+    export: str
+
+
+def register() -> dict[str, dict[str, Told]]:
+    """Table -> column -> what the page says of it."""
+    found = {}
+    for section in PAGE.split("\n## ")[1:]:
+        if name := re.match(r"`(\w+)`\n", section):
+            rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", section, re.MULTILINE)
+            assert len({column for column, *_ in rows}) == len(rows), name[1]
+            found[name[1]] = {column: Told(why, export) for column, why, export in rows}
+    return found
+
+
+def kept(table: str) -> str:
+    """The sentences that say for how long."""
+    section = PAGE.split(f"\n## `{table}`\n")[1].split("\n| column ")[0]
+    return section.partition("\nKept ")[2]
+
+
+# The page
+
+
+@pytest.mark.requirement("PRV-01")
+def test_the_page_names_every_table_and_column_and_no_other() -> None:
+    schema = {name: set(table.columns.keys()) for name, table in db.metadata.tables.items()}
+    assert {name: set(columns) for name, columns in register().items()} == schema
+
+
+@pytest.mark.requirement("PRV-01")
+def test_the_page_says_of_each_why_and_for_how_long() -> None:
+    for table, columns in register().items():
+        assert len(kept(table)) > 10, table
+        for column, told in columns.items():
+            assert len(told.why) > 3, f"{table}.{column}"
+            assert re.match(r"`[a-z_.]+`|no: \w", told.export), f"{table}.{column}"
+
+
+@pytest.mark.requirement("PRV-01", "PRV-04")
+def test_its_keeping_times_are_those_that_are_enforced() -> None:
+    told = re.findall(r"`(\w+)\.([A-Z_]+)`\s\((\d+)\s(minutes|hours|days)\)", PAGE)
+    for room, constant, figure, unit in told:
+        enforced = getattr(importlib.import_module(f"hammer.{room}"), constant)
+        assert timedelta(**{unit: int(figure)}) == (enforced if isinstance(enforced, timedelta) else timedelta(days=enforced)), (
+            constant
+        )
+    times = {name for name, value in vars(keeping).items() if isinstance(value, timedelta)}
+    assert times
+    assert {constant for room, constant, *_ in told if room == "keeping"} == times
+
+
+@pytest.mark.requirement("PRV-01")
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("What is kept about you", "Your number, names", "download all of it, and delete it")),
+        ("ru", ("Что мы храним", "Номер, имя", "скачать", "удалить")),
+    ],
+)
+def test_people_are_told_before_they_give_their_number(client: FlaskClient, language: str, words: tuple[str, ...]) -> None:
+    page = client.get("/login/", headers={"Accept-Language": language}).text
+    assert 'name="telephone_number"' in page
+    for told in words:
+        assert told in page
+
+
+# A life that leaves something in every table
+
+
+@pytest.fixture
+def noon() -> Iterator[Traveller]:
+    with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False) as standing:
+        yield standing
+
+
+def soon() -> None:
+    """Lets the next text to any number be asked for at once."""
+    db.session.execute(text("update send_allowances set next_send_at = day_began_at"))
+
+
+def move(settings: Settings, them: SignedIn, to: str) -> None:
+    soon()
+    asked = accounts.ask_number(settings, them.user.id, them.session.id, to, HOME).verification
+    accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+
+
+@pytest.fixture
+def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
+    """Somebody who did whatever people do, and has the number again that she began with."""
+    them = sign_in(settings, ANNA)
+    boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
+    accounts.rename(them.user.id, {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"})
+    with pytest.raises(UnknownInvite):
+        activate(settings, them.user.id, "AAAAAA")
+    activate(settings, them.user.id, clara.invite_code)
+    activate(settings, boris.id, them.user.invite_code)
+    move(settings, them, DORA)
+    move(settings, them, ANNA)
+    at_home = ask(settings, asker=replace(HOME, device_token=devices.token(settings, them.device)))
+    confirm(settings, at_home, right(settings, at_home), door=BROWSER)
+    soon()
+    attacked = ask(settings, invite_code=boris.invite_code)
+    with pytest.raises(WrongCode):
+        confirm(settings, attacked, wrong(settings, attacked))
+    accounts.export(settings, them.user.id)
+    return them
+
+
+# The export
+
+
+def at(export: Any, path: str) -> list[Any]:
+    """All that stands at this path, in every item of the lists on its way. Raises where there is no such path."""
+    found = [export]
+    for name in path.split("."):
+        found = [item[name] for one in found for item in (one if isinstance(one, list) else [one])]
+    return found
+
+
+@pytest.mark.requirement("PRV-02")
+def test_the_export_holds_every_column_that_the_page_says_it_does(settings: Settings, anna: SignedIn) -> None:
+    export = accounts.export(settings, anna.user.id)
+    for table, columns in register().items():
+        stored = db.session.execute(db.metadata.tables[table].select()).mappings().all()
+        for column, told in columns.items():
+            if path := re.match(r"`([a-z_.]+)`", told.export):
+                shown = at(export, path[1])
+                assert shown, f"{table}.{column}: the life of the fixture has no {path[1]}."
+                if path[1].endswith(f".{column}") and "masked" not in told.export and column != "scope":
+                    assert set(shown) <= {row[column] for row in stored}, f"{table}.{column}"
+
+
+@pytest.mark.requirement("PRV-02")
+def test_the_export_holds_every_row_of_mine_and_none_of_others(settings: Settings, anna: SignedIn) -> None:
+    export = accounts.export(settings, anna.user.id)
+    assert (export["profile"]["id"], export["profile"]["first_name"]) == (anna.user.id, "Анна")
+    assert [len(export[name]) for name in ("sessions", "devices", "invitees")] == [2, 1, 1]
+    assert {asked["telephone_number"] for asked in export["verifications"]} == {ANNA}
+    assert {limit["scope"]: limit["taken"] for limit in export["limits"]} == {"guesses": 1, "invites/number": 1, "invites/life": 1}
+    assert sorted(sent["known_devices"] for sent in export["texts"]) == [False, True]
+    assert export["left_before"] == clock.now() + tombstones.LIFETIME
+    kinds = {event["kind"] for event in export["events"]}
+    assert kinds >= {"signed-up", "signed-in", "user-renamed", "invite-activated", "number-changed", "data-exported"}
+    assert BORIS[1:] not in str(export)
+    assert CLARA[1:] not in str(export)
+
+
+@pytest.mark.requirement("PRV-02")
+def test_the_api_answers_all_that_the_verb_gives(app: Flask, settings: Settings, program: Program) -> None:
+    program.sign_in(ANNA)
+    with app.app_context():
+        export = accounts.export(settings, db.session.query(User.id).scalar())
+    told = program.told("GET", "/users/me/export/")
+
+    def shape(of: Any) -> Any:
+        if isinstance(of, list):
+            return [shape(one) for one in of[:1]]
+        return {name: shape(value) for name, value in of.items()} if isinstance(of, dict) else None
+
+    assert shape(told) == shape(export)
+
+
+# Deletion
+
+
+def written_as(telephone_number: str, *names: str) -> list[str]:
+    """A number in all spellings, its plain hashes in all letters, and names."""
+    spellings = [telephone_number, telephone_number[1:], telephone_number[2:], f"8{telephone_number[2:]}"]
+    hashes = [
+        hashlib.new(kind, spelling.encode()).digest()
+        for spelling in spellings
+        for kind in ("sha256", "sha1", "sha512", "md5", "blake2b")
+    ]
+    letters = [written for digest in hashes for written in (digest.hex(), digest.hex().upper(), b64encode(digest).decode())]
+    return [telephone_number[2:], *letters, *(urlsafe_b64encode(digest).decode().rstrip("=") for digest in hashes), *names]
+
+
+@pytest.mark.requirement("PRV-03")
+def test_after_a_deletion_no_table_holds_a_number_its_plain_hash_or_a_name(settings: Settings, anna: SignedIn) -> None:
+    outbox.deliver(settings)  # the notices to numbers of before leave
+    personal = written_as(ANNA, "karenina", "Анна", "Каренина") + written_as(DORA)
+    before = "\n".join(everything_stored())
+    assert [word for word in personal if word in before]
+    accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
+    after = "\n".join(everything_stored())
+    assert [word for word in personal if word in after] == []
+
+
+@pytest.mark.requirement("PRV-03", "PRV-04")
+def test_long_after_a_deletion_nothing_is_left_that_hangs_on_a_number(settings: Settings, anna: SignedIn, noon: Traveller) -> None:
+    accounts.delete(settings, anna.user.id)
+    noon.shift(timedelta(days=401))
+    keeping.prune()
+    hashes = [settings.keyed_hash(purpose, of) for of in (ANNA, DORA) for purpose in ("numbers", "numbers of known devices")]
+    stored = "\n".join(everything_stored())
+    assert [one for one in hashes if one in stored] == []
+    left = {name for name, table in db.metadata.tables.items() if db.session.execute(table.select()).first()}
+    assert left <= {"users", "referrals", "counters", "token_keys"}
+    gone = db.session.get_one(User, anna.user.id)
+    named = (gone.telephone_number, gone.username, gone.first_name, gone.last_name, gone.is_staff)
+    assert named == (None, None, "", "", False)
+
+
+@in_context
+@pytest.mark.requirement("PRV-03")
+def test_only_a_fresh_proof_of_this_session_deletes(settings: Settings, noon: Traveller) -> None:
+    them = sign_in(settings)
+    other = sign_in(settings, BORIS)
+    noon.shift(timedelta(seconds=299))
+    accounts.proved_lately(them.session.id)
+    noon.shift(timedelta(seconds=1))
+    for session_id in (them.session.id, None, STRANGER_ID):
+        with pytest.raises(NotAllowed):
+            accounts.delete(settings, them.user.id, actor_id=them.user.id, session_id=session_id)
+    assert db.session.get_one(User, them.user.id).telephone_number == ANNA
+    accounts.delete(settings, them.user.id, actor_id=other.user.id)  # whether somebody else may is for the doors to say
+    db.session.expire_all()
+    assert db.session.get_one(User, them.user.id).telephone_number is None
+
+
+@pytest.mark.requirement("PRV-03")
+def test_programs_delete_with_a_fresh_code_alone(program: Program, noon: Traveller) -> None:
+    program.sign_in(ANNA)
+    noon.shift(timedelta(minutes=5))
+    answer = program.call("DELETE", "/users/me/")
+    assert (answer.status_code, answer.json and answer.json["type"]) == (403, "/problems/not-allowed")
+    program.sign_in(ANNA)
+    assert program.call("DELETE", "/users/me/").status_code == 204
+    assert not program.is_signed_in()
+
+
+@pytest.mark.requirement("PRV-03")
+def test_pages_delete_with_a_fresh_code_alone(browser: Browser, code_for: Callable[[str], str], noon: Traveller) -> None:
+    browser.sign_in(ANNA)
+    question = browser.get("/profile/delete/")
+    confirmation = next(form for form in question.forms if not form.action.startswith("/logout"))
+    noon.shift(timedelta(minutes=5))
+    proof = browser.send(confirmation).form_with("then")
+    assert browser.is_signed_in()
+    assert proof is not None
+    code_form = browser.send(proof).form_with("code")
+    assert code_form is not None
+    browser.send(code_form, code=code_for(ANNA))
+    assert browser.at == "/profile/delete/"
+    confirmation = next(form for form in browser.get("/profile/delete/").forms if not form.action.startswith("/logout"))
+    assert "Your data is deleted." in browser.send(confirmation).words
+    assert not browser.is_signed_in()
+
+
+@in_context
+def test_a_change_of_number_forgets_the_proofs_of_the_old_one(settings: Settings, noon: Traveller) -> None:
+    them = sign_in(settings)
+    soon()
+    pending, code = (asked := ask(settings)).id, right(settings, asked)
+    move(settings, them, DORA)
+    assert db.session.query(Verification).filter_by(telephone_number=ANNA).count() == 0
+    with pytest.raises(WrongCode):
+        login.confirm_code(settings, pending, code, door=BROWSER, device="")
+
+
+# Coming back
+
+
+def left_and_back(settings: Settings, gone_for: timedelta, time: Traveller) -> SignedIn:
+    """Anna activates Boris's code, deletes herself, and signs in again after a while."""
+    boris = sign_in(settings, BORIS).user
+    anna = sign_in(settings).user
+    activate(settings, anna.id, boris.invite_code)
+    accounts.delete(settings, anna.id)
+    keeping.prune()
+    time.shift(gone_for)
+    keeping.prune()
+    return sign_in(settings)
+
+
+@in_context
+@pytest.mark.requirement("PRV-05", "INV-02")
+def test_who_deletes_themselves_and_comes_back_cannot_activate_again(settings: Settings, noon: Traveller) -> None:
+    again = left_and_back(settings, tombstones.LIFETIME - timedelta(seconds=1), noon)
+    assert again.created
+    clara = sign_in(settings, CLARA).user
+    with pytest.raises(AlreadyActivated):
+        activate(settings, again.user.id, clara.invite_code)
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_an_invite_that_came_along_counts_for_nothing_then(settings: Settings, noon: Traveller) -> None:
+    boris = sign_in(settings, BORIS).user
+    sign_in(settings, invite_code=boris.invite_code)
+    accounts.delete(settings, db.session.query(User.id).filter_by(telephone_number=ANNA).scalar())
+    soon()
+    assert sign_in(settings, invite_code=boris.invite_code).created
+    assert db.session.query(Referral).count() == 1
+    assert accounts.profile(settings, boris.id).invite_count == 1
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_a_number_that_was_given_up_by_a_change_buys_no_second_activation_either(settings: Settings, noon: Traveller) -> None:
+    boris = sign_in(settings, BORIS).user
+    anna = sign_in(settings)
+    activate(settings, anna.user.id, boris.invite_code)
+    move(settings, anna, DORA)
+    soon()
+    with pytest.raises(AlreadyActivated):
+        activate(settings, sign_in(settings, ANNA).user.id, boris.invite_code)
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_the_mark_has_an_end(settings: Settings, noon: Traveller) -> None:
+    again = left_and_back(settings, tombstones.LIFETIME, noon)
+    assert db.session.query(Tombstone).count() == 0
+    activate(settings, again.user.id, sign_in(settings, CLARA).user.invite_code)
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_who_never_activated_leaves_no_mark(settings: Settings) -> None:
+    accounts.delete(settings, sign_in(settings).user.id)
+    assert db.session.query(Tombstone).count() == 0
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_the_mark_is_keyed_and_says_nothing_else(settings: Settings, noon: Traveller) -> None:
+    left_and_back(settings, timedelta(0), noon)
+    mark = db.session.query(Tombstone).one()
+    assert set(Tombstone.__table__.columns.keys()) == {"number_hash", "expires_at"}
+    assert mark.number_hash == settings.keyed_hash("numbers", ANNA)
+    assert mark.number_hash != replace(settings, secret_key="another, of 32 bytes and more of them").keyed_hash("numbers", ANNA)
+    assert mark.number_hash not in written_as(ANNA)
+
+
+@in_context
+@pytest.mark.requirement("PRV-05")
+def test_a_deletion_leaves_an_event_that_others_can_be_told_by(settings: Settings) -> None:
+    anna = sign_in(settings).user
+    accounts.delete(settings, anna.id, actor_id=STRANGER_ID)
+    rows = db.session.execute(text("select user_id, actor_id from events where kind = 'user-deleted'")).all()
+    assert [tuple(row) for row in rows] == [(anna.id, STRANGER_ID)]

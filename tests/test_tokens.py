@@ -1,0 +1,462 @@
+"""Access tokens: which are believed, for how long, and that whatever else is shown as one is refused."""
+
+import json
+import socket
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import hashes, hmac, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask
+from sqlalchemy import delete, update
+from time_machine import Traveller
+from werkzeug.test import TestResponse
+
+from config import Settings
+from hammer import accounts, keys, tokens
+from hammer.database import db
+from hammer.models import Session, TokenKey, User
+from tests import routes
+from tests.people import Browser, Program
+
+ANNA, BORIS = "+79290000001", "+79290000002"
+Part = dict[str, Any]
+Statements = Callable[[], AbstractContextManager[list[str]]]
+
+
+@pytest.fixture
+def anna(program: Program) -> Program:
+    program.sign_in(ANNA)
+    return program
+
+
+def ask(program: Program, token: str) -> TestResponse:
+    return program.call("GET", "/users/me/", Authorization=f"Bearer {token}")
+
+
+def assert_refused(answer: TestResponse) -> None:
+    assert answer.status_code == 401, answer.text
+    assert answer.json is not None
+    assert answer.json["type"].endswith("/not-signed-in")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def ring(app: Flask) -> keys.Ring:
+    checks: tokens.Checks = app.extensions["hammer.tokens"]
+    return checks.ring
+
+
+def signing(app: Flask) -> keys.Key:
+    with app.app_context():
+        return ring(app).signing()
+
+
+def base64(value: bytes) -> str:
+    return urlsafe_b64encode(value).decode().rstrip("=")
+
+
+def parts(token: str) -> tuple[Part, Part]:
+    """The header and the claims of a token."""
+    header, claims, _ = (
+        json.loads(urlsafe_b64decode(part + "==") or b"0") if n < 2 else {} for n, part in enumerate(token.split("."))
+    )
+    return header, claims
+
+
+def put_together(header: object, claims: object, sign: Callable[[bytes], bytes]) -> str:
+    """Whatever one likes, without a library that would refuse to."""
+    signed = ".".join(base64(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in (header, claims))
+    return f"{signed}.{base64(sign(signed.encode()))}"
+
+
+def with_secret(secret: bytes) -> Callable[[bytes], bytes]:
+    def sign(message: bytes) -> bytes:
+        code = hmac.HMAC(secret, hashes.SHA256())
+        code.update(message)
+        return code.finalize()
+
+    return sign
+
+
+def test_the_forger_has_the_right_key(app: Flask, anna: Program) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+
+    assert ask(anna, put_together(header, claims, signing(app).private.sign)).status_code == 200
+
+
+@pytest.mark.requirement("TOK-01")
+def test_a_token_names_its_key_and_its_kind_and_nothing_else(app: Flask, anna: Program) -> None:
+    header, _ = parts(anna.tokens["access_token"])
+
+    assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": signing(app).kid}
+
+
+ELSEWHERE = "http://192.0.2.1/keys.json"
+FOREIGN = Ed25519PrivateKey.generate()
+FOREIGN_JWK = {"kty": "OKP", "crv": "Ed25519", "x": base64(FOREIGN.public_key().public_bytes_raw())}
+DEEP = b'{"alg":' + b"[" * 5000
+HEADERS: dict[str, Part] = {
+    "of another kind": {"typ": "JWT"},
+    "of the refresh kind": {"typ": "rt+jwt"},
+    "of the kind in a list": {"typ": ["at+jwt"]},
+    "whose kind is missing": {"typ": None},
+    "whose key is missing": {"kid": None},
+    "whose key has no name": {"kid": ""},
+    "whose key is a path": {"kid": "../../x"},
+    "whose key is a device": {"kid": "/dev/null"},
+    "whose key is a statement": {"kid": "x' OR '1'='1"},
+    "whose key has a NUL in its name": {"kid": "a\0b"},
+    "whose key is half a character": {"kid": "\ud800"},
+    "whose key is a number": {"kid": 1},
+    "whose key is a list": {"kid": ["first"]},
+    "whose key has a long name": {"kid": "k" * 5000},
+    "whose key is another": {"kid": "A" * 43},
+    "whose key is the row's": {"kid": "first"},
+    "that brings a key": {"jwk": FOREIGN_JWK},
+    "that says where its key is": {"jku": ELSEWHERE},
+    "that says where its certificate is": {"x5u": ELSEWHERE},
+    "that brings a certificate": {"x5c": ["MIIB"]},
+    "that wants something understood": {"crit": ["exp"]},
+    "that has its content elsewhere": {"crit": ["b64"], "b64": False},
+    "that wants nothing understood": {"crit": []},
+    "that is packed": {"zip": "DEF"},
+    "of another content": {"cty": "JWT"},
+    "that says one thing more": {"x": 1},
+}
+
+
+@pytest.mark.parametrize("how", HEADERS)
+@pytest.mark.requirement("TOK-01", "TOK-02")
+def test_no_token_gets_in_with_a_header(app: Flask, anna: Program, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed by ourselves, and signed by the key that it brings along. Nobody is asked for anything."""
+    called: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **_: called.append(where))
+    monkeypatch.setattr(socket.socket, "connect", lambda _, where: called.append(where))
+    header, claims = parts(anna.tokens["access_token"])
+    header = {name: value for name, value in (header | HEADERS[how]).items() if value is not None}
+
+    for key in (signing(app).private, FOREIGN):
+        assert_refused(ask(anna, put_together(header, claims, key.sign)))
+
+    assert called == []
+    assert anna.is_signed_in()
+
+
+@pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"null", b"0", b'"a"', b"{", b"\xff", DEEP, b'{"alg":NaN}'], ids=repr)
+@pytest.mark.requirement("TOK-01")
+def test_no_token_gets_in_whose_header_is_none(app: Flask, anna: Program, header: bytes) -> None:
+    _, claims = parts(anna.tokens["access_token"])
+
+    assert_refused(ask(anna, put_together(header[:6000], claims, signing(app).private.sign)))
+
+
+@pytest.mark.parametrize("none", ["none", "None", "NONE", "nOnE", "", None, 0, ["EdDSA"]])
+@pytest.mark.requirement("TOK-01")
+def test_an_unsigned_token_is_refused(app: Flask, anna: Program, none: object) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+
+    for sign in (lambda _: b"", signing(app).private.sign):
+        assert_refused(ask(anna, put_together(header | {"alg": none}, claims, sign)))
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "ES256", "RS256", "PS256", "Ed448", "EdDSA ", "eddsa"])
+@pytest.mark.requirement("TOK-01")
+def test_what_everybody_knows_is_no_secret_to_sign_with(app: Flask, anna: Program, algorithm: str) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+    key = signing(app)
+    known = [
+        key.public.public_bytes_raw(),
+        key.published["x"].encode(),
+        json.dumps(key.published).encode(),
+        key.public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+        key.public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH),
+        b"",
+    ]
+
+    for secret in known:
+        assert_refused(ask(anna, put_together(header | {"alg": algorithm}, claims, with_secret(secret))))
+        assert_refused(ask(anna, put_together(header, claims, with_secret(secret))))
+
+
+@pytest.mark.requirement("TOK-01")
+def test_no_other_signature_will_do(app: Flask, anna: Program) -> None:
+    good = anna.tokens["access_token"]
+    header, claims = parts(good)
+    content, _, signature = good.rpartition(".")
+    other = "A" if signature[0] != "A" else "B"
+
+    for forged in (
+        f"{content}.",
+        f"{content}.{other}{signature[1:]}",
+        f"{content}.{'A' * 86}",
+        f"{content}.{signature}.{signature}",
+    ):
+        assert_refused(ask(anna, forged))
+    assert_refused(ask(anna, put_together(header, claims, FOREIGN.sign)))
+    assert_refused(ask(anna, put_together(header, claims | {"sub": "B" * 22}, lambda _: urlsafe_b64decode(signature + "=="))))
+
+
+CLAIMS = ("iss", "aud", "exp", "iat", "sub", "jti", "sid", "type")
+
+
+@pytest.mark.requirement("TOK-02", "TOK-03", "PHN-03")
+def test_a_token_says_who_and_for_how_long_and_nothing_personal(app: Flask, anna: Program) -> None:
+    anna.told("PATCH", "/users/me/", {"username": "anna", "first_name": "Анна"})
+    for shown in (anna.tokens, anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})):
+        _, claims = parts(shown["access_token"])
+
+        assert set(claims) == {*CLAIMS, "fresh"}
+        assert claims["iss"] == claims["aud"] == app.config["SETTINGS"].public_url
+        assert claims["exp"] - claims["iat"] == shown["expires_in"] == 15 * 60
+        assert not [value for value in claims.values() if "anna" in str(value).lower() or "9290000001" in str(value)]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.requirement("TOK-02")
+def test_no_claim_may_be_missing(app: Flask, anna: Program, claim: str) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+    without = {name: value for name, value in claims.items() if name != claim}
+
+    for altered in (without, without | {claim: None}):
+        assert_refused(ask(anna, put_together(header, altered, signing(app).private.sign)))
+
+
+OTHER_CLAIMS: list[Part] = [
+    {"iss": "https://example.org"},
+    {"iss": ["http://127.0.0.1:5000"]},
+    {"iss": "http://127.0.0.1:5000/"},
+    {"aud": "https://example.org"},
+    {"aud": ["http://127.0.0.1:5000", "https://example.org"]},
+    {"exp": 1_700_000_000},
+    {"exp": "soon"},
+    {"iat": 4_000_000_000},
+    {"iat": "now"},
+    {"nbf": 4_000_000_000},
+    {"sub": "A" * 22},
+    {"sub": 1},
+    {"jti": 1},
+    {"sid": "A" * 22},
+    {"sid": [1]},
+    {"sid": 1},
+    {"type": "refresh"},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_CLAIMS, ids=repr)
+@pytest.mark.requirement("TOK-02")
+def test_no_claim_may_be_another(app: Flask, anna: Program, other: Part) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+
+    assert_refused(ask(anna, put_together(header, claims | other, signing(app).private.sign)))
+
+
+@pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000], ids=repr)
+@pytest.mark.requirement("TOK-02")
+def test_claims_that_are_none_are_refused(app: Flask, anna: Program, claims: bytes) -> None:
+    header, _ = parts(anna.tokens["access_token"])
+
+    assert_refused(ask(anna, put_together(header, claims, signing(app).private.sign)))
+
+
+@pytest.mark.requirement("TOK-02")
+def test_nothing_else_that_we_give_away_is_an_access_token(app: Flask, anna: Program, browser: Browser) -> None:
+    browser.sign_in(BORIS)
+    sent = anna.told("POST", "/auth/signup/", {"telephone_number": "+79290000003"})
+    cookies = {name: browser.client.get_cookie(name) for name in ("hammer", "hammer_device", "hammer_form")}
+    [session] = anna.told("GET", "/auth/sessions/")
+    given = [anna.tokens["refresh_token"], anna.tokens["device_token"], sent["verification_id"], session["id"]]
+    given += [cookie.value for cookie in cookies.values() if cookie] + [routes.form_token(app.test_client())]
+
+    assert len(given) == 8
+    for shown in given:
+        assert_refused(ask(anna, shown))
+
+
+@pytest.mark.requirement("TOK-02")
+def test_a_token_of_another_installation_is_refused(
+    app: Flask, anna: Program, settings: Settings, app_with: Callable[[Settings], Flask]
+) -> None:
+    """One with a secret of its own, and one with our secret at another address."""
+    _, claims = parts(anna.tokens["access_token"])
+    others = (
+        replace(settings, secret_key="another secret of 32 bytes or more"),
+        replace(settings, public_url="https://example.org"),
+    )
+    for other in others:
+        with app_with(other).test_request_context():
+            theirs = tokens.pair(Session(id=claims["sid"], user_id=claims["sub"], refreshes=0))
+        assert_refused(ask(anna, theirs["access_token"]))
+    assert anna.is_signed_in()
+
+
+@pytest.mark.requirement("TOK-03")
+def test_a_token_is_refused_after_fifteen_minutes_remembered_or_not(anna: Program, clock: Traveller, app: Flask) -> None:
+    """Half a minute more, since the clocks of two machines may differ."""
+    anna.sign_in(ANNA)
+    kept = anna.tokens["access_token"]
+    anna.sign_in(ANNA)
+    fresh = anna.tokens["access_token"]
+    assert ask(anna, kept).status_code == 200
+    clock.shift(15 * 60 + 29)
+    assert ask(anna, kept).status_code == 200
+    clock.shift(1)
+
+    assert_refused(ask(anna, kept))
+    assert_refused(ask(anna, fresh))
+
+
+# -- what is remembered -------------------------------------------------------------------------------------------------------
+
+
+def test_a_signature_is_checked_once_a_process(app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    decode = jwt.decode
+
+    def count(token: str, *more: Any, **named: Any) -> Any:
+        checked.append(token)
+        return decode(token, *more, **named)
+
+    monkeypatch.setattr(jwt, "decode", count)
+    for _ in range(3):
+        assert anna.is_signed_in()
+
+    assert checked == [anna.tokens["access_token"]]
+
+
+def test_who_is_calling_costs_one_statement(app: Flask, anna: Program, statements: Statements) -> None:
+    header = {"Authorization": f"Bearer {anna.tokens['access_token']}"}
+    for _ in range(2):
+        with statements() as seen, app.test_request_context(headers=header):
+            tokens.bearer()
+            tokens.bearer()
+        assert len(seen) == 1, seen
+
+
+def test_a_refused_token_costs_no_statement(app: Flask, anna: Program, statements: Statements) -> None:
+    good = anna.tokens["access_token"]
+    with statements() as seen:
+        assert_refused(ask(anna, good[:-6] + ("B" if good[-6] == "A" else "A") * 6))
+    assert seen == []
+
+
+@pytest.mark.requirement("TOK-01")
+def test_that_a_token_is_remembered_helps_no_other(app: Flask, anna: Program) -> None:
+    good = anna.tokens["access_token"]
+    assert ask(anna, good).status_code == 200
+    content, _, signature = good.rpartition(".")
+    for forged in (f"{content}.{signature[:-4]}AAAA", f"{content}.", good + "=", good + ".", good.swapcase()):
+        for _ in range(2):
+            assert_refused(ask(anna, forged))
+
+
+def test_only_so_many_tokens_are_remembered_and_all_are_good(app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MOST_REMEMBERED", 3)
+    shown = []
+    for _ in range(5):
+        anna.tokens |= anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
+        shown.append(anna.tokens["access_token"])
+    for token in shown * 2:
+        assert ask(anna, token).status_code == 200
+        assert len(app.extensions["hammer.tokens"]._remembered) <= 3
+
+
+@pytest.mark.requirement("TOK-01")
+def test_a_remembered_token_is_refused_when_its_key_is_not_believed_any_more(app: Flask, anna: Program, clock: Traveller) -> None:
+    """Rotated, and then taken out of the table by hand."""
+    assert anna.is_signed_in()
+    with app.app_context():
+        keys.rotate(app.config["SETTINGS"])
+    clock.shift(keys.RELOAD)
+    assert anna.is_signed_in()
+    with app.app_context():
+        db.session.execute(delete(TokenKey).where(TokenKey.retired_at.is_not(None)))
+    clock.shift(keys.RELOAD)
+    assert_refused(ask(anna, anna.tokens["access_token"]))
+
+
+# -- ends at once -------------------------------------------------------------------------------------------------------------
+
+
+def _log_out(app: Flask, anna: Program, other: Program) -> None:
+    anna.sign_out()
+
+
+def _end(app: Flask, anna: Program, other: Program) -> None:
+    mine = next(device["id"] for device in anna.told("GET", "/auth/sessions/") if device["current"])
+    assert other.call("DELETE", f"/auth/sessions/{mine}/").status_code == 204
+
+
+def _end_others(app: Flask, anna: Program, other: Program) -> None:
+    assert other.call("DELETE", "/auth/sessions/").status_code == 204
+
+
+def _block(app: Flask, anna: Program, other: Program) -> None:
+    with app.app_context():
+        accounts.set_blocked(accounts.find(app.config["SETTINGS"], ANNA), True)
+
+
+def _block_by_hand(app: Flask, anna: Program, other: Program) -> None:
+    with app.app_context():
+        db.session.execute(update(User).values(blocked_at=User.date_joined))
+
+
+def _delete(app: Flask, anna: Program, other: Program) -> None:
+    assert other.call("DELETE", "/users/me/").status_code == 204
+
+
+def _reuse(app: Flask, anna: Program, other: Program) -> None:
+    first = anna.tokens["refresh_token"]
+    second = anna.told("POST", "/auth/refresh/", {"refresh_token": first})["refresh_token"]
+    anna.told("POST", "/auth/refresh/", {"refresh_token": second})
+    assert anna.call("POST", "/auth/refresh/", {"refresh_token": first}).status_code == 401
+
+
+@pytest.mark.parametrize("deed", [_log_out, _end, _end_others, _block, _block_by_hand, _delete, _reuse])
+@pytest.mark.requirement("TOK-06", "TOK-04", "SES-06")
+def test_all_tokens_of_a_session_are_dead_the_moment_it_ends(
+    app: Flask, anna: Program, deed: Callable[[Flask, Program, Program], None], clock: Traveller
+) -> None:
+    """Although their signatures are good, remembered as such, and far from their end."""
+    other = Program(app)
+    clock.shift(61)
+    other.sign_in(ANNA)
+    renewed = anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
+    shown = [anna.tokens["access_token"], renewed["access_token"]]
+    anna.tokens = anna.tokens | renewed
+    assert [ask(anna, token).status_code for token in shown] == [200, 200]
+
+    deed(app, anna, other)
+
+    for token in shown:
+        assert_refused(ask(anna, token))
+    assert_refused(anna.call("POST", "/auth/refresh/", {"refresh_token": renewed["refresh_token"]}, Authorization=""))
+
+
+# -- in the header alone ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("TOK-07")
+def test_a_token_is_read_from_the_header_alone(app: Flask, anna: Program) -> None:
+    token = anna.tokens["access_token"]
+    client = app.test_client()
+    for name in ("access_token", "token", "jwt", "access_token_cookie", "Authorization"):
+        client.set_cookie(name, token)
+        assert_refused(client.get("/api/v1/users/me/", query_string={name: token}))
+        assert_refused(client.get("/api/v1/users/me/", query_string={name: f"Bearer {token}"}))
+        assert_refused(client.patch("/api/v1/users/me/", json={name: token}))
+        assert_refused(client.get("/api/v1/users/me/", headers={"X-Access-Token": token, "Proxy-Authorization": f"Bearer {token}"}))
+    assert client.get("/api/v1/users/me/", headers={"Authorization": f"bearer {token}"}).status_code == 200
+
+
+@pytest.mark.requirement("TOK-07")
+def test_every_call_that_needs_a_token_says_so(app: Flask) -> None:
+    for rule in routes.rules(app, "/api/v1/"):
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
+            answer = routes.knock(app.test_client(), method, routes.path(rule))
+            if answer.status_code == 401 and "/auth/refresh" not in rule.rule and "/auth/code" not in rule.rule:
+                assert_refused(answer)
