@@ -1,9 +1,15 @@
 """What the texts said: delivers what waits to the memory gateway and reads the code, as a person would from their phone."""
 
 import re
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from sqlalchemy import create_engine, select
 
 from config import Settings
 from hammer import gateways, texts
+from hammer.models import Text
 
 MOST_TEXTS = 200
 
@@ -24,3 +30,21 @@ def code_for(settings: Settings, telephone_number: str) -> str:
     found = re.search(r" #([0-9]{4,8})$", words[-1])
     assert found is not None, f"No code in {words[-1]!r}."
     return found[1]
+
+
+def states(database_url: str) -> Counter[str]:
+    """How many texts of somebody's database are in which state."""
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        found = Counter(connection.scalars(select(Text.state)).all())
+    engine.dispose()
+    return found
+
+
+def wait_until(holds: Callable[[], bool], seconds: int = 60) -> None:
+    """Returns as soon as it holds."""
+    for _ in range(seconds * 20):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"It did not come true in {seconds} seconds.")

@@ -1,24 +1,26 @@
-"""Texts and the outbox they wait in."""
+"""The outbox that texts wait in, and what becomes of each."""
 
-import re
-import string
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import gateways, login, texts
+from hammer import clock as clock_module
+from hammer import doctor, gateways, keeping, texts, vitals
 from hammer.database import db
-from hammer.models import Text, Verification
+from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, UNNEEDED, WAITING, Text, Verification
 from tests import outbox
 from tests.deeds import ANNA, BORIS, ask, confirm, everything_stored, number, right
-from tests.serving import at_once
-
-GSM_7 = set("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits)
+from tests.fake_gateway import FakeGateway, fake_gateway
+from tests.outbox import states, wait_until
+from tests.serving import Server, at_once
 
 
 class Cut(list[gateways.Sent]):
@@ -31,6 +33,11 @@ class Cut(list[gateways.Sent]):
 def waiting() -> int:
     db.session.expire_all()
     return db.session.query(Text).filter(Text.ended_at.is_(None)).count()
+
+
+def only_text() -> Text:
+    db.session.expire_all()
+    return db.session.query(Text).one()
 
 
 @pytest.fixture
@@ -48,21 +55,6 @@ def test_a_text_carries_the_code_to_its_number_once(settings: Settings, memory: 
     assert sent.telephone_number == ANNA
     assert sent.words.splitlines()[-1] == f"@127.0.0.1 #{right(settings, verification)}"
     assert waiting() == 0
-
-
-@pytest.mark.usefixtures("context")
-@pytest.mark.parametrize(("language", "letters"), [("en", "[A-Za-z]"), ("ru", "[а-я]")])
-@pytest.mark.parametrize("length", [4, 6, 8])
-def test_a_text_speaks_the_persons_language_and_fits_in_one_segment(
-    settings: Settings, memory: list[gateways.Sent], language: str, letters: str, length: int
-) -> None:
-    settings = replace(settings, code_length=length, public_url="https://login.example.com")
-    login.send_code(settings, ANNA, language=language)
-    outbox.deliver(settings)
-    words = memory[0].words
-    assert re.search(letters, words.splitlines()[0].replace("Hammer", ""))
-    assert words.endswith(f"\n@login.example.com #{words[-length:]}")
-    assert len(words) <= (160 if set(words) <= GSM_7 else 70)
 
 
 @pytest.mark.usefixtures("context")
@@ -84,7 +76,7 @@ def test_a_text_that_was_lost_on_the_way_is_tried_again(
     with pytest.raises(ConnectionError):
         texts.deliver_next(settings)
     monkeypatch.undo()
-    clock.shift(29)
+    clock.shift(texts.LEASE - timedelta(seconds=1))
     assert texts.deliver_next(settings) is False
     clock.shift(1)
     assert texts.deliver_next(settings) is True
@@ -98,8 +90,8 @@ def test_a_text_whose_code_has_expired_is_given_up(settings: Settings, clock: Tr
     clock.shift(300)
     outbox.deliver(settings)
     assert memory == []
-    [kept] = db.session.query(Text)
-    assert (kept.sent, kept.ended_at is not None) == (False, True)
+    kept = only_text()
+    assert (kept.state, kept.ended_at is not None) == (GIVEN_UP, True)
 
 
 @pytest.mark.usefixtures("context")
@@ -169,3 +161,330 @@ def test_a_text_whose_carriers_died_is_given_up_after_three(
     assert texts.deliver_next(settings)
     assert waiting() == 0
     assert memory == []
+
+
+# Tries
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    with fake_gateway() as one:
+        yield one
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.requirement("SMS-03")
+def test_a_gateway_that_fails_is_tried_again_and_again_with_growing_waits(
+    settings: Settings, gateway: FakeGateway, clock: Traveller, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(settings, sms_url=gateway.template, code_ttl=timedelta(minutes=10))
+    gateway.status = 503
+    ask(settings)
+    waits = []
+    for _ in range(texts.MOST_TRIES - 1):
+        before = clock_module.now()
+        assert texts.deliver_next(settings)
+        assert texts.deliver_next(settings) is False, "It is not tried again at once."
+        waits.append((only_text().due_at - before).total_seconds())
+        clock.shift(waits[-1])
+    assert texts.deliver_next(settings)
+    given_up = only_text()
+    assert (given_up.state, given_up.tries, given_up.gateway) == (GIVEN_UP, texts.MOST_TRIES, None)
+    assert f"Text {given_up.id} was given up after 8 tries." in caplog.messages
+    assert texts.deliver_next(settings) is False
+    for wait, about in zip(waits, [2, 4, 8, 16, 32, 60, 60], strict=True):
+        assert 0.75 * about <= wait <= 1.25 * about
+    assert len(gateway.asked) == texts.MOST_TRIES
+
+
+@pytest.mark.usefixtures("context")
+def test_a_gateway_that_comes_back_gets_what_waited_for_it(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+    settings = replace(settings, sms_url=gateway.template)
+    gateway.status = 503
+    ask(settings)
+    texts.deliver_next(settings)
+    gateway.status = 200
+    clock.shift(3)
+    texts.deliver_next(settings)
+    sent = only_text()
+    assert (sent.state, sent.tries, sent.gateway) == (SENT, 2, "http/1")
+    assert sent.ended_at == clock_module.now()
+
+
+@pytest.mark.usefixtures("context")
+def test_those_that_failed_together_do_not_come_again_together(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+    settings = replace(settings, sms_url=gateway.template)
+    gateway.status = 503
+    for n in range(5):
+        ask(settings, number(n))
+    outbox.deliver(settings)
+    db.session.expire_all()
+    assert len({text.due_at for text in db.session.query(Text)}) == 5
+
+
+@pytest.mark.usefixtures("context")
+def test_a_text_whose_code_was_used_is_needed_no_more_and_no_fault(settings: Settings, gateway: FakeGateway) -> None:
+    verification = ask(settings)
+    confirm(settings, verification, right(settings, verification))
+    assert texts.deliver_next(replace(settings, sms_url=gateway.template))
+    assert (only_text().state, only_text().tries, gateway.asked) == (UNNEEDED, 1, [])
+    [finding] = [finding for finding in doctor.examine(settings) if finding.part == "texts"]
+    assert finding.state == doctor.FINE
+
+
+@pytest.mark.usefixtures("context")
+def test_a_code_that_expires_between_two_tries_is_given_up(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+    settings = replace(settings, sms_url=gateway.template)
+    gateway.status = 503
+    ask(settings)
+    texts.deliver_next(settings)
+    clock.shift(settings.code_ttl)
+    gateway.status = 200
+    assert texts.deliver_next(settings)
+    assert (only_text().state, len(gateway.asked)) == (GIVEN_UP, 1)
+
+
+def test_a_carrier_that_was_too_slow_takes_nothing_back(
+    settings: Settings, app: Flask, gateway: FakeGateway, clock: Traveller
+) -> None:
+    """Its claim ran out while the gateway kept it waiting; another carried the text. Its own failure says nothing any more."""
+    with app.app_context():
+        ask(settings)
+    gateway.open.clear()
+    gateway.status = 503
+
+    def carry_slowly() -> None:
+        with app.app_context():
+            texts.deliver_next(replace(settings, sms_url=gateway.template))
+
+    slow = threading.Thread(target=carry_slowly)
+    slow.start()
+    assert gateway.arrived.wait(30)
+    clock.shift(texts.LEASE)
+    with app.app_context():
+        assert texts.deliver_next(settings)
+        due_at = only_text().due_at
+        gateway.open.set()
+        slow.join(30)
+        assert only_text().due_at == due_at
+        assert (only_text().state, only_text().gateway, only_text().tries) == (SENT, "memory/1", 2)
+
+
+@pytest.mark.requirement("SMS-03")
+def test_a_request_is_answered_while_the_gateway_hangs(serve: Callable[..., Server], gateway: FakeGateway) -> None:
+    """Nobody waits for it, and nothing of it is lost."""
+    gateway.open.clear()
+    server = serve(HAMMER_SMS_URL=gateway.template)
+    for n in range(6):  # more than there are carriers
+        server.ask(number(n))
+    assert gateway.arrived.wait(30)
+    assert not gateway.open.is_set(), "It has answered nobody yet."
+    assert states(server.database_url) == {WAITING: 6}
+    gateway.open.set()
+    wait_until(lambda: set(states(server.database_url)) == {SENT})
+    assert set(gateway.texts_to()) == {number(n) for n in range(6)}
+
+
+# Receipts
+
+
+def told(app: Flask, url: str, status: str) -> int:
+    """What the address in a text's receipt answers."""
+    answer = app.test_client().get(urlsplit(url).path, query_string={"status": status})
+    return answer.status_code
+
+
+@pytest.fixture
+def receipt(app: Flask, settings: Settings) -> str:
+    """The address that went along with a text which a gateway took."""
+    with app.app_context():
+        ask(settings)
+        texts.deliver_next(settings)
+        return texts.receipt_url(settings, only_text())
+
+
+def state(app: Flask) -> str:
+    with app.app_context():
+        return only_text().state
+
+
+@pytest.mark.parametrize(
+    ("reports", "becomes"),
+    [
+        (["8", "1"], DELIVERED),
+        (["DELIVRD"], DELIVERED),
+        (["delivered"] * 5, DELIVERED),
+        (["8"], SENT),
+        (["16"], FAILED),
+        (["undelivered"], FAILED),
+        (["2", "1"], DELIVERED),
+        (["1", "2"], DELIVERED),
+        (["queued", "", "🙂", "1" * 5000], SENT),
+    ],
+)
+def test_a_receipt_says_what_became_of_a_text(app: Flask, receipt: str, reports: list[str], becomes: str) -> None:
+    assert {told(app, receipt, report) for report in reports} == {204}
+    assert state(app) == becomes
+
+
+def test_a_receipt_changes_the_state_of_its_text_and_nothing_else(app: Flask, receipt: str, settings: Settings) -> None:
+    with app.app_context():
+        ask(settings, BORIS)
+        before = everything_stored()
+    told(app, receipt, "1")
+    with app.app_context():
+        after = everything_stored()
+    assert sorted(after) == sorted([DELIVERED if value == SENT else value for value in before])
+
+
+def test_a_gateway_reports_as_often_as_it_likes(app_with: Callable[[Settings], Flask], settings: Settings) -> None:
+    """All its reports come from one address."""
+    app = app_with(replace(settings, requests_per_address_minute=2))
+    with app.app_context():
+        ask(settings)
+        texts.deliver_next(settings)
+        url = texts.receipt_url(settings, only_text())
+    assert [told(app, url, "8") for _ in range(5)] == [204] * 5
+
+
+def test_a_receipt_that_we_did_not_make_costs_no_statement(
+    app: Flask, receipt: str, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    with statements() as seen:
+        assert told(app, receipt[:-3] + "x/", "1") == 404
+    assert seen == []
+
+
+def test_nobody_makes_a_receipt_up(app: Flask, receipt: str) -> None:
+    path = urlsplit(receipt).path
+    id_, moment, signature = path.removeprefix("/receipts/").rstrip("/").split(".")
+    forged = [f"{id_}.{moment}.{signature[::-1]}", f"{int(id_) + 1}.{moment}.{signature}", f"{id_}.{int(moment) + 1}.{signature}"]
+    forged += [
+        f"{id_}.{moment}.{signature[:-1]}",
+        f"{id_}.{moment}.",
+        f"{id_}.{signature}",
+        id_,
+        f"²{path[10:-1]}",
+        f"{'9' * 30}.1.{signature}",
+    ]
+    forged += [f"{id_}.{moment}.ключ"]
+    for receipt_ in forged:
+        assert told(app, f"http://x/receipts/{receipt_}/", "1") == 404, receipt_
+    assert state(app) == SENT
+
+
+def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: str, settings: Settings, clock: Traveller) -> None:
+    """SQLite gives the id of the text to another when it is forgotten; the old receipt means nothing to that one."""
+    assert ANNA[1:] not in receipt
+    with app.app_context():
+        clock.shift(timedelta(days=2))
+        keeping.prune()
+        ask(settings, BORIS)
+        texts.deliver_next(settings)
+        assert texts.receipt_url(settings, only_text()) != receipt
+    assert told(app, receipt, "1") == 204
+    assert state(app) == SENT
+
+
+@pytest.mark.parametrize("report", ["delivered", "failed"])
+def test_a_receipt_may_be_faster_than_we(app: Flask, settings: Settings, report: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes before we have written down that the text has left."""
+
+    class Told(list[gateways.Sent]):
+        def append(self, sent: gateways.Sent) -> None:
+            super().append(sent)
+            thread = threading.Thread(target=told, args=(app, url, report))
+            thread.start()
+            thread.join(30)
+
+    with app.app_context():
+        ask(settings)
+        url = texts.receipt_url(settings, only_text())
+        monkeypatch.setattr(gateways, "memory", Told())
+        texts.deliver_next(settings)
+    assert state(app) == (DELIVERED if report == "delivered" else SENT)
+
+
+def test_what_arrived_is_not_sent_again_though_its_carrier_died(
+    app: Flask, settings: Settings, clock: Traveller, break_line: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        ask(settings)
+        url = texts.receipt_url(settings, only_text())
+        break_line()
+        with pytest.raises(ConnectionError):
+            texts.deliver_next(settings)
+        monkeypatch.undo()
+        assert state(app) == WAITING
+        told(app, url, "1")
+        clock.shift(texts.LEASE)
+        assert texts.deliver_next(settings) is False
+    assert state(app) == DELIVERED
+    assert gateways.memory == []
+
+
+# What is seen
+
+
+@pytest.mark.usefixtures("context")
+def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+    assert texts.tally() == texts.Tally({}, 0, timedelta(0))
+    for n in range(3):
+        ask(settings, number(n))
+    outbox.deliver(settings)
+    ask(settings, number(3))
+    clock.shift(7)
+    ask(settings, number(4))
+    assert texts.tally() == texts.Tally({(SENT, "memory/1"): 3, (WAITING, ""): 2}, 2, timedelta(seconds=7))
+    assert [text.id for text in texts.newest(2).items] == [5, 4]
+    [fates] = [figure for figure in vitals.look(settings) if figure.name == "texts_newest"]
+    assert set(fates.values) == {((SENT, "memory/1"), 3.0), ((WAITING, ""), 2.0)}
+    assert [text.state for text in texts.newest(10, state=SENT).items] == [SENT] * 3
+
+
+def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, settings: Settings) -> None:
+    listed = app.test_cli_runner().invoke(args=["texts", "list"])
+    assert (listed.stdout, listed.stderr) == ("", "There are no texts.\n")
+    with app.app_context():
+        code = right(settings, ask(settings))
+        outbox.deliver(settings)
+        ask(settings, BORIS)
+    listed = app.test_cli_runner().invoke(args=["texts", "list"])
+    assert "+7········01  sent     memory/1  1" in listed.stdout
+    assert "Of the newest 1000: 1 sent by memory/1, 1 waiting.\n1 waits, the oldest for 0 seconds." in listed.stderr
+    assert code not in listed.output
+    assert ANNA[1:] not in listed.output
+    assert app.test_cli_runner().invoke(args=["texts", "list", "--state", "given up"]).stdout == ""
+
+
+def test_the_command_sends_one_real_text_and_tells_what_happened(
+    app_with: Callable[[Settings], Flask], settings: Settings, gateway: FakeGateway
+) -> None:
+    with fake_gateway() as second:
+        gateway.status = 500
+        app = app_with(replace(settings, sms_url=f"{gateway.template} {second.template}"))
+        tried = app.test_cli_runner().invoke(args=["texts", "try", "8 929 000-00-01"])
+        assert tried.exit_code == 0
+        assert "http/1: answered 500, after" in tried.stdout
+        assert "http/2: took the text, after" in tried.stdout
+        assert second.texts_to() == {ANNA: 1}
+        second.status = 500
+        tried = app.test_cli_runner().invoke(args=["texts", "try", ANNA])
+        assert (tried.exit_code, tried.stderr) == (1, "No gateway took it. To see what is wrong: flask --app wsgi doctor\n")
+
+
+def test_doctor_speaks_up_when_texts_wait_or_were_given_up(app: Flask, settings: Settings, clock: Traveller) -> None:
+    def of_texts() -> tuple[str, str]:
+        with app.app_context():
+            [finding] = [finding for finding in doctor.examine(settings) if finding.part == "texts"]
+            return finding.state, finding.how
+
+    assert of_texts()[0] == doctor.FINE
+    with app.app_context():
+        ask(settings)
+    clock.shift(doctor.WAITS_LONG + timedelta(seconds=30))
+    assert of_texts() == (doctor.ADVICE, "one has waited for 2 minutes")
+    clock.shift(settings.code_ttl)
+    with app.app_context():
+        outbox.deliver(settings)
+    assert of_texts() == (doctor.ADVICE, "1 of the newest 1000 were given up, or did not arrive")

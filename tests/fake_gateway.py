@@ -1,0 +1,88 @@
+"""A gateway that speaks HTTP on a port of its own, writes down what it is asked, and answers as the test says."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    query: dict[str, str]
+    form: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass
+class FakeGateway:
+    port: int
+    status: int = 200
+    asked: list[Asked] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    """While this is not set, it takes texts and does not answer."""
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Somebody asked."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def template(self) -> str:
+        """What to write into `HAMMER_SMS_URL`."""
+        return f"{self.url}/send?to={{to}}&text={{text}}"
+
+    def texts_to(self) -> Counter[str]:
+        """Number -> how many texts came for it."""
+        return Counter(one.query["to"] for one in list(self.asked))
+
+
+@contextmanager
+def fake_gateway() -> Iterator[FakeGateway]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            parts = urlsplit(self.path)
+            query, form = ({name: values[-1] for name, values in parse_qs(said).items()} for said in (parts.query, body))
+            gateway.asked.append(Asked(self.command, parts.path, query, form, dict(self.headers.items())))
+            gateway.arrived.set()
+            gateway.open.wait(60)
+            try:
+                self.send_response(gateway.status)
+                self.send_header("Content-Length", "2")
+                if 300 <= gateway.status < 400:
+                    self.send_header("Location", f"{gateway.url}/elsewhere")
+                self.end_headers()
+                self.wfile.write(b"ok")
+            except OSError:
+                pass  # who asked has died, or has no patience
+
+        do_GET = do_POST = answer  # noqa: N815  # the library's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 100
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass  # connections of killed processes
+
+    server = Server(("127.0.0.1", 0), Handler)
+    gateway = FakeGateway(server.server_address[1])
+    gateway.open.set()
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    serving.start()
+    try:
+        yield gateway
+    finally:
+        gateway.open.set()
+        server.shutdown()
+        serving.join()
+        server.server_close()

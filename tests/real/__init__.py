@@ -1,0 +1,1 @@
+"""Texts through parts that nobody here wrote."""

@@ -1,0 +1,179 @@
+"""Processes that carry texts are killed at whatever moment, servers and workers, with real processes and a gateway that counts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests import serving
+from tests.databases import Databases
+from tests.deeds import number
+from tests.fake_gateway import FakeGateway, fake_gateway
+from tests.outbox import states, wait_until
+from tests.serving import ROOT, Server
+
+KILLS = 8
+TEXTS_A_KILL = 10
+THREADS = 4
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    with fake_gateway() as one:
+        yield one
+
+
+def environment(database_url: str, gateway: FakeGateway) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
+    return ours | {
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": "only for the tests, 32 bytes and more of it",
+        "HAMMER_SMS_URL": gateway.template,
+        "HAMMER_SMS_DELAY_SECONDS": "0",
+    }
+
+
+@contextmanager
+def worker(database_url: str, gateway: FakeGateway, log: Path, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "worker", "--threads", str(THREADS)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(database_url, gateway) | more, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def one_worker(port: int) -> list[str]:
+    return [*serving.gunicorn(port), "--workers", "1", "--log-level", "info"]
+
+
+def forget_claims(database_url: str) -> None:
+    """As if the time that claims hold had passed. Nobody is alive who has one."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("update texts set due_at = created_at where ended_at is null"))
+    engine.dispose()
+
+
+def all_arrived(database_url: str) -> Callable[[], bool]:
+    return lambda: set(states(database_url)) == {"sent"}
+
+
+def report(gateway: FakeGateway, wanted: set[str], what: str) -> None:
+    """Every text arrived; how many came twice, and never more than were on their way when somebody was killed."""
+    came = gateway.texts_to()
+    assert set(came) == wanted, f"Lost: {wanted - set(came)}"
+    again = sum(came.values()) - len(came)
+    print(f"{what}: {KILLS} kills, {len(came)} texts, {again} came twice.")  # noqa: T201  # `pytest -s` shows the figure of docs/texts.md
+    assert again <= KILLS * THREADS
+
+
+def test_killing_a_worker_at_any_moment_loses_no_text(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
+    server = serve(HAMMER_SMS_THREADS="0")
+    numbers = iter(range(10_000))
+    wanted: set[str] = set()
+    for kill in range(KILLS):
+        asked = [number(next(numbers)) for _ in range(TEXTS_A_KILL)]
+        for one in asked:
+            server.ask(one)
+        wanted |= set(asked)
+        gateway.arrived.clear()
+        with worker(server.database_url, gateway, tmp_path / "log") as process:
+            assert gateway.arrived.wait(60), (tmp_path / "log").read_text()
+            time.sleep(kill * 0.004)  # each time at another moment of a text's way
+            process.kill()
+        forget_claims(server.database_url)
+    assert states(server.database_url)["waiting"] > 0, "They were killed too late for this to say anything."
+    with worker(server.database_url, gateway, tmp_path / "log"):
+        wait_until(all_arrived(server.database_url))
+    report(gateway, wanted, f"A worker on {server.database_url.partition(':')[0]}")
+
+
+def test_killing_a_server_at_any_moment_loses_no_text_that_was_promised(
+    databases: Databases, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    """Whoever was answered gets a text, if the server that answered dies at once."""
+    database_url = databases.new()
+    numbers = iter(range(10_000))
+    wanted: set[str] = set()
+    with ExitStack() as running:
+        for kill in range(KILLS):
+            server = running.enter_context(serving.serve(database_url, tmp_path / f"log{kill}", HAMMER_SMS_URL=gateway.template))
+            for _ in range(TEXTS_A_KILL):
+                one = number(next(numbers))
+                server.ask(one)
+                wanted.add(one)
+            time.sleep(kill * 0.002)
+            server.kill()
+            forget_claims(database_url)
+        running.enter_context(serving.serve(database_url, tmp_path / "log", HAMMER_SMS_URL=gateway.template)).request("GET", "/")
+        wait_until(all_arrived(database_url))
+    report(gateway, wanted, f"A server on {database_url.partition(':')[0]}")
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
+    serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path, told: signal.Signals
+) -> None:
+    server = serve(HAMMER_SMS_THREADS="0")
+    for n in range(THREADS + 2):
+        server.ask(number(n))
+    gateway.open.clear()
+    production = {"HAMMER_ENV": "production", "HAMMER_PUBLIC_URL": "https://login.example.com"}
+    with worker(server.database_url, gateway, tmp_path / "log", **production) as process:
+        wait_until(lambda: len(gateway.asked) == THREADS)
+        process.send_signal(told)
+        wait_until(lambda: "waiting" in states(server.database_url))
+        assert process.poll() is None
+        gateway.open.set()
+        assert process.wait(timeout=30) == 0, (tmp_path / "log").read_text()
+    assert states(server.database_url) == {"sent": THREADS, "waiting": 2}
+    begun, stopped = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert begun["message"] == f"Carrying texts, {THREADS} at once."
+    assert stopped["message"] == "Stopped; no text was left half carried."
+    assert set(gateway.texts_to().values()) == {1}
+
+
+def test_two_workers_share_the_texts_and_double_none(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
+    server = serve(HAMMER_SMS_THREADS="0")
+    for n in range(60):
+        server.ask(number(n))
+    with worker(server.database_url, gateway, tmp_path / "one"), worker(server.database_url, gateway, tmp_path / "two"):
+        wait_until(all_arrived(server.database_url))
+    assert gateway.texts_to() == {number(n): 1 for n in range(60)}
+
+
+def test_a_server_without_threads_carries_no_text(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
+    server = serve(HAMMER_SMS_THREADS="0", HAMMER_SMS_URL=gateway.template)
+    server.ask(number(1))
+    with worker(server.database_url, gateway, tmp_path / "log"):
+        wait_until(all_arrived(server.database_url))
+    server.ask(number(2))
+    assert states(server.database_url) == {"sent": 1, "waiting": 1}
+    assert gateway.texts_to() == {number(1): 1}
+
+
+def test_a_server_that_is_told_to_stop_finishes_what_it_holds(databases: Databases, gateway: FakeGateway, tmp_path: Path) -> None:
+    database_url = databases.new()
+    with serving.serve(database_url, tmp_path / "log", one_worker, HAMMER_SMS_URL=gateway.template) as server:
+        gateway.open.clear()
+        for n in range(THREADS):
+            server.ask(number(n))
+        wait_until(lambda: len(gateway.asked) == THREADS)
+        os.kill(server.pid, signal.SIGTERM)
+        wait_until(lambda: "Worker exiting" in server.log.read_text())
+        gateway.open.set()
+        assert server.process is not None
+        server.process.wait(timeout=30)
+    assert states(database_url) == {"sent": THREADS}, (tmp_path / "log").read_text()
+    assert set(gateway.texts_to().values()) == {1}
