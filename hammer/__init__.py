@@ -3,22 +3,42 @@
     doors     cli          the operator's commands
               auth         pages for people: phone form -> code form -> profile
               api          the same flows for programs, as JSON, and their documents
-              health       is it alive, is it ready
+              receipts     what gateways tell of texts
+              health       is it alive, is it ready, what goes on
     porch     tokens       who is calling
+              limits       from where they call, and how often
               languages    in which language we answer
+              headers      what every answer says to browsers
+              files        how long browsers may keep our styles and scripts
+              logs         a line for each request
+              metrics      how long requests took, and figures as Prometheus reads them
+              audience     for whom each route is
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others
-              accounts     create, rename, delete, export
+              accounts     create, rename, change_number, delete, export
+              keys         rotate, and which keys sign and are believed
               keeping      prune: what is past its keeping time
               doctor       what is wrong with this installation, and what to do
+              vitals       what goes on, in figures
               demo         people and invitations for a development database
-    lean on   texts        what we text, and the outbox it waits in
+    lean on   verifications  asking for a code, and guessing it
+              guesses      how many wrong guesses the world may make
+              devices      those that signed in before, and their own lane
+              sends        how many texts may be asked for
+              tombstones   numbers that activated an invite and then left
+              tries        how many invite codes may be tried in vain
+              events       what happened, in the same transaction
+              texts        the outbox that texts wait in, and who carries them
+              counters     units of limits, taken all or none
               gateways     how a text leaves
+              statements   what is sent so often that it stands ready
               models       what we remember
               database     transaction(), the only commit
+              postgresql   that nobody waits long for a server that is away
     ground    phones       what people type -> one canonical number
               codes        drawing codes, reading what people type for them
+              words        what a text says
               refusals     every way a rule may say no
               clock        now()
 
@@ -27,12 +47,26 @@ Calls go down this list, never up, and neighbours do not know each other; only c
 
 from flask import Flask
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import config
-from hammer import api, auth, cli, database, health, languages, texts, tokens
+from hammer import (
+    api,
+    audience,
+    auth,
+    cli,
+    database,
+    files,
+    headers,
+    health,
+    languages,
+    limits,
+    logs,
+    metrics,
+    receipts,
+    texts,
+    tokens,
+)
 from hammer.refusals import Refusal, Unavailable
 
 
@@ -43,15 +77,20 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects of the router's own, which trust `Host`
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for room in (database, texts, languages, tokens, api, auth, health, cli):
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # no view here is a coroutine; Flask asks at each call
+    for room in (logs, metrics, headers, files, database, texts, limits, languages, tokens, api, auth, health, receipts, cli):
         room.init_app(app)
-    for fault in (Refusal, HTTPException, OperationalError, PoolTimeout, InternalServerError):
+    audience.public(app.view_functions["static"])
+    audience.audiences(app)
+    for fault in (Refusal, HTTPException, *database.AWAY, InternalServerError):
         app.register_error_handler(fault, _answer)
     return app
 
 
 def _answer(error: Exception) -> ResponseReturnValue:
     """Whatever went wrong, told by the door that was knocked at: a problem document to programs, a page to people."""
-    if isinstance(error, (OperationalError, PoolTimeout)):
+    if isinstance(error, database.AWAY):
         error = Unavailable(retry_after=database.BUSY_SECONDS)
+    if isinstance(error, Refusal):
+        logs.refused(error)
     return api.problem(error) if api.serves() else auth.error_page(error)

@@ -1,7 +1,10 @@
 """The operator's door: what is done by hand at the machine. English alone; a refusal is one line on stderr and exit code 1."""
 
+import logging
+import signal
+import threading
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -10,10 +13,15 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hammer import accounts, doctor, keeping, phones, sessions
+from hammer import accounts, clock, doctor, gateways, keeping, phones, sessions
+from hammer import keys as token_keys
+from hammer import texts as outbox
 from hammer.database import MOST_PER_PAGE
+from hammer.models import TEXT_STATES
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, Unavailable
 from hammer.tokens import settings
+
+log = logging.getLogger(__name__)
 
 
 class _Command(click.Command):
@@ -24,11 +32,17 @@ class _Command(click.Command):
         except InvalidFields as no:
             raise click.ClickException(" ".join(sentence for field in no.errors.values() for sentence in field)) from no
         except (Unavailable, DBAPIError, PoolTimeout) as error:
-            raise click.ClickException(f"The database: {_cause(error)}.\nTo see what to do: flask --app wsgi doctor") from error
+            raise database_fault(error) from error
         except UnicodeEncodeError as error:
             raise click.ClickException("What was typed is not text in UTF-8.") from error
         except Refusal as no:
             raise click.ClickException(no.sentence) from no
+
+
+def database_fault(error: Exception) -> click.ClickException:
+    """What the database itself said, for the operator. It names no password."""
+    cause = doctor.first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+    return click.ClickException(f"The database: {cause}.\nTo see what to do: flask --app wsgi doctor")
 
 
 class _Group(AppGroup):
@@ -53,7 +67,7 @@ def createsuperuser(phone: str) -> None:
         accounts.set_staff(user_id, True)
     except NotFound:
         user_id = accounts.create(settings(), phone, {}, is_staff=True)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     click.echo(f"{_called(them)} is staff now.")
     if them.blocked_at:
         click.echo(f"They are blocked. To let them in: flask --app wsgi users block --undo {them.telephone_number}")
@@ -95,7 +109,7 @@ def list_users(q: str, limit: int, after: str | None) -> None:
 def show(user: str) -> None:
     """Show USER's profile and signed-in devices."""
     user_id = _find(user)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     facts = {
         "number": phones.pretty(them.telephone_number),
         "username": them.username,
@@ -109,8 +123,8 @@ def show(user: str) -> None:
     devices = sessions.devices(user_id)
     click.echo("\nSigned in nowhere." if not devices else "")
     if devices:
-        rows = ((d.device, _moment(d.created_at), _moment(d.refreshed_at), _moment(d.expires_at)) for d in devices)
-        _table(("DEVICE", "SINCE (UTC)", "LAST REFRESH", "UNTIL"), rows)
+        rows = ((d.device, _moment(d.created_at), _moment(d.seen_at), _moment(d.expires_at)) for d in devices)
+        _table(("DEVICE", "SINCE (UTC)", "LAST USED", "UNTIL"), rows)
 
 
 @users.command()
@@ -120,7 +134,7 @@ def make_staff(user: str, undo: bool) -> None:
     """Let USER see and change others."""
     user_id = _find(user)
     accounts.set_staff(user_id, not undo)
-    click.echo(f"{_called(accounts.profile(user_id))} is {'not ' if undo else ''}staff now.")
+    click.echo(f"{_called(accounts.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
 
 
 @users.command()
@@ -131,7 +145,7 @@ def block(user: str, undo: bool) -> None:
     user_id = _find(user)
     accounts.set_blocked(user_id, not undo)
     how = "may sign in again." if undo else "is blocked, and signed out everywhere."
-    click.echo(f"{_called(accounts.profile(user_id))} {how}")
+    click.echo(f"{_called(accounts.profile(settings(), user_id))} {how}")
 
 
 @users.command()
@@ -140,11 +154,108 @@ def block(user: str, undo: bool) -> None:
 def delete(user: str, yes: bool) -> None:
     """Forget USER for ever. Others' counts stay true."""
     user_id = _find(user)
-    them = accounts.profile(user_id)
+    them = accounts.profile(settings(), user_id)
     if not yes:
         click.confirm(f"Forget {_called(them)}, who joined {_moment(them.date_joined)}, for ever?", abort=True)
-    accounts.delete(user_id)
+    accounts.delete(settings(), user_id)
     click.echo(f"{_called(them)} is forgotten.")
+
+
+@commands.group(cls=_Group)
+def keys() -> None:
+    """See and change the keys that access tokens are signed with."""
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys, and what each is good for."""
+    every, now = token_keys.every(settings()), clock.now()
+    heads = ("KEY", "MADE (UTC)", "RETIRES", "")
+    made = (_moment(key.created_at) if key.created_at else "–" for key in every)
+    ends = (_moment(key.retired_at) if key.retired_at else "–" for key in every)
+    _table(heads, zip((key.kid for key in every), made, ends, (_use(key, every, now) for key in every), strict=True))
+
+
+@keys.command("rotate")
+@click.option(
+    "--ahead",
+    metavar="MINUTES",
+    type=click.IntRange(0, 24 * 60),
+    default=0,
+    show_default=True,
+    help="Publish it so long before it signs, for services that do not ask again at a key that they do not know.",
+)
+def rotate_keys(ahead: int) -> None:
+    """Sign with a new key. What was signed before stays good until it expires; nothing needs a restart."""
+    new = token_keys.rotate(settings(), ahead=timedelta(minutes=ahead))
+    when = f"from {_moment(clock.now() + timedelta(minutes=ahead))} UTC on" if ahead else "from now on"
+    click.echo(f"{new.kid} signs {when}; running servers know within {token_keys.RELOAD.seconds} seconds.")
+
+
+@commands.group(cls=_Group)
+def texts() -> None:
+    """See what became of texts, and try the gateways."""
+
+
+@texts.command("list")
+@click.option("--state", type=click.Choice(TEXT_STATES), help="Only those that it is so with.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most texts shown.")
+def list_texts(state: str | None, limit: int) -> None:
+    """List texts, the newest first, and count what became of them."""
+    rows = [
+        (
+            *(str(t.id), t.telephone_number or "", t.state, t.gateway or "", str(t.tries), _moment(t.asked_at)),
+            _moment(t.ended_at) if t.ended_at else "",
+        )
+        for t in outbox.newest(limit, state=state).items
+    ]
+    if rows:
+        _table(("ID", "NUMBER", "STATE", "GATEWAY", "TRIES", "ASKED FOR (UTC)", "LEFT, OR GIVEN UP"), rows)
+    tally = outbox.tally()
+    counts = [f"{count} {state}{f' by {gateway}' if gateway else ''}" for (state, gateway), count in sorted(tally.newest.items())]
+    click.echo(f"Of the newest {outbox.COUNTED}: {', '.join(counts)}." if counts else "There are no texts.", err=True)
+    if tally.waiting:
+        waits = tally.oldest_waiting.total_seconds()
+        click.echo(f"{tally.waiting} {'waits' if tally.waiting == 1 else 'wait'}, the oldest for {waits:.0f} seconds.", err=True)
+
+
+@texts.command("try")
+@click.argument("phone")
+@click.pass_context
+def try_gateways(ctx: click.Context, phone: str) -> None:
+    """Send PHONE one real text, by the first gateway that takes it, and tell how each did."""
+    number = phones.read(phone, region=settings().region, regions=settings().regions)
+    fault = "there is none"
+    for gateway, fault, seconds in outbox.trial(settings(), number):
+        click.echo(f"{gateway}: {fault or 'took the text'}, after {seconds:.1f} s")
+    if fault:
+        click.echo("No gateway took it. To see what is wrong: flask --app wsgi doctor", err=True)
+        ctx.exit(1)
+    click.echo(f"It is on its way to {number}. Look whether it arrives: a gateway may take a text and drop it.")
+
+
+@commands.command()
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Texts that are on their way at once.")
+def worker(threads: int) -> None:
+    """Carry texts to the gateways, until SIGTERM or SIGINT.
+
+    The texts at hand are finished then. For servers with HAMMER_SMS_THREADS=0, in as many processes and machines as one likes.
+    """
+    gateways.check(settings())
+    told = threading.Event()
+    formerly = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    carriers = outbox.Carriers(current_app._get_current_object(), threads)  # type: ignore[attr-defined]  # for other threads
+    carriers.start()
+    log.info("Carrying texts, %d at once.", threads)
+    while not told.wait(1) and carriers.alive:
+        pass
+    for number, handler in formerly.items():  # who tells it twice does not want to wait
+        signal.signal(number, handler)
+    broken = not told.is_set()
+    carriers.stop()
+    if broken:
+        raise click.ClickException("A thread has died, and its trace stands above. Start it again.")
+    log.info("Stopped; no text was left half carried.")
 
 
 @commands.command()
@@ -196,16 +307,12 @@ def demo(people: int, seed: int, more: bool) -> None:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
         raise click.ClickException("There are people here already. To add others to them: --more")
-    star = accounts.profile(made.most_inviting)
+    star = accounts.profile(settings(), made.most_inviting)
     click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
     click.echo(f"{_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
     click.echo("  1. flask --app wsgi run")
     click.echo(f"  2. open {settings().public_url}/login/ and enter {star.telephone_number}")
     click.echo(f"  3. enter the code; it is {'shown on the page' if settings().demo else 'in the text'}")
-
-
-def _cause(error: Exception) -> str:
-    return doctor.first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
 
 
 def _find(user: str) -> str:
@@ -226,6 +333,14 @@ def _name(them: accounts.Profile) -> str:
 
 def _standing(them: accounts.Profile) -> str:
     return " ".join(word for word, holds in {"staff": them.is_staff, "blocked": them.blocked_at}.items() if holds)
+
+
+def _use(key: token_keys.Key, every: list[token_keys.Key], now: datetime) -> str:
+    if key == token_keys.signing(every):
+        return "signs"
+    if key.ends > now:
+        return "signs next"
+    return "believed" if key.is_believed(now) else "over"
 
 
 def _moment(moment: datetime) -> str:

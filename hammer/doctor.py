@@ -15,9 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import config
 from config import Settings
-from hammer import clock
+from hammer import clock, gateways, texts, words
 from hammer.database import db, transaction
-from hammer.models import User, Verification
+from hammer.models import FAILED, GIVEN_UP, User, Verification
 from hammer.refusals import Unavailable
 
 FINE: Final = "fine"
@@ -31,6 +31,7 @@ MOST_SKEW = timedelta(seconds=5)
 """Between this machine's clock and the database's: codes and tokens count in seconds."""
 UNPRUNED = timedelta(days=3)
 """So old a verification would be gone if `prune` ran at all."""
+WAITS_LONG = timedelta(minutes=2)
 MIGRATE = "Run: flask --app wsgi db upgrade"
 
 
@@ -48,8 +49,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Everything there is to say, part by part. Changes nothing."""
     yield _mode(settings)
     yield from _secret(settings)
-    yield _gateway(settings)
-    yield _address(settings)
+    yield from _gateways(settings)
+    yield from _address(settings)
+    yield _guessing(settings)
+    yield from _redis(settings)
     yield from _database(settings)
 
 
@@ -77,13 +80,59 @@ def _secret(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _gateway(settings: Settings) -> Finding:
-    where = {"console://": "texts are printed by the server, none leaves", "memory://": "texts are kept in memory, none leaves"}
-    return Finding(FINE, "gateway", where.get(settings.sms_url, settings.sms_url.split(":")[0]))
+def _gateways(settings: Settings) -> Iterator[Finding]:
+    for standing in gateways.examine(settings):
+        state = WRONG if not standing.works else ADVICE if standing.remedy else FINE
+        yield Finding(state, "gateway", standing.how, standing.remedy)
+    if not settings.sms_threads:
+        yield Finding(FINE, "gateway", "this process carries no texts (HAMMER_SMS_THREADS=0); `flask --app wsgi worker` does")
 
 
-def _address(settings: Settings) -> Finding:
-    return Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+def _address(settings: Settings) -> Iterator[Finding]:
+    yield Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+    for language, shortcoming in words.shortcomings(settings).items():
+        remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 21 letters fit every text."
+        yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
+
+
+def _outbox() -> Iterator[Finding]:
+    """Texts that wait although there was time, and those that no gateway took."""
+    tally = texts.tally()
+    given_up = sum(count for (state, _), count in tally.newest.items() if state in (GIVEN_UP, FAILED))
+    remedy = "Look at them: flask --app wsgi texts list"
+    if tally.oldest_waiting > WAITS_LONG:
+        how = f"one has waited for {tally.oldest_waiting.total_seconds() / 60:.0f} minutes"
+        yield Finding(ADVICE, "texts", how, "Start a server or `flask --app wsgi worker`; if one runs, look at its log.")
+    elif given_up:
+        yield Finding(ADVICE, "texts", f"{given_up} of the newest {texts.COUNTED} were given up, or did not arrive", remedy)
+    else:
+        yield Finding(FINE, "texts", f"none waits long, and of the newest {texts.COUNTED} none was given up")
+
+
+def _guessing(settings: Settings) -> Finding:
+    how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever is spent on it"
+    if settings.expected_takeovers_per_year <= settings.max_expected_takeovers:
+        return Finding(FINE, "guessing", how)
+    remedy = "Lower HAMMER_GUESS_BUDGETS, or set HAMMER_CODE_LENGTH=6; production refuses it."
+    return Finding(ADVICE, "guessing", f"{how}; {settings.max_expected_takeovers:g} are allowed", remedy)
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    if not settings.redis_url:
+        if settings.env == "production" and db.engine.dialect.name != "sqlite":
+            remedy = "With more than one process, set REDIS_URL."
+            yield Finding(ADVICE, "redis", "none: each process counts requests per address by itself", remedy)
+        return
+    from redis import Redis, RedisError  # noqa: PLC0415  # 60 ms that only those with a Redis pay
+
+    try:
+        with Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2, retry=None) as server:
+            version = server.info("server")["redis_version"]
+    except RedisError as error:
+        how = f"does not answer: {type(error).__name__}. All works, and each process counts requests by itself"
+        yield Finding(WRONG, "redis", how, "Start it, or mend host, port and password in REDIS_URL.")
+    else:
+        yield Finding(FINE, "redis", f"Redis {version}")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -102,6 +151,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     if migrated.state == FINE:
         yield _writable(on_sqlite)
         yield _clocks(on_sqlite)
+        yield from _outbox()
         yield from _housekeeping(settings, on_sqlite)
 
 
@@ -115,6 +165,13 @@ def _sqlite() -> Iterator[Finding]:
             "database",
             f"its journal is {journal}, not wal: readers and writers shut each other out",
             "Put it on a local disk (network shares cannot do this) that this user may write to.",
+        )
+    if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "0", "1"):
+        yield Finding(
+            ADVICE,
+            "database",
+            "several web workers (WEB_CONCURRENCY) share one SQLite and wait for each other's writes",
+            "Set WEB_CONCURRENCY=1, or DATABASE_URL to a PostgreSQL.",
         )
     free = shutil.disk_usage(Path(file).parent).free
     amount = f"{free / 1e9:.1f} GB free beside the database"
@@ -202,7 +259,7 @@ def _housekeeping(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
 
 
 def _where() -> str:
-    return db.engine.url.render_as_string(hide_password=True)
+    return db.engine.url.set(query={}).render_as_string(hide_password=True)  # a password may stand in the query
 
 
 def _how_to_reach(on_sqlite: bool) -> str:

@@ -9,11 +9,14 @@
     memory      the texts that left, oldest first; `code_for(number)` reads the newest code
     clock       a clock that stands still until the test moves it: `clock.shift(seconds)`
     statements  counts SQL statements: `with statements() as seen: ...; len(seen)`
+    production  the application as production has it, at https://login.example.com, one a module; `log` gathers its lines
     server      the real application in a process of its own, in development and demo mode; `serve` starts others
 
 The schema is made by the migrations alone. `TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
 """
 
+import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -28,11 +31,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
 
 import config
-from hammer import create_app, gateways
+from hammer import create_app, gateways, logs, tokens
 from hammer.database import db
-from tests import outbox, serving
+from tests import outbox, parts, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
+from tests.evidence import pytest_addoption, pytest_configure, pytest_itemcollected
 from tests.people import Browser, Person, Program
+
+__all__ = ["pytest_addoption", "pytest_configure", "pytest_itemcollected"]  # pytest finds its hooks here
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
@@ -42,7 +48,9 @@ SETTINGS = config.Settings(
     demo=False,
     secret_key="only for the tests, 32 bytes and more of it",
     database_url="",
+    redis_url="",
     sms_url="memory://",
+    sms_threads=0,
     sms_delay=timedelta(0),
     public_url="http://127.0.0.1:5000",
     region="RU",
@@ -52,7 +60,24 @@ SETTINGS = config.Settings(
     guesses_per_code=3,
     resend_wait=timedelta(seconds=60),
     sends_per_number_day=5,
+    sends_per_prefix_hour=1000,
+    sends_per_address_hour=1000,
+    sends_per_hour=10_000,
+    invitee_numbers="full",
+    requests_per_address_minute=0,
+    metrics_token="",
+    metrics_directory="",
+    proxy_hops=0,
+    guess_budgets={4: 20, 6: 250, 8: 10_000},
+    max_expected_takeovers=1.0,
 )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Looks for what a test says that it `needs` before anything is started for it."""
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            parts.program(name)
 
 
 @pytest.fixture(scope="session")
@@ -86,13 +111,14 @@ def app_with() -> Iterator[Callable[[config.Settings], Flask]]:
 
         def make(settings: config.Settings) -> Flask:
             app = create_app(settings)
-            closing.callback(_close, app)
+            closing.callback(close, app)
             return app
 
         yield make
 
 
-def _close(app: Flask) -> None:
+def close(app: Flask) -> None:
+    """Ends its connections: one that is left behind is told of in whatever test runs then."""
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
@@ -107,11 +133,31 @@ def built_once(databases: Databases) -> Flask:
 @pytest.fixture
 def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings
+    built_once.extensions["hammer.tokens"] = tokens.Checks(settings)  # it knows what a process knows at its start
     as_built = dict(built_once.config)
     yield built_once
     built_once.config.clear()
     built_once.config.update(as_built)
-    _close(built_once)
+    close(built_once)
+
+
+@pytest.fixture(scope="module")
+def production(databases: Databases) -> Iterator[Flask]:
+    before = list(logging.getLogger().handlers)
+    app = create_app(replace(SETTINGS, env="production", public_url="https://login.example.com", database_url=databases.new()))
+    yield app
+    close(app)
+    logging.getLogger().handlers[:] = before
+
+
+@pytest.fixture
+def log(production: Flask) -> Iterator[io.StringIO]:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.ForMachines())
+    logging.getLogger().addHandler(handler)
+    yield written
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture
@@ -196,9 +242,9 @@ def serve(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Starts servers, each with a database of its own: `serve(HAMMER_RESEND_SECONDS="60")`. They end with the module."""
     with ExitStack() as running:
 
-        def start(**environment: str) -> serving.Server:
+        def start(command: Callable[[int], list[str]] = serving.flask_run, **environment: str) -> serving.Server:
             log = tmp_path_factory.mktemp("server") / "log"
-            return running.enter_context(serving.serve(databases.new(), log, **environment))
+            return running.enter_context(serving.serve(databases.new(), log, command, **environment))
 
         yield start
 

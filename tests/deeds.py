@@ -8,6 +8,7 @@ from hammer import invites, login
 from hammer.database import db
 from hammer.login import SignedIn
 from hammer.models import PROGRAM, Referral, User, Verification
+from hammer.verifications import Asker
 
 ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
 STRANGER_ID = "A" * 22
@@ -18,8 +19,12 @@ def number(n: int) -> str:
     return f"+7929{n:07d}"
 
 
-def ask(settings: Settings, telephone_number: str = ANNA, *, invite_code: str | None = None) -> Verification:
-    return login.send_code(settings, telephone_number, language="en", invite_code=invite_code).verification
+HOME = Asker("192.0.2.1", "en")
+"""Somebody at an address of their own, on a device that is not known."""
+
+
+def ask(settings: Settings, telephone_number: str = ANNA, *, asker: Asker = HOME, invite_code: str | None = None) -> Verification:
+    return login.send_code(settings, telephone_number, asker, invite_code=invite_code).verification
 
 
 def right(settings: Settings, verification: Verification) -> str:
@@ -68,9 +73,13 @@ def everything_stored() -> list[str]:
     return [str(value) for table in db.metadata.sorted_tables for row in db.session.execute(table.select()) for value in row]
 
 
+def activate(settings: Settings, user_id: str, typed: str, *, address: str = HOME.address) -> None:
+    invites.activate(settings, user_id, typed, address=address)
+
+
 def chain(settings: Settings, length: int) -> list[User]:
     """People of whom each activated the code of the one before."""
     people = [user(settings, number(n)) for n in range(length)]
     for above, below in pairwise(people):
-        invites.activate(below.id, above.invite_code)
+        activate(settings, below.id, above.invite_code)
     return people

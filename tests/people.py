@@ -80,6 +80,8 @@ class Form:
     action: str
     method: str
     fields: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    """Its id, by which fields elsewhere on the page belong to it."""
 
 
 class Page(HTMLParser):
@@ -96,10 +98,12 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._open = Form(found.get("action", ""), found.get("method", "get").lower())
+            self._open = Form(found.get("action", ""), found.get("method", "get").lower(), name=found.get("id", ""))
             self.forms.append(self._open)
-        elif tag in ("input", "textarea") and self._open is not None and found.get("name") and found.get("type") != "submit":
-            self._open.fields[found["name"]] = found.get("value", "")
+        elif tag in ("input", "textarea") and found.get("name") and found.get("type") != "submit":
+            owner = next((form for form in self.forms if form.name == found["form"]), None) if "form" in found else self._open
+            if owner is not None:
+                owner.fields[found["name"]] = found.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -168,6 +172,9 @@ class Browser:
         if form is None:  # a page of somebody who has activated one has no such form; a page left open has
             form = Form("/profile/", "post", {**next(f for f in page.forms if "csrf_token" in f.fields).fields})
         page = self.send(form, invite_code=invite_code)
+        sure = page.form_with("invite_code")
+        if sure is not None and "username" not in sure.fields:
+            page = self.send(sure)
         again = page.form_with("invite_code")
         return None if again is None else page.words
 

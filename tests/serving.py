@@ -3,19 +3,21 @@
 import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30
+HOME = "127.0.0.1"
 Result = TypeVar("Result")
 
 
@@ -35,23 +37,42 @@ class Server:
     port: int
     database_url: str
     log: Path = field(repr=False)
+    process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it is doing."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=10)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def call(self, method: str, path: str, body: object = None, *, token: str = "", timeout: float = 60) -> Answer:
-        """One call of the JSON API (`path` after `/api/v1`), on a connection of its own."""
+    def call(
+        self, method: str, path: str, body: object = None, *, token: str = "", timeout: float = 60, source: str = HOME
+    ) -> Answer:
+        """One call of the JSON API (`path` after `/api/v1`), on a connection of its own, from a loopback address (`source`)."""
         headers = {"Content-Type": "application/json", "Accept-Language": "en"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        return self.request(method, f"/api/v1{path}", None if body is None else json.dumps(body).encode(), headers, timeout)
+        return self.request(method, f"/api/v1{path}", None if body is None else json.dumps(body).encode(), headers, timeout, source)
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, timeout: float = 60
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 60,
+        source: str = HOME,
     ) -> Answer:
         """Any request, on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout, source_address=(source, 0))
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -94,12 +115,20 @@ def at_once(deeds: Sequence[Callable[[], Result]]) -> list[Result]:
     return [results[place] for place in range(len(deeds))]
 
 
+def flask_run(port: int) -> list[str]:
+    """Flask's own server, for development."""
+    return ["flask", "--app", "wsgi", "run", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
+
+
+def gunicorn(port: int) -> list[str]:
+    """What serves Hammer in production, with two workers."""
+    return ["gunicorn", "--config", "gunicorn.conf.py", "--workers", "2", "--bind", f"127.0.0.1:{port}"]
+
+
 @contextmanager
-def serve(database_url: str, log: Path, **environment: str) -> Iterator[Server]:
+def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = flask_run, **environment: str) -> Iterator[Server]:
     """The application on a free port of 127.0.0.1, in development and demo mode unless `environment` says else."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     settings = {
         "HAMMER_ENV": "development",
         "HAMMER_DEMO": "on",
@@ -110,10 +139,16 @@ def serve(database_url: str, log: Path, **environment: str) -> Iterator[Server]:
         "SECRET_KEY": "only for the tests, 32 bytes and more of it",
     }
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
+    program, *options = command(port)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=ours | settings | environment, stdout=output, stderr=output)
-    server = Server(port, database_url, log)
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name(program), *options],
+            cwd=ROOT,
+            env=ours | settings | environment,
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(port, database_url, log, process)
     try:
         _wait_for(server, process)
         yield server
@@ -124,6 +159,15 @@ def serve(database_url: str, log: Path, **environment: str) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=10)
+
+
+def free_port() -> int:
+    """Below those that the system gives to whoever connects (32768 and above): from there our own probes could take it."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("No port is free.")
 
 
 def _wait_for(server: Server, process: "subprocess.Popen[bytes]") -> None:

@@ -20,7 +20,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from phonenumbers import PhoneNumberType
-from sqlalchemy import event, make_url, select, text, update
+from sqlalchemy import URL, event, make_url, select, text, update
 from time_machine import Traveller
 
 import config
@@ -58,7 +58,7 @@ def anna(app: Flask, settings: Settings) -> str:
 def profile(app: Flask) -> Callable[[str], accounts.Profile]:
     def read(user_id: str) -> accounts.Profile:
         with app.app_context():
-            return accounts.profile(user_id)
+            return accounts.profile(app.config["SETTINGS"], user_id)
 
     return read
 
@@ -87,7 +87,7 @@ def test_createsuperuser_makes_a_staff_user_of_a_new_number_and_says_how_they_si
     assert out.startswith(f"{ANNA} is staff now.")
     assert f"{settings.public_url}/login/" in out
     with app.app_context():
-        assert accounts.profile(accounts.find(settings, ANNA)).is_staff
+        assert accounts.profile(settings, accounts.find(settings, ANNA)).is_staff
 
 
 def test_createsuperuser_makes_the_user_of_a_known_number_staff(
@@ -103,9 +103,13 @@ def test_createsuperuser_says_when_a_block_keeps_the_new_staff_out(run: Run, ann
     assert f"users block --undo {ANNA}" in said(run("createsuperuser", ANNA))
 
 
-@pytest.mark.parametrize("number", ["abc", "", "112", "+7929", "🦔"])
+@pytest.mark.parametrize("number", ["abc", "112", "+7929", "🦔"])
 def test_createsuperuser_refuses_what_is_no_number(run: Run, number: str) -> None:
     assert "does not look like a telephone number" in refused(run("createsuperuser", number))
+
+
+def test_createsuperuser_asks_for_a_number(run: Run) -> None:
+    assert "Enter your telephone number." in refused(run("createsuperuser", ""))
 
 
 def test_createsuperuser_refuses_a_number_that_gets_no_texts(run: Run) -> None:
@@ -246,7 +250,7 @@ def test_delete_asks_and_does_nothing_unless_told_yes(run: Run, anna: str, profi
 def test_delete_forgets_for_ever(run: Run, app: Flask, anna: str, words: tuple[str, ...], typed: str | None) -> None:
     assert "is forgotten" in said(run("users", "delete", "anna", *words, typed=typed))
     with app.app_context(), pytest.raises(NotFound):
-        accounts.profile(anna)
+        accounts.profile(app.config["SETTINGS"], anna)
 
 
 # Keeping
@@ -256,7 +260,8 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
     with app.app_context():
         ask(settings)
     clock.shift(timedelta(days=2))
-    assert said(run("prune")) == "Deleted 1 texts, 1 verifications, 0 sessions, 1 send allowances.\n"
+    told = said(run("prune"))
+    assert told.startswith("Deleted 1 texts, 1 verifications, 0 sessions, 1 send allowances, 5 counters, ")
 
 
 # The document
@@ -429,6 +434,16 @@ def test_doctor_says_that_the_journal_is_none_for_many(app: Flask, on_sqlite: Pa
     assert any("its journal is delete, not wal" in finding.how for finding in found if finding.state == doctor.WRONG)
 
 
+def test_doctor_advises_against_several_web_workers_on_one_sqlite(
+    app: Flask, on_sqlite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    assert findings(app)["database"].state == doctor.FINE
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
+    assert "WEB_CONCURRENCY=1" in findings(app)["database"].remedy
+    assert not wrong(app)
+
+
 def test_doctor_says_that_the_clock_went_wrong(app: Flask, settings: Settings, clock: Traveller) -> None:
     clock.shift(timedelta(days=1))
     with app.app_context():
@@ -489,13 +504,88 @@ def shell(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, cwd=ROOT, env=own | environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("command", [("doctor",), ("run", "--port", str(CLOSED_PORT)), ("users", "list")])
+def test_an_empty_database_is_brought_up_to_date_from_a_shell(tmp_path: Path) -> None:
+    there = {"DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3", "SECRET_KEY": "only for the tests, 32 bytes and more of it"}
+    assert "upgrade" in shell("db", "--help", **there).stdout
+    upgraded = shell("db", "upgrade", **there)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert "tables: migrated" in shell("doctor", **there).stdout
+
+
+@pytest.mark.parametrize("command", ["upgrade", "current"])
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        (f"postgresql://hammer:sesame@127.0.0.1:{CLOSED_PORT}/hammer", "Connection refused"),
+        ("sqlite:////nowhere/hammer.sqlite3", "unable to open database file"),
+    ],
+)
+def test_a_migration_of_a_database_out_of_reach_says_why_in_a_line(command: str, url: str, cause: str) -> None:
+    assert cause in refused_in_a_line(shell("db", command, DATABASE_URL=url, SECRET_KEY="sesame" * 6))
+
+
+def test_a_migration_by_the_wrong_role_says_why_in_a_line(settings: Settings, on_postgresql: None) -> None:
+    there = make_url(settings.database_url)
+    role = f"hammer_test_guest_{os.getpid()}"
+
+    def migrate(at: URL) -> str:
+        url = at.set(password="sesame").render_as_string(hide_password=False)
+        return refused_in_a_line(shell("db", "upgrade", DATABASE_URL=url, SECRET_KEY="sesame" * 6))
+
+    assert f'database "{role}" does not exist' in migrate(there.set(database=role))
+    assert role in migrate(there.set(username=role))  # the server may say that the password is wrong, so as not to tell who exists
+    plain = there.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as server:
+        server.execute(f"create role {role} login password 'sesame'")
+        try:
+            assert "permission denied" in migrate(there.set(username=role))
+        finally:
+            server.execute(f"drop role {role}")
+
+
+def refused_in_a_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """What a command that refused said, which is one sentence and where to look."""
+    assert done.returncode == 1
+    why, where = [line for line in done.stderr.splitlines() if not line.startswith("INFO ")]
+    assert why.startswith("Error: The database: ")
+    assert where == "To see what to do: flask --app wsgi doctor"
+    assert "sesame" not in done.stderr + done.stdout
+    return why
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("run", "--port", str(CLOSED_PORT)), ("users", "list"), ("worker",)])
 def test_a_wrong_configuration_is_a_list_of_problems_and_no_traceback(command: tuple[str, ...]) -> None:
     done = shell(*command, HAMMER_ENV="production", DATABASE_URL="banana", HAMMER_CODE_LENGTH="5")
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     assert "Traceback" not in done.stderr
     for name in ("SECRET_KEY", "DATABASE_URL", "HAMMER_CODE_LENGTH", "HAMMER_SMS_URL", "HAMMER_PUBLIC_URL"):
         assert f"  - {name}: " in done.stderr
+
+
+def gunicorn(at: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """With settings that end it at once: the exit status is not tried again by docs/deploy/hammer-web.service."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "SECRET_", "DATABASE_"))}
+    there = {"BIND": f"127.0.0.1:{CLOSED_PORT}", "TMPDIR": str(at)} | environment
+    command = [str(Path(sys.executable).with_name("gunicorn")), "--config", "gunicorn.conf.py"]
+    return subprocess.run(command, cwd=ROOT, env=own | there, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_gunicorn_does_not_start_with_unsafe_settings_and_says_why_in_words_alone(tmp_path: Path) -> None:
+    done = gunicorn(tmp_path, HAMMER_ENV="production", WEB_CONCURRENCY="2")
+    first, *problems = done.stderr.splitlines()
+    assert done.returncode == os.EX_CONFIG
+    assert first == "Error: Hammer does not start with this configuration:"
+    assert [line.split(":")[0] for line in problems] == ["  - SECRET_KEY", "  - HAMMER_SMS_URL", "  - HAMMER_PUBLIC_URL"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gunicorn_does_not_start_with_a_gateway_that_apprise_cannot_read(tmp_path: Path) -> None:
+    done = gunicorn(tmp_path, HAMMER_SMS_URL="twilio://AC1:sesame@1/{phone}", SECRET_KEY="x" * 32)
+    _, *problems = done.stderr.splitlines()
+    assert done.returncode == os.EX_CONFIG
+    assert [line.split(" is no ")[0] for line in problems] == ["  - HAMMER_SMS_URL: Gateway 1 (twilio)"]
+    assert "sesame" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["banana", "mysql://127.0.0.1/x", "sqlite:///:memory:", "sqlite://", "postgresql://u@h:nowhere/x"])
@@ -600,7 +690,7 @@ def test_demo_people_can_sign_in_and_see_whom_they_invited(app: Flask, settings:
     with app.app_context():
         made = demo.fill(settings, people=100, seed=3)
         assert made is not None
-        star = accounts.profile(made.most_inviting)
+        star = accounts.profile(settings, made.most_inviting)
         signed_in = sign_in(settings, star.telephone_number)
     assert signed_in.user.id == made.most_inviting
     assert not signed_in.created

@@ -39,16 +39,18 @@ def leaves(refusal: type[Refusal] = Refusal) -> list[type[Refusal]]:
     return [leaf for child in below for leaf in leaves(child)] if below else [refusal]
 
 
+@pytest.mark.requirement("API-06")
 def test_the_document_is_valid_openapi(document: Tree) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1")
 
 
+@pytest.mark.requirement("API-06")
 def test_every_route_of_the_api_is_in_the_document(app: Flask, document: Tree) -> None:
     served = {
         (method.lower(), rule.rule.replace("<", "{").replace(">", "}"))
         for rule in app.url_map.iter_rules()
-        if rule.endpoint.startswith("api.")
+        if rule.endpoint.startswith(("api.", "well_known."))
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert served == {(method, path) for method, path, _ in operations(document)}
@@ -57,14 +59,16 @@ def test_every_route_of_the_api_is_in_the_document(app: Flask, document: Tree) -
 def test_every_operation_has_a_name_a_tag_and_a_sentence(document: Tree) -> None:
     found = [operation for _, _, operation in operations(document)]
     names = [operation["operationId"] for operation in found]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 22
     known = {tag["name"] for tag in document["tags"]}
     assert all(operation["summary"] and set(operation["tags"]) <= known for operation in found)
 
 
+@pytest.mark.requirement("API-06")
 def test_only_signing_in_is_open_to_strangers(document: Tree) -> None:
     strangers = {path for _, path, operation in operations(document) if "security" not in operation}
-    assert strangers == {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
+    signing_in = {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
+    assert strangers == signing_in | {"/.well-known/jwks.json"}
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
@@ -97,6 +101,7 @@ def test_the_russian_keys_are_in_the_document_as_they_are_read(client: FlaskClie
     assert "Ваш токен" in client.get("/api/v1/openapi.yaml").text
 
 
+@pytest.mark.requirement("API-06")
 def test_every_refusal_stands_in_the_document_under_its_status(document: Tree) -> None:
     stated = {
         (slug, int(status))
@@ -112,7 +117,7 @@ def test_the_headers_of_answers_are_stated(document: Tree) -> None:
         for status, header in (("401", "WWW-Authenticate"), ("429", "Retry-After"), ("503", "Retry-After")):
             if status in operation["responses"]:
                 assert header in operation["responses"][status]["headers"], path
-    for paged in ("/api/v1/users/", "/api/v1/users/{username}/invitees/"):
+    for paged in ("/api/v1/users/", "/api/v1/users/{username}/invitees/", "/api/v1/texts/"):
         assert "Link" in document["paths"][paged]["get"]["responses"]["200"]["headers"]
 
 
@@ -135,6 +140,7 @@ def test_who_has_the_document_is_told_so(client: FlaskClient, path: str) -> None
 
 
 @pytest.mark.parametrize("path", ["/redoc/", "/redoc", "/swagger/", "/swagger"])
+@pytest.mark.requirement("WEB-03")
 def test_the_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200

@@ -3,10 +3,11 @@
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import serving
 from tests.serving import Server
 
 LINES = b"Host: localhost\r\nConnection: close\r\n"
@@ -50,6 +51,32 @@ def test_ten_megabytes_are_too_large(server: Server) -> None:
 def test_a_header_of_a_hundred_kilobytes_is_refused(server: Server, header: str, size: int) -> None:
     raw = f"GET /api/v1/users/me/ HTTP/1.1\r\n{header}: Bearer {'a' * size}\r\n".encode() + LINES + b"\r\n"
     assert send(server, raw)[0] == (401 if size < 65_536 else 431)
+
+
+@pytest.mark.parametrize("scheme", [b"Basic", b"Bearer", b"Digest"])
+@pytest.mark.parametrize("path", [b"/api/v1/users/me/", b"/metrics"])
+def test_strange_bytes_after_any_scheme_are_answered(server: Server, scheme: bytes, path: bytes) -> None:
+    raw = b"GET " + path + b" HTTP/1.1\r\nAuthorization: " + scheme + b" \xff\r\n" + LINES + b"\r\n"
+    assert send(server, raw)[0] == (200 if path == b"/metrics" else 401)
+
+
+@pytest.mark.parametrize("size", [b"zz", b"-1"])
+@pytest.mark.parametrize("command", [serving.flask_run, serving.gunicorn])
+def test_pieces_that_are_none_are_a_bad_request(
+    serve: Callable[..., Server], command: Callable[[int], list[str]], size: bytes
+) -> None:
+    raw = b"POST /api/v1/auth/signup/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + JSON + b"\r\n" + size + b"\r\n{}"
+    status, answer = send(serve(command), raw)
+    assert status == 400
+    assert '"/problems/invalid-request"' in answer
+
+
+def test_a_body_of_unknown_length_is_not_cut_but_refused(server: Server) -> None:
+    body = b'{"telephone_number": "12"' + b" " * 17_000 + b"}"
+    raw = b"POST /api/v1/auth/signup/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + JSON
+    status, answer = send(server, raw + b"\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert status == 413
+    assert '"/problems/invalid-request"' in answer
 
 
 def test_an_endless_address_is_refused(server: Server) -> None:

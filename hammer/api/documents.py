@@ -13,16 +13,45 @@ from typing import Any, Final, cast
 from apispec.yaml_utils import dict_to_yaml
 from flask import Blueprint, Flask, Response, current_app, render_template, request, send_from_directory, url_for
 from flask.typing import ResponseReturnValue
+from flask_smorest import Api
 
-from hammer.api import postman, schemas
+from hammer.api import postman, schemas, views
+from hammer.api.problems import PROBLEM_JSON, Problem
+from hammer.audience import public
 
 Tree = dict[str, Any]
+
+DESCRIPTION: Final = (
+    "Phone-number login and invite codes. Sign up with a number, confirm the code from the text, and call the rest with the "
+    "access token in the `Authorization` header. Every answer of 400 and above is a problem document (RFC 9457) whose `type` ends "
+    "in the name of the problem. `Accept-Language: ru` or `en` chooses the sentences, never the names. A trailing slash is "
+    "optional. In demo mode alone, which production refuses, `Ваш код активации` in an answer shows the code."
+)
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
 """What is served of the package that carries ReDoc and Swagger UI."""
 BUNDLES_LIVE_SECONDS: Final = 3600
 _ORDER: Final = ("openapi", "info", "servers", "tags", "paths", "components")
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+
+class ProblemApi(Api):
+    """flask-smorest, with our problem documents in place of its own errors."""
+
+    ERROR_SCHEMA = Problem
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        """None of its own: the factory's handler serves both doors."""
+
+    def _register_responses(self) -> None:
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE
+
+    def _register_pagination_header(self) -> None:
+        """None of its own: where the next page is stands in `Link`."""
+
 
 blueprint = Blueprint("documents", __name__)
 
@@ -35,8 +64,7 @@ def init_app(app: Flask) -> None:
 def document(app: Flask) -> Tree:
     """The OpenAPI 3.1 document of `app`, made once from the schemas and the blueprint. Not to be changed."""
     if "hammer.document" not in app.extensions:
-        made = app.extensions["hammer.api"].spec.to_dict()
-        tree: Tree = json.loads(json.dumps(made))  # a tree without shared branches, which YAML would draw as anchors
+        tree: Tree = json.loads(json.dumps(_as_declared(app)))  # a tree without shared branches, which YAML would draw as anchors
         _name_operations(tree, app)
         _describe_paths(tree)
         _give_examples(tree)
@@ -50,12 +78,14 @@ def collection(app: Flask) -> Tree:
 
 
 @blueprint.get("/api/v1/openapi.json")
+@public
 def openapi_json() -> ResponseReturnValue:
     """The OpenAPI document."""
     return _text(_readable(document(current_app)), "application/json")
 
 
 @blueprint.get("/api/v1/openapi.yaml")
+@public
 def openapi_yaml() -> ResponseReturnValue:
     """The OpenAPI document in YAML."""
     if "hammer.yaml" not in current_app.extensions:
@@ -65,24 +95,28 @@ def openapi_yaml() -> ResponseReturnValue:
 
 
 @blueprint.get("/api/v1/postman.json")
+@public
 def postman_json() -> ResponseReturnValue:
     """The Postman collection."""
     return _text(_readable(collection(current_app)), "application/json")
 
 
 @blueprint.get("/redoc/")
+@public
 def redoc() -> ResponseReturnValue:
     """The document to read."""
     return _page("redoc")
 
 
 @blueprint.get("/swagger/")
+@public
 def swagger() -> ResponseReturnValue:
     """The document to try."""
     return _page("swagger")
 
 
 @blueprint.get(f"/documents/<any({', '.join(repr(name) for name in BUNDLES)}):name>")
+@public
 def bundle(name: str) -> ResponseReturnValue:
     """A script or stylesheet of the two pages."""
     # Its files alone: an import would read all ten megabytes of them into memory.
@@ -122,12 +156,32 @@ def _readable(tree: Tree) -> str:
     return json.dumps(tree, ensure_ascii=False, indent=2) + "\n"
 
 
+def _as_declared(app: Flask) -> Tree:
+    """What the views declare, put together on an application that serves nothing: a server that is never asked need not know."""
+    silent = Flask(app.name)
+    silent.config.update(
+        API_TITLE="Hammer",
+        API_VERSION="1",
+        OPENAPI_VERSION="3.1.0",
+        API_SPEC_OPTIONS={
+            "info": {"description": DESCRIPTION},
+            "servers": [{"url": app.config["SETTINGS"].public_url}],
+            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
+            "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
+        },
+    )
+    api = ProblemApi(silent)
+    api.register_blueprint(views.blueprint)
+    api.register_blueprint(views.well_known)
+    return cast(Tree, api.spec.to_dict())
+
+
 def _name_operations(tree: Tree, app: Flask) -> None:
     """Each operation after its view; where one view serves two methods, with the method behind."""
     for rule in app.url_map.iter_rules():
-        path = tree["paths"].get(rule.rule.replace("<", "{").replace(">", "}"), {})
-        if rule.endpoint.startswith("api."):
-            name = rule.endpoint.removeprefix("api.")
+        path = tree["paths"].get(rule.rule.replace("<", "{").replace(">", "}"))
+        if path is not None:
+            name = rule.endpoint.rpartition(".")[2]
             methods = [method for method in _METHODS if method.upper() in (rule.methods or ())]
             for method in methods:
                 path[method]["operationId"] = name if len(methods) == 1 else f"{name}_{method}"

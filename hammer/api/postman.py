@@ -23,7 +23,7 @@ VARIABLES: Final = {"staffNumber": "+79000000000"}
 
 _DRAW_NUMBERS = """\
 const draw = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
-for (const name of ["numberA", "numberB", "numberC"]) pm.collectionVariables.set(name, draw());
+for (const name of ["numberA", "numberB", "numberC", "numberD"]) pm.collectionVariables.set(name, draw());
 pm.collectionVariables.set("usernameA", "a" + Date.now());"""
 _MISS_THE_CODE = """\
 const right = pm.collectionVariables.get("code");
@@ -132,6 +132,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         ),
         Step("A sees only A", "list_users", 200, who="A", holds=("answer.length === 1",)),
         Step("A may not make users", "create_user", 403, who="A", problem="not-allowed"),
+        Step("Nor see the texts", "list_texts", 403, who="A", problem="not-allowed"),
         Step("All that is stored about A", "export", 200, who="A"),
     ),
     "3. Invites": (
@@ -190,6 +191,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             {"refresh_token": "{{refreshA}}"},
             keeps={"tokenA": "access_token", "refreshA": "refresh_token"},
         ),
+        Step("The keys that tokens are signed with", "jwks", 200, holds=("answer.keys.every(key => !key.d)",)),
         Step("Not a refresh token", "refresh", 401, {"refresh_token": "abc"}, problem="not-signed-in"),
     ),
     "5. Staff": (
@@ -198,6 +200,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("Users, one page", "list_users", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
         Step("A, searched for", "list_users", 200, query={"q": "{{usernameA}}"}, who="Staff", holds=("answer.length === 1",)),
         Step("More than a page holds", "list_users", 422, query={"limit": "101"}, who="Staff", problem="invalid-fields"),
+        Step("What became of texts", "list_texts", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
         Step("A user made by hand", "create_user", 201, {_NUMBER: "{{numberC}}", "first_name": "Иван"}, who="Staff"),
         Step("The same once more", "create_user", 409, {_NUMBER: "{{numberC}}"}, who="Staff", problem="telephone-number-taken"),
         Step("Somebody's profile", "show_user", 200, path={"username": "{{numberC}}"}, who="Staff"),
@@ -226,6 +229,18 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("The staff sign out", "logout", 204, who="Staff"),
     ),
     "6. Good-bye": (
+        Step("B asks once more", "signup", 200, {_NUMBER: "{{numberB}}"}, keeps=_ASKED),
+        Step("B signs in once more", "code", 200, _CODE, keeps={"tokenB": "access_token"}),
+        Step("B wants another number", "ask_number", 200, {_NUMBER: "{{numberD}}"}, who="B", keeps=_ASKED),
+        Step(
+            "B has another number",
+            "change_number",
+            200,
+            _CODE | {"end_other_sessions": True},
+            who="B",
+            holds=('answer.telephone_number === pm.collectionVariables.get("numberD")',),
+        ),
+        Step("Its code works once", "change_number", 401, _CODE, who="B", problem="wrong-code"),
         Step("B deletes B", "delete_user", 204, path=_ME, who="B"),
         Step("B's token is dead", "show_user", 401, path=_ME, who="B", problem="not-signed-in"),
         Step("A still counts one", "show_user", 200, path=_ME, who="A", holds=("answer.invite_count === 1",)),

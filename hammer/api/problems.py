@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from flask import Response, current_app, request
 from flask_babel import gettext
-from marshmallow import Schema, fields
+from marshmallow import fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from hammer import refusals
+from hammer import limits, refusals
+from hammer.api.schemas import Fixed
 from hammer.languages import say
-from hammer.refusals import N_, Refusal
+from hammer.refusals import N_, Refusal, Wait
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -37,10 +38,12 @@ _HTTP_ERRORS: Mapping[int, type[Refusal]] = {
 """What HTTP's own errors are called here; the others keep HTTP's name for them."""
 
 _OUR_FAULT = N_("Something went wrong on our side. Please try again later.")
+_PHRASES = N_("Method Not Allowed"), N_("Internal Server Error")
+"""HTTP’s names for errors, as far as people meet them, for the catalogues."""
 _NOT_THAT_WAY = N_("This address does not understand that kind of request.")
 
 
-class Problem(Schema):
+class Problem(Fixed):
     """Every answer of 400 and above."""
 
     type = fields.String(
@@ -65,7 +68,10 @@ def status_of(refusal: type[Refusal]) -> int:
 def problem(error: Exception) -> Response:
     """The problem document for a refusal or an HTTP error, in the caller's language."""
     if isinstance(error, Refusal):
-        return _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+        answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
+        if isinstance(error, Wait):
+            answer.headers.update(limits.spent(current_app.config["SETTINGS"], error))
+        return answer
     if isinstance(error, HTTPException) and error is request.routing_exception:
         error = _with_slash(error)
     if not isinstance(error, HTTPException) or error.code is None:

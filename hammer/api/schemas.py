@@ -1,18 +1,20 @@
 """What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
 
 import re
-from typing import Any
+from typing import Any, Self
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Length, Range
 
 from hammer.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
 from hammer.database import MOST_PER_PAGE
+from hammer.models import TEXT_STATES
 from hammer.refusals import N_
 
 MISSING = N_("This field is required.")
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")
+NOT_A_BOOLEAN = N_("This is neither true nor false.")
 NOT_AN_OBJECT = N_("This is not a JSON object.")
 NOT_A_LIMIT = N_("This is a whole number from 1 to 100.")
 TOO_LONG = N_("This is too long.")
@@ -21,6 +23,8 @@ LONGEST_TEXT = 4096
 
 NUMBER = {"description": "In any spelling; without `+` it is read in the service’s region.", "example": "+7 929 828-43-01"}
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
+AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
+"""A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {"description": "As people type it: any case, spaces, hyphens, or a whole invite link.", "example": "q9u-k59"}
 NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
@@ -33,13 +37,23 @@ IN_PATHS: dict[str, dict[str, Any]] = {
     "session_id": {"description": "From the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
 }
 """What the parts of a path mean."""
-TOKEN = {"example": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
+TOKEN = {"example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcksiLCJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
 REFRESH_TOKEN = {"example": "Xq3vH0c8R1yZb5rT8kLwAg.0.c2lnbmF0dXJlIG9mIHRoZSBzZXNzaW9uIGFuZCBudW0"}
 DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 
 
-class In(Schema):
+DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
+
+
+class Fixed(Schema):
+    """One that nobody changes: the decorators of each call copy what the others said of it, and need not copy this."""
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+
+class In(Fixed):
     """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
 
     class Meta:
@@ -48,7 +62,7 @@ class In(Schema):
     error_messages = {"unknown": UNKNOWN, "type": NOT_AN_OBJECT}
 
 
-class Out(Schema):
+class Out(Fixed):
     """What we answer. It may grow: callers ignore fields that they do not know."""
 
     class Meta:
@@ -91,6 +105,10 @@ class NumberIn(In):
 class SignupIn(NumberIn):
     telephone_number = _text(NUMBER)
     invite_code = _text(TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."}, required=False)
+    device_token = _text(
+        DEVICE_TOKEN | {"description": "From an earlier sign-in on this device: strangers cannot use up its texts and guesses."},
+        required=False,
+    )
 
 
 class ResendIn(In):
@@ -105,6 +123,28 @@ class CodeIn(NumberIn):
 
 class RefreshIn(In):
     refresh_token = _text({"description": "The newest one. Each works once."} | REFRESH_TOKEN)
+
+
+class _Flag(fields.Boolean):
+    """`true` or `false`, and nothing that reads like one of them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class NumberChangeIn(NumberIn):
+    telephone_number = _text(NUMBER)
+
+
+class NumberCodeIn(In):
+    verification_id = _text(VERIFICATION_ID)
+    code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
+    end_other_sessions = _Flag(
+        error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
+        metadata={"description": "Signs all other devices out.", "example": True},
+    )
 
 
 class NamesIn(In):
@@ -138,7 +178,7 @@ class _Count(fields.Integer):
         return super()._validated(value)
 
 
-class PageIn(Schema):
+class PageIn(Fixed):
     limit = _Count(
         load_default=MOST_PER_PAGE,
         validate=Range(1, MOST_PER_PAGE, error=NOT_A_LIMIT),
@@ -185,6 +225,9 @@ class SignedInOut(PairOut):
     )
     invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
     created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login.", "example": True})
+    device_token = fields.String(
+        required=True, metadata=DEVICE_TOKEN | {"description": "Names this device at its next signup. Keep it."}
+    )
 
 
 class DeviceOut(Out):
@@ -192,11 +235,31 @@ class DeviceOut(Out):
     device = fields.String(required=True, metadata=DEVICE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     refreshed_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    seen_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When it was last used, give or take an hour."})
     expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class SessionOut(DeviceOut):
     current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks.", "example": True})
+
+
+class KeyOut(Out):
+    """A JSON Web Key (RFC 7517, RFC 8037)."""
+
+    kty = fields.String(required=True, metadata={"example": "OKP"})
+    crv = fields.String(required=True, metadata={"example": "Ed25519"})
+    x = fields.String(
+        required=True, metadata={"description": "The public key.", "example": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    )
+    kid = fields.String(
+        required=True, metadata={"description": "Its thumbprint.", "example": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}
+    )
+    use = fields.String(required=True, metadata={"example": "sig"})
+    alg = fields.String(required=True, metadata={"example": "EdDSA"})
+
+
+class KeysOut(Out):
+    keys = fields.List(fields.Nested(KeyOut), required=True)
 
 
 class UserOut(Out):
@@ -206,9 +269,11 @@ class UserOut(Out):
     telephone_number = fields.String(required=True, metadata=E164)
     invite_code = fields.String(required=True, metadata=INVITE_CODE)
     invite_code_list = fields.List(
-        fields.String(metadata=E164),
+        fields.String(metadata=AS_SHOWN),
         required=True,
-        metadata={"description": "Numbers of those who activated this user’s code, the newest 100."},
+        metadata={
+            "description": "Numbers of those who activated this user’s code, the newest 100; the service may mask or hide them."
+        },
     )
     activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code.", "example": 1})
@@ -216,23 +281,111 @@ class UserOut(Out):
 
 
 class InviteeOut(Out):
-    telephone_number = fields.String(required=True, allow_none=True, metadata=E164 | {"description": "Null once they are gone."})
+    telephone_number = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=AS_SHOWN | {"description": "Null once they are gone; the service may mask or hide it."},
+    )
     activated_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
+class ExportedProfileOut(UserOut):
+    id = fields.String(required=True, metadata={"description": "In tokens, `sub`.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"})
+    is_staff = fields.Boolean(required=True, metadata={"example": False})
+    blocked_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
 class ExportedSessionOut(DeviceOut):
+    door = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
+    refreshes = fields.Integer(required=True, metadata={"description": "How often it got new tokens.", "example": 3})
+    ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
+class ExportedDeviceOut(Out):
+    """A browser or program that signed in before."""
+
+    id = fields.String(required=True, metadata=IN_PATHS["session_id"])
+    guesses = fields.Integer(required=True, metadata={"description": "Since its last sign-in.", "example": 0})
+    known_since = fields.AwareDateTime(required=True, metadata=MOMENT)
+    used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class TextOut(Out):
+    id = fields.Integer(required=True, metadata={"example": 4711})
+    telephone_number = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Masked; null for a notice that has left.", "example": "+7········01"},
+    )
+    state = fields.String(required=True, metadata={"example": "sent", "enum": list(TEXT_STATES)})
+    gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
+    tries = fields.Integer(required=True, metadata={"example": 1})
+    asked_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    ended_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata=MOMENT | {"description": "When it left, or was given up."}
+    )
+
+
+class ExportedTextOut(Out):
+    tries = fields.Integer(required=True, metadata={"example": 1})
+    state = fields.String(required=True, metadata={"example": "sent", "enum": list(TEXT_STATES)})
+    gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
+    created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    due_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
 
 class ExportedVerificationOut(Out):
+    id = fields.String(required=True, metadata=VERIFICATION_ID)
+    telephone_number = fields.String(required=True, metadata=E164)
+    purpose = fields.String(required=True, metadata={"example": "login"})
+    code_length = fields.Integer(required=True, metadata={"example": 4})
+    guesses = fields.Integer(required=True, metadata={"example": 1})
+    device_id = fields.String(required=True, allow_none=True, metadata=IN_PATHS["session_id"])
+    language = fields.String(required=True, metadata={"example": "ru"})
+    invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     consumed_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    texts = fields.List(fields.Nested(ExportedTextOut), required=True)
+
+
+class ExportedLimitOut(Out):
+    scope = fields.String(required=True, metadata={"description": "What is limited.", "example": "guesses"})
+    taken = fields.Integer(required=True, metadata={"example": 2})
+    ends_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When it counts no more."})
+
+
+class ExportedAllowanceOut(Out):
+    known_devices = fields.Boolean(
+        required=True, metadata={"description": "Whether devices that signed in before asked for these texts.", "example": False}
+    )
+    day_began_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    sends = fields.Integer(required=True, metadata={"description": "Since then.", "example": 1})
+    streak = fields.Integer(required=True, metadata={"description": "Since the last success.", "example": 0})
+    next_send_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+
+
+class ExportedEventOut(Out):
+    at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    kind = fields.String(required=True, metadata={"example": "signed-in"})
+    about_me = fields.Boolean(required=True, metadata={"description": "False: what the caller did for others.", "example": True})
+    by_somebody_else = fields.Boolean(required=True, metadata={"description": "By one of the staff.", "example": False})
+    request_id = fields.String(required=True, allow_none=True, metadata={"example": "5f2c9a"})
 
 
 class ExportOut(Out):
-    profile = fields.Nested(UserOut, required=True)
+    profile = fields.Nested(ExportedProfileOut, required=True)
     activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
     sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
+    devices = fields.List(fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Those that signed in before."})
     verifications = fields.List(fields.Nested(ExportedVerificationOut), required=True)
+    limits = fields.List(fields.Nested(ExportedLimitOut), required=True, metadata={"description": "What was counted lately."})
+    texts = fields.List(fields.Nested(ExportedAllowanceOut), required=True, metadata={"description": "How many were asked for."})
+    left_before = fields.AwareDateTime(
+        required=True,
+        allow_none=True,
+        metadata=MOMENT | {"description": "Until when it counts that an account with this number activated an invite and left it."},
+    )
+    events = fields.List(fields.Nested(ExportedEventOut), required=True, metadata={"description": "What happened, oldest first."})

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from flask import Request, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,9 +11,10 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from hammer import accounts, invites, languages, login, sessions, tokens
+from hammer import accounts, devices, invites, languages, limits, login, sessions, texts, tokens, verifications
 from hammer.api import schemas as s
 from hammer.api.problems import PROBLEM_JSON, Problem, status_of
+from hammer.audience import public
 from hammer.database import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
@@ -42,7 +43,12 @@ View = TypeVar("View", bound=Callable[..., Any])
 TAGS = {
     "auth": "Signing in with a number, tokens, and the devices that are signed in.",
     "users": "Oneself, and for staff everybody; who invited whom.",
+    "texts": "For staff: what became of the texts.",
 }
+
+
+KEYS_LIVE_SECONDS: Final = 300
+"""So long other services may keep the published keys without asking again."""
 
 
 class JsonParser(FlaskParser):
@@ -59,9 +65,24 @@ class JsonParser(FlaskParser):
         return body
 
 
+class Told(dict[str, Any]):
+    """Part of the document that nobody changes: the decorators of each call copy what the others said, and need not copy this."""
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+
+_LIMITS = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": 'So many texts in so many seconds: `"number";q=5;w=86400, …`.',
+    },
+    "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
+}
+_KEPT = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
 _HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}} | _LIMITS,
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
 }
 
@@ -78,10 +99,28 @@ def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
 
 
 class Door(Blueprint):
+    """What only the document should say is written on the view itself: flask-smorest would put one more function around the view
+    for each sentence of it, and each call would go through all of them."""
+
     ARGUMENTS_PARSER = JsonParser()
+
+    def alt_response(self, *stated: Any, **more: Any) -> Callable[[View], View]:
+        return _written_on(super().alt_response(*stated, **more))
+
+    def doc(self, **stated: Any) -> Callable[[View], View]:
+        return _written_on(super().doc(**stated))
+
+
+def _written_on(wrap: Callable[[View], View]) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        vars(view)["_apidoc"] = vars(wrap(view))["_apidoc"]
+        return view
+
+    return decorate
 
 
 blueprint = Door("api", __name__, url_prefix="/api/v1")
+well_known = Door("well_known", __name__, url_prefix="/.well-known")
 
 
 @blueprint.before_request
@@ -111,8 +150,8 @@ def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
                 schema=Problem,
                 content_type=PROBLEM_JSON,
                 description=", ".join(f"`{leaf.slug}`" for leaf in leaves),
-                examples={leaf.slug: {"value": _example(leaf, status)} for leaf in leaves},
-                headers=_HEADERS.get(status),
+                examples=Told((leaf.slug, {"value": _example(leaf, status)}) for leaf in leaves),
+                headers=Told(_HEADERS[status]) if status in _HEADERS else None,
             )(view)
         return view
 
@@ -120,9 +159,8 @@ def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
 
 
 def _unreadable(status: int, description: str) -> Callable[[View], View]:
-    example = {"invalid-request": {"value": _example(InvalidRequest, status)}}
-    stated = blueprint.alt_response(status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example)
-    return cast(Callable[[View], View], stated)
+    example = Told({"invalid-request": {"value": _example(InvalidRequest, status)}})
+    return blueprint.alt_response(status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example)
 
 
 not_json = _unreadable(415, "`invalid-request`: not JSON")
@@ -133,7 +171,8 @@ def takes(schema: type[s.In]) -> Callable[[View], View]:
     """Hands the view the fields of its JSON body, and states what a body may be refused for."""
 
     def decorate(view: View) -> View:
-        view = _unreadable(413, "`invalid-request`: too large")(blueprint.arguments(schema)(view))
+        made_once = schema()  # of a class, another one would be made at each call
+        view = _unreadable(413, "`invalid-request`: too large")(blueprint.arguments(made_once)(view))
         return refuses(InvalidRequest, InvalidFields)(not_json(view))
 
     return decorate
@@ -147,33 +186,38 @@ def signed_in(view: View) -> View:
 
 @blueprint.post("/auth/signup/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
-@blueprint.response(200, s.VerificationOut)
-def signup(body: dict[str, str]) -> dict[str, Any]:
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def signup(body: dict[str, str]) -> ResponseReturnValue:
     """Text a code to a number
 
     The answer is the same for known and unknown numbers.
     """
-    sent = login.send_code(settings(), body["telephone_number"], language=languages.chosen(), invite_code=body.get("invite_code"))
+    sent = login.send_code(
+        settings(), body["telephone_number"], _asker(body.get("device_token")), invite_code=body.get("invite_code")
+    )
     return _code_sent(sent)
 
 
 @blueprint.post("/auth/resend/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
-@blueprint.response(200, s.VerificationOut)
-def resend(body: dict[str, str]) -> dict[str, Any]:
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def resend(body: dict[str, str]) -> ResponseReturnValue:
     """Text the same code once more
 
     Same expiry, same guesses left.
     """
-    return _code_sent(login.resend_code(settings(), body["verification_id"]))
+    return _code_sent(login.resend_code(settings(), body["verification_id"], _asker()))
 
 
 @blueprint.post("/auth/code/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
 @blueprint.response(200, s.SignedInOut)
@@ -186,15 +230,23 @@ def code(body: dict[str, str]) -> dict[str, Any]:
     if verification_id is None:
         if not settings().demo:
             raise InvalidFields({"verification_id": [s.MISSING]})
-        verification_id = login.demo_verification(settings(), body["code"], body.get("telephone_number"))
+        verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
     came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device())
     pair = tokens.pair(came.session)
     own = came.user.invite_code
-    return pair | {"token": pair["access_token"], "code": own, "invite_code": own, "created": came.created}
+    device_token = devices.token(settings(), came.device)
+    return pair | {
+        "token": pair["access_token"],
+        "code": own,
+        "invite_code": own,
+        "created": came.created,
+        "device_token": device_token,
+    }
 
 
 @blueprint.post("/auth/refresh/")
 @blueprint.doc(tags=["auth"])
+@public
 @refuses(NotSignedIn)
 @takes(s.RefreshIn)
 @blueprint.response(200, s.PairOut)
@@ -250,17 +302,31 @@ def end_session(session_id: str) -> None:
     sessions.end(bearer().user_id, session_id)
 
 
+@well_known.get("/jwks.json")
+@well_known.doc(tags=["auth"])
+@public
+@refuses()
+@well_known.response(200, s.KeysOut, headers=_KEPT)
+def jwks() -> ResponseReturnValue:
+    """The keys that access tokens are signed with
+
+    For services that check tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are this service's address. Ask
+    again when a token names a key that is not among them. Whether a session has been ended since, only `GET /users/me/` says.
+    """
+    return {"keys": [key.published for key in tokens.ring().published()]}, {"Cache-Control": f"public, max-age={KEYS_LIVE_SECONDS}"}
+
+
 @blueprint.get("/users/")
 @blueprint.doc(tags=["users"])
 @signed_in
 @refuses(InvalidFields)
-@blueprint.arguments(s.UsersIn, location="query")
+@blueprint.arguments(s.UsersIn(), location="query")
 @blueprint.response(200, s.UserOut(many=True), headers=s.NEXT_PAGE)
 def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users in the order they joined; for others than staff, oneself alone"""
     me = bearer()
     if not me.is_staff:
-        return [accounts.profile(me.user_id)]
+        return [accounts.profile(settings(), me.user_id)]
     return _page(accounts.everyone(settings(), **query), query)
 
 
@@ -273,7 +339,8 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str]) -> accounts.Profile:
     """Staff: make a user by hand"""
-    return accounts.profile(accounts.create(settings(), body.pop("telephone_number"), body))
+    number = body.pop("telephone_number")
+    return accounts.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id))
 
 
 @blueprint.get("/users/<username>/")
@@ -283,7 +350,7 @@ def create_user(body: dict[str, str]) -> accounts.Profile:
 @blueprint.response(200, s.UserOut)
 def show_user(username: str) -> accounts.Profile:
     """A user: oneself, or for staff anybody"""
-    return accounts.profile(_meant(username))
+    return accounts.profile(settings(), _meant(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
@@ -295,8 +362,8 @@ def show_user(username: str) -> accounts.Profile:
 def change_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Change those names that are sent"""
     user_id = _meant(username)
-    accounts.rename(user_id, body)
-    return accounts.profile(user_id)
+    accounts.rename(user_id, body, actor_id=bearer().user_id)
+    return accounts.profile(settings(), user_id)
 
 
 @blueprint.put("/users/<username>/")
@@ -308,50 +375,84 @@ def change_user(body: dict[str, str], username: str) -> accounts.Profile:
 def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
     """Replace all three names; one that is not sent becomes empty"""
     user_id = _meant(username)
-    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body)
-    return accounts.profile(user_id)
+    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=bearer().user_id)
+    return accounts.profile(settings(), user_id)
 
 
 @blueprint.delete("/users/<username>/")
 @blueprint.doc(tags=["users"])
 @signed_in
-@refuses(NotFound)
+@refuses(NotAllowed, NotFound)
 @blueprint.response(204)
 def delete_user(username: str) -> None:
     """Delete a user
 
-    What is personal is gone for ever; whom they invited, and who invited them, stays as a count.
+    What is personal is gone for ever; whom they invited, and who invited them, stays as a count. Oneself: only within five minutes
+    after signing in with a code, else `not-allowed`.
     """
-    accounts.delete(_meant(username))
+    me = bearer()
+    accounts.delete(settings(), _meant(username), actor_id=me.user_id, session_id=me.session_id)
 
 
 @blueprint.post("/users/<username>/invite/")
 @blueprint.doc(tags=["users"])
 @signed_in
-@refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated)
+@refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
 @takes(s.InviteIn)
 @blueprint.response(200, s.UserOut)
 def activate(body: dict[str, str], username: str) -> accounts.Profile:
     """Activate somebody's invite code, once for ever
 
-    Its owner will see the caller's number. The same code again changes nothing.
+    Its owner will see the caller's number: tell people so before. The same code again changes nothing.
     """
     me = bearer()
     if _meant(username) != me.user_id:
         raise NotAllowed
-    invites.activate(me.user_id, body["invite_code"])
-    return accounts.profile(me.user_id)
+    invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address())
+    return accounts.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/<username>/invitees/")
 @blueprint.doc(tags=["users"])
 @signed_in
 @refuses(InvalidFields, NotFound)
-@blueprint.arguments(s.PageIn, location="query")
+@blueprint.arguments(s.PageIn(), location="query")
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Who activated this user's code, newest first"""
-    return _page(invites.invitees(_meant(username), **query), query, username=username)
+    return _page(invites.invitees(settings(), _meant(username), **query), query, username=username)
+
+
+@blueprint.post("/users/me/telephone_number/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(NotAllowed, InvalidFields, RegionNotServed, TooManyRequests)
+@takes(s.NumberChangeIn)
+@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+def ask_number(body: dict[str, str]) -> ResponseReturnValue:
+    """Text a code to the number that one wants to have from now on
+
+    Only within five minutes after signing in with a code, else `not-allowed`. The answer is the same for known and unknown numbers.
+    """
+    me = bearer()
+    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker()))
+
+
+@blueprint.post("/users/me/telephone_number/code/")
+@blueprint.doc(tags=["users"])
+@signed_in
+@refuses(WrongCode, InvalidFields, TelephoneNumberTaken)
+@takes(s.NumberCodeIn)
+@blueprint.response(200, s.UserOut)
+def change_number(body: dict[str, Any]) -> accounts.Profile:
+    """Exchange the code for the new number
+
+    The old one is told so by a text. Until then it stays the caller's.
+    """
+    me = bearer()
+    others = body.pop("end_other_sessions", False)
+    accounts.change_number(settings(), me.user_id, me.session_id, **body, end_other_sessions=others)
+    return accounts.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/me/export/")
@@ -360,7 +461,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @blueprint.response(200, s.ExportOut)
 def export() -> dict[str, Any]:
     """Everything that is stored about the caller"""
-    return accounts.export(bearer().user_id)
+    return accounts.export(settings(), bearer().user_id)
 
 
 def _meant(username: str) -> str:
@@ -372,7 +473,11 @@ def _meant(username: str) -> str:
     return user_id
 
 
-def _code_sent(sent: login.CodeSent) -> dict[str, Any]:
+def _asker(device_token: str | None = None) -> verifications.Asker:
+    return verifications.Asker(limits.address(), languages.chosen(), device_token)
+
+
+def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
     verification = sent.verification
     answer = {
         "verification_id": verification.id,
@@ -381,7 +486,20 @@ def _code_sent(sent: login.CodeSent) -> dict[str, Any]:
         "expires_in": sent.expires_in,
         "resend_in": sent.resend_in,
     }
-    return answer | ({"demo_code": verification.code(settings().key("codes"))} if settings().demo else {})
+    shown = {"demo_code": verification.code(settings().key("codes"))} if settings().demo else {}
+    return answer | shown, limits.headers(settings(), sent.quotas)
+
+
+@blueprint.get("/texts/")
+@blueprint.doc(tags=["texts"])
+@signed_in
+@refuses(NotAllowed, InvalidFields)
+@tokens.staff_only
+@blueprint.arguments(s.PageIn(), location="query")
+@blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
+def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
+    """Staff: the texts of the last day, newest first, and what became of each"""
+    return _page(texts.newest(**query), query)
 
 
 def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:

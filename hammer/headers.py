@@ -1,0 +1,51 @@
+"""What every answer says to browsers, errors and files included, and the one host that we answer for."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import BadRequest
+from werkzeug.sansio.utils import host_is_trusted
+
+from config import Settings
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # `no-referrer` would make browsers send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Permissions-Policy": "otp-credentials=(self), camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+"""Where a view has set one of its own, that one stands: the documents' policy, and what may be kept of files."""
+HTTPS_ALONE: Final = "max-age=31536000; includeSubDomains"
+
+
+def init_app(app: Flask) -> None:
+    """Adds the headers to every answer; in production refuses requests for other hosts than that of `HAMMER_PUBLIC_URL`."""
+    app.after_request(_protect)
+    settings: Settings = app.config["SETTINGS"]
+    if settings.env == "production":
+        ours = urlsplit(settings.public_url).hostname or ""
+        app.before_request(lambda: _refuse_other_hosts(ours))
+
+
+def _protect(response: Response) -> Response:
+    set_already = {name for name, _ in response.headers}
+    for name, value in HEADERS.items():
+        if name not in set_already:
+            response.headers.add(name, value)
+    if current_app.config["SETTINGS"].https:  # over http browsers have to ignore it (RFC 6797 §8.1)
+        response.headers["Strict-Transport-Security"] = HTTPS_ALONE
+    return response
+
+
+def _refuse_other_hosts(ours: str) -> None:
+    # Those who watch over the process ask by its address; their answers name no host.
+    host = request.host.lower()
+    if host != ours and request.blueprint != "health" and not host_is_trusted(host, [ours]):
+        raise BadRequest

@@ -1,0 +1,127 @@
+"""What lies in `docs/deploy/` and beside it, held against the programs that read it and against our own settings."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config import Misconfigured
+from tests.serving import ROOT
+
+DEPLOY = ROOT / "docs" / "deploy"
+UNITS = sorted(path.name for path in DEPLOY.glob("hammer-*"))
+SETTINGS = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "config.py").read_text()))
+OF_THE_SERVER = {"WEB_CONCURRENCY", "BIND"}
+GUIDE = (ROOT / "docs" / "deploy.md").read_text()
+
+
+@pytest.mark.needs("systemd-analyze")
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_understands_every_unit(unit: str, tmp_path: Path) -> None:
+    """With what they start, and as whom, replaced by what this machine has."""
+    for name in UNITS:
+        text = (DEPLOY / name).read_text().replace("/opt/hammer/.venv/bin/", "/bin/true ")
+        (tmp_path / name).write_text(re.sub(r"^(User|Group)=hammer", r"\1=root", text, flags=re.MULTILINE))
+
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert [line for line in verified.stderr.splitlines() if "hammer-" in line] == []
+
+
+@pytest.mark.needs("systemd-analyze")
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.endswith(".service")])
+def test_the_services_are_shut_in_well(unit: str) -> None:
+    """systemd's own measure of what a service could do if it were taken over: 0 is nothing, 10 everything."""
+    told = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(DEPLOY / unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stdout[-1000:]
+
+
+@pytest.mark.parametrize("unit", ["hammer-web.service", "hammer-worker.service"])
+def test_what_is_started_again_is_not_if_its_settings_are_refused(unit: str) -> None:
+    lines = (DEPLOY / unit).read_text().splitlines()
+
+    assert "Restart=always" in lines
+    assert f"RestartPreventExitStatus={Misconfigured.exit_code}" in lines
+
+
+def test_the_settings_of_the_example_exist() -> None:
+    named = set(re.findall(r"^([A-Z_]+)=", (DEPLOY / "env.example").read_text(), re.MULTILINE))
+
+    assert named <= SETTINGS | OF_THE_SERVER
+    assert {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "HAMMER_SMS_URL", "HAMMER_PUBLIC_URL"} <= named
+
+
+def test_the_composition_has_one_of_each_part_and_names_settings_that_exist() -> None:
+    composed: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    services = composed["services"]
+
+    assert {"web", "worker", "prune", "migrate", "database", "redis", "proxy"} == set(services)
+    for ours in ("web", "worker", "prune", "migrate"):
+        assert set(services[ours]["environment"]) <= SETTINGS | OF_THE_SERVER
+        assert services[ours]["read_only"]
+        assert services[ours]["cap_drop"] == ["ALL"]
+    assert [name for name, service in services.items() if service.get("ports")] == ["proxy"]
+
+
+def test_the_image_copies_what_there_is_and_what_the_program_needs() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]}
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+
+    assert copied == let_through
+    assert {path for path in copied if not (ROOT / path).exists()} == set()
+    assert {"config.py", "wsgi.py", "hammer", "migrations"} <= copied
+    assert "USER hammer" in lines
+
+
+@pytest.mark.needs("docker-compose")
+def test_compose_understands_the_composition(tmp_path: Path) -> None:
+    told = tmp_path / "env"
+    told.write_text("HAMMER_HOST=login.example.com\nSECRET_KEY=s\nPOSTGRES_PASSWORD=p\nHAMMER_SMS_URL=sns://eu-central-1\n")
+
+    understood = subprocess.run(
+        ["docker-compose", "-f", str(ROOT / "compose.yaml"), "--env-file", str(told), "config"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert understood.returncode == 0, understood.stderr
+
+
+@pytest.mark.needs("haproxy", "openssl")
+def test_haproxy_understands_its_part(tmp_path: Path) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=login.example.com"]
+    subprocess.run([*make, "-keyout", "key", "-out", "hammer.pem"], cwd=tmp_path, check=True, capture_output=True)
+    with (tmp_path / "hammer.pem").open("a") as certificate:
+        certificate.write((tmp_path / "key").read_text())
+    front = (DEPLOY / "haproxy.cfg").read_text().replace("/etc/haproxy/", f"{tmp_path}/")
+    (tmp_path / "haproxy.cfg").write_text(f"defaults\n    timeout client 30s\n{front}")
+
+    checked = subprocess.run(["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+
+
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"docs/deploy/([\w.-]+)", GUIDE)) - {"hammer-"}))
+def test_every_file_that_the_guide_names_is_there(file: str) -> None:
+    assert list(DEPLOY.glob(f"{file}*"))
+
+
+def test_the_guide_and_the_figures_agree() -> None:
+    named = set(re.findall(r"`?hammer_(\w+?)(?:\{|`| )", GUIDE.split("## Watching it")[1].split("## A new version")[0]))
+    offered = set(re.findall(r'(?:Figure|_single)\(\s*"(\w+)"', (ROOT / "hammer" / "vitals.py").read_text())) | {"request_seconds"}
+
+    assert named == offered

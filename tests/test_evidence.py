@@ -1,0 +1,102 @@
+"""Every promise is kept by a test or said to be open; what the documents say of it is what the tests say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hammer import headers
+from tests import evidence
+from tests.requirements_register import GROUPS, REGISTER
+
+ROOT = Path(__file__).parent.parent
+SECURITY = evidence.DOCUMENT.read_text()
+PROVED = evidence.claimed()
+LATER = {"AZN-03", "AZN-04"} | {name for name in REGISTER if name.startswith("HOOK")}
+"""What may still be open although it is a MUST."""
+
+
+@pytest.mark.requirement("EVD-02")
+def test_every_must_is_named_by_a_test() -> None:
+    without = [name for name, promise in REGISTER.items() if promise.level == "MUST" and not promise.waits and not PROVED.get(name)]
+
+    assert without == []
+    assert {name for name, promise in REGISTER.items() if promise.level == "MUST" and promise.waits} <= LATER
+
+
+@pytest.mark.requirement("EVD-02")
+def test_every_name_in_a_test_is_a_promise() -> None:
+    assert set(PROVED) <= set(REGISTER)
+    assert {name.rpartition("-")[0] for name in REGISTER} == set(GROUPS)
+
+
+@pytest.mark.requirement("EVD-02")
+def test_the_table_in_the_document_is_what_the_tests_say(pytestconfig: pytest.Config) -> None:
+    about_to_be_written = pytestconfig.getoption("--evidence")
+    assert about_to_be_written or evidence.written() == evidence.table(PROVED).strip("\n"), "Run `make evidence`."
+
+
+@pytest.mark.requirement("EVD-02")
+def test_no_test_of_a_promise_may_be_skipped_for_good() -> None:
+    """A `skip` or an `xfail` would leave the promise in the table without its proof."""
+    skipped = re.compile(r"pytest\.mark\.(skip\b|xfail)")
+    assert [test.name for test in evidence.tests() if test.proves and any(map(skipped.match, test.marks))] == []
+
+
+@pytest.mark.requirement("EVD-02")
+def test_tests_in_folders_and_marks_of_whole_files_are_read_too() -> None:
+    files = {test.name.partition("::")[0] for test in evidence.tests()}
+    assert files == {file.relative_to(evidence.TESTS).as_posix() for file in evidence.TESTS.rglob("test_*.py")}
+    assert {file for file in files if "/" in file}
+    of_a_file = [test.proves for test in evidence.tests() if test.name.startswith("test_number_change.py")]
+    assert of_a_file
+    assert all("OTP-08" in proves for proves in of_a_file)
+
+
+def deviations() -> list[list[str]]:
+    section = SECURITY.split("\n## Where we deviate\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| ")]
+    return rows[1:]
+
+
+@pytest.mark.requirement("EVD-01")
+def test_every_deviation_says_why_and_is_tested() -> None:
+    known = {test for tests in PROVED.values() for test in tests}
+    rows = deviations()
+
+    for clause, why, instead, promises in rows:
+        assert all((clause, why, instead)), clause
+        named = re.findall(r"[A-Z]{3,4}-\d\d", promises)
+        assert named, clause
+        assert all(PROVED.get(name, set()) & known for name in named), clause
+    told = " ".join(clause for clause, *_ in rows)
+    for clause in ("3.1.3.2", "6.5.4", "6.3.3", "6.6.1", "3.2.9", "3.2.2"):
+        assert clause in told, clause
+
+
+@pytest.mark.requirement("EVD-01")
+def test_what_may_not_be_claimed_is_claimed_nowhere() -> None:
+    section = SECURITY.split("\n## What may be claimed, and what may not\n")[1].split("\n## ")[0]
+    assert "| no" in section
+    never = re.compile(
+        r"GDPR[- ]compliant|phishing[- ]resistant|ASVS[^.\n]{0,20}Level [23]|AAL[12] compliant|WCAG 2\.2 AA compliant",
+        re.IGNORECASE,
+    )
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = document.read_text().replace(section, "")
+        assert not never.search(text), f"{document.name}: {never.search(text)}"
+
+
+@pytest.mark.requirement("EVD-02")
+def test_figures_of_limits_stand_in_the_code_alone() -> None:
+    """The document refers to settings by their names, so that none of its figures can grow old."""
+    prose = SECURITY.partition(evidence.BEGIN)[0]
+
+    settings = set(re.findall(r"`(HAMMER_[A-Z_]+)`", prose))
+    read = (ROOT / "config.py").read_text()
+    assert len(settings) >= 5
+    assert [name for name in settings if name not in read] == []
+    for name in settings:
+        assert not re.search(rf"`{name}`\s*(?:=|is|\()\s*\d", prose), name
+    for header in headers.HEADERS:
+        assert f"`{header}`" in prose, header

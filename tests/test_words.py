@@ -1,0 +1,160 @@
+"""What a text says: in one part, in every language, at every length, and readable by phones."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from config import CODE_LENGTHS, Settings
+from hammer import words
+from hammer.models import Text
+from hammer.verifications import Asker
+from tests import outbox
+from tests.conftest import SETTINGS
+from tests.deeds import ask
+from tests.people import Program
+
+LANGUAGES = words.languages()
+LONGEST_HOST = "a" * 21
+"""In characters; doctor advises against longer ones."""
+every_text = pytest.mark.parametrize(
+    ("language", "length", "for_login"),
+    [(lang, length, why) for lang in LANGUAGES for length in CODE_LENGTHS for why in (True, False)],
+)
+
+
+def at(host: str) -> Settings:
+    return replace(SETTINGS, public_url=f"https://{host}")
+
+
+def offered_by(text: str) -> tuple[str, str] | None:
+    """Host and code that a phone takes from a text, by the steps of the WICG's "Origin-bound one-time codes", §3.2 and §4."""
+    last = text.rsplit("\n", maxsplit=1)[-1]
+    if not last.startswith("@"):
+        return None
+    host, space, code = last[1:].partition(" ")
+    if not (host and space and code.startswith("#") and len(code) > 1) or " " in code:
+        return None
+    return host, code[1:]
+
+
+def parts(text: str) -> int:
+    """In how many parts a text travels, counted apart from the program (3GPP TS 23.038, TS 23.040)."""
+    try:
+        encoded = text.encode("ascii").decode()
+    except UnicodeEncodeError:
+        length, one, of_many = len(text.encode("utf-16-be")) // 2, 70, 67
+    else:
+        assert not set(encoded) & set("`"), "This letter does not exist in seven bits."
+        length, one, of_many = sum(2 if letter in "^{}\\[~]|" else 1 for letter in encoded), 160, 153
+    return 1 if length <= one else -(-length // of_many)
+
+
+def test_every_folder_of_translations_is_a_language() -> None:
+    assert {"en", "ru"} <= set(LANGUAGES)
+
+
+@every_text
+@pytest.mark.parametrize("host", ["a.ru", "127.0.0.1", "login.example.com", LONGEST_HOST])
+@pytest.mark.requirement("SMS-01")
+def test_a_phone_reads_the_code_and_for_whom_it_is(language: str, length: int, for_login: bool, host: str) -> None:
+    code = "0123456789"[:length]
+    text = words.of_code(at(host), code, language, for_login=for_login)
+    assert offered_by(text) == (host, code)
+    assert 4 <= len(code) <= 10
+    assert text.count("\n") == 1
+    assert text.count(code) == 2
+
+
+@every_text
+@pytest.mark.requirement("SMS-01")
+def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, for_login: bool) -> None:
+    in_two = 0
+    for letters in range(1, 254):  # the longest name of a host
+        settings = at("a" * letters)
+        text = words.of_code(settings, "8" * length, language, for_login=for_login)
+        if letters <= len(LONGEST_HOST):
+            assert words.shortcomings(settings) == {}
+        if parts(text) > 1 or len(text) > 140:
+            assert words.shortcomings(settings)[language] == "texts of eight digits travel, and cost, as two"
+            in_two += 1
+    assert in_two == 253 - {4: 120, 6: 116, 8: 112}[length]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.requirement("SMS-01")
+def test_a_text_says_as_much_as_the_host_leaves_room_for(language: str) -> None:
+    lengths = [len(words.of_code(at("a" * letters), "1234", language)) - letters for letters in range(1, 121)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) == 3
+
+
+def test_doctor_knows_who_is_not_warned_any_more() -> None:
+    assert words.shortcomings(at("a" * 22)) == {"ru": "texts of eight digits have no room to say that nobody may be told"}
+    assert set(words.shortcomings(at("a" * 112)).values()) == {"texts of eight digits have no room to say that nobody may be told"}
+    assert set(words.shortcomings(at("a" * 113)).values()) == {"texts of eight digits travel, and cost, as two"}
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ru", "Hammer: 1234 — код для входа. Никому не говорите его.\n@a.ru #1234"),
+        ("en", "Hammer: 1234 is your login code. Do not tell it to anybody.\n@a.ru #1234"),
+    ],
+)
+def test_a_login_is_called_by_its_name(language: str, text: str) -> None:
+    assert words.of_code(at("a.ru"), "1234", language) == text
+    assert "вход" not in words.of_code(at("a.ru"), "1234", language, for_login=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "coding", "fits"),
+    [
+        ("a" * 140, "0", True),
+        ("a" * 141, "0", False),
+        ("@$_" + "é" * 137, "0", True),
+        ("€" * 70, "0", True),
+        ("€" * 71, "0", False),
+        ("я" * 70, "2", True),
+        ("я" * 71, "2", False),
+        ("a — b", "2", True),
+        ("`", "2", True),
+    ],
+)
+def test_letters_are_counted_as_they_travel(text: str, coding: str, fits: bool) -> None:
+    assert (words.kannel_coding(text), words.fits(text)) == (coding, fits)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.requirement("SMS-02")
+def test_no_text_has_a_link_or_anybodys_words(language: str) -> None:
+    for text in (words.of_code(at("login.example.com"), "1234", language), words.notice(language)):
+        assert not re.search(r"https?:|www\.|/", text)
+        assert not re.search(r"[%{}]", text), "A place that nobody filled."
+
+
+@pytest.mark.requirement("SMS-02")
+def test_no_header_puts_another_host_into_a_text(program: Program, memory: list[object]) -> None:
+    evil = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "Forwarded": "host=evil.example",
+        "Origin": "https://evil.example",
+    }
+    for header, value in evil.items():
+        program.client.post("/api/v1/auth/signup/", json={"telephone_number": f"+7929{len(header):07d}"}, headers={header: value})
+    with program.app.app_context():
+        outbox.deliver(program.app.config["SETTINGS"])
+    assert memory
+    assert not any("evil" in str(sent) for sent in memory)
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.requirement("SMS-02")
+def test_the_language_is_the_persons(settings: Settings, memory: list[object]) -> None:
+    ask(settings, asker=Asker("192.0.2.1", "ru"))
+    outbox.deliver(settings)
+    assert "Никому" in str(memory[0])
+    assert Text.__table__.columns.keys() == [
+        "id", "verification_id", "telephone_number", "language", "tries", "state", "gateway", "created_at", "due_at", "ended_at",
+    ]  # fmt: skip  # no words, no code
