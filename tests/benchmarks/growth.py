@@ -1,0 +1,127 @@
+"""How the cost of each flow grows with the number of people: times, and how the database goes about it.
+
+    python -m tests.benchmarks.growth --plans postgresql://…/thousand postgresql://…/ten_million
+
+Each database was filled by `tests.benchmarks.crowd`. What is written is one login each; nobody is deleted.
+"""
+
+import argparse
+import logging
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event, func, select
+
+from hammer import accounts, invites, keeping, login, sessions, texts
+from hammer.database import db
+from hammer.models import PROGRAM, Referral, User
+from hammer.verifications import Asker
+from tests.benchmarks import hammer_app
+from tests.benchmarks.__main__ import environment
+from tests.benchmarks.crowd import FAMOUS, person_id
+
+TIMES = 7
+
+
+def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is measured, by name."""
+    famous = person_id(FAMOUS)
+    middle = db.session.execute(select(User).order_by(User.date_joined).offset(501).limit(1)).scalar_one()
+    ordinary, number, code = middle.id, str(middle.telephone_number), middle.invite_code
+    key = settings.key("codes")
+
+    def sign_in() -> None:
+        sent = login.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
+        login.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl")
+
+    place = accounts.everyone(settings).after
+    last = db.session.execute(select(func.max(User.date_joined))).scalar_one()
+    far = f"{int(last.timestamp() * 1_000_000) - 10_000_000}.{'A' * 22}"
+    oldest = db.session.scalar(select(func.min(Referral.activated_at)).where(Referral.referrer_id == famous))
+    deep = f"{int(oldest.timestamp() * 1_000_000) + 1}.{'A' * 22}" if oldest else None
+    yield "login (signup and code)", sign_in
+    yield "who is calling", lambda: sessions.caller("A" * 22, PROGRAM)
+    yield "profile", lambda: accounts.profile(settings, ordinary)
+    yield "profile of the famous one", lambda: accounts.profile(settings, famous)
+    yield "list, first page", lambda: accounts.everyone(settings)
+    yield "list, second page", lambda: accounts.everyone(settings, after=place)
+    yield "list, last page", lambda: accounts.everyone(settings, after=far)
+    yield "search by number", lambda: accounts.everyone(settings, q=number)
+    yield "search by the last digits", lambda: accounts.everyone(settings, q=number[-7:])
+    yield "search by invite code", lambda: accounts.everyone(settings, q=code)
+    yield "search by username", lambda: accounts.everyone(settings, q="person501")
+    yield "search by a name that 1 in 2,900 has", lambda: accounts.everyone(settings, q="Роман Никитов")
+    yield "search by a name that 1 in 22 has", lambda: accounts.everyone(settings, q="роман")
+    yield "search by what nobody has", lambda: accounts.everyone(settings, q="xyzzy")
+    yield "invitees of the famous one, first page", lambda: invites.invitees(settings, famous)
+    yield "invitees of the famous one, last page", lambda: invites.invitees(settings, famous, after=deep)
+    yield "export", lambda: accounts.export(settings, ordinary)
+    yield "export of the famous one", lambda: accounts.export(settings, famous)
+    yield "texts, first page", texts.newest
+    yield "texts, last page", lambda: texts.newest(after="100")
+    yield "prune, nothing to do", keeping.prune
+
+
+@contextmanager
+def explained(plans: list[str]) -> Iterator[None]:
+    """Gathers how the database goes about the statements that are sent inside."""
+    asking = "EXPLAIN QUERY PLAN " if db.engine.dialect.name == "sqlite" else "EXPLAIN "
+
+    def ask(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if re.match(r"\s*(select|with|update|delete|insert)", statement, re.IGNORECASE):
+            reads = re.match(r"\s*(select|with)", statement, re.IGNORECASE)
+            how = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) " if asking == "EXPLAIN " and reads else asking
+            plan = connection.exec_driver_sql(how + statement, parameters).all()
+            plans.append(" ".join(statement.split())[:70] + "\n    " + "\n    ".join(str(row[-1]) for row in plan))
+
+    event.listen(db.engine, "before_cursor_execute", ask)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", ask)
+
+
+def measure(url: str, *, plans: bool) -> dict[str, float]:
+    """Milliseconds of each flow on the database of this URL, the middle of seven."""
+    settings, took = hammer_app.settings_for(url), {}
+    with environment(DATABASE_URL=url):
+        app = hammer_app.make()
+    with app.app_context():
+        keeping.prune()
+        for name, flow in flows(settings):
+            flow()
+            seconds = []
+            for _ in range(TIMES):
+                began = time.perf_counter()
+                flow()
+                seconds.append(time.perf_counter() - began)
+                db.session.rollback()
+                if sum(seconds) > 20:
+                    break
+            took[name] = statistics.median(seconds) * 1000
+            if plans:
+                gathered: list[str] = []
+                with explained(gathered):
+                    flow()
+                print(f"== {name}\n" + "\n".join(gathered), flush=True)
+        db.session.remove()
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", description=__doc__)
+    parser.add_argument("urls", nargs="+")
+    parser.add_argument("--plans", action="store_true", help="print how the last of the databases goes about each statement")
+    options = parser.parse_args()
+    logging.disable()
+    columns = [measure(url, plans=options.plans and url == options.urls[-1]) for url in options.urls]
+    for name in columns[0]:
+        print(f"| {name} | {' | '.join(f'{column[name]:.1f}' for column in columns)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Who knocks: connections that stay open, and the deeds that are measured."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Code = Callable[[str, str], str]
+"""The code of a verification (its id) of a number."""
+
+_OVER_SECONDS = 60
+
+
+@dataclass
+class Person:
+    number: str
+    token: str = ""
+    invite_code: str = ""
+    device_token: str = ""
+    verification_id: str = ""
+
+
+class Connection:
+    """One client's connection. `latencies` gathers how long each answer took, in seconds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: int) -> None:
+        self.reader, self.writer = reader, writer
+        self.head = (
+            f"Host: login.example.com\r\nX-Forwarded-For: 10.1.{place}.7\r\nX-Forwarded-Proto: https\r\nUser-Agent: bench/1\r\n"
+        )
+        self.latencies: list[float] = []
+
+    async def call(self, method: str, path: str, body: dict[str, str] | None = None, *, token: str = "", expect: int = 200) -> Any:
+        sent = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} /api/v1{path} HTTP/1.1\r\n{self.head}Content-Length: {len(sent)}\r\n"
+        head += "Content-Type: application/json\r\n" if body is not None else ""
+        head += f"Authorization: Bearer {token}\r\n" if token else ""
+        began = time.perf_counter()
+        self.writer.write(f"{head}\r\n".encode() + sent)
+        answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(answer.lower().partition("content-length: ")[2].partition("\r\n")[0])
+        read = await self.reader.readexactly(length)
+        self.latencies.append(time.perf_counter() - began)
+        if int(answer[9:12]) != expect:
+            raise RuntimeError(f"{method} {path}: {answer[:12]} {read.decode()}")
+        return json.loads(read)
+
+
+@dataclass(frozen=True)
+class Deeds:
+    """What people do, by one connection."""
+
+    code: Code
+
+    async def sign_up(self, at: Connection, person: Person) -> None:
+        device = {"device_token": person.device_token} if person.device_token else {}
+        answer = await at.call("POST", "/auth/signup/", {"telephone_number": person.number} | device)
+        person.verification_id = answer["verification_id"]
+
+    async def sign_in(self, at: Connection, person: Person) -> None:
+        await self.sign_up(at, person)
+        code = self.code(person.verification_id, person.number)
+        answer = await at.call("POST", "/auth/code/", {"verification_id": person.verification_id, "code": code})
+        person.token, person.invite_code, person.device_token = (
+            answer[name] for name in ("access_token", "invite_code", "device_token")
+        )
+
+    async def return_as_stranger(self, at: Connection, person: Person) -> None:
+        person.device_token = ""
+        await self.sign_in(at, person)
+
+    async def guess_wrong(self, at: Connection, person: Person) -> None:
+        right = self.code(person.verification_id, person.number)
+        wrong = str((int(right) + 1) % 10_000).zfill(4)
+        body = {"verification_id": person.verification_id, "code": wrong}
+        await at.call("POST", "/auth/code/", body, expect=401)
+
+    async def look(self, at: Connection, person: Person) -> None:
+        await at.call("GET", "/users/me/", token=person.token)
+
+    async def activate(self, at: Connection, person: Person, invite_code: str) -> None:
+        await at.call("POST", "/users/me/invite/", {"invite_code": invite_code}, token=person.token)
+
+
+@dataclass
+class Knocks:
+    """What became of a load: how many seconds each answer took."""
+
+    latencies: list[float] = field(default_factory=list)
+
+
+async def _all(port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Knocks:
+    waiting = list(reversed(items))
+
+    async def client(place: int) -> list[float]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = Connection(reader, writer, place)
+        try:
+            while waiting:
+                await deed(connection, waiting.pop())
+        finally:
+            writer.close()
+        return connection.latencies
+
+    async with asyncio.timeout(_OVER_SECONDS):
+        latencies = await asyncio.gather(*(client(place) for place in range(connections)))
+    return Knocks([latency for of_one in latencies for latency in of_one])
+
+
+def knock(port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Knocks:
+    """Does the deed for each of the items, on so many connections at once; over within a minute, or it fails."""
+    return asyncio.run(_all(port, connections, deed, items))
