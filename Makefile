@@ -7,7 +7,7 @@ HAMMER_PUBLIC_URL ?= http://127.0.0.1:$(PORT)
 export HAMMER_PUBLIC_URL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover postman translations clean
+.PHONY: help run test check format cover bench evidence vitals postman translations pictures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,15 @@ format: .venv/tests ## bring the code into form
 cover: .venv/tests ## run the tests and show which lines and branches they never reach
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
+bench: .venv/tests ## measure what a login costs beside a floor (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+evidence: .venv/tests ## run the tests and write what each promise is proved by, and what a screen reader finds, into docs/
+	$(BIN)/pytest --evidence $(ARGS)
+
+vitals: .venv/tests ## measure the pages on a slow line and write the figures into docs/web-vitals.md (needs chromium)
+	$(BIN)/python -m tests.browser.vitals
+
 postman: .venv/tests ## play the Postman collection against a server of its own (needs node and npm)
 	tests/postman/run
 
@@ -42,6 +51,9 @@ translations: .venv/runs ## gather the sentences for people, bring the catalogue
 	$(BIN)/pybabel -q update -i instance/hammer.pot -d hammer/translations --no-fuzzy-matching --ignore-obsolete --no-wrap \
 		--ignore-pot-creation-date
 	$(BIN)/pybabel -q compile -d hammer/translations
+
+pictures: .venv/tests ## draw every screen in every state into docs/pictures (needs Chromium; some of them: make pictures ARGS="code profile")
+	$(BIN)/python -m tests.pictures $(ARGS)
 
 clean: ## forget the environment and what tools keep; the database in instance/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
