@@ -2,14 +2,13 @@
 
 import gettext
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.mofile import read_mo
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
 from flask import Flask
@@ -29,6 +28,10 @@ def read(file: Path) -> Catalog:
 def spellings(sentence: Any) -> tuple[str, ...]:
     """One sentence, or its forms for one, few and many."""
     return tuple(sentence) if isinstance(sentence, (tuple, list)) else (sentence,)
+
+
+def translations(catalogue: Catalog) -> dict[Any, tuple[str, ...]]:
+    return {spellings(message.id): spellings(message.string) for message in catalogue if message.id}
 
 
 def sentences() -> set[Any]:
@@ -79,12 +82,10 @@ def test_a_sentence_that_counts_has_as_many_forms_as_the_language(catalogue: Pat
 
 @each_language
 def test_the_compiled_catalogue_is_the_newest(catalogue: Path) -> None:
-    compiled = BytesIO()
+    with catalogue.with_suffix(".mo").open("rb") as opened:
+        compiled = read_mo(opened)
 
-    with catalogue.open("rb") as opened:
-        write_mo(compiled, read_po(opened))
-
-    assert compiled.getvalue() == catalogue.with_suffix(".mo").read_bytes()
+    assert translations(compiled) == translations(read(catalogue))
 
 
 def test_a_further_language_needs_a_folder_alone(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
