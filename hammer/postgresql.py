@@ -58,26 +58,31 @@ def _end(_: BaseException | None) -> None:
 
 
 class _Connection(psycopg.Connection[Any]):
-    patience_seconds = 0.0
+    door: "_Door | None" = None
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
-        if timeout is None and _somebody_waits.get():
-            timeout = self.patience_seconds
+        if self.door and timeout is None and _somebody_waits.get():
+            timeout = self.door.busy_seconds + _LATE_SECONDS
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()  # or the next question would get this one's answer
+                if self.door:
+                    self.door.shut()
             raise
 
 
 class _Door:
-    """Opens connections. When the last try waited in vain, those who come in the next second are told at once, or they would queue
-    up behind each other's waits."""
+    """Opens connections. When somebody waited for the server in vain, those who want a new one in the next second are told at once,
+    or they would queue up behind each other's waits."""
 
     def __init__(self, busy_seconds: int) -> None:
         self.busy_seconds = busy_seconds
         self.next_try_at = 0.0
+
+    def shut(self) -> None:
+        self.next_try_at = time.monotonic() + _APART_SECONDS
 
     def __call__(self, _dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> _Connection:
         began = time.monotonic()
@@ -89,9 +94,9 @@ class _Door:
             connection = _Connection.connect(*arguments, **parameters)
         except psycopg.OperationalError:
             if time.monotonic() - began > _LATE_SECONDS:
-                self.next_try_at = time.monotonic() + _APART_SECONDS
+                self.shut()
             raise
-        connection.patience_seconds = self.busy_seconds + _LATE_SECONDS
+        connection.door = self
         return connection
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 30
+START_SECONDS = 60
 HOME = "127.0.0.1"
 Result = TypeVar("Result")
 

@@ -18,7 +18,7 @@ import psycopg
 from tests import parts
 from tests.serving import free_port
 
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:

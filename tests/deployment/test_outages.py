@@ -5,6 +5,7 @@ Both are stopped at once, as in a crash, idle and under load; and frozen, so tha
 """
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +19,14 @@ import pytest
 from flask import Flask
 
 from config import Settings
+from hammer.database import BUSY_SECONDS
 from tests.deployment.peers import Postgres, Redis, wait_until
-from tests.serving import Answer, Server, at_once, gunicorn, serve
+from tests.serving import Server, at_once, gunicorn, serve
 
 pytestmark = pytest.mark.needs("postgres", "redis-server")
 
-PATIENCE_SECONDS = 5.0
-"""Twice what is promised, for machines that are busy with other tests."""
+PATIENCE_SECONDS = 30.0
+"""After which callers hang up. What is away never answers by itself: whoever waits for it waits in vain."""
 numbers = (f"+7929{n:07d}" for n in range(1, 1_000_000))
 
 
@@ -48,19 +50,13 @@ def _all_ready(web: Server) -> bool:
     return {answer.status for answer in at_once([lambda: web.request("GET", "/readyz")] * 16)} == {200}
 
 
-def timed(deed: Callable[[], Answer]) -> tuple[Answer, float]:
-    began = time.monotonic()
-    return deed(), time.monotonic() - began
-
-
 def test_programs_are_told_soon_to_come_back_and_are_served_once_it_is_back(web: Server, gone: Callable[[], None]) -> None:
     for _ in range(3):
-        refused, took = timed(lambda: web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}))
+        refused = web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}, timeout=PATIENCE_SECONDS)
         assert refused.status == 503, refused.body
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert refused.json["type"].endswith("/unavailable")
         assert int(refused.headers["Retry-After"]) == refused.json["retry_after"] >= 1
-        assert took < PATIENCE_SECONDS
 
     gone()
 
@@ -68,13 +64,12 @@ def test_programs_are_told_soon_to_come_back_and_are_served_once_it_is_back(web:
 
 
 def test_people_see_a_page_that_says_so(web: Server, gone: Callable[[], None]) -> None:
-    page, took = timed(lambda: web.request("GET", "/login/", headers={"Accept-Language": "en"}))
+    page = web.request("GET", "/login/", headers={"Accept-Language": "en"}, timeout=PATIENCE_SECONDS)
 
     assert page.status == 503
     assert page.headers["Content-Type"].startswith("text/html")
     assert int(page.headers["Retry-After"]) >= 1
     assert "You can try again" in page.body.decode()
-    assert took < PATIENCE_SECONDS
 
 
 def test_a_restart_that_nobody_noticed_costs_nobody_a_refusal(postgres: Postgres, tmp_path: Path) -> None:
@@ -89,22 +84,24 @@ def test_a_restart_that_nobody_noticed_costs_nobody_a_refusal(postgres: Postgres
 
 
 def test_many_at_once_do_not_queue_up_behind_each_others_waits(web: Server, gone: Callable[[], None]) -> None:
-    began = time.monotonic()
+    deeds = [("/auth/refresh/", {"refresh_token": "x" * 22})] * 4
+    deeds += [("/auth/signup/", {"telephone_number": next(numbers)}) for _ in range(60)]
 
-    refused = at_once([lambda: web.call("POST", "/auth/refresh/", {"refresh_token": "x" * 22})] * 4 + [
-        lambda: web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}, timeout=30) for _ in range(60)
-    ])  # fmt: skip
+    told = web.log.read_text()
+
+    refused = at_once([partial(web.call, "POST", path, body, timeout=PATIENCE_SECONDS) for path, body in deeds])
 
     assert {answer.status for answer in refused} <= {401, 503}
-    assert time.monotonic() - began < 2 * PATIENCE_SECONDS
+    took = [float(ms) for ms in re.findall(r"503 duration_ms=([\d.]+)", web.log.read_text()[len(told) :])]
+    assert len(took) >= 60
+    assert len([ms for ms in took if ms > BUSY_SECONDS * 900]) < len(took) / 2  # a thread each, of 16; else all would
 
 
 def test_those_who_watch_learn_that_it_is_not_ready_but_lives(web: Server, gone: Callable[[], None]) -> None:
-    ready, took = timed(lambda: web.request("GET", "/readyz"))
+    ready = web.request("GET", "/readyz", timeout=PATIENCE_SECONDS)
 
     assert ready.status == 503
     assert "Retry-After" in ready.headers
-    assert took < PATIENCE_SECONDS
     assert web.request("GET", "/healthz").status == 200
     figures = web.request("GET", "/metrics").body.decode()
     assert "hammer_database_answers 0.0" in figures
@@ -162,9 +159,8 @@ def test_without_redis_everything_works_and_says_so_once(web: Server, redis: Red
     redis.stop() if how == "stopped" else redis.freeze()
     try:
         for _ in range(20):
-            served, took = timed(lambda: web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}))
-            assert served.status == 200
-            assert took < PATIENCE_SECONDS
+            signup = {"telephone_number": next(numbers)}
+            assert web.call("POST", "/auth/signup/", signup, timeout=PATIENCE_SECONDS).status == 200
         wait_until(lambda: b"redis: away" in web.request("GET", "/readyz").body, "a word about Redis")
         assert web.request("GET", "/readyz").status == 200
     finally:
@@ -200,7 +196,7 @@ def test_processes_count_requests_of_an_address_together(
         serve(postgres.url, log, gunicorn, **limits) as one,
         serve(postgres.url, log.with_name("other"), gunicorn, **limits) as other,
     ):
-        wait_until(lambda: time.time() % 60 < 50, "a minute with room in it")
+        wait_until(lambda: time.time() % 60 < 30, "a minute with room in it", 60)
         answers = at_once([partial(site.call, "GET", "/users/me/") for site in (one, other) for _ in range(30)])
 
         refused = [answer for answer in answers if answer.status == 429]
