@@ -22,7 +22,7 @@ from tests.databases import Databases
 from tests.serving import Server
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds until something expected counts as missing. Long: the machine may be busy with other tests."""
 
 expect.set_options(timeout=PATIENCE)

@@ -95,11 +95,11 @@ def test_another_text_can_be_asked_for_after_a_wait_that_is_counted_down(
     code = code_shown(page)
 
     if scripts:
-        waiting = page.get_by_role("button", name=re.compile(r"^Send again in (1:00|0:5\d)$"))
+        waiting = page.get_by_role("button", name=re.compile(r"^Send again in [01]:\d\d$"))
         expect(waiting).to_be_disabled()
         page.clock.fast_forward(61_000)
     else:
-        expect(page.get_by_role("main")).to_contain_text(re.compile(r"no text has come in.(1.minute|5\d.seconds)"))
+        expect(page.get_by_role("main")).to_contain_text(re.compile(r"no text has come in.(1.minute|\d+.seconds)"))
     let_pass(server, seconds=61)
     button(page, "Send again").click()
 
