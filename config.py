@@ -107,6 +107,7 @@ class Settings:
 
     @property
     def expected_takeovers_per_year(self) -> float:
+        """The most accounts that guessing is expected to take over in a year."""
         return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
 
     def key(self, purpose: str) -> bytes:

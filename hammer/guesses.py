@@ -34,11 +34,6 @@ NUMBER_CLOSED = N_(
 ALL_CLOSED = N_("Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before.")
 
 
-def expected_takeovers_per_year(settings: "Settings") -> float:
-    """The most accounts that guessing is expected to take over in a year, if somebody spends every budget on every day of it."""
-    return settings.expected_takeovers_per_year
-
-
 def next_length(session: Session, settings: "Settings", number_hash: str, now: datetime) -> int:
     """How many digits the next code of this number has: as few as its ladder and the budgets still allow.
 

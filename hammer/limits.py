@@ -22,7 +22,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
-from hammer import guesses, sends
+from hammer import sends
 from hammer.refusals import TooManyRequests, Wait
 
 Answer = TypeVar("Answer")
@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
     """Believes as many proxies about the address as are configured (`HAMMER_PROXY_HOPS`), counted from ours outwards, and no
     header else. Warns of settings that allow more guessing than they say is allowed, with which production does not start."""
     settings: Settings = app.config["SETTINGS"]
-    expected = guesses.expected_takeovers_per_year(settings)
+    expected = settings.expected_takeovers_per_year
     if expected > settings.max_expected_takeovers:
         log.warning("Guessing may take over %.2f accounts a year, and %g are allowed.", expected, settings.max_expected_takeovers)
     hops = settings.proxy_hops

@@ -50,7 +50,7 @@ def _guessing(session: Session, settings: Settings, now: datetime) -> Iterator[F
         "guess_budget_used", "Wrong guesses of today (UTC) that were not returned, by digits of the code.", ("digits",), used
     )
     yield Figure("guess_budget", "Wrong guesses a day that the whole system allows.", ("digits",), most)
-    expected = guesses.expected_takeovers_per_year(settings)
+    expected = settings.expected_takeovers_per_year
     yield _single("expected_takeovers_per_year", "Accounts that guessing takes over, if all budgets are always spent.", expected)
 
 

@@ -63,7 +63,7 @@ def check(attacker: Attacker, days: int) -> float:
     strangers_lane = {v.telephone_number for v in ledger.verifications.values() if v.device_id is not None}
     assert not strangers_lane & ledger.victims, "A victim's code was guessed on a device of somebody else."
     yearly = ledger.takeovers() / days * 365
-    assert yearly <= guesses.expected_takeovers_per_year(settings)
+    assert yearly <= settings.expected_takeovers_per_year
     return yearly
 
 
@@ -318,7 +318,7 @@ def test_the_best_attack_on_the_default_settings_stays_at_the_figure_that_is_pro
     made = attacker.ledger.never_given_back()
     assert sorted((length, compared) for (length, _), compared in made.items()) == [(4, 20), (6, 250), (8, 60)]
     played = check(attacker, days=1) + 365 * taken_as_made / (10**8 - 3)
-    promised = guesses.expected_takeovers_per_year(settings)
+    promised = settings.expected_takeovers_per_year
     assert 0.999 * promised <= played <= promised
     with capsys.disabled():
         sys.stdout.write(f"\nGuessing: {played:.4f} accounts a year by the best attack played, {promised:.4f} promised at most.\n")
