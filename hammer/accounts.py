@@ -135,16 +135,14 @@ def create(
 
 def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = None) -> None:
     """Changes those of `username`, `first_name` and `last_name` that are given. Refuses with `UsernameTaken`, `NotFound`."""
-    found: str | None = user_id
+    if not names:
+        return
     try:
         with transaction() as session:
-            if names:
-                found = session.scalar(_living(user_id).values(_as_stored(names)).returning(User.id))
-                events.note(session, events.USER_RENAMED, user_id, actor_id=actor_id)
+            _change(session, user_id, **_as_stored(names))
+            events.note(session, events.USER_RENAMED, user_id, actor_id=actor_id)
     except IntegrityError as error:
         raise UsernameTaken from error
-    if found is None:
-        raise NotFound
 
 
 def proved_lately(session_id: str) -> bool:
@@ -239,10 +237,10 @@ def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> 
 def export(settings: Settings, user_id: str) -> dict[str, Any]:
     """All that is stored about the user, others' numbers masked (GDPR Art. 15(4)). `docs/privacy.md` says what is left out, and
     why. Refuses with `NotFound`."""
-    with transaction() as session:
-        events.note(session, events.DATA_EXPORTED, user_id)
     settings = replace(settings, invitee_numbers=MASKED if settings.invitee_numbers == FULL else settings.invitee_numbers)
     me = profile(settings, user_id)
+    with transaction() as session:
+        events.note(session, events.DATA_EXPORTED, user_id)
     activated_at = db.session.scalar(select(Referral.activated_at).where(Referral.referee_id == user_id))
     invited = db.session.execute(
         select(User.telephone_number, Referral.activated_at)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from sqlalchemy import Connection, bindparam, event, text
+from sqlalchemy import Connection, bindparam, event, select, text
 from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
@@ -14,7 +14,7 @@ from config import Settings
 from hammer import accounts, codes, invites
 from hammer import clock as time_of_day
 from hammer.database import UtcDateTime, db, transaction
-from hammer.models import Session, User, Verification
+from hammer.models import Event, Session, User, Verification
 from hammer.refusals import (
     InvalidFields,
     NotFound,
@@ -311,6 +311,13 @@ def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> 
 def test_a_stranger_cannot_be_renamed(settings: Settings) -> None:
     with pytest.raises(NotFound):
         accounts.rename(STRANGER_ID, {"first_name": "A"})
+
+
+def test_nothing_is_noted_about_somebody_who_is_not_there(settings: Settings) -> None:
+    for deed in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: accounts.export(settings, STRANGER_ID)):
+        with pytest.raises(NotFound):
+            deed()
+    assert db.session.scalars(select(Event)).all() == []
 
 
 # Made by hand
