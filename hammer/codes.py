@@ -7,6 +7,10 @@ from base64 import urlsafe_b64encode
 from typing import Final
 from urllib.parse import unquote
 
+from hammer.refusals import N_
+
+NOT_AN_INVITE: Final = N_("An invite code has six letters or digits, like Q9UK59.")
+
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""
 

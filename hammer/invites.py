@@ -14,7 +14,6 @@ from hammer import clock, codes, events, phones, tombstones, tries
 from hammer.database import MOST_PER_PAGE, Page, db, dialect, one_at_a_time, place, read_place, transaction
 from hammer.models import Referral, User
 from hammer.refusals import (
-    N_,
     AlreadyActivated,
     InvalidFields,
     InviteLoop,
@@ -24,8 +23,6 @@ from hammer.refusals import (
     UnknownInvite,
 )
 from hammer.statements import run, value_of
-
-NOT_A_CODE = N_("An invite code has six letters or digits, like Q9UK59.")
 
 _BEFORE: Final = (
     select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
@@ -56,10 +53,7 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> N
     many codes that came to nothing; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
     invitation, directly or further down.
     """
-    code = codes.read_invite_code(typed)
-    if code is None:
-        raise InvalidFields({"invite_code": [NOT_A_CODE]})
-    now = clock.now()
+    code, now = meant(typed), clock.now()
     with transaction() as session:
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
         before = value_of(run(session, _BEFORE, user=user_id))
@@ -76,6 +70,19 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> N
             tries.give_back(session, limits, now)
     if refusal is not None:
         raise refusal
+
+
+def meant(typed: str, before: str | None = None) -> str:
+    """The code that somebody typed, whether or not there is such a one: it is not looked up.
+
+    Refuses with `AlreadyActivated` when they activated another one `before`, and with `InvalidFields` what is no code.
+    """
+    code = codes.read_invite_code(typed)
+    if before not in (None, code):
+        raise AlreadyActivated
+    if code is None:
+        raise InvalidFields({"invite_code": [codes.NOT_AN_INVITE]})
+    return code
 
 
 def activated(user_id: str) -> tuple[str, datetime] | None:

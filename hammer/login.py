@@ -14,11 +14,10 @@ from config import Settings
 from hammer import clock, codes, devices, events, phones, texts, tombstones, verifications
 from hammer.database import dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
-from hammer.refusals import N_, InvalidFields, NotAllowed, TooManyRequests, Unavailable
+from hammer.refusals import InvalidFields, NotAllowed, TooManyRequests, Unavailable
 from hammer.statements import add, row_of, run, value_of
 from hammer.verifications import Asker, CodeSent
 
-NOT_AN_INVITE = N_("An invite code has six letters or digits, like Q9UK59.")
 _FREE_CODE_TRIES = 10
 
 # Locked, lest a user who is being deleted at this moment gets one session more.
@@ -56,7 +55,7 @@ def send_code(
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
     invite = codes.read_invite_code(invite_code) if invite_code else None
     if invite_code and invite is None:
-        raise InvalidFields({"invite_code": [NOT_AN_INVITE]})
+        raise InvalidFields({"invite_code": [codes.NOT_AN_INVITE]})
     first = codes.named_id(settings.key("attempts"), f"{attempt}|{number}") if attempt else ""
     try:
         with transaction() as session:

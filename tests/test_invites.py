@@ -5,7 +5,7 @@ from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, invites
+from hammer import accounts, codes, invites
 from hammer import clock as time_of_day
 from hammer.database import transaction
 from hammer.models import Referral
@@ -92,7 +92,7 @@ def test_the_code_of_somebody_who_left_is_unknown(settings: Settings) -> None:
 def test_what_cannot_be_a_code_is_said_on_its_field(settings: Settings, typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         activate(settings, user(settings).id, typed)
-    assert refused.value.errors == {"invite_code": [invites.NOT_A_CODE]}
+    assert refused.value.errors == {"invite_code": [codes.NOT_AN_INVITE]}
 
 
 @pytest.mark.requirement("INV-03")

@@ -501,13 +501,10 @@ def _resent(asked: Verification, sent: Verification, ways: Mapping[str, str] = _
 
 
 def _ask(caller: Caller) -> ResponseReturnValue:
+    """The question before a code is activated; the profile, where what was typed cannot be."""
     me, invite = accounts.profile(tokens.settings(), caller.user_id), forms.Invite()
-    code = codes.read_invite_code(invite.invite_code.data or "")
     try:
-        if me.activated_invite_code not in (None, code):
-            raise AlreadyActivated
-        if code is None:
-            raise InvalidFields({"invite_code": [invites.NOT_A_CODE]})
+        code = invites.meant(invite.invite_code.data or "", me.activated_invite_code)
     except (Mend, Choose) as refusal:
         names = forms.Names(obj=me)
         names.saved = not only_shown()
