@@ -1,11 +1,12 @@
 """The JSON door: the same flows as the pages, for programs with bearer tokens, and the documents that describe them."""
 
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from hammer.api import documents, views
+from hammer.api.documents import document, postman_collection
 from hammer.api.problems import problem
 from hammer.refusals import N_, NotAllowed
 
@@ -26,27 +27,17 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views.well_known)
     app.session_interface = SessionsOfPages()
-    documents.init_app(app)
+    app.register_blueprint(documents.blueprint)
     if app.config["SETTINGS"].env == "production":
         app.before_request(_refuse_in_the_clear)
 
 
 def serves() -> bool:
     """Whether this request knocked at the JSON door."""
-    return request.path.startswith(("/api/", "/.well-known/"))
+    return request.path.startswith((DOOR, "/.well-known/"))
 
 
 def _refuse_in_the_clear() -> None:
     # A redirect would let programs go on sending their tokens for anybody on the way to read.
     if serves() and not request.is_secure:
         raise NotAllowed(N_("Call this over https alone. What you sent may have been read on the way."))
-
-
-def document(app: Flask) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of `app`. Not to be changed."""
-    return documents.document(app)
-
-
-def postman_collection(app: Flask) -> dict[str, Any]:
-    """The Postman collection of `app`: every call of its document in the order in which a tester would make them."""
-    return documents.collection(app)

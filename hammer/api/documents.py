@@ -56,11 +56,6 @@ class ProblemApi(Api):
 blueprint = Blueprint("documents", __name__)
 
 
-def init_app(app: Flask) -> None:
-    """Serves the documents of `app`."""
-    app.register_blueprint(blueprint)
-
-
 def document(app: Flask) -> Tree:
     """The OpenAPI 3.1 document of `app`, made once from the schemas and the blueprint. Not to be changed."""
     if "hammer.document" not in app.extensions:
@@ -72,7 +67,7 @@ def document(app: Flask) -> Tree:
     return cast(Tree, app.extensions["hammer.document"])
 
 
-def collection(app: Flask) -> Tree:
+def postman_collection(app: Flask) -> Tree:
     """The Postman collection of `app`: every call of its document in the order in which a tester would make them."""
     return postman.collection(document(app))
 
@@ -98,7 +93,7 @@ def openapi_yaml() -> ResponseReturnValue:
 @public
 def postman_json() -> ResponseReturnValue:
     """The Postman collection."""
-    return _text(_readable(collection(current_app)), "application/json")
+    return _text(_readable(postman_collection(current_app)), "application/json")
 
 
 @blueprint.get("/redoc/")
