@@ -77,6 +77,9 @@ class InvalidRequest(Mend):
     sentence = N_("The request could not be read.")
 
 
+REQUIRED = N_("This field is required.")
+
+
 class InvalidFields(Mend):
     """`errors` maps a field to English sentences, each marked with `N_`, that the doors translate."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from hammer import clock, codes, devices, events, guesses, phones, sends, texts
 from hammer.database import db
 from hammer.models import SendAllowance, Verification
-from hammer.refusals import N_, InvalidFields, NotFound, Refusal, WrongCode
+from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, WrongCode
 from hammer.statements import add, row_of, run
 
 if TYPE_CHECKING:
@@ -199,12 +199,16 @@ def guess(
 def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None = None) -> str:
     """In demo mode, where codes are shown anyway: the id of the live verification that somebody means by its code alone.
 
-    With a number, the newest of that number when none has the code, so that the wrong guess counts. Refuses with `WrongCode`.
+    With a number, the newest of that number when none has the code, so that the wrong guess counts. Refuses with `WrongCode`, and
+    with `InvalidFields` what cannot be a code, and outside demo mode everything: there two logins may have the same code.
     """
-    typed = read_code(code)
-    now = clock.now()
+    if not settings.demo:
+        raise InvalidFields({"verification_id": [REQUIRED]})
+    typed = codes.read_one_time_code(code)
+    if typed is None:
+        raise InvalidFields({"code": [NOT_DIGITS]})
     live = select(Verification).where(
-        Verification.purpose == LOGIN, Verification.consumed_at.is_(None), Verification.expires_at > now
+        Verification.purpose == LOGIN, Verification.consumed_at.is_(None), Verification.expires_at > clock.now()
     )
     if telephone_number is not None:
         number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
@@ -216,14 +220,6 @@ def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None 
     if len(matching) != 1:
         raise WrongCode(attempts_left=0)
     return matching[0].id
-
-
-def read_code(code: str) -> str:
-    """The digits that somebody typed. Refuses with `InvalidFields` what cannot be a code."""
-    typed = codes.read_one_time_code(code)
-    if typed is None:
-        raise InvalidFields({"code": [NOT_DIGITS]})
-    return typed
 
 
 def number_hash(settings: "Settings", number: str) -> str:

@@ -485,12 +485,17 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
 # Demo mode
 
 
-def test_demo_finds_the_one_verification_by_its_code_alone(settings: Settings) -> None:
+@pytest.fixture
+def demo(settings: Settings) -> Settings:
+    return replace(settings, demo=True)
+
+
+def test_demo_finds_the_one_verification_by_its_code_alone(settings: Settings, demo: Settings) -> None:
     verification = ask(settings)
-    assert verifications.meant_in_demo(settings, right(settings, verification)) == verification.id
+    assert verifications.meant_in_demo(demo, right(settings, verification)) == verification.id
 
 
-def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
+def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings, demo: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
     same: dict[str, list[str]] = {}
     for _ in range(600):  # of 600 codes among 10,000 some two are the same, but for one time in 10^8
@@ -500,24 +505,32 @@ def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings) -> None:
             break
     code = next(code for code, ids in same.items() if len(ids) == 2)
     with pytest.raises(WrongCode):
-        verifications.meant_in_demo(settings, code)
+        verifications.meant_in_demo(demo, code)
 
 
-def test_demo_counts_a_wrong_guess_against_the_number(settings: Settings) -> None:
+def test_demo_counts_a_wrong_guess_against_the_number(settings: Settings, demo: Settings) -> None:
     verification = ask(settings)
-    assert verifications.meant_in_demo(settings, wrong(settings, verification), "8 929 000 00 01") == verification.id
+    assert verifications.meant_in_demo(demo, wrong(settings, verification), "8 929 000 00 01") == verification.id
 
 
-def test_demo_refuses_a_code_that_nobody_has(settings: Settings) -> None:
+def test_demo_refuses_a_code_that_nobody_has(demo: Settings) -> None:
     with pytest.raises(WrongCode):
-        verifications.meant_in_demo(settings, "0000")
+        verifications.meant_in_demo(demo, "0000")
     with pytest.raises(WrongCode):
-        verifications.meant_in_demo(settings, "0000", ANNA)
+        verifications.meant_in_demo(demo, "0000", ANNA)
 
 
-def test_demo_says_what_is_no_code(settings: Settings) -> None:
+def test_demo_says_what_is_no_code(demo: Settings) -> None:
     with pytest.raises(InvalidFields):
-        verifications.meant_in_demo(settings, "not a code")
+        verifications.meant_in_demo(demo, "not a code")
+
+
+@pytest.mark.parametrize("number", [None, ANNA])
+def test_outside_demo_mode_nobody_is_found_by_a_code(settings: Settings, number: str | None) -> None:
+    verification = ask(settings)
+    with pytest.raises(InvalidFields) as refused:
+        verifications.meant_in_demo(settings, right(settings, verification), number)
+    assert set(refused.value.errors) == {"verification_id"}
 
 
 def test_nothing_is_made_by_looking_at_what_is_pending(settings: Settings, statements: Statements) -> None:

@@ -9,9 +9,8 @@ from marshmallow.validate import Length, Range
 from hammer.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
 from hammer.database import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
-from hammer.refusals import N_
+from hammer.refusals import N_, REQUIRED
 
-MISSING = N_("This field is required.")
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")
 NOT_A_BOOLEAN = N_("This is neither true nor false.")
@@ -78,7 +77,7 @@ def _storable(text: str) -> None:
 def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
     """A string as it was typed."""
     messages: dict[str, str | list[Any] | dict[Any, Any]] = {
-        "required": MISSING,
+        "required": REQUIRED,
         "null": NOT_A_STRING,
         "invalid": NOT_A_STRING,
         "invalid_utf8": NOT_A_STRING,

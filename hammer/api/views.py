@@ -18,6 +18,7 @@ from hammer.audience import public
 from hammer.database import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
+    REQUIRED,
     AlreadyActivated,
     InvalidFields,
     InvalidRequest,
@@ -90,7 +91,7 @@ _HEADERS = {
 def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if leaf is InvalidFields:
-        more = {"errors": {"field": [s.MISSING]}}
+        more = {"errors": {"field": [REQUIRED]}}
     elif leaf is WrongCode:
         more = {"attempts_left": 2}
     elif issubclass(leaf, Wait):
@@ -228,8 +229,6 @@ def code(body: dict[str, str]) -> dict[str, Any]:
     """
     verification_id = body.get("verification_id")
     if verification_id is None:
-        if not settings().demo:
-            raise InvalidFields({"verification_id": [s.MISSING]})
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
     came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device())
     pair = tokens.pair(came.session)
