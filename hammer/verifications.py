@@ -176,13 +176,9 @@ def guess(
     verification = row_of(Verification, guessed)
     if verification is None:
         return Guess(None, _not_compared(session, settings, verification_id, length, now))
-    number_key = number_hash(settings, verification.telephone_number)
-    known = verification.device_id is not None
-    if not (
-        devices.take(session, verification.device_id)
-        if verification.device_id
-        else guesses.take(session, settings, verification, number_key, now)
-    ):
+    number_key, device_id = number_hash(settings, verification.telephone_number), verification.device_id
+    taken = devices.take(session, device_id) if device_id else guesses.take(session, settings, verification, number_key, now)
+    if not taken:
         void = update(Verification).where(Verification.id == verification_id)
         session.execute(void.values(guesses=settings.guesses_per_code))
         events.note(session, events.GUESSES_SPENT)
@@ -190,9 +186,9 @@ def guess(
     if not codes.same(typed, verification.code(settings.key("codes"))):
         return Guess(verification, WrongCode(attempts_left=settings.guesses_per_code - verification.guesses))
     run(session, _SPENT, verification=verification_id, now=now)
-    if not known:
+    if not device_id:
         guesses.give_back(session, settings, verification, number_key, now)
-    sends.end_wait(session, settings, verification.telephone_number, known=known, now=now)
+    sends.end_wait(session, settings, verification.telephone_number, known=bool(device_id), now=now)
     return Guess(verification, None)
 
 
