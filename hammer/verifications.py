@@ -131,10 +131,16 @@ def again(session: Session, settings: "Settings", verification_id: str, asker: A
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
+def find(verification_id: str) -> Verification | None:
+    """The verification, which may be over; None when there is none, or when it ended long ago."""
+    # PostgreSQL takes no NUL in a text, and no id has one.
+    return None if "\0" in verification_id else db.session.get(Verification, verification_id)
+
+
 def pending(settings: "Settings", verification_id: str) -> CodeSent | None:
     """What `begin` answered, as it stands now; None when that verification is over. Changes nothing."""
     now = clock.now()
-    verification = db.session.get(Verification, verification_id)
+    verification = find(verification_id)
     if verification is None or not is_live(settings, verification, now):
         return None
     key = sends.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)

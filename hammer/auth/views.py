@@ -24,7 +24,6 @@ from hammer.audience import Audience, guarded, public
 from hammer.auth import faults, forms, pictures
 from hammer.auth.show import phone as phone_number
 from hammer.auth.show import told
-from hammer.database import db
 from hammer.languages import say
 from hammer.models import BROWSER, Verification
 from hammer.refusals import (
@@ -443,8 +442,7 @@ def _of_somebody_else(caller: Caller) -> Response | None:
 
 def _already(visitor: Caller) -> Response:
     """To the profile; with a word to whoever wanted to sign in with another number and would take it for theirs."""
-    shown = request.form.get("verification", "")
-    asked = None if "\0" in shown else db.session.get(Verification, shown)  # PostgreSQL takes none in a text, and no id has one
+    asked = verifications.find(request.form.get("verification", ""))
     typed = request.form.get("telephone_number", "")
     meant = asked.telephone_number if asked else phones.canonical(typed, region=tokens.settings().region)
     if meant and meant != accounts.profile(tokens.settings(), visitor.user_id).telephone_number:
@@ -539,7 +537,7 @@ def _asker() -> verifications.Asker:
 
 def _asked(what: str = "verification") -> Verification | None:
     """The verification that this browser asked for, which may be over; None when it asked for none, or that is long ago."""
-    return db.session.get(Verification, session.get(what, ""))
+    return verifications.find(session.get(what, ""))
 
 
 def _in_another_tab(asked: Verification) -> bool:
