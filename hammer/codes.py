@@ -34,7 +34,12 @@ def random_id() -> str:
 
 def named_id(key: bytes, name: str) -> str:
     """An id like the random ones that is the same for the same name, and that nobody finds who lacks the key or the name."""
-    return urlsafe_b64encode(hmac.digest(key, name.encode(), "sha256")[:16]).decode().rstrip("=")
+    return base64url(hmac.digest(key, name.encode(), "sha256")[:16])
+
+
+def base64url(value: bytes) -> str:
+    """For addresses and tokens, without padding (RFC 7515 §2)."""
+    return urlsafe_b64encode(value).decode().rstrip("=")
 
 
 def one_time_code(key: bytes, *, verification_id: str, telephone_number: str, purpose: str, length: int) -> str:
@@ -73,7 +78,7 @@ def one_time_code_in(text: str) -> str | None:
 def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:
     """What shows that its holder was given the row `row_id`: `id.number.signature`, computed each time and never stored."""
     signature = hmac.digest(key, f"{kind}|{row_id}|{number}".encode(), "sha256")
-    return f"{row_id}.{number}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+    return f"{row_id}.{number}.{base64url(signature)}"
 
 
 def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:

@@ -8,7 +8,6 @@ another `SECRET_KEY` its name is another one too, and nobody takes one for the o
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -130,13 +129,9 @@ def rotate(settings: Settings, *, ahead: timedelta = timedelta(0)) -> Key:
 def _key(settings: Settings, row_id: str, created_at: datetime | None, retired_at: datetime | None) -> Key:
     private = Ed25519PrivateKey.from_private_bytes(hmac.digest(settings.key("tokens"), row_id.encode(), "sha256"))
     public = private.public_key()
-    kid = _base64(hashlib.sha256(json.dumps(_jwk(public), separators=(",", ":"), sort_keys=True).encode()).digest())
+    kid = codes.base64url(hashlib.sha256(json.dumps(_jwk(public), separators=(",", ":"), sort_keys=True).encode()).digest())
     return Key(kid, public, private, None if row_id == _FIRST else created_at, retired_at)
 
 
 def _jwk(public: Ed25519PublicKey) -> dict[str, str]:
-    return {"kty": "OKP", "crv": "Ed25519", "x": _base64(public.public_bytes_raw())}
-
-
-def _base64(value: bytes) -> str:
-    return urlsafe_b64encode(value).decode().rstrip("=")
+    return {"kty": "OKP", "crv": "Ed25519", "x": codes.base64url(public.public_bytes_raw())}

@@ -11,7 +11,6 @@ import logging
 import random
 import re
 import threading
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -200,7 +199,7 @@ def receipt_url(settings: Settings, text: Text) -> str:
 
 
 def _signature(settings: Settings, about: str) -> str:
-    return urlsafe_b64encode(hmac.digest(settings.key("receipts"), about.encode(), "sha256")).decode().rstrip("=")
+    return codes.base64url(hmac.digest(settings.key("receipts"), about.encode(), "sha256"))
 
 
 _REPORTS: Final = {
