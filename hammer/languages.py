@@ -2,21 +2,18 @@
 
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 from babel import Locale
 from flask import Flask, Response, current_app, g, request
 from flask_babel import Babel, gettext
 
+from hammer import words
 from hammer.refusals import Refusal
 
-CATALOGUES: Final = Path(__file__).parent / "translations"
-"""A folder for each language; only English, that of the source, has none."""
 OURS: Final = ("ru", "en")
 """The first is for those who ask for none that we speak."""
-FOLDERS: Final = sorted(place.parent.name for place in CATALOGUES.glob("*/LC_MESSAGES"))
-LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *FOLDERS)))
+LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *words.languages())))
 """Their codes: `ru`, `en`, and whatever further folders there are."""
 COOKIE: Final = "hammer_language"
 KEPT_FOR: Final = timedelta(days=365)

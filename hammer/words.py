@@ -12,6 +12,7 @@ from config import CODE_LENGTHS, Settings
 from hammer.refusals import N_
 
 TRANSLATIONS: Final = Path(__file__).parent / "translations"
+"""A folder for each language; only English, that of the source, has none."""
 LOGIN: Final = N_("Hammer: %(code)s is your login code. Do not tell it to anybody.")
 ANY_PURPOSE: Final = N_("Hammer: %(code)s. Do not tell it to anybody.")
 BARE: Final = N_("Hammer: %(code)s")
@@ -67,7 +68,7 @@ def shortcomings(settings: Settings) -> dict[str, str]:
 
 def languages() -> list[str]:
     """Those that we speak: the source's, and one for each folder of translations."""
-    return ["en", *sorted(folder.name for folder in TRANSLATIONS.iterdir() if folder.is_dir())]
+    return ["en", *sorted(place.parent.name for place in TRANSLATIONS.glob("*/LC_MESSAGES"))]
 
 
 def _needs_ucs_2(words: str) -> bool:

@@ -13,10 +13,10 @@ from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
 from flask import Flask
 
-from hammer import languages
+from hammer import languages, words
 
 HAMMER = Path(languages.__file__).parent
-CATALOGUES = sorted(languages.CATALOGUES.glob("*/LC_MESSAGES/messages.po"))
+CATALOGUES = sorted(words.TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
 each_language = pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda file: file.parent.parent.name)
 
 
