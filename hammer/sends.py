@@ -74,23 +74,22 @@ def system_used(session: Session, settings: "Settings", now: datetime) -> dict[s
 
 def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
     """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
-    limits = _limits(settings, number, address, known)
+    limits, public = _limits(settings, number, address, known), policies(settings)
     used = counters.take(session, list(limits.values()), now)
     waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
     spent = [name for name, limit in limits.items() if limit.scope not in used]
     if spent:
         last = max(spent, key=waits.__getitem__)
-        raise TooManyRequests(retry_after=waits[last], limit=last if last in policies(settings) else "")
+        raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "")
     allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
     of_number = Quota("number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now))
-    public = [name for name in limits if name in policies(settings)]
-    quotas = [Quota(name, limits[name].most - used[limits[name].scope], waits[name]) for name in public]
+    quotas = [Quota(name, limit.most - used[limit.scope], waits[name]) for name, limit in limits.items() if name in public]
     return Taken(allowance.next_send_at, [of_number, *quotas])
 
 
 def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
     """Under which the texts to this number are counted: known devices and strangers each have their own count."""
-    return settings.keyed_hash("numbers" if not known else "numbers of known devices", number)
+    return settings.keyed_hash("numbers of known devices" if known else "numbers", number)
 
 
 def end_wait(session: Session, settings: "Settings", number: str, *, known: bool, now: datetime) -> None:
