@@ -37,21 +37,28 @@ def init_app(app: Flask) -> None:
 
 def _refuse_forged() -> ResponseReturnValue | None:
     # Programs send a bearer token of their own accord, which no other site can make a browser do.
-    if request.endpoint and not request.path.startswith("/api/") and request.method in UNSAFE:
-        ours = _is_ours()
-        if ours is False:
-            raise Forbidden
-        try:
-            csrf.protect()
-        except CSRFError:
-            if not ours or not _can_be_shown():
-                raise
-            g.shown_alone = TOO_LATE
-        if "lang" in request.form:
-            languages.wish_for(request.form["lang"])
-            g.shown_alone = OTHER_LANGUAGE
-        if "shown_alone" in g and request.endpoint in SENT_FROM:
-            return cast(ResponseReturnValue, current_app.view_functions[SENT_FROM[request.endpoint]]())
+    if not request.endpoint or request.path.startswith("/api/") or request.method not in UNSAFE:
+        return None
+    ours = _is_ours()
+    if ours is False:
+        raise Forbidden
+    try:
+        csrf.protect()
+    except CSRFError:
+        if not ours or not _can_be_shown():
+            raise
+        g.shown_alone = TOO_LATE
+    return _only_show()
+
+
+def _only_show() -> ResponseReturnValue | None:
+    """The page of a form that was sent for another language or too late, where the address that it was sent to has none of its own.
+    Where it has, the view knows that it should only show."""
+    if "lang" in request.form:
+        languages.wish_for(request.form["lang"])
+        g.shown_alone = OTHER_LANGUAGE
+    if "shown_alone" in g and request.endpoint in SENT_FROM:
+        return cast(ResponseReturnValue, current_app.view_functions[SENT_FROM[request.endpoint]]())
     return None
 
 
