@@ -240,9 +240,10 @@ def end(caller: Caller, session_id: str) -> ResponseReturnValue:
 @signed_in
 def export(caller: Caller) -> ResponseReturnValue:
     """All that is stored about the caller, as a file to keep."""
-    export = accounts.export(tokens.settings(), caller.user_id)
-    stored = json.dumps(export, ensure_ascii=False, indent=2, default=datetime.isoformat)
-    return Response(stored + "\n", mimetype="application/json", headers={"Content-Disposition": "attachment; filename=hammer.json"})
+    stored = accounts.export(tokens.settings(), caller.user_id)
+    written = json.dumps(stored, ensure_ascii=False, indent=2, default=datetime.isoformat)
+    to_keep = {"Content-Disposition": "attachment; filename=hammer.json"}
+    return Response(written + "\n", mimetype="application/json", headers=to_keep)
 
 
 @blueprint.route("/profile/delete/", methods=["GET", "POST"])
@@ -610,13 +611,8 @@ def _waiting(asked: Verification, ways: Mapping[str, str] = _LOGIN) -> dict[str,
 
 
 def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
-    activated, in_vain = invites.activated(caller.user_id), None
-    if activated or session.get("invite") == me.invite_code:
-        carried = session.pop("invite", None)
-        if carried == me.invite_code:
-            in_vain = say(OwnInvite())
-        elif carried and activated and carried != activated[0]:
-            in_vain = say(AlreadyActivated())
+    activated = invites.activated(caller.user_id)
+    in_vain = _carried_in_vain(me.invite_code, activated[0] if activated else None)
     link = f"{tokens.settings().public_url}/i/{me.invite_code}"
     after = request.args.get("after")
     try:
@@ -638,6 +634,17 @@ def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invi
         "qr": pictures.qr(link),
         "growth": pictures.growth(me.invite_count, invites.by_week(caller.user_id, WEEKS_OF_GROWTH)),
     }
+
+
+def _carried_in_vain(own: str, activated: str | None) -> str | None:
+    """Why the invite code that was carried along is of no use to the owner of the code `own`, and forgotten now; None when it may
+    be, or was the one that they activated."""
+    if activated is None and session.get("invite") != own:
+        return None
+    carried = session.pop("invite", None)
+    if carried == own:
+        return say(OwnInvite())
+    return say(AlreadyActivated()) if carried not in (None, activated) else None
 
 
 def _goodbye(word: str, *kept: str) -> Response:
