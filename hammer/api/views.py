@@ -1,188 +1,44 @@
 """Each call of the JSON API: who may, one verb, one answer."""
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final
 
-from flask import Request, request, url_for
+from flask import request, url_for
 from flask.typing import ResponseReturnValue
-from flask_smorest import Blueprint
-from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from hammer import accounts, devices, invites, languages, limits, login, sessions, texts, tokens, verifications
 from hammer.api import schemas as s
-from hammer.api.problems import PROBLEM_JSON, Problem, status_of
+from hammer.api.door import LIMITS, blueprint, not_json, refuses, signed_in, takes, well_known
 from hammer.audience import public
 from hammer.database import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
-    REQUIRED,
     AlreadyActivated,
     InvalidFields,
-    InvalidRequest,
     InviteLoop,
     NotAllowed,
     NotFound,
     NotSignedIn,
     OwnInvite,
-    Refusal,
     RegionNotServed,
     TelephoneNumberTaken,
     TooManyRequests,
-    Unavailable,
     UnknownInvite,
     UsernameTaken,
-    Wait,
     WrongCode,
 )
 from hammer.tokens import bearer, settings
 
-View = TypeVar("View", bound=Callable[..., Any])
+__all__ = ["TAGS", "blueprint", "well_known"]
 
 TAGS = {
     "auth": "Signing in with a number, tokens, and the devices that are signed in.",
     "users": "Oneself, and for staff everybody; who invited whom.",
     "texts": "For staff: what became of the texts.",
 }
-
-
 KEYS_LIVE_SECONDS: Final = 300
 """So long other services may keep the published keys without asking again."""
-
-
-class JsonParser(FlaskParser):
-    """Reads a JSON object or refuses with `InvalidRequest`; no body can make it fail otherwise."""
-
-    def load_json(self, req: Request, _schema: Any) -> Any:
-        try:
-            body = json.loads(req.get_data())
-            json.dumps(body, ensure_ascii=False).encode()  # half a character (RFC 8259 §8.2) is a ValueError here
-        except (ValueError, RecursionError) as error:
-            raise BadRequest from error
-        if not isinstance(body, dict):
-            raise BadRequest
-        return body
-
-
-class Told(dict[str, Any]):
-    """Part of the document that nobody changes: the decorators of each call copy what the others said, and need not copy this."""
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        return self
-
-
-_LIMITS = {
-    "RateLimit-Policy": {
-        "schema": {"type": "string"},
-        "description": 'So many texts in so many seconds: `"number";q=5;w=86400, …`.',
-    },
-    "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
-}
 _KEPT = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
-_HEADERS = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}} | _LIMITS,
-    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
-}
-
-
-def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
-    more: dict[str, Any] = {}
-    if leaf is InvalidFields:
-        more = {"errors": {"field": [REQUIRED]}}
-    elif leaf is WrongCode:
-        more = {"attempts_left": 2}
-    elif issubclass(leaf, Wait):
-        more = {"retry_after": 60}
-    return {"type": f"/problems/{leaf.slug}", "title": leaf.title, "status": status, "detail": leaf.sentence} | more
-
-
-class Door(Blueprint):
-    """What only the document should say is written on the view itself: flask-smorest would put one more function around the view
-    for each sentence of it, and each call would go through all of them."""
-
-    ARGUMENTS_PARSER = JsonParser()
-
-    def alt_response(self, *stated: Any, **more: Any) -> Callable[[View], View]:
-        return _written_on(super().alt_response(*stated, **more))
-
-    def doc(self, **stated: Any) -> Callable[[View], View]:
-        return _written_on(super().doc(**stated))
-
-
-def _written_on(wrap: Callable[[View], View]) -> Callable[[View], View]:
-    def decorate(view: View) -> View:
-        vars(view)["_apidoc"] = vars(wrap(view))["_apidoc"]
-        return view
-
-    return decorate
-
-
-blueprint = Door("api", __name__, url_prefix="/api/v1")
-well_known = Door("well_known", __name__, url_prefix="/.well-known")
-
-
-@blueprint.before_request
-def find_nothing_by_nul() -> None:
-    """PostgreSQL cannot even be asked about a name with NUL in it."""
-    if "\x00" in request.path:
-        raise NotFound
-
-
-@blueprint.before_request
-def read_json_alone() -> None:
-    """A body is JSON or nothing, so that no form of another site can reach a verb here."""
-    if request.method in ("POST", "PUT", "PATCH") and request.content_type and request.mimetype != "application/json":
-        raise UnsupportedMediaType
-
-
-def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
-    """States in the document which problems a call may answer with, each with its example."""
-    by_status: dict[int, list[type[Refusal]]] = {}
-    for refusal in (*refusals, Unavailable):
-        by_status.setdefault(status_of(refusal), []).append(refusal)
-
-    def decorate(view: View) -> View:
-        for status, leaves in by_status.items():
-            view = blueprint.alt_response(
-                status,
-                schema=Problem,
-                content_type=PROBLEM_JSON,
-                description=", ".join(f"`{leaf.slug}`" for leaf in leaves),
-                examples=Told((leaf.slug, {"value": _example(leaf, status)}) for leaf in leaves),
-                headers=Told(_HEADERS[status]) if status in _HEADERS else None,
-            )(view)
-        return view
-
-    return decorate
-
-
-def _unreadable(status: int, description: str) -> Callable[[View], View]:
-    example = Told({"invalid-request": {"value": _example(InvalidRequest, status)}})
-    return blueprint.alt_response(status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example)
-
-
-not_json = _unreadable(415, "`invalid-request`: not JSON")
-"""States that a body of another kind is refused, as `read_json_alone` does for every call that could have one."""
-
-
-def takes(schema: type[s.In]) -> Callable[[View], View]:
-    """Hands the view the fields of its JSON body, and states what a body may be refused for."""
-
-    def decorate(view: View) -> View:
-        made_once = schema()  # of a class, another one would be made at each call
-        view = _unreadable(413, "`invalid-request`: too large")(blueprint.arguments(made_once)(view))
-        return refuses(InvalidRequest, InvalidFields)(not_json(view))
-
-    return decorate
-
-
-def signed_in(view: View) -> View:
-    """Lets callers with a good access token in, and says so in the document."""
-    guarded = tokens.signed_in(refuses(NotSignedIn)(view))
-    return cast(View, blueprint.doc(security=[{"bearer": []}])(guarded))
 
 
 @blueprint.post("/auth/signup/")
@@ -190,7 +46,7 @@ def signed_in(view: View) -> View:
 @public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
-@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+@blueprint.response(200, s.VerificationOut, headers=LIMITS)
 def signup(body: dict[str, str]) -> ResponseReturnValue:
     """Text a code to a number
 
@@ -207,7 +63,7 @@ def signup(body: dict[str, str]) -> ResponseReturnValue:
 @public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
-@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+@blueprint.response(200, s.VerificationOut, headers=LIMITS)
 def resend(body: dict[str, str]) -> ResponseReturnValue:
     """Text the same code once more
 
@@ -427,7 +283,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @signed_in
 @refuses(NotAllowed, InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.NumberChangeIn)
-@blueprint.response(200, s.VerificationOut, headers=_LIMITS)
+@blueprint.response(200, s.VerificationOut, headers=LIMITS)
 def ask_number(body: dict[str, str]) -> ResponseReturnValue:
     """Text a code to the number that one wants to have from now on
 
@@ -463,6 +319,18 @@ def export() -> dict[str, Any]:
     return accounts.export(settings(), bearer().user_id)
 
 
+@blueprint.get("/texts/")
+@blueprint.doc(tags=["texts"])
+@signed_in
+@refuses(NotAllowed, InvalidFields)
+@tokens.staff_only
+@blueprint.arguments(s.PageIn(), location="query")
+@blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
+def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
+    """Staff: the texts of the last day, newest first, and what became of each"""
+    return _page(texts.newest(**query), query)
+
+
 def _meant(username: str) -> str:
     """The id of the user whom the path means, if the caller may know of them; else `NotFound`, whether they exist or not."""
     me = bearer()
@@ -487,18 +355,6 @@ def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
     }
     shown = {"demo_code": verification.code(settings().key("codes"))} if settings().demo else {}
     return answer | shown, limits.headers(settings(), sent.quotas)
-
-
-@blueprint.get("/texts/")
-@blueprint.doc(tags=["texts"])
-@signed_in
-@refuses(NotAllowed, InvalidFields)
-@tokens.staff_only
-@blueprint.arguments(s.PageIn(), location="query")
-@blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
-def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
-    """Staff: the texts of the last day, newest first, and what became of each"""
-    return _page(texts.newest(**query), query)
 
 
 def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:
