@@ -161,7 +161,7 @@ LAYERS = [
     ("what verbs lean on", "hammer.verifications.pending"),
     ("database", "hammer.login.transaction"),
     ("ground", "hammer.phones.canonical"),
-    ("template", "hammer.auth.views.render_template"),
+    ("template", "hammer.auth.proving.render_template"),
 ]
 
 

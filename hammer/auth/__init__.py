@@ -14,9 +14,10 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import Forbidden
 
 from hammer import languages, tokens
+from hammer.auth import profile, proving  # noqa: F401  # they hang their pages on the blueprint
+from hammer.auth.door import OTHER_LANGUAGE, TOO_LATE, blueprint
 from hammer.auth.faults import SENT_FROM, error_page
 from hammer.auth.show import filters
-from hammer.auth.views import OTHER_LANGUAGE, TOO_LATE, blueprint
 
 __all__ = ["csrf", "error_page", "init_app"]
 

@@ -1,0 +1,236 @@
+"""The profile and what is done from there, and the landing of an invite link. One function a page."""
+
+import json
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from flask import Response, flash, g, render_template, request, session
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+
+from hammer import accounts, codes, invites, limits, phones, sessions, tokens
+from hammer.audience import public
+from hammer.auth import forms, pictures
+from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in
+from hammer.languages import say
+from hammer.refusals import (
+    AlreadyActivated,
+    Choose,
+    InvalidFields,
+    InviteLoop,
+    Mend,
+    NotAllowed,
+    NotFound,
+    OwnInvite,
+    UnknownInvite,
+    Wait,
+)
+from hammer.sessions import Caller
+
+INVITEES_A_PAGE = 20
+WEEKS_OF_GROWTH = 12
+
+
+@blueprint.route("/profile/", methods=["GET", "POST"])
+@signed_in
+def profile(caller: Caller) -> ResponseReturnValue:
+    """One's own profile. Names that were typed are kept, and an invite code beside them is asked about; one alone is activated, and
+    so is one that was carried along and said yes to."""
+    me = accounts.profile(tokens.settings(), caller.user_id)
+    names, invite = forms.Names(obj=me), forms.Invite()
+    if only_shown():
+        return render_template("profile.html", **_profile_page(caller, me, names, invite))
+    carried = request.form.get("carried", "")
+    activating = carried or ("invite_code" in request.form and not names.typed())
+    form = invite if activating else names
+    try:
+        if activating:
+            session.pop("invite", None)
+            invite.invite_code.data = typed = carried or invite.invite_code.data or ""
+            invites.activate(tokens.settings(), caller.user_id, typed, address=limits.address())
+        else:
+            _rename(caller, names)
+    except (Mend, Choose, Wait) as refusal:
+        if isinstance(refusal, UnknownInvite | OwnInvite | InviteLoop):
+            once("auth.profile")
+        return refused(refusal, form, "profile.html", **_profile_page(caller, me, names, invite))
+    if not activating:
+        return _ask(caller) if (invite.invite_code.data or "").strip() else go("auth.profile", "about")
+    flash(gettext("The invite is activated."), "activation")
+    return _shown_again(caller) if names.changed() else go("auth.profile", "activation")
+
+
+@blueprint.route("/profile/invite/", methods=["GET", "POST"])
+@signed_in
+def ask(caller: Caller) -> ResponseReturnValue:
+    """Asks before a typed invite code is activated, and looks the code up no more than the form did. Names beside it are kept."""
+    if request.method != "POST":
+        return go("auth.profile")
+    me = accounts.profile(tokens.settings(), caller.user_id)
+    names = forms.Names(obj=me)
+    if g.get("shown_alone") == TOO_LATE:  # the form is that of the profile, names and all
+        return render_template("profile.html", **_profile_page(caller, me, names, forms.Invite()))
+    try:
+        if not only_shown():
+            _rename(caller, names)
+    except (Mend, Choose) as refusal:
+        return refused(refusal, names, "profile.html", **_profile_page(caller, me, names, forms.Invite()))
+    return _ask(caller)
+
+
+@blueprint.route("/profile/invite/decline/", methods=["GET", "POST"])
+@signed_in
+def decline(caller: Caller) -> ResponseReturnValue:
+    """Forgets the invite code that was carried along; it can still be typed in."""
+    if request.form.get("carried") in (None, session.get("invite")):  # else another one was opened since
+        session.pop("invite", None)
+    return _done(caller, "activation")
+
+
+@blueprint.route("/profile/sessions/", methods=["GET", "POST"])
+@signed_in
+def end_others(caller: Caller) -> ResponseReturnValue:
+    sessions.end_others(caller.user_id, caller.session_id)
+    flash(gettext("All other devices are signed out."), "devices")
+    return _done(caller, "devices")
+
+
+@blueprint.route("/profile/sessions/<session_id>/", methods=["GET", "POST"])
+@signed_in
+def end(caller: Caller, session_id: str) -> ResponseReturnValue:
+    try:
+        sessions.end(caller.user_id, session_id)
+    except NotFound:
+        flash(gettext("That device is not signed in any more."), "devices")
+        return _shown_again(caller), 404
+    flash(gettext("The device is signed out."), "devices")
+    return _done(caller, "devices")
+
+
+@blueprint.get("/profile/export/")
+@signed_in
+def export(caller: Caller) -> ResponseReturnValue:
+    """All that is stored about the caller, as a file to keep."""
+    stored = accounts.export(tokens.settings(), caller.user_id)
+    written = json.dumps(stored, ensure_ascii=False, indent=2, default=datetime.isoformat)
+    to_keep = {"Content-Disposition": "attachment; filename=hammer.json"}
+    return Response(written + "\n", mimetype="application/json", headers=to_keep)
+
+
+@blueprint.route("/profile/delete/", methods=["GET", "POST"])
+@signed_in
+def delete(caller: Caller) -> ResponseReturnValue:
+    """Asks once more, then deletes; with a fresh code alone."""
+    if only_shown():
+        me, fresh = accounts.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
+        return render_template("delete.html", me=me, fresh=fresh)
+    try:
+        accounts.delete(tokens.settings(), caller.user_id, actor_id=caller.user_id, session_id=caller.session_id)
+    except NotAllowed:
+        flash(gettext(TOO_OLD))
+        return go("auth.delete")
+    return _goodbye(gettext("Your data is deleted."))
+
+
+@blueprint.post("/logout/")
+@signed_in
+def logout(caller: Caller) -> ResponseReturnValue:
+    with suppress(NotFound):
+        sessions.end(caller.user_id, caller.session_id)
+    return _goodbye(gettext("You are signed out."), "invite")
+
+
+@blueprint.get("/i/<invite_code>")
+@public
+def landing(invite_code: str) -> ResponseReturnValue:
+    """Where an invite link leads. Changes nothing and tells nothing: whether the code exists is said after the login."""
+    read, visitor = codes.read_invite_code(invite_code), tokens.visitor()
+    own = bool(visitor and read == accounts.profile(tokens.settings(), visitor.user_id).invite_code)
+    if read and not own:
+        session["invite"] = read
+    activated = visitor is not None and invites.activated(visitor.user_id) is not None
+    return render_template("landing.html", code=read, own=own, visitor=visitor, activated=activated), 200 if read else 404
+
+
+def _ask(caller: Caller) -> ResponseReturnValue:
+    """The question before a code is activated; the profile, where what was typed cannot be."""
+    me, invite = accounts.profile(tokens.settings(), caller.user_id), forms.Invite()
+    try:
+        code = invites.meant(invite.invite_code.data or "", me.activated_invite_code)
+    except (Mend, Choose) as refusal:
+        names = forms.Names(obj=me)
+        names.saved = not only_shown()
+        return refused(refusal, invite, "profile.html", **_profile_page(caller, me, names, invite))
+    return render_template("activate.html", code=code, seen_as=_seen_as(me))
+
+
+def _rename(caller: Caller, names: forms.Names) -> None:
+    """Changes those names that were changed in the form, which may be older than what another tab has saved."""
+    changed = names.changed()
+    if changed:
+        accounts.rename(caller.user_id, changed)
+    if changed or request.endpoint == "auth.profile":
+        flash(gettext("Saved."), "about")
+
+
+def _done(caller: Caller, place: str) -> ResponseReturnValue:
+    """The profile after a deed of its form; what is typed there and not yet saved stays."""
+    names, invite = forms.Names(obj=accounts.profile(tokens.settings(), caller.user_id)), forms.Invite()
+    return _shown_again(caller) if names.changed() or invite.invite_code.data else go("auth.profile", place)
+
+
+def _shown_again(caller: Caller) -> str:
+    """The profile with what was typed into it."""
+    me = accounts.profile(tokens.settings(), caller.user_id)
+    return render_template("profile.html", **_profile_page(caller, me, forms.Names(obj=me), forms.Invite()))
+
+
+def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
+    activated = invites.activated(caller.user_id)
+    in_vain = _carried_in_vain(me.invite_code, activated[0] if activated else None)
+    link = f"{tokens.settings().public_url}/i/{me.invite_code}"
+    after = request.args.get("after")
+    try:
+        invitees = invites.invitees(tokens.settings(), caller.user_id, limit=INVITEES_A_PAGE, after=after)
+    except InvalidFields:
+        after, invitees = None, invites.invitees(tokens.settings(), caller.user_id, limit=INVITEES_A_PAGE)
+    return {
+        "me": me,
+        "names": names,
+        "invite": invite,
+        "activated": activated,
+        "carried": session.get("invite"),
+        "in_vain": in_vain,
+        "invitees": invitees,
+        "place": after,
+        "seen_as": _seen_as(me),
+        "devices": sessions.devices(caller.user_id),
+        "link": link,
+        "qr": pictures.qr(link),
+        "growth": pictures.growth(me.invite_count, invites.by_week(caller.user_id, WEEKS_OF_GROWTH)),
+    }
+
+
+def _carried_in_vain(own: str, activated: str | None) -> str | None:
+    """Why the invite code that was carried along is of no use to the owner of the code `own`, and forgotten now; None when it may
+    be, or was the one that they activated."""
+    if activated is None and session.get("invite") != own:
+        return None
+    carried = session.pop("invite", None)
+    if carried == own:
+        return say(OwnInvite())
+    return say(AlreadyActivated()) if carried not in (None, activated) else None
+
+
+def _goodbye(word: str, *kept: str) -> Response:
+    forget_all_but(*kept)
+    flash(word)
+    response = go("auth.phone")
+    tokens.clear_cookie(response)
+    return response
+
+
+def _seen_as(me: accounts.Profile) -> str | None:
+    """How the owner of an invite code will see the number of this person, who is told so before."""
+    return phones.shown(me.telephone_number, tokens.settings().invitee_numbers)
