@@ -1,8 +1,22 @@
 """What time it is. The one place that asks, so that tests can move it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """A moment as a whole number: how long after `EPOCH` it is. Exact, as a float would not be."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def at(microseconds: int) -> datetime:
+    """The moment that `microseconds` made this number of."""
+    return EPOCH + microseconds * _MICROSECOND

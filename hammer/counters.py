@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
 from sqlalchemy import Select, String, TextClause, Update, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from hammer import clock
 from hammer.database import UtcDateTime
 from hammer.models import Counter
 from hammer.statements import run
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(hours=24)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Limit:
 
 def period(span: timedelta, now: datetime) -> int:
     """Which hour, or which day, since 1970 (UTC)."""
-    return (now - _EPOCH) // span
+    return (now - clock.EPOCH) // span
 
 
 def ends_at(span: timedelta, now: datetime) -> datetime:
     """When the present hour or day is over."""
-    return _EPOCH + span * (period(span, now) + 1)
+    return clock.EPOCH + span * (period(span, now) + 1)
 
 
 def used(session: Session, scopes: Iterable[str], now: datetime) -> dict[str, int]:

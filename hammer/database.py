@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, cast
@@ -34,6 +34,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
+from hammer import clock
 from hammer.refusals import N_, InvalidFields, Unavailable
 
 if TYPE_CHECKING:
@@ -172,12 +173,11 @@ class Page(Generic[Item]):
 
 MOST_PER_PAGE = 100
 NO_PLACE: Final = N_("This is no place in the list. Take it from the Link header.")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def place(moment: datetime, row_id: str) -> str:
     """A place in a list that is ordered by time and id, to go on from."""
-    return f"{(moment - _EPOCH) // timedelta(microseconds=1)}.{row_id}"
+    return f"{clock.microseconds(moment)}.{row_id}"
 
 
 def read_place(after: str) -> tuple[datetime, str]:
@@ -185,7 +185,7 @@ def read_place(after: str) -> tuple[datetime, str]:
     made = re.fullmatch(r"(\d{1,17})\.([\w-]{22})", after, re.ASCII)
     if made is None:
         raise InvalidFields({"after": [NO_PLACE]})
-    return _EPOCH + timedelta(microseconds=int(made[1])), made[2]
+    return clock.at(int(made[1])), made[2]
 
 
 _writing = threading.Lock()

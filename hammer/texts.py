@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, case, exists, func, literal, select, update
@@ -39,9 +39,6 @@ COUNTED: Final = 1000
 _IDLE_SECONDS: Final = 1.0
 """How often a thread looks when nobody calls: for texts of other processes, and for those whose next try has come."""
 _AFTER_FAULT_SECONDS: Final = 5.0
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 log = logging.getLogger(__name__)
 _news = threading.Event()
@@ -194,7 +191,7 @@ def trial(settings: Settings, telephone_number: str) -> Iterator[gateways.Try]:
 def receipt_url(settings: Settings, text: Text) -> str:
     """Where a gateway may tell what became of this text. Names no number, and nobody else can make it."""
     # The moment too, since SQLite gives the ids of deleted rows away again.
-    about = f"{text.id}.{(text.created_at - _EPOCH) // _MICROSECOND}"
+    about = f"{text.id}.{clock.microseconds(text.created_at)}"
     return f"{settings.public_url}/receipts/{about}.{_signature(settings, about)}/"
 
 
@@ -215,7 +212,7 @@ def report(settings: Settings, receipt: str, said: str) -> None:
     parts = re.fullmatch(r"((\d{1,18})\.(\d{1,17}))\.([\w-]{43})", receipt, re.ASCII)
     if parts is None or not codes.same(parts[4], _signature(settings, parts[1])):
         raise NotFound
-    about = (Text.id == int(parts[2]), Text.created_at == _EPOCH + int(parts[3]) * _MICROSECOND)
+    about = (Text.id == int(parts[2]), Text.created_at == clock.at(int(parts[3])))
     state = next((state for state, sayings in _REPORTS.items() if said.strip().lower() in sayings), None)
     if state is None:
         return
