@@ -16,13 +16,15 @@
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others
-              accounts     create, rename, change_number, delete, export
+              accounts     create, rename, change_number, delete
+              exports      export
               keys         rotate, and which keys sign and are believed
               keeping      prune: what is past its keeping time
               doctor       what is wrong with this installation, and what to do
               vitals       what goes on, in figures
               demo         people and invitations for a development database
-    lean on   verifications  asking for a code, and guessing it
+    lean on   people       find one, a profile, and everyone
+              verifications  asking for a code, and guessing it
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
               sends        how many texts may be asked for

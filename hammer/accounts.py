@@ -1,29 +1,24 @@
-"""People: finding them, their profile, and what they or staff may change: `create`, `rename`, `change_number`, `delete`, `export`,
-staff's deeds.
+"""What people may change about themselves: `create`, `rename`, `change_number`, `delete`; and staff's deeds.
 
 An `actor_id` names who does it, where that may be somebody else: the audit trail says so. The command line has none.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
-from functools import cache
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, desc, exists, func, literal, literal_column, or_, select, tuple_, union_all, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
-from sqlalchemy.orm import aliased
 
-from config import FULL, MASKED, Settings
-from hammer import clock, codes, events, guesses, phones, sends, texts, tombstones, tries, verifications
-from hammer.database import MOST_PER_PAGE, Page, db, insert, place, read_place, transaction
-from hammer.models import Counter, Device, Event, Referral, SendAllowance, Session, Text, User, Verification
+from config import Settings
+from hammer import clock, codes, events, phones, texts, tombstones, tries, verifications
+from hammer.database import db, insert, transaction
+from hammer.models import Device, Session, User, Verification
 from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound, TelephoneNumberTaken, Unavailable, UsernameTaken
-from hammer.statements import run
 from hammer.verifications import Asker, CodeSent
 
 USERNAME = "[A-Za-z][A-Za-z0-9_.-]{0,29}"
@@ -43,68 +38,6 @@ _JOINERS: Final = "\u200c\u200d"
 _BLANKS: Final = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and signs that look like nothing: the fillers of Hangul, the Braille pattern without dots."""
 _FREE_CODE_TRIES = 10
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A user as they and staff see them."""
-
-    username: str
-    first_name: str
-    last_name: str
-    telephone_number: str
-    invite_code: str
-    invite_code_list: list[str]
-    """The numbers of those who activated the code, the newest 100, as `HAMMER_INVITEE_NUMBERS` lets them be seen."""
-    activated_invite_code: str | None
-    invite_count: int
-    """Of all who activated it, those who deleted themselves since included."""
-    date_joined: datetime
-    is_staff: bool
-    blocked_at: datetime | None
-
-
-def find(settings: Settings, name: str) -> str:
-    """The id of the user with this username, or this number in any spelling. Refuses with `NotFound`."""
-    if name[:1].isascii() and name[:1].isalpha():
-        same = func.lower(User.username) == name.lower()
-    else:
-        same = User.telephone_number == phones.canonical(name, region=settings.region)
-    user_id = db.session.scalar(select(User.id).where(same, User.deleted_at.is_(None)))
-    if user_id is None:
-        raise NotFound
-    return user_id
-
-
-def profile(settings: Settings, user_id: str) -> Profile:
-    """One user's profile. Refuses with `NotFound`."""
-    found = _profiles(settings, run(db.session(), _OF_ONE, user=user_id))
-    if not found:
-        raise NotFound
-    return found[0][1]
-
-
-def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Profile]:
-    """All users in the order they joined, or those whose number, name, username or invite code has to do with `q`.
-
-    `limit` is 1 to 100. Refuses a bad `after` with `InvalidFields`.
-    """
-    ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit + 1)
-    if after:
-        moment, user_id = read_place(after)
-        ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
-    if q:
-        digits = "".join(c for c in q if c.isdigit() and c.isascii())
-        name = User.first_name + literal_column("' '") + User.last_name  # as the index `ix_users_search` has it
-        likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        code, number = codes.read_invite_code(q), phones.canonical(q, region=settings.region)
-        likes += [User.invite_code == code] if code else []
-        likes += [User.telephone_number == number] if number else []
-        likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
-        ids = ids.where(or_(*likes))
-    found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
-    last = found[limit - 1] if len(found) > limit else None
-    return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
 
 
 def create(
@@ -232,163 +165,6 @@ def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> 
         _change(session, user_id, blocked_at=now if blocked else None)
         session.execute(update(Session).where(Session.user_id == user_id, Session.ended_at.is_(None)).values(ended_at=now))
         events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
-
-
-def export(settings: Settings, user_id: str) -> dict[str, Any]:
-    """All that is stored about the user, others' numbers masked (GDPR Art. 15(4)). `docs/privacy.md` says what is left out, and
-    why. Refuses with `NotFound`."""
-    settings = replace(settings, invitee_numbers=MASKED if settings.invitee_numbers == FULL else settings.invitee_numbers)
-    me = profile(settings, user_id)
-    with transaction() as session:
-        events.note(session, events.DATA_EXPORTED, user_id)
-    activated_at = db.session.scalar(select(Referral.activated_at).where(Referral.referee_id == user_id))
-    invited = db.session.execute(
-        select(User.telephone_number, Referral.activated_at)
-        .join(User, User.id == Referral.referee_id)
-        .where(Referral.referrer_id == user_id)
-        .order_by(Referral.activated_at.desc())
-    )
-    return {
-        "profile": asdict(me) | {"id": user_id},
-        "activated_at": activated_at,
-        "invitees": [
-            {"telephone_number": phones.shown(number, settings.invitee_numbers), "activated_at": moment}
-            for number, moment in invited
-        ],
-        "sessions": _exported(Session, Session.user_id == user_id, Session.created_at, but=("user_id",)),
-        "devices": _exported(Device, Device.user_id == user_id, Device.known_since, but=("user_id",)),
-        "verifications": _exported_verifications(user_id, me.telephone_number),
-        "limits": _exported_limits(settings, user_id, me.telephone_number),
-        "texts": _exported_allowances(settings, me.telephone_number),
-        "left_before": tombstones.ends_at(db.session(), settings, me.telephone_number),
-        "events": _exported_events(user_id),
-    }
-
-
-def _exported(table: Any, mine: Any, order: Any, *, but: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """My rows of a table, column by column."""
-    columns = [column for column in table.__table__.columns if column.name not in but]
-    return [dict(row) for row in db.session.execute(select(*columns).where(mine).order_by(order)).mappings()]
-
-
-def _exported_verifications(user_id: str, number: str) -> list[dict[str, Any]]:
-    mine = or_(Verification.telephone_number == number, Verification.user_id == user_id)
-    asked = _exported(Verification, mine, Verification.created_at, but=("user_id",))
-    about = Text.verification_id.in_([verification["id"] for verification in asked])
-    sent: dict[str, list[dict[str, Any]]] = {}
-    for text in _exported(Text, about, Text.id, but=("id", "telephone_number", "language")):
-        sent.setdefault(text.pop("verification_id"), []).append(text)
-    return [verification | {"texts": sent.get(verification["id"], [])} for verification in asked]
-
-
-def _exported_limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
-    """What was counted by their number and their account. The scopes end in a keyed hash or an id, which are told to nobody."""
-    scopes = [guesses.scope(verifications.number_hash(settings, number)), *tries.scopes(settings, user_id, number)]
-    mine = _exported(Counter, Counter.scope.in_(scopes), Counter.ends_at, but=("period",))
-    return [counter | {"scope": counter["scope"].rpartition("/")[0]} for counter in mine]
-
-
-def _exported_allowances(settings: Settings, number: str) -> list[dict[str, Any]]:
-    """How many texts were asked for lately, by strangers' devices and by known ones."""
-    keys = {sends.allowance_key(settings, number, known=known): known for known in (False, True)}
-    mine = _exported(SendAllowance, SendAllowance.number_hash.in_(keys), SendAllowance.day_began_at)
-    return [{"known_devices": keys[row.pop("number_hash")]} | row for row in mine]
-
-
-def _exported_events(user_id: str) -> list[dict[str, Any]]:
-    """Whom else they are about, or who else did it, is not told."""
-    mine = or_(Event.user_id == user_id, Event.actor_id == user_id)
-    return [
-        {
-            "at": event["at"],
-            "kind": event["kind"],
-            "about_me": event["user_id"] == user_id,
-            "by_somebody_else": event["actor_id"] not in (None, user_id),
-            "request_id": event["request_id"],
-        }
-        for event in _exported(Event, mine, Event.id)
-    ]
-
-
-def _profiles_of(ids: Any) -> Any:
-    """Selects what profiles are made of, of the users that `ids` selects and in its order."""
-    chosen = ids.subquery()
-    referrer = aliased(User)
-    return (
-        select(*_SHOWN, referrer.invite_code.label("activated"))
-        .join(chosen, chosen.c.id == User.id)
-        .outerjoin(Referral, Referral.referee_id == User.id)
-        .outerjoin(referrer, referrer.id == Referral.referrer_id)
-        .where(User.deleted_at.is_(None))
-        .order_by(User.date_joined, User.id)
-    )
-
-
-_SHOWN: Final = (
-    User.id,
-    User.username,
-    User.first_name,
-    User.last_name,
-    User.telephone_number,
-    User.invite_code,
-    User.invite_count,
-    User.date_joined,
-    User.is_staff,
-    User.blocked_at,
-)
-_OF_ONE: Final = _profiles_of(select(User.id).where(User.id == bindparam("user")))
-
-
-def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profile]]:
-    """The profiles that these rows tell of, and whose they are: one statement more, however many users and invitees there are."""
-    numbers = _newest_numbers(settings, [row.id for row in rows if row.invite_count])
-    return [
-        (
-            row.id,
-            Profile(
-                username=row.username or "",
-                first_name=row.first_name,
-                last_name=row.last_name,
-                telephone_number=row.telephone_number or "",
-                invite_code=row.invite_code,
-                invite_code_list=numbers.get(row.id, []),
-                activated_invite_code=row.activated,
-                invite_count=row.invite_count,
-                date_joined=row.date_joined,
-                is_staff=row.is_staff,
-                blocked_at=row.blocked_at,
-            ),
-        )
-        for row in rows
-    ]
-
-
-def _newest_numbers(settings: Settings, referrer_ids: Sequence[str]) -> dict[str, list[str]]:
-    """For each referrer the numbers of the newest 100 referees."""
-    numbers: dict[str, list[str]] = {}
-    if referrer_ids:
-        values = {f"referrer{n}": referrer_id for n, referrer_id in enumerate(referrer_ids)}
-        for referrer_id, _, _, number in run(db.session(), _newest(len(referrer_ids)), **values):
-            shown = phones.shown(number, settings.invitee_numbers)
-            numbers.setdefault(referrer_id, []).extend([shown] if shown else [])
-    return numbers
-
-
-@cache
-def _newest(referrers: int) -> Any:
-    """One statement with an arm for each of so many referrers, so that of none all referees are read."""
-    arms = [
-        select(
-            select(Referral.referrer_id, Referral.activated_at, Referral.referee_id, User.telephone_number)
-            .join(User, User.id == Referral.referee_id)
-            .where(Referral.referrer_id == bindparam(f"referrer{n}"))
-            .order_by(Referral.activated_at.desc(), Referral.referee_id.desc())
-            .limit(MOST_PER_PAGE)
-            .subquery()
-        )
-        for n in range(referrers)
-    ]
-    return union_all(*arms).order_by(desc("activated_at"), desc("referee_id"))
 
 
 def _living(user_id: str) -> Any:

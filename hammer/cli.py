@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hammer import accounts, clock, doctor, gateways, keeping, phones, sessions
+from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions
 from hammer import keys as token_keys
 from hammer import texts as outbox
 from hammer.database import MOST_PER_PAGE
@@ -63,11 +63,11 @@ def init_app(app: Flask) -> None:
 def createsuperuser(phone: str) -> None:
     """Make a staff user of PHONE, or make its user staff."""
     try:
-        user_id = accounts.find(settings(), phone)
+        user_id = people.find(settings(), phone)
         accounts.set_staff(user_id, True)
     except NotFound:
         user_id = accounts.create(settings(), phone, {}, is_staff=True)
-    them = accounts.profile(settings(), user_id)
+    them = people.profile(settings(), user_id)
     click.echo(f"{_called(them)} is staff now.")
     if them.blocked_at:
         click.echo(f"They are blocked. To let them in: flask --app wsgi users block --undo {them.telephone_number}")
@@ -86,7 +86,7 @@ def users() -> None:
 def list_users(q: str, limit: int, after: str | None) -> None:
     """List people in the order they joined."""
     try:
-        page = accounts.everyone(settings(), q=q, limit=limit, after=after)
+        page = people.everyone(settings(), q=q, limit=limit, after=after)
     except InvalidFields as no:
         raise click.ClickException("There is no such place. Take it from the end of the last page.") from no
     if not page.items:
@@ -109,7 +109,7 @@ def list_users(q: str, limit: int, after: str | None) -> None:
 def show(user: str) -> None:
     """Show USER's profile and signed-in devices."""
     user_id = _find(user)
-    them = accounts.profile(settings(), user_id)
+    them = people.profile(settings(), user_id)
     facts = {
         "number": phones.pretty(them.telephone_number),
         "username": them.username,
@@ -134,7 +134,7 @@ def make_staff(user: str, undo: bool) -> None:
     """Let USER see and change others."""
     user_id = _find(user)
     accounts.set_staff(user_id, not undo)
-    click.echo(f"{_called(accounts.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
+    click.echo(f"{_called(people.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
 
 
 @users.command()
@@ -145,7 +145,7 @@ def block(user: str, undo: bool) -> None:
     user_id = _find(user)
     accounts.set_blocked(user_id, not undo)
     how = "may sign in again." if undo else "is blocked, and signed out everywhere."
-    click.echo(f"{_called(accounts.profile(settings(), user_id))} {how}")
+    click.echo(f"{_called(people.profile(settings(), user_id))} {how}")
 
 
 @users.command()
@@ -154,7 +154,7 @@ def block(user: str, undo: bool) -> None:
 def delete(user: str, yes: bool) -> None:
     """Forget USER for ever. Others' counts stay true."""
     user_id = _find(user)
-    them = accounts.profile(settings(), user_id)
+    them = people.profile(settings(), user_id)
     if not yes:
         click.confirm(f"Forget {_called(them)}, who joined {_moment(them.date_joined)}, for ever?", abort=True)
     accounts.delete(settings(), user_id)
@@ -294,20 +294,20 @@ def openapi(postman: bool) -> None:
 
 
 @commands.command()
-@click.option("--people", type=click.IntRange(2, 100_000), default=300, show_default=True)
+@click.option("--people", "many", type=click.IntRange(2, 100_000), default=300, show_default=True)
 @click.option("--seed", type=int, default=3, show_default=True, help="Another number makes other people.")
 @click.option("--more", is_flag=True, help="Even if there are people already.")
-def demo(people: int, seed: int, more: bool) -> None:
+def demo(many: int, seed: int, more: bool) -> None:
     """Fill a development database with people and invitations."""
     from hammer import demo as room  # noqa: PLC0415  # nobody else needs lists of names
 
     try:
-        made = room.fill(settings(), people=people, seed=seed, more=more)
+        made = room.fill(settings(), people=many, seed=seed, more=more)
     except NotAllowed as no:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
         raise click.ClickException("There are people here already. To add others to them: --more")
-    star = accounts.profile(settings(), made.most_inviting)
+    star = people.profile(settings(), made.most_inviting)
     click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
     click.echo(f"{_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
     click.echo("  1. flask --app wsgi run")
@@ -317,21 +317,21 @@ def demo(people: int, seed: int, more: bool) -> None:
 
 def _find(user: str) -> str:
     try:
-        return accounts.find(settings(), user)
+        return people.find(settings(), user)
     except NotFound as no:
         raise click.ClickException(f"There is no user {user!r}. To look for one: flask --app wsgi users list --q TEXT") from no
 
 
-def _called(them: accounts.Profile) -> str:
+def _called(them: people.Profile) -> str:
     also = _shown(" ".join(part for part in (them.username, _name(them)) if part))
     return them.telephone_number + (f" ({also})" if also else "")
 
 
-def _name(them: accounts.Profile) -> str:
+def _name(them: people.Profile) -> str:
     return f"{them.first_name} {them.last_name}".strip()
 
 
-def _standing(them: accounts.Profile) -> str:
+def _standing(them: people.Profile) -> str:
     return " ".join(word for word, holds in {"staff": them.is_staff, "blocked": them.blocked_at}.items() if holds)
 
 

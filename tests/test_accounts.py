@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, invites
+from hammer import accounts, codes, exports, invites, people
 from hammer import clock as time_of_day
 from hammer.database import UtcDateTime, db, transaction
 from hammer.models import Event, Session, User, Verification
@@ -52,31 +52,31 @@ CROWD = 100_000
 @pytest.mark.parametrize("spelling", ["+79290000001", "89290000001", "8 (929) 000-00-01", "79290000001", "+7 929 000 00 01"])
 def test_a_number_in_any_spelling_finds_its_one_user(settings: Settings, spelling: str) -> None:
     anna = user(settings, ANNA)
-    assert accounts.find(settings, spelling) == anna.id
+    assert people.find(settings, spelling) == anna.id
 
 
 def test_a_username_in_upper_and_lower_case_finds_its_user(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "Anna"})
-    assert {accounts.find(settings, name) for name in ("Anna", "anna", "ANNA")} == {anna.id}
+    assert {people.find(settings, name) for name in ("Anna", "anna", "ANNA")} == {anna.id}
 
 
 @pytest.mark.parametrize("name", ["nobody", "+79290000009", "", "  ", "\x00", "me", "😀", "9" * 100, "%", "_"])
 def test_who_is_not_there_is_not_found(settings: Settings, name: str) -> None:
     user(settings)
     with pytest.raises(NotFound):
-        accounts.find(settings, name)
+        people.find(settings, name)
 
 
 def test_somebody_without_a_username_is_not_found_by_a_blank_one(settings: Settings) -> None:
     user(settings)
     with pytest.raises(NotFound):
-        accounts.find(settings, "")
+        people.find(settings, "")
 
 
 def test_an_unknown_profile_is_not_found(settings: Settings) -> None:
     with pytest.raises(NotFound):
-        accounts.profile(settings, STRANGER_ID)
+        people.profile(settings, STRANGER_ID)
 
 
 # Profiles
@@ -84,7 +84,7 @@ def test_an_unknown_profile_is_not_found(settings: Settings) -> None:
 
 def test_a_fresh_profile_is_blank(settings: Settings) -> None:
     anna = user(settings)
-    profile = accounts.profile(settings, anna.id)
+    profile = people.profile(settings, anna.id)
     assert (profile.username, profile.first_name, profile.last_name) == ("", "", "")
     assert (profile.telephone_number, profile.invite_code) == (ANNA, anna.invite_code)
     assert (profile.invite_code_list, profile.invite_count, profile.activated_invite_code) == ([], 0, None)
@@ -92,7 +92,7 @@ def test_a_fresh_profile_is_blank(settings: Settings) -> None:
 
 def test_a_profile_shows_who_activated_its_code_and_what_it_activated(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
-    profile = accounts.profile(settings, boris.id)
+    profile = people.profile(settings, boris.id)
     assert profile.activated_invite_code == anna.invite_code
     assert profile.invite_code_list == [clara.telephone_number]
     assert profile.invite_count == 1
@@ -139,15 +139,15 @@ def explained() -> Iterator[list[str]]:
 def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, statements: Statements) -> None:
     famous, follower = (person.id for person in chain(settings, 2))
     with statements() as with_one:
-        accounts.profile(settings, famous)
+        people.profile(settings, famous)
     with statements() as with_none:
-        accounts.profile(settings, follower)
+        people.profile(settings, follower)
     invite_a_crowd(famous)
     with explained() as plans:
-        profile = accounts.profile(settings, famous)
+        profile = people.profile(settings, famous)
         page = invites.invitees(settings, famous)
     with statements() as with_many:
-        accounts.profile(settings, famous)
+        people.profile(settings, famous)
     assert sum("ix_referrals_newest" in plan for plan in plans) == 2
     assert not any(re.search(r"SCAN referrals|Seq Scan on referrals", plan) for plan in plans)
     assert len(plans) == 3
@@ -159,13 +159,13 @@ def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, sta
 
 
 def test_a_list_costs_the_same_statements_however_long_it_is(settings: Settings, statements: Statements) -> None:
-    people = chain(settings, 3)
+    above = chain(settings, 3)
     with statements() as short:
-        accounts.everyone(settings)
+        people.everyone(settings)
     for n in range(20, 40):
-        activate(settings, user(settings, number(n)).id, people[n % 3].invite_code)
+        activate(settings, user(settings, number(n)).id, above[n % 3].invite_code)
     with statements() as long:
-        page = accounts.everyone(settings)
+        page = people.everyone(settings)
     assert len(page.items) == 23
     assert len(long) == len(short) <= 2
 
@@ -174,7 +174,7 @@ def test_a_list_costs_the_same_statements_however_long_it_is(settings: Settings,
 
 
 def numbers(settings: Settings, q: str) -> list[str]:
-    return [profile.telephone_number for profile in accounts.everyone(settings, q=q).items]
+    return [profile.telephone_number for profile in people.everyone(settings, q=q).items]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7])
@@ -184,13 +184,13 @@ def test_pages_of_everyone_show_each_once_in_the_order_they_joined(settings: Set
         clock.shift(n % 2)  # some joined in the same microsecond
     seen, after = [], None
     for _ in range(7):
-        page = accounts.everyone(settings, limit=limit, after=after)
+        page = people.everyone(settings, limit=limit, after=after)
         seen += [profile.telephone_number for profile in page.items]
         after = page.after
         if after is None:
             break
     assert sorted(seen) == [number(n) for n in range(6)]
-    joined = [accounts.profile(settings, accounts.find(settings, n)).date_joined for n in seen]
+    joined = [people.profile(settings, people.find(settings, n)).date_joined for n in seen]
     assert joined == sorted(joined)
 
 
@@ -227,7 +227,7 @@ def test_two_fresh_users_both_have_a_blank_username(settings: Settings) -> None:
     ids = [user(settings, ANNA).id, user(settings, BORIS).id]
     for user_id in ids:
         accounts.rename(user_id, {"username": ""})
-    assert [accounts.profile(settings, user_id).username for user_id in ids] == ["", ""]
+    assert [people.profile(settings, user_id).username for user_id in ids] == ["", ""]
 
 
 @pytest.mark.parametrize("wish", ["anna", "ANNA", " Anna "])
@@ -236,14 +236,14 @@ def test_a_username_is_one_persons_in_upper_and_lower_case(settings: Settings, w
     accounts.rename(anna.id, {"username": "Anna"})
     with pytest.raises(UsernameTaken):
         accounts.rename(boris.id, {"username": wish})
-    assert accounts.profile(settings, boris.id).username == ""
+    assert people.profile(settings, boris.id).username == ""
 
 
 def test_one_may_change_the_case_of_ones_own_username(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna"})
     accounts.rename(anna.id, {"username": "Anna"})
-    assert accounts.profile(settings, anna.id).username == "Anna"
+    assert people.profile(settings, anna.id).username == "Anna"
 
 
 def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> None:
@@ -251,7 +251,7 @@ def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> Non
     accounts.rename(anna.id, {"username": "name"})
     accounts.rename(anna.id, {"username": " "})
     accounts.rename(boris.id, {"username": "name"})
-    assert accounts.find(settings, "name") == boris.id
+    assert people.find(settings, "name") == boris.id
 
 
 @pytest.mark.parametrize("username", ["me", "ME", "1anna", "+79290000001", "анна", "a" * 31, "a b", "-a", "a/b", "a\x00", "a\nb"])
@@ -266,13 +266,13 @@ def test_a_username_never_reads_as_a_number_or_as_me(settings: Settings, usernam
 def test_a_username_begins_with_a_letter(settings: Settings, username: str) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": username})
-    assert accounts.find(settings, username) == anna.id
+    assert people.find(settings, username) == anna.id
 
 
 def test_names_are_trimmed_and_composed(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"first_name": "  Андреи\u0306 ", "last_name": "O’Neil 🔨"})
-    profile = accounts.profile(settings, anna.id)
+    profile = people.profile(settings, anna.id)
     assert (profile.first_name, profile.last_name) == ("Андрей", "O’Neil 🔨")
 
 
@@ -296,7 +296,7 @@ def test_a_name_has_something_to_see_in_it(settings: Settings, name: str) -> Non
         accounts.rename(anna.id, {"first_name": name})
     assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
     accounts.rename(anna.id, {"first_name": f"{name}Ы"})
-    assert "Ы" in accounts.profile(settings, anna.id).first_name
+    assert "Ы" in people.profile(settings, anna.id).first_name
 
 
 def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> None:
@@ -304,7 +304,7 @@ def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> 
     accounts.rename(anna.id, {"username": "anna", "first_name": "Anna", "last_name": "A"})
     accounts.rename(anna.id, {"first_name": "Anne"})
     accounts.rename(anna.id, {})
-    profile = accounts.profile(settings, anna.id)
+    profile = people.profile(settings, anna.id)
     assert (profile.username, profile.first_name, profile.last_name) == ("anna", "Anne", "A")
 
 
@@ -314,7 +314,7 @@ def test_a_stranger_cannot_be_renamed(settings: Settings) -> None:
 
 
 def test_nothing_is_noted_about_somebody_who_is_not_there(settings: Settings) -> None:
-    for deed in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: accounts.export(settings, STRANGER_ID)):
+    for deed in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: exports.export(settings, STRANGER_ID)):
         with pytest.raises(NotFound):
             deed()
     assert db.session.scalars(select(Event)).all() == []
@@ -327,7 +327,7 @@ def test_a_user_made_by_hand_is_the_one_who_signs_in_later(settings: Settings) -
     made = accounts.create(settings, "8 929 000 00 01", {"first_name": " Anna "})
     signed_in = sign_in(settings, ANNA)
     assert (signed_in.user.id, signed_in.created) == (made, False)
-    assert accounts.profile(settings, made).first_name == "Anna"
+    assert people.profile(settings, made).first_name == "Anna"
 
 
 def test_a_number_belongs_to_one_user(settings: Settings) -> None:
@@ -358,7 +358,7 @@ def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) 
 def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken + "ZZZZZZ" + taken * 10))
-    assert accounts.profile(settings, accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
+    assert people.profile(settings, accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
     with pytest.raises(Unavailable):
         accounts.create(settings, CLARA, {})
 
@@ -377,17 +377,17 @@ def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
         assert personal not in stored
     assert db.session.query(Session).count() == db.session.query(Verification).count() == 0
     with pytest.raises(NotFound):
-        accounts.profile(settings, anna.id)
+        people.profile(settings, anna.id)
     with pytest.raises(NotFound):
-        accounts.find(settings, ANNA)
+        people.find(settings, ANNA)
 
 
 def test_deleting_keeps_the_counts_of_others(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.delete(settings, boris.id)
     assert count_of(anna.id) == 1
-    assert accounts.profile(settings, anna.id).invite_code_list == []
-    assert accounts.profile(settings, clara.id).activated_invite_code == boris.invite_code
+    assert people.profile(settings, anna.id).invite_code_list == []
+    assert people.profile(settings, clara.id).activated_invite_code == boris.invite_code
 
 
 def test_who_left_is_deleted_once(settings: Settings) -> None:
@@ -437,7 +437,7 @@ def test_nothing_can_be_done_to_a_stranger(settings: Settings, deed: Callable[[s
 def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.rename(boris.id, {"username": "boris"})
-    export = accounts.export(settings, boris.id)
+    export = exports.export(settings, boris.id)
     assert export["profile"]["username"] == "boris"
     assert export["profile"]["activated_invite_code"] == anna.invite_code
     assert len(export["sessions"]) == len(export["verifications"]) == len(export["invitees"]) == 1
@@ -447,7 +447,7 @@ def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) 
 
 def test_the_export_shows_the_numbers_of_others_masked(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
-    exported = json.dumps(accounts.export(settings, anna.id), default=str, ensure_ascii=False)
+    exported = json.dumps(exports.export(settings, anna.id), default=str, ensure_ascii=False)
     assert boris.telephone_number is not None
     assert boris.telephone_number not in exported
     assert "+7········01" in exported

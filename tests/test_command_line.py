@@ -25,7 +25,7 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import accounts, demo, doctor, sessions
+from hammer import accounts, demo, doctor, people, sessions
 from hammer.database import db, transaction
 from hammer.models import Referral, User
 from hammer.refusals import NotAllowed, NotFound
@@ -55,10 +55,10 @@ def anna(app: Flask, settings: Settings) -> str:
 
 
 @pytest.fixture
-def profile(app: Flask) -> Callable[[str], accounts.Profile]:
-    def read(user_id: str) -> accounts.Profile:
+def profile(app: Flask) -> Callable[[str], people.Profile]:
+    def read(user_id: str) -> people.Profile:
         with app.app_context():
-            return accounts.profile(app.config["SETTINGS"], user_id)
+            return people.profile(app.config["SETTINGS"], user_id)
 
     return read
 
@@ -87,11 +87,11 @@ def test_createsuperuser_makes_a_staff_user_of_a_new_number_and_says_how_they_si
     assert out.startswith(f"{ANNA} is staff now.")
     assert f"{settings.public_url}/login/" in out
     with app.app_context():
-        assert accounts.profile(settings, accounts.find(settings, ANNA)).is_staff
+        assert people.profile(settings, people.find(settings, ANNA)).is_staff
 
 
 def test_createsuperuser_makes_the_user_of_a_known_number_staff(
-    run: Run, anna: str, profile: Callable[[str], accounts.Profile]
+    run: Run, anna: str, profile: Callable[[str], people.Profile]
 ) -> None:
     before = profile(anna)
     said(run("createsuperuser", ANNA))
@@ -134,7 +134,7 @@ def test_list_shows_people_in_aligned_columns_in_the_order_they_joined(run: Run,
 
 
 def test_list_finds_by_number_name_username_and_invite_code(
-    run: Run, app: Flask, settings: Settings, anna: str, profile: Callable[[str], accounts.Profile]
+    run: Run, app: Flask, settings: Settings, anna: str, profile: Callable[[str], people.Profile]
 ) -> None:
     with app.app_context():
         user(settings, BORIS)
@@ -220,7 +220,7 @@ def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
     assert "UTF-8" in refused(run("users", "show", "a\udcff"))
 
 
-def test_make_staff_gives_and_takes(run: Run, anna: str, profile: Callable[[str], accounts.Profile]) -> None:
+def test_make_staff_gives_and_takes(run: Run, anna: str, profile: Callable[[str], people.Profile]) -> None:
     assert said(run("users", "make-staff", "anna")) == f"{ANNA} (anna Анна Иванова) is staff now.\n"
     assert profile(anna).is_staff
     assert "is not staff now" in said(run("users", "make-staff", "anna", "--undo"))
@@ -228,7 +228,7 @@ def test_make_staff_gives_and_takes(run: Run, anna: str, profile: Callable[[str]
 
 
 def test_block_shuts_out_at_once_and_undo_lets_in_again(
-    run: Run, app: Flask, anna: str, profile: Callable[[str], accounts.Profile]
+    run: Run, app: Flask, anna: str, profile: Callable[[str], people.Profile]
 ) -> None:
     assert "signed out everywhere" in said(run("users", "block", "anna"))
     assert profile(anna).blocked_at is not None
@@ -238,7 +238,7 @@ def test_block_shuts_out_at_once_and_undo_lets_in_again(
     assert profile(anna).blocked_at is None
 
 
-def test_delete_asks_and_does_nothing_unless_told_yes(run: Run, anna: str, profile: Callable[[str], accounts.Profile]) -> None:
+def test_delete_asks_and_does_nothing_unless_told_yes(run: Run, anna: str, profile: Callable[[str], people.Profile]) -> None:
     for typed in ("n\n", "\n", ""):
         result = run("users", "delete", "anna", typed=typed)
         assert result.exit_code == 1
@@ -250,7 +250,7 @@ def test_delete_asks_and_does_nothing_unless_told_yes(run: Run, anna: str, profi
 def test_delete_forgets_for_ever(run: Run, app: Flask, anna: str, words: tuple[str, ...], typed: str | None) -> None:
     assert "is forgotten" in said(run("users", "delete", "anna", *words, typed=typed))
     with app.app_context(), pytest.raises(NotFound):
-        accounts.profile(app.config["SETTINGS"], anna)
+        people.profile(app.config["SETTINGS"], anna)
 
 
 # Keeping
@@ -690,7 +690,7 @@ def test_demo_people_can_sign_in_and_see_whom_they_invited(app: Flask, settings:
     with app.app_context():
         made = demo.fill(settings, people=100, seed=3)
         assert made is not None
-        star = accounts.profile(settings, made.most_inviting)
+        star = people.profile(settings, made.most_inviting)
         signed_in = sign_in(settings, star.telephone_number)
     assert signed_in.user.id == made.most_inviting
     assert not signed_in.created

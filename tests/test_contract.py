@@ -17,7 +17,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 import config
-from hammer import accounts, clock, gateways, texts
+from hammer import accounts, clock, gateways, people, texts
 from hammer.api.problems import PROBLEM_JSON
 from hammer.database import db, transaction
 from hammer.models import Referral, User, Verification
@@ -86,7 +86,7 @@ def boris(app: Flask) -> Program:
 def staff(app: Flask) -> Program:
     somebody = signed_in(app, STAFF)
     with app.app_context():
-        accounts.set_staff(accounts.find(app.config["SETTINGS"], STAFF), True)
+        accounts.set_staff(people.find(app.config["SETTINGS"], STAFF), True)
     return somebody
 
 
@@ -793,7 +793,7 @@ def test_the_day_has_so_many_texts_to_one_number(program: Program, clock: time_m
 
 def test_a_blocked_user_is_told_so_once_the_code_is_right(app: Flask, anna: Program, program: Program) -> None:
     with app.app_context():
-        accounts.set_blocked(accounts.find(app.config["SETTINGS"], ANNA), True)
+        accounts.set_blocked(people.find(app.config["SETTINGS"], ANNA), True)
     assert not anna.is_signed_in()
     verification, code = ask(program, ANNA)
     problem(program.call("POST", "/auth/code/", {"verification_id": verification, "code": others_code(code)}), 401, "wrong-code")

@@ -5,7 +5,7 @@ from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, invites
+from hammer import accounts, codes, invites, people
 from hammer import clock as time_of_day
 from hammer.database import transaction
 from hammer.models import Referral
@@ -200,5 +200,5 @@ def test_the_largest_place_that_can_be_written_is_answered(settings: Settings) -
 
 def test_invitees_of_others_are_not_in_the_list(settings: Settings) -> None:
     chain(settings, 3)
-    clara_id = accounts.find(settings, number(2))
+    clara_id = people.find(settings, number(2))
     assert invites.invitees(settings, clara_id).items == []

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, keeping, login, sessions
+from hammer import counters, keeping, login, people, sessions
 from hammer.database import db
 from hammer.models import BROWSER, SESSION_LIFETIME, SendAllowance, Session, Text, User, Verification
 from hammer.refusals import NotSignedIn, TooManyRequests
@@ -139,7 +139,7 @@ def test_people_and_their_counts_are_never_pruned(settings: Settings, clock: Tra
     clock.shift(timedelta(days=1000))
     keeping.prune()
     assert left(User) == 2
-    assert accounts.profile(settings, anna.id).invite_code_list == [BORIS]
+    assert people.profile(settings, anna.id).invite_code_list == [BORIS]
 
 
 def test_more_rows_than_one_transaction_takes_are_all_deleted(

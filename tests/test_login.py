@@ -11,7 +11,7 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, gateways, login, verifications
+from hammer import accounts, counters, gateways, login, people, verifications
 from hammer import clock as time_of_day
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
@@ -268,7 +268,7 @@ def test_an_unblocked_user_signs_in_again(settings: Settings, clock: Traveller) 
 def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, statements: Statements) -> None:
     user(settings)
     user(settings, BORIS)
-    accounts.delete(settings, accounts.find(settings, BORIS))
+    accounts.delete(settings, people.find(settings, BORIS))
     with statements() as known:
         ask(settings)
     with statements() as unknown:

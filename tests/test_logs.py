@@ -20,7 +20,7 @@ from flask import Flask
 from sqlalchemy import create_engine, func, select, update
 
 from config import Settings
-from hammer import accounts, codes, events, logs
+from hammer import accounts, codes, events, logs, people
 from hammer.database import db
 from hammer.models import Event
 from tests.conftest import SETTINGS
@@ -135,12 +135,12 @@ def test_whatever_matters_leaves_an_event_or_a_refusal_with_the_id_of_its_reques
     assert did(lambda: program.call("PATCH", "/users/me/", {"username": "boris"})) == ({"user-renamed"}, set())
     assert did(lambda: program.call("POST", "/users/", {"telephone_number": DORA})) == (set(), {"not-allowed"})
     with app.app_context():
-        accounts.set_staff(accounts.find(settings, BORIS), True)
+        accounts.set_staff(people.find(settings, BORIS), True)
     assert did(lambda: program.call("POST", "/users/", {"telephone_number": DORA})) == ({"user-created"}, set())
     assert did(lambda: program.call("DELETE", f"/users/{DORA}/")) == ({"user-deleted"}, set())
     with app.app_context():
         acts = db.session.execute(select(Event.kind, Event.actor_id).where(Event.actor_id.is_not(None))).all()
-        assert {tuple(act) for act in acts} == {(kind, accounts.find(settings, BORIS)) for kind in ("user-created", "user-deleted")}
+        assert {tuple(act) for act in acts} == {(kind, people.find(settings, BORIS)) for kind in ("user-created", "user-deleted")}
     assert did(lambda: program.call("DELETE", "/users/me/")) == ({"user-deleted"}, set())
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, clock, devices, keeping, login, tombstones
+from hammer import accounts, clock, devices, exports, keeping, login, people, tombstones
 from hammer.database import db
 from hammer.login import SignedIn
 from hammer.models import BROWSER, Referral, Tombstone, User, Verification
@@ -140,7 +140,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     attacked = ask(settings, invite_code=boris.invite_code)
     with pytest.raises(WrongCode):
         confirm(settings, attacked, wrong(settings, attacked))
-    accounts.export(settings, them.user.id)
+    exports.export(settings, them.user.id)
     return them
 
 
@@ -157,7 +157,7 @@ def at(export: Any, path: str) -> list[Any]:
 
 @pytest.mark.requirement("PRV-02")
 def test_the_export_holds_every_column_that_the_page_says_it_does(settings: Settings, anna: SignedIn) -> None:
-    export = accounts.export(settings, anna.user.id)
+    export = exports.export(settings, anna.user.id)
     for table, columns in register().items():
         stored = db.session.execute(db.metadata.tables[table].select()).mappings().all()
         for column, told in columns.items():
@@ -170,7 +170,7 @@ def test_the_export_holds_every_column_that_the_page_says_it_does(settings: Sett
 
 @pytest.mark.requirement("PRV-02")
 def test_the_export_holds_every_row_of_mine_and_none_of_others(settings: Settings, anna: SignedIn) -> None:
-    export = accounts.export(settings, anna.user.id)
+    export = exports.export(settings, anna.user.id)
     assert (export["profile"]["id"], export["profile"]["first_name"]) == (anna.user.id, "Анна")
     assert [len(export[name]) for name in ("sessions", "devices", "invitees")] == [2, 1, 1]
     assert {asked["telephone_number"] for asked in export["verifications"]} == {ANNA}
@@ -187,7 +187,7 @@ def test_the_export_holds_every_row_of_mine_and_none_of_others(settings: Setting
 def test_the_api_answers_all_that_the_verb_gives(app: Flask, settings: Settings, program: Program) -> None:
     program.sign_in(ANNA)
     with app.app_context():
-        export = accounts.export(settings, db.session.query(User.id).scalar())
+        export = exports.export(settings, db.session.query(User.id).scalar())
     told = program.told("GET", "/users/me/export/")
 
     def shape(of: Any) -> Any:
@@ -330,7 +330,7 @@ def test_an_invite_that_came_along_counts_for_nothing_then(settings: Settings, n
     soon()
     assert sign_in(settings, invite_code=boris.invite_code).created
     assert db.session.query(Referral).count() == 1
-    assert accounts.profile(settings, boris.id).invite_count == 1
+    assert people.profile(settings, boris.id).invite_count == 1
 
 
 @in_context

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
-from hammer import accounts, login
+from hammer import login, people
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.database import db
 from hammer.models import User
@@ -198,7 +198,7 @@ def test_where_identity_cannot_be_checked_nobody_is_let_in(app: Flask, program: 
     program.sign_in(ANNA)
     monkeypatch.setattr("hammer.sessions.caller", _raises(RuntimeError("no idea who that is")))
     reached = []
-    monkeypatch.setattr(accounts, "profile", lambda *_: reached.append(1))
+    monkeypatch.setattr(people, "profile", lambda *_: reached.append(1))
 
     assert program.call("GET", "/users/me/").status_code == 500
     assert reached == []

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, database, events, sessions
+from hammer import accounts, database, events, people, sessions
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, Event, Session
 from hammer.refusals import NotFound, NotSignedIn
@@ -302,7 +302,7 @@ def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Trave
     for _ in range(3):
         ids.append(sign_in(settings).session.id)
         clock.shift(1)
-    user_id = accounts.find(settings, ANNA)
+    user_id = people.find(settings, ANNA)
     sessions.end(user_id, ids[1])
     assert [session.id for session in sessions.devices(user_id)] == [ids[2], ids[0]]
 

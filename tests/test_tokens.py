@@ -18,7 +18,7 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import accounts, keys, tokens
+from hammer import accounts, keys, people, tokens
 from hammer.database import db
 from hammer.models import Session, TokenKey, User
 from tests import routes
@@ -397,7 +397,7 @@ def _end_others(app: Flask, anna: Program, other: Program) -> None:
 
 def _block(app: Flask, anna: Program, other: Program) -> None:
     with app.app_context():
-        accounts.set_blocked(accounts.find(app.config["SETTINGS"], ANNA), True)
+        accounts.set_blocked(people.find(app.config["SETTINGS"], ANNA), True)
 
 
 def _block_by_hand(app: Flask, anna: Program, other: Program) -> None:

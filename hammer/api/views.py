@@ -6,7 +6,7 @@ from typing import Any, Final
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
-from hammer import accounts, devices, invites, languages, limits, login, sessions, texts, tokens, verifications
+from hammer import accounts, devices, exports, invites, languages, limits, login, people, sessions, texts, tokens, verifications
 from hammer.api import schemas as s
 from hammer.api.door import LIMITS, blueprint, not_json, refuses, signed_in, takes, well_known
 from hammer.audience import public
@@ -181,8 +181,8 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users in the order they joined; for others than staff, oneself alone"""
     me = bearer()
     if not me.is_staff:
-        return [accounts.profile(settings(), me.user_id)]
-    return _page(accounts.everyone(settings(), **query), query)
+        return [people.profile(settings(), me.user_id)]
+    return _page(people.everyone(settings(), **query), query)
 
 
 @blueprint.post("/users/")
@@ -192,10 +192,10 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @tokens.staff_only
 @takes(s.UserIn)
 @blueprint.response(201, s.UserOut)
-def create_user(body: dict[str, str]) -> accounts.Profile:
+def create_user(body: dict[str, str]) -> people.Profile:
     """Staff: make a user by hand"""
     number = body.pop("telephone_number")
-    return accounts.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id))
+    return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id))
 
 
 @blueprint.get("/users/<username>/")
@@ -203,9 +203,9 @@ def create_user(body: dict[str, str]) -> accounts.Profile:
 @signed_in
 @refuses(NotFound)
 @blueprint.response(200, s.UserOut)
-def show_user(username: str) -> accounts.Profile:
+def show_user(username: str) -> people.Profile:
     """A user: oneself, or for staff anybody"""
-    return accounts.profile(settings(), _meant(username))
+    return people.profile(settings(), _meant(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
@@ -214,11 +214,11 @@ def show_user(username: str) -> accounts.Profile:
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
-def change_user(body: dict[str, str], username: str) -> accounts.Profile:
+def change_user(body: dict[str, str], username: str) -> people.Profile:
     """Change those names that are sent"""
     user_id = _meant(username)
     accounts.rename(user_id, body, actor_id=bearer().user_id)
-    return accounts.profile(settings(), user_id)
+    return people.profile(settings(), user_id)
 
 
 @blueprint.put("/users/<username>/")
@@ -227,11 +227,11 @@ def change_user(body: dict[str, str], username: str) -> accounts.Profile:
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
-def replace_user(body: dict[str, str], username: str) -> accounts.Profile:
+def replace_user(body: dict[str, str], username: str) -> people.Profile:
     """Replace all three names; one that is not sent becomes empty"""
     user_id = _meant(username)
     accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=bearer().user_id)
-    return accounts.profile(settings(), user_id)
+    return people.profile(settings(), user_id)
 
 
 @blueprint.delete("/users/<username>/")
@@ -255,7 +255,7 @@ def delete_user(username: str) -> None:
 @refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
 @takes(s.InviteIn)
 @blueprint.response(200, s.UserOut)
-def activate(body: dict[str, str], username: str) -> accounts.Profile:
+def activate(body: dict[str, str], username: str) -> people.Profile:
     """Activate somebody's invite code, once for ever
 
     Its owner will see the caller's number: tell people so before. The same code again changes nothing.
@@ -264,7 +264,7 @@ def activate(body: dict[str, str], username: str) -> accounts.Profile:
     if _meant(username) != me.user_id:
         raise NotAllowed
     invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address())
-    return accounts.profile(settings(), me.user_id)
+    return people.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/<username>/invitees/")
@@ -299,7 +299,7 @@ def ask_number(body: dict[str, str]) -> ResponseReturnValue:
 @refuses(WrongCode, InvalidFields, TelephoneNumberTaken)
 @takes(s.NumberCodeIn)
 @blueprint.response(200, s.UserOut)
-def change_number(body: dict[str, Any]) -> accounts.Profile:
+def change_number(body: dict[str, Any]) -> people.Profile:
     """Exchange the code for the new number
 
     The old one is told so by a text. Until then it stays the caller's.
@@ -307,7 +307,7 @@ def change_number(body: dict[str, Any]) -> accounts.Profile:
     me = bearer()
     others = body.pop("end_other_sessions", False)
     accounts.change_number(settings(), me.user_id, me.session_id, **body, end_other_sessions=others)
-    return accounts.profile(settings(), me.user_id)
+    return people.profile(settings(), me.user_id)
 
 
 @blueprint.get("/users/me/export/")
@@ -316,7 +316,7 @@ def change_number(body: dict[str, Any]) -> accounts.Profile:
 @blueprint.response(200, s.ExportOut)
 def export() -> dict[str, Any]:
     """Everything that is stored about the caller"""
-    return accounts.export(settings(), bearer().user_id)
+    return exports.export(settings(), bearer().user_id)
 
 
 @blueprint.get("/texts/")
@@ -334,7 +334,7 @@ def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
 def _meant(username: str) -> str:
     """The id of the user whom the path means, if the caller may know of them; else `NotFound`, whether they exist or not."""
     me = bearer()
-    user_id = me.user_id if username.lower() == "me" else accounts.find(settings(), username)
+    user_id = me.user_id if username.lower() == "me" else people.find(settings(), username)
     if user_id != me.user_id and not me.is_staff:
         raise NotFound
     return user_id

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
-from hammer import accounts, languages, logs, phones, tokens, verifications
+from hammer import languages, logs, people, phones, tokens, verifications
 from hammer.audience import Audience, guarded
 from hammer.auth import faults, forms
 from hammer.refusals import N_, Refusal
@@ -107,7 +107,7 @@ def _already(visitor: Caller) -> Response:
     asked = verifications.find(request.form.get("verification", ""))
     typed = request.form.get("telephone_number", "")
     meant = asked.telephone_number if asked else phones.canonical(typed, region=tokens.settings().region)
-    if meant and meant != accounts.profile(tokens.settings(), visitor.user_id).telephone_number:
+    if meant and meant != people.profile(tokens.settings(), visitor.user_id).telephone_number:
         flash(gettext(_OTHER_NUMBER))
     return go("auth.profile")
 

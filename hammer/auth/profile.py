@@ -9,7 +9,7 @@ from flask import Response, flash, g, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, codes, invites, limits, phones, sessions, tokens
+from hammer import accounts, codes, exports, invites, limits, people, phones, sessions, tokens
 from hammer.audience import public
 from hammer.auth import forms, pictures
 from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in
@@ -37,7 +37,7 @@ WEEKS_OF_GROWTH = 12
 def profile(caller: Caller) -> ResponseReturnValue:
     """One's own profile. Names that were typed are kept, and an invite code beside them is asked about; one alone is activated, and
     so is one that was carried along and said yes to."""
-    me = accounts.profile(tokens.settings(), caller.user_id)
+    me = people.profile(tokens.settings(), caller.user_id)
     names, invite = forms.Names(obj=me), forms.Invite()
     if only_shown():
         return render_template("profile.html", **_profile_page(caller, me, names, invite))
@@ -67,7 +67,7 @@ def ask(caller: Caller) -> ResponseReturnValue:
     """Asks before a typed invite code is activated, and looks the code up no more than the form did. Names beside it are kept."""
     if request.method != "POST":
         return go("auth.profile")
-    me = accounts.profile(tokens.settings(), caller.user_id)
+    me = people.profile(tokens.settings(), caller.user_id)
     names = forms.Names(obj=me)
     if g.get("shown_alone") == TOO_LATE:  # the form is that of the profile, names and all
         return render_template("profile.html", **_profile_page(caller, me, names, forms.Invite()))
@@ -112,7 +112,7 @@ def end(caller: Caller, session_id: str) -> ResponseReturnValue:
 @signed_in
 def export(caller: Caller) -> ResponseReturnValue:
     """All that is stored about the caller, as a file to keep."""
-    stored = accounts.export(tokens.settings(), caller.user_id)
+    stored = exports.export(tokens.settings(), caller.user_id)
     written = json.dumps(stored, ensure_ascii=False, indent=2, default=datetime.isoformat)
     to_keep = {"Content-Disposition": "attachment; filename=hammer.json"}
     return Response(written + "\n", mimetype="application/json", headers=to_keep)
@@ -123,7 +123,7 @@ def export(caller: Caller) -> ResponseReturnValue:
 def delete(caller: Caller) -> ResponseReturnValue:
     """Asks once more, then deletes; with a fresh code alone."""
     if only_shown():
-        me, fresh = accounts.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
+        me, fresh = people.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
         return render_template("delete.html", me=me, fresh=fresh)
     try:
         accounts.delete(tokens.settings(), caller.user_id, actor_id=caller.user_id, session_id=caller.session_id)
@@ -146,7 +146,7 @@ def logout(caller: Caller) -> ResponseReturnValue:
 def landing(invite_code: str) -> ResponseReturnValue:
     """Where an invite link leads. Changes nothing and tells nothing: whether the code exists is said after the login."""
     read, visitor = codes.read_invite_code(invite_code), tokens.visitor()
-    own = bool(visitor and read == accounts.profile(tokens.settings(), visitor.user_id).invite_code)
+    own = bool(visitor and read == people.profile(tokens.settings(), visitor.user_id).invite_code)
     if read and not own:
         session["invite"] = read
     activated = visitor is not None and invites.activated(visitor.user_id) is not None
@@ -155,7 +155,7 @@ def landing(invite_code: str) -> ResponseReturnValue:
 
 def _ask(caller: Caller) -> ResponseReturnValue:
     """The question before a code is activated; the profile, where what was typed cannot be."""
-    me, invite = accounts.profile(tokens.settings(), caller.user_id), forms.Invite()
+    me, invite = people.profile(tokens.settings(), caller.user_id), forms.Invite()
     try:
         code = invites.meant(invite.invite_code.data or "", me.activated_invite_code)
     except (Mend, Choose) as refusal:
@@ -176,17 +176,17 @@ def _rename(caller: Caller, names: forms.Names) -> None:
 
 def _done(caller: Caller, place: str) -> ResponseReturnValue:
     """The profile after a deed of its form; what is typed there and not yet saved stays."""
-    names, invite = forms.Names(obj=accounts.profile(tokens.settings(), caller.user_id)), forms.Invite()
+    names, invite = forms.Names(obj=people.profile(tokens.settings(), caller.user_id)), forms.Invite()
     return _shown_again(caller) if names.changed() or invite.invite_code.data else go("auth.profile", place)
 
 
 def _shown_again(caller: Caller) -> str:
     """The profile with what was typed into it."""
-    me = accounts.profile(tokens.settings(), caller.user_id)
+    me = people.profile(tokens.settings(), caller.user_id)
     return render_template("profile.html", **_profile_page(caller, me, forms.Names(obj=me), forms.Invite()))
 
 
-def _profile_page(caller: Caller, me: accounts.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
+def _profile_page(caller: Caller, me: people.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
     activated = invites.activated(caller.user_id)
     in_vain = _carried_in_vain(me.invite_code, activated[0] if activated else None)
     link = f"{tokens.settings().public_url}/i/{me.invite_code}"
@@ -231,6 +231,6 @@ def _goodbye(word: str, *kept: str) -> Response:
     return response
 
 
-def _seen_as(me: accounts.Profile) -> str | None:
+def _seen_as(me: people.Profile) -> str | None:
     """How the owner of an invite code will see the number of this person, who is told so before."""
     return phones.shown(me.telephone_number, tokens.settings().invitee_numbers)

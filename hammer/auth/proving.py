@@ -12,7 +12,7 @@ from flask import flash, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, languages, limits, login, phones, tokens, verifications
+from hammer import accounts, languages, limits, login, people, phones, tokens, verifications
 from hammer.auth import forms
 from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in, signed_out
 from hammer.auth.show import phone as phone_number
@@ -148,7 +148,7 @@ def prove(caller: Caller) -> ResponseReturnValue:
 @signed_in
 def number(caller: Caller) -> ResponseReturnValue:
     """The form for another number; a code on its way there, and on to the code form."""
-    me, fresh = accounts.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
+    me, fresh = people.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
     form = forms.Number(telephone_number=_number_of(_asked("number")), end_other_sessions=bool(session.get("end_others")))
     if only_shown() or not fresh:
         if not only_shown():
@@ -182,7 +182,7 @@ def number_code(caller: Caller) -> ResponseReturnValue:
         accounts.change_number(*mine, asked.id, typed, end_other_sessions=others)
     except Choose as refusal:
         del session["number"]  # or there would be another text for it
-        me, form = accounts.profile(tokens.settings(), caller.user_id), forms.Number(telephone_number=_number_of(asked))
+        me, form = people.profile(tokens.settings(), caller.user_id), forms.Number(telephone_number=_number_of(asked))
         form.end_other_sessions.data = others
         return refused(refusal, form, "number.html", me=me, fresh=True)
     except (Mend, Prove, Wait) as refusal:
@@ -297,7 +297,7 @@ def _ask_number(caller: Caller, typed: str) -> Verification:
 
 def _proof(caller: Caller) -> tuple[str, Verification | None]:
     """The caller's number, and the verification of it that this browser asked for."""
-    mine, asked = accounts.profile(tokens.settings(), caller.user_id).telephone_number, _asked("proof")
+    mine, asked = people.profile(tokens.settings(), caller.user_id).telephone_number, _asked("proof")
     return mine, asked if asked and asked.telephone_number == mine else None
 
 

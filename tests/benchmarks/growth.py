@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, func, select
 
-from hammer import accounts, invites, keeping, login, sessions, texts
+from hammer import exports, invites, keeping, login, people, sessions, texts
 from hammer.database import db
 from hammer.models import PROGRAM, Referral, User
 from hammer.verifications import Asker
@@ -38,29 +38,29 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
         sent = login.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
         login.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl")
 
-    place = accounts.everyone(settings).after
+    place = people.everyone(settings).after
     last = db.session.execute(select(func.max(User.date_joined))).scalar_one()
     far = f"{int(last.timestamp() * 1_000_000) - 10_000_000}.{'A' * 22}"
     oldest = db.session.scalar(select(func.min(Referral.activated_at)).where(Referral.referrer_id == famous))
     deep = f"{int(oldest.timestamp() * 1_000_000) + 1}.{'A' * 22}" if oldest else None
     yield "login (signup and code)", sign_in
     yield "who is calling", lambda: sessions.caller("A" * 22, PROGRAM)
-    yield "profile", lambda: accounts.profile(settings, ordinary)
-    yield "profile of the famous one", lambda: accounts.profile(settings, famous)
-    yield "list, first page", lambda: accounts.everyone(settings)
-    yield "list, second page", lambda: accounts.everyone(settings, after=place)
-    yield "list, last page", lambda: accounts.everyone(settings, after=far)
-    yield "search by number", lambda: accounts.everyone(settings, q=number)
-    yield "search by the last digits", lambda: accounts.everyone(settings, q=number[-7:])
-    yield "search by invite code", lambda: accounts.everyone(settings, q=code)
-    yield "search by username", lambda: accounts.everyone(settings, q="person501")
-    yield "search by a name that 1 in 2,900 has", lambda: accounts.everyone(settings, q="Роман Никитов")
-    yield "search by a name that 1 in 22 has", lambda: accounts.everyone(settings, q="роман")
-    yield "search by what nobody has", lambda: accounts.everyone(settings, q="xyzzy")
+    yield "profile", lambda: people.profile(settings, ordinary)
+    yield "profile of the famous one", lambda: people.profile(settings, famous)
+    yield "list, first page", lambda: people.everyone(settings)
+    yield "list, second page", lambda: people.everyone(settings, after=place)
+    yield "list, last page", lambda: people.everyone(settings, after=far)
+    yield "search by number", lambda: people.everyone(settings, q=number)
+    yield "search by the last digits", lambda: people.everyone(settings, q=number[-7:])
+    yield "search by invite code", lambda: people.everyone(settings, q=code)
+    yield "search by username", lambda: people.everyone(settings, q="person501")
+    yield "search by a name that 1 in 2,900 has", lambda: people.everyone(settings, q="Роман Никитов")
+    yield "search by a name that 1 in 22 has", lambda: people.everyone(settings, q="роман")
+    yield "search by what nobody has", lambda: people.everyone(settings, q="xyzzy")
     yield "invitees of the famous one, first page", lambda: invites.invitees(settings, famous)
     yield "invitees of the famous one, last page", lambda: invites.invitees(settings, famous, after=deep)
-    yield "export", lambda: accounts.export(settings, ordinary)
-    yield "export of the famous one", lambda: accounts.export(settings, famous)
+    yield "export", lambda: exports.export(settings, ordinary)
+    yield "export of the famous one", lambda: exports.export(settings, famous)
     yield "texts, first page", texts.newest
     yield "texts, last page", lambda: texts.newest(after="100")
     yield "prune, nothing to do", keeping.prune
