@@ -78,7 +78,7 @@ class Session(Base):
     door: Mapped[str] = mapped_column(String(7))
     """`browser` (a cookie) or `program` (tokens); one is never accepted at the other's door."""
     device: Mapped[str] = mapped_column(String(80))
-    """Roughly what it is, like `Firefox on Android`."""
+    """Roughly what it is, like `Firefox · Android`."""
     refreshes: Mapped[int] = mapped_column(default=0)
     """How often its refresh token was exchanged: the one token that works now carries this number."""
     refreshed_at: Mapped[datetime]

@@ -106,7 +106,6 @@ def code(characters: str) -> Markup:
 
 filters: dict[str, Callable[..., str]] = {
     "code": code,
-    "counted": counted,
     "country": country,
     "day": day,
     "grouped": grouped,
