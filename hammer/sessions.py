@@ -46,8 +46,8 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Device:
-    """A signed-in device, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens, and
+class SignedInDevice:
+    """A session, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens, and
     `seen_at` when it was last used, give or take an hour."""
 
     id: str
@@ -116,11 +116,12 @@ def refresh(settings: Settings, shown: str) -> Session:
     return session
 
 
-def devices(user_id: str) -> list[Device]:
+def devices(user_id: str) -> list[SignedInDevice]:
     """The user's live sessions, newest first, 100 at most."""
     columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at)
     mine = select(*columns).where(Session.user_id == user_id, _live(clock.now()))
-    return [Device(*row) for row in db.session.execute(mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE))]
+    newest = mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE)
+    return [SignedInDevice(*row) for row in db.session.execute(newest)]
 
 
 def end(user_id: str, session_id: str) -> None:
