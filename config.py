@@ -322,22 +322,22 @@ def _fault_of_template(url: str) -> str:
 
 
 def _database(url: str) -> None:
+    if not url:
+        return
     try:
-        parts = url and make_url(url)
+        parts = make_url(url)
     except (ArgumentError, ValueError):
         parts = None
-    if parts is None or (
-        parts and (parts.drivername not in DATABASES or parts.database in (None, "", ":memory:") or "@" in (parts.host or ""))
-    ):
+    if parts is None or parts.drivername not in DATABASES or parts.database in (None, "", ":memory:") or "@" in (parts.host or ""):
         raise ValidationError("Is no address like postgresql://user:password@host/name or sqlite:////path/to/file.")
 
 
 def _redis(url: str) -> None:
-    parts = _parts(url)
     if not url:
         return
     from redis import ConnectionPool  # noqa: PLC0415  # 60 ms that only those with a Redis pay
 
+    parts = _parts(url)
     if parts is None or not re.fullmatch(r"(/\d*)?", parts.path):
         raise ValidationError("Is no address like redis://:password@host:6379/0.")
     try:
