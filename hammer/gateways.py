@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from config import SMS_SERVICES, Misconfigured, Settings
@@ -179,12 +179,12 @@ def _sns(url: str, sent: Sent) -> str:
 
 
 @cache
-def _sns_client(url: str):  # type: ignore[no-untyped-def]
+def _sns_client(url: str) -> Any:
     """Made once: it takes longer to make than a text takes to leave. Threads may share it."""
     return _aws("sns", url)
 
 
-def _aws(service: str, url: str):  # type: ignore[no-untyped-def]  # boto3 makes its clients while it runs
+def _aws(service: str, url: str) -> Any:  # boto3 makes its clients while it runs
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 

@@ -64,8 +64,8 @@ class Wait(Refusal):
     name of the one that was reached, where callers may know it."""
 
     def __init__(self, *, retry_after: int, sentence: str = "", limit: str = "") -> None:
-        super().__init__(retry_after=max(1, retry_after))
         self.retry_after = max(1, retry_after)
+        super().__init__(retry_after=self.retry_after)
         self.limit = limit
         if sentence:
             self.sentence = sentence  # type: ignore[misc]  # of this one alone
