@@ -41,6 +41,7 @@
     ground    phones       what people type -> one canonical number
               codes        drawing codes, reading what people type for them
               words        what a text says
+              lists        a page of a list, and where the next one begins
               refusals     every way a rule may say no
               clock        now()
 

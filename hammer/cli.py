@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions
 from hammer import keys as token_keys
 from hammer import texts as outbox
-from hammer.database import MOST_PER_PAGE
+from hammer.lists import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, Unavailable
 from hammer.tokens import settings

@@ -4,17 +4,15 @@ Reads go through `db.session` and open no transaction: each statement sees what 
 which on SQLite takes the write lock at once (`BEGIN IMMEDIATE`): without it, two that read and then write lose updates in silence.
 """
 
-import re
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import click
 from flask_sqlalchemy import SQLAlchemy
@@ -34,14 +32,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from hammer import clock
-from hammer.refusals import N_, InvalidFields, Unavailable
+from hammer.refusals import Unavailable
 
 if TYPE_CHECKING:
     from flask import Flask
     from sqlalchemy.dialects import postgresql, sqlite
 
-Item = TypeVar("Item")
 Row = TypeVar("Row", bound="Base")
 
 BUSY_SECONDS = 2
@@ -161,31 +157,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     connection.create_function("lower", 1, lambda value: value and value.lower(), deterministic=True)
     for pragma in ("journal_mode = wal", "synchronous = normal", "foreign_keys = on"):
         connection.execute(f"pragma {pragma}")
-
-
-@dataclass(frozen=True)
-class Page(Generic[Item]):
-    """Some items of a list, and where to go on: `after` for the next page, or None at the end."""
-
-    items: list[Item]
-    after: str | None
-
-
-MOST_PER_PAGE = 100
-NO_PLACE: Final = N_("This is no place in the list. Take it from the Link header.")
-
-
-def place(moment: datetime, row_id: str) -> str:
-    """A place in a list that is ordered by time and id, to go on from."""
-    return f"{clock.microseconds(moment)}.{row_id}"
-
-
-def read_place(after: str) -> tuple[datetime, str]:
-    """The moment and the id that `place` was made of. Refuses with `InvalidFields` what it never made."""
-    made = re.fullmatch(r"(\d{1,17})\.([\w-]{22})", after, re.ASCII)
-    if made is None:
-        raise InvalidFields({"after": [NO_PLACE]})
-    return clock.at(int(made[1])), made[2]
 
 
 _writing = threading.Lock()

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from config import Settings
 from hammer import clock, codes, events, phones, tombstones, tries
-from hammer.database import MOST_PER_PAGE, Page, db, dialect, one_at_a_time, place, read_place, transaction
+from hammer.database import db, dialect, one_at_a_time, transaction
+from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
 from hammer.refusals import (
     AlreadyActivated,
@@ -113,6 +114,16 @@ def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, af
     return Page([Invitee(phones.shown(r.telephone_number, settings.invitee_numbers), r.activated_at) for r in rows[:limit]], more)
 
 
+def by_week(user_id: str, weeks: int) -> list[int]:
+    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
+    now = clock.now()
+    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
+    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
+    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
+    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
+    return [counts.get(back, 0) for back in reversed(range(weeks))]
+
+
 def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal | None:
     """Makes the user a referee of the code's owner; why not, when that cannot be."""
     owner = value_of(run(session, _OWNER, invite=code))
@@ -132,13 +143,3 @@ def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal |
 @cache
 def _joining(database: ModuleType) -> Any:
     return database.insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id)
-
-
-def by_week(user_id: str, weeks: int) -> list[int]:
-    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
-    now = clock.now()
-    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
-    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
-    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
-    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
-    return [counts.get(back, 0) for back in reversed(range(weeks))]

@@ -11,7 +11,8 @@ from sqlalchemy.orm import aliased
 
 from config import Settings
 from hammer import codes, phones
-from hammer.database import MOST_PER_PAGE, Page, db, place, read_place
+from hammer.database import db
+from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
 from hammer.refusals import NotFound
 from hammer.statements import run

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, upda
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.database import MOST_PER_PAGE, db, transaction
+from hammer.database import db, transaction
+from hammer.lists import MOST_PER_PAGE
 from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, Session, User
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
 from hammer.statements import run

@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 
 from config import Settings
 from hammer import clock, codes, gateways, phones, words
-from hammer.database import MOST_PER_PAGE, NO_PLACE, Page, db, transaction
+from hammer.database import db, transaction
+from hammer.lists import MOST_PER_PAGE, NO_PLACE, Page
 from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, UNNEEDED, WAITING, Text, Verification
 from hammer.refusals import InvalidFields, NotFound, Unavailable
 from hammer.statements import add

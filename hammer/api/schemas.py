@@ -7,7 +7,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_loa
 from marshmallow.validate import Length, Range
 
 from hammer.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
-from hammer.database import MOST_PER_PAGE
+from hammer.lists import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
 from hammer.refusals import N_, REQUIRED
 

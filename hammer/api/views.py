@@ -10,7 +10,7 @@ from hammer import accounts, devices, exports, invites, languages, limits, login
 from hammer.api import schemas as s
 from hammer.api.door import LIMITS, blueprint, not_json, refuses, signed_in, takes, well_known
 from hammer.audience import public
-from hammer.database import Page
+from hammer.lists import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
     AlreadyActivated,
