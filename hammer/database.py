@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import click
 from flask_sqlalchemy import SQLAlchemy
@@ -37,8 +37,6 @@ from hammer.refusals import Unavailable
 if TYPE_CHECKING:
     from flask import Flask
     from sqlalchemy.dialects import postgresql, sqlite
-
-Row = TypeVar("Row", bound="Base")
 
 BUSY_SECONDS = 2
 """How long a statement waits for somebody else's lock, or for the database itself, before the caller is told to come back."""
