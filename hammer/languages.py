@@ -15,6 +15,8 @@ OURS: Final = ("ru", "en")
 """The first is for those who ask for none that we speak."""
 LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *words.languages())))
 """Their codes: `ru`, `en`, and whatever further folders there are."""
+PROGRAMS: Final = ("/api/", "/.well-known/")
+"""Where addresses begin that programs ask: they keep no choice, and say each time what they read."""
 COOKIE: Final = "hammer_language"
 KEPT_FOR: Final = timedelta(days=365)
 
@@ -42,7 +44,7 @@ def chosen() -> str:
     """What this page was asked for in (kept from then on), the choice kept before, or `Accept-Language`, which alone counts for
     programs."""
     asked = request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
-    if request.path.startswith("/api/"):
+    if request.path.startswith(PROGRAMS):
         return asked
     wished = _wish(), request.cookies.get(COOKIE)
     return next((wish for wish in wished if wish in LANGUAGES), asked)
@@ -59,7 +61,7 @@ def _wish() -> str | None:
 
 def _keep(response: Response) -> Response:
     """Keeps a choice that was made just now, through signing out and closing the browser. It names nobody."""
-    if request.path.startswith("/api/"):
+    if request.path.startswith(PROGRAMS) or request.endpoint == "static":  # what caches keep for everybody sets nobody's cookie
         return response
     wish = _wish()
     if wish in LANGUAGES and request.cookies.get(COOKIE) != wish:

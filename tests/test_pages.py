@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from flask import Flask
+from flask import Flask, url_for
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -1178,6 +1178,15 @@ def test_a_chosen_language_outlives_the_browser_and_names_nobody(client: FlaskCl
     assert {"hammer_language=ru", "HttpOnly", "SameSite=Lax", "Max-Age=31536000"} <= set(kept.split("; "))
     client.delete_cookie("hammer_form")
     assert Outline(client.get("/login/")).all("html") == [{"lang": "ru"}]
+
+
+def test_what_caches_keep_sets_no_language(app: Flask, client: FlaskClient) -> None:
+    with app.test_request_context():
+        style = url_for("static", filename="hammer.css", lang="en")
+    for address in (style, "/.well-known/jwks.json?lang=en"):
+        answer = client.get(address, buffered=True)
+        assert answer.headers["Cache-Control"].startswith("public")
+        assert answer.headers.getlist("Set-Cookie") == []
 
 
 def test_a_page_that_went_wrong_keeps_the_language(client: FlaskClient) -> None:

@@ -1,25 +1,22 @@
 """The JSON door: the same flows as the pages, for programs with bearer tokens, and the documents that describe them."""
 
-from typing import Final
-
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from hammer.api import documents, views
 from hammer.api.documents import document, postman_collection
 from hammer.api.problems import problem
+from hammer.languages import PROGRAMS
 from hammer.refusals import N_, NotAllowed
 
 __all__ = ["document", "init_app", "postman_collection", "problem", "serves"]
-
-DOOR: Final = "/api/"
 
 
 class SessionsOfPages(SecureCookieSessionInterface):
     """Flask's session, for pages alone: programs keep no cookie of ours, so none is looked for."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        return None if request.path.startswith(DOOR) else super().open_session(app, request)
+        return None if request.path.startswith(PROGRAMS) else super().open_session(app, request)
 
 
 def init_app(app: Flask) -> None:
@@ -34,7 +31,7 @@ def init_app(app: Flask) -> None:
 
 def serves() -> bool:
     """Whether this request knocked at the JSON door."""
-    return request.path.startswith((DOOR, "/.well-known/"))
+    return request.path.startswith(PROGRAMS)
 
 
 def _refuse_in_the_clear() -> None:
