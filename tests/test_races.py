@@ -173,9 +173,7 @@ def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Se
     spellings = [number, "8" + number[2:], f"8 ({number[2:5]}) {number[5:8]}-{number[8:10]}-{number[10:]}"]
     bodies = [{"telephone_number": spelling} for spelling in spellings] * 10
     answers = at_once([partial(patient.call, "POST", "/auth/signup/", body) for body in bodies])
-    told = statuses(answers)
-    assert told[200] == 1
-    assert set(told) <= {200, 429, 503}  # an overloaded machine may turn somebody away before they are judged
+    assert statuses(answers) == {200: 1, 429: 29}
     # 61: a request may have looked at the clock before the one that won did.
     assert all(1 <= int(answer.headers["Retry-After"]) <= 61 for answer in answers if answer.status == 429)
     engine = create_engine(patient.database_url)
@@ -284,9 +282,9 @@ def test_a_locked_database_is_a_503_in_two_seconds_and_no_longer(server: Server)
     person = server.sign_in(fresh_number())
     verification_id, code = server.ask(fresh_number())
     writes: list[Callable[[], Answer]] = [
-        partial(server.call, "POST", "/auth/signup/", {"telephone_number": fresh_number()}),
-        partial(server.confirm, verification_id, code),
-        partial(server.call, "PATCH", "/users/me/", {"first_name": "Anna"}, token=person["access_token"]),
+        partial(server.call_once, "POST", "/auth/signup/", {"telephone_number": fresh_number()}),
+        partial(server.call_once, "POST", "/auth/code/", {"verification_id": verification_id, "code": code}),
+        partial(server.call_once, "PATCH", "/users/me/", {"first_name": "Anna"}, token=person["access_token"]),
     ]
     with locked(server.database_url):
         answers = at_once(writes)

@@ -52,7 +52,7 @@ def _all_ready(web: Server) -> bool:
 
 def test_programs_are_told_soon_to_come_back_and_are_served_once_it_is_back(web: Server, gone: Callable[[], None]) -> None:
     for _ in range(3):
-        refused = web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}, timeout=PATIENCE_SECONDS)
+        refused = web.call_once("POST", "/auth/signup/", {"telephone_number": next(numbers)}, timeout=PATIENCE_SECONDS)
         assert refused.status == 503, refused.body
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert refused.json["type"].endswith("/unavailable")
@@ -60,7 +60,7 @@ def test_programs_are_told_soon_to_come_back_and_are_served_once_it_is_back(web:
 
     gone()
 
-    wait_until(lambda: web.call("POST", "/auth/signup/", {"telephone_number": next(numbers)}).status == 200, "a signup")
+    wait_until(lambda: web.call_once("POST", "/auth/signup/", {"telephone_number": next(numbers)}).status == 200, "a signup")
 
 
 def test_people_see_a_page_that_says_so(web: Server, gone: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ def test_many_at_once_do_not_queue_up_behind_each_others_waits(web: Server, gone
 
     told = web.log.read_text()
 
-    refused = at_once([partial(web.call, "POST", path, body, timeout=PATIENCE_SECONDS) for path, body in deeds])
+    refused = at_once([partial(web.call_once, "POST", path, body, timeout=PATIENCE_SECONDS) for path, body in deeds])
 
     assert {answer.status for answer in refused} <= {401, 503}
     took = [float(ms) for ms in re.findall(r"503 duration_ms=([\d.]+)", web.log.read_text()[len(told) :])]
@@ -116,11 +116,11 @@ def test_a_crash_under_load_loses_nothing_that_was_answered(web: Server, postgre
     def live() -> None:
         while not over.is_set():
             number = next(numbers)
-            asked = web.call("POST", "/auth/signup/", {"telephone_number": number})
+            asked = web.call_once("POST", "/auth/signup/", {"telephone_number": number})
             statuses.append(asked.status)
             if asked.status == 200:
                 code = asked.json["Ваш код активации"]
-                entered = web.call("POST", "/auth/code/", {"verification_id": asked.json["verification_id"], "code": code})
+                entered = web.call_once("POST", "/auth/code/", {"verification_id": asked.json["verification_id"], "code": code})
                 statuses.append(entered.status)
                 if entered.status == 200:
                     signed_in[number] = entered.json["invite_code"]
@@ -160,7 +160,7 @@ def test_without_redis_everything_works_and_says_so_once(web: Server, redis: Red
     try:
         for _ in range(20):
             signup = {"telephone_number": next(numbers)}
-            assert web.call("POST", "/auth/signup/", signup, timeout=PATIENCE_SECONDS).status == 200
+            assert web.call_once("POST", "/auth/signup/", signup, timeout=PATIENCE_SECONDS).status == 200
         wait_until(lambda: b"redis: away" in web.request("GET", "/readyz").body, "a word about Redis")
         assert web.request("GET", "/readyz").status == 200
     finally:
@@ -197,7 +197,7 @@ def test_processes_count_requests_of_an_address_together(
         serve(postgres.url, log.with_name("other"), gunicorn, **limits) as other,
     ):
         wait_until(lambda: time.time() % 60 < 30, "a minute with room in it", 60)
-        answers = at_once([partial(site.call, "GET", "/users/me/") for site in (one, other) for _ in range(30)])
+        answers = at_once([partial(site.call_once, "GET", "/users/me/") for site in (one, other) for _ in range(30)])
 
         refused = [answer for answer in answers if answer.status == 429]
         assert [answer.status for answer in answers].count(401) == 30
