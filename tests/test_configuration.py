@@ -89,11 +89,12 @@ def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch
     assert not nowhere_else.exists()
 
 
-@pytest.mark.requirement("CRY-01")
+@pytest.mark.requirement("CRY-01", "CRY-02")
 def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
-    found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_DEMO="on", HAMMER_CODE_TTL_SECONDS="601")
+    wrong = {"FLASK_DEBUG": "1", "HAMMER_CODE_TTL_SECONDS": "601", "HAMMER_DEMO": "on"}
+    found = problems(monkeypatch, HAMMER_ENV="production", **wrong)
     named = [sentence.split(":")[0] for sentence in found]
-    assert sorted(named) == ["HAMMER_CODE_TTL_SECONDS", "HAMMER_DEMO", "HAMMER_PUBLIC_URL", "HAMMER_SMS_URL", "SECRET_KEY"]
+    assert sorted(named) == [*wrong, "HAMMER_PUBLIC_URL", "HAMMER_SMS_URL", "SECRET_KEY"]
     assert not nowhere_else.joinpath("secret_key").exists()
 
 
