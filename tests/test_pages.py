@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,24 @@ def test_a_form_without_its_token_does_nothing(app: Flask, client: FlaskClient, 
     assert "The form has expired" in words(answer)
     assert "Open it anew and send it once more." in words(answer)
     assert rows(app) == before
+
+
+@pytest.mark.parametrize("path", UNSAFE)
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_files_and_json_are_no_fields_of_a_form(client: FlaskClient, code_for: CodeFor, path: str, signed_in: bool) -> None:
+    send(client, "/login/", telephone_number=ANNA)
+    if signed_in:
+        send(client, "/login/code/", code=code_for(ANNA))
+    token = Page(client.get("/login/", follow_redirects=True).text).forms[0].fields["csrf_token"]
+    fields = ("telephone_number", "code", "username", "first_name", "last_name", "invite_code", "verification", "then", "whose")
+    files = {field: (BytesIO(b"1"), "x") for field in fields}
+
+    answer = client.post(path, data={"csrf_token": token} | files)
+    answers = [
+        client.post(path, json=json, headers={"X-CSRFToken": token}) for json in (dict.fromkeys(fields, 1), [1, 2], "x", None)
+    ]
+
+    assert {answer.status_code for answer in (answer, *answers)} <= {302, 303, 403, 404, 422, 429}
 
 
 def test_a_token_of_another_browser_is_none(app: Flask, client: FlaskClient, another: FlaskClient) -> None:

@@ -5,7 +5,9 @@ from typing import Final
 from flask import request
 from flask_babel import gettext, lazy_gettext
 from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
 from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
+from wtforms.form import BaseForm  # type: ignore[import-untyped]
 
 from hammer import codes
 from hammer.auth.show import told, unbroken
@@ -17,6 +19,11 @@ NAMES: Final = ("username", "first_name", "last_name")
 class Form(FlaskForm):
     problem = ""
     """What is wrong with none of the fields."""
+
+    class Meta(FlaskForm.Meta):
+        def wrap_formdata(self, _form: BaseForm, _data: object) -> MultiDict[str, str] | None:
+            """Fields that were sent as words: Flask-WTF would take files and JSON for them too."""
+            return request.form if request.method == "POST" else None
 
     def refused(self, refusal: Refusal) -> None:
         """Shows the refusal where it can be mended: on the fields it names, else on the first one; a wait, above them all."""
