@@ -81,7 +81,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # no view here is a coroutine; Flask asks at each call
-    for room in (logs, metrics, headers, files, database, texts, limits, languages, tokens, api, auth, health, receipts, cli):
+    for room in (logs, metrics, limits, headers, files, database, texts, languages, tokens, api, auth, health, receipts, cli):
         room.init_app(app)
     audience.public(app.view_functions["static"])
     audience.audiences(app)

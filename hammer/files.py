@@ -40,7 +40,7 @@ def _squeezed() -> Response | None:
 
 
 def _keep(response: Response) -> Response:
-    if _asked():
+    if response.status_code in (200, 304) and _asked():
         response.headers["Cache-Control"] = KEPT
     return response
 

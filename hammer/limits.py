@@ -6,6 +6,7 @@ together, or else in this one. What costs money or bounds guessing is counted in
 
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -33,6 +34,9 @@ REDIS_SECONDS: Final = 0.2
 """How long Redis is waited for. It is asked twice before it counts as away."""
 REDIS_APART_SECONDS: Final = 5.0
 """How long it is left alone then."""
+
+_WITH_PORT: Final = re.compile(r"([\d.]+|\[.+\]):\d+")
+"""How some proxies write an address."""
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +164,8 @@ def address() -> str:
 
 @lru_cache(maxsize=1024)
 def _counted_as(written: str) -> str:
+    if with_port := _WITH_PORT.fullmatch(written):
+        written = with_port[1].strip("[]")
     try:
         there: IPv4Address | IPv6Address = ip_address(written)
     except ValueError:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, url_for
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 from werkzeug.test import TestResponse
@@ -228,3 +228,23 @@ def test_too_many_requests_are_refused_at_both_doors_but_not_to_those_who_watch(
     assert (document.status_code, document.mimetype) == (429, "application/problem+json")
     assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in (page, document))
     assert client.get("/readyz").status_code == client.get("/healthz").status_code == client.get("/metrics").status_code == 200
+
+
+def test_every_request_counts_those_for_files_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
+    client = app_with(replace(settings, requests_per_address_minute=2)).test_client()
+    with client.application.test_request_context():
+        file = url_for("static", filename="hammer.css")
+
+    answers = [client.get(file, headers={"Accept-Encoding": "gzip"}) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert "immutable" in answers[1].headers["Cache-Control"]
+    assert answers[2].headers["Cache-Control"] == "no-store"
+
+
+def test_every_request_counts_those_for_other_hosts_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
+    app = app_with(replace(settings, env="production", public_url=HOST, requests_per_address_minute=2))
+
+    answers = [app.test_client().get("/", base_url="https://elsewhere.example.com") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [400, 400, 429]
