@@ -2,7 +2,7 @@
 
 A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
 address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with
-strangers, but the system's: of that a part is kept for known devices alone.
+strangers, but the system's: of that a part is kept for known devices alone, and no address gets all of it.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
 
 def system_used(session: Session, settings: "Settings", now: datetime) -> dict[str, tuple[int, int]]:
     """Of the whole system's texts in the present hour and day: how many were asked for, and how many may be."""
-    limits = _limits(settings, "", "", known=True)
+    limits = _of_system(settings, known=True)
     used = counters.used(session, [limit.scope for limit in limits.values()], now)
     return {name: (used.get(limit.scope, 0), limit.most) for name, limit in limits.items()}
 
@@ -102,17 +102,21 @@ def seconds(span: timedelta) -> int:
     return max(0, -(-span // timedelta(seconds=1)))
 
 
-def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
+def _of_system(settings: "Settings", *, known: bool) -> dict[str, Limit]:
     an_hour = settings.sends_per_hour if known else int(settings.sends_per_hour * FOR_STRANGERS)
-    limits = {"hour": Limit("texts/hour", an_hour, HOUR), "day": Limit("texts/day", an_hour * HOURS_A_DAY, DAY)}
-    if known:
-        return limits
-    prefix = settings.keyed_hash("prefixes", number[:-4])
+    return {"hour": Limit("texts/hour", an_hour, HOUR), "day": Limit("texts/day", an_hour * HOURS_A_DAY, DAY)}
+
+
+def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
     place = settings.keyed_hash("addresses", address)
-    return limits | {
+    of_address_a_day = settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY
+    if known:  # whoever has a number can have an account, and so a known device
+        return _of_system(settings, known=True) | {"known-address": Limit(f"texts/known/{place}", of_address_a_day, HOUR)}
+    prefix = settings.keyed_hash("prefixes", number[:-4])
+    return _of_system(settings, known=False) | {
         "prefix": Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR),
         "address": Limit(f"texts/address/h/{place}", settings.sends_per_address_hour, HOUR),
-        "address-day": Limit(f"texts/address/d/{place}", settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
+        "address-day": Limit(f"texts/address/d/{place}", of_address_a_day, DAY),
     }
 
 

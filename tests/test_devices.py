@@ -14,7 +14,7 @@ from hammer.database import db
 from hammer.models import Counter, Device, User, Verification
 from hammer.refusals import NotAllowed, TooManyRequests, Unavailable, WrongCode
 from hammer.verifications import Asker
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
+from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, right, sign_in, wrong
 from tests.people import Browser, Program
 
 
@@ -215,6 +215,21 @@ def test_a_blocked_user_is_not_welcomed_back_on_a_known_device(settings: Setting
         confirm(patient, verification, right(patient, verification))
     db.session.expire_all()
     assert db.session.get_one(Device, mine.device.id).guesses == 1
+
+
+@pytest.mark.requirement("SMS-03")
+@pytest.mark.usefixtures("context")
+def test_accounts_at_one_address_cannot_use_up_what_is_kept_for_known_devices(settings: Settings) -> None:
+    wide = replace(settings, sends_per_prefix_hour=100, sends_per_address_hour=100)
+    crowd = [(number(n), known(wide, sign_in(wide, number(n)).device)) for n in range(11)]
+    tight = replace(wide, sends_per_address_hour=3)
+    for telephone_number, asker in crowd[:9]:
+        assert ask(tight, telephone_number, asker=asker).device_id is not None
+    telephone_number, asker = crowd[-1]
+    with pytest.raises(TooManyRequests) as refused:
+        ask(tight, telephone_number, asker=asker)
+    assert 1 <= refused.value.retry_after <= 3600
+    assert ask(tight, telephone_number, asker=replace(asker, address="192.0.2.2")).device_id is not None
 
 
 @pytest.mark.requirement("SMS-03")
