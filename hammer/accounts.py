@@ -3,6 +3,7 @@
 An `actor_id` names who does it, where that may be somebody else: the audit trail says so. The command line has none.
 """
 
+import logging
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from hammer.database import db, insert, transaction
 from hammer.models import Device, Session, User, Verification
 from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound, TelephoneNumberTaken, Unavailable, UsernameTaken
 from hammer.verifications import Asker, CodeSent
+
+log = logging.getLogger(__name__)
 
 USERNAME = "[A-Za-z][A-Za-z0-9_.-]{0,29}"
 """It begins with a letter, so that it never reads as a number; `me` is taken by everybody."""
@@ -149,6 +152,7 @@ def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, ses
         for table in (Session, Device):  # a login that was quicker has left new ones
             session.execute(delete_from(table).where(table.user_id == user_id))
         events.note(session, events.USER_DELETED, user_id, actor_id=actor_id)
+    log.info("Deleted user %s.", user_id)  # a backup of before knows nothing of it: docs/privacy.md
 
 
 def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:

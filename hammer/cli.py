@@ -150,10 +150,11 @@ def block(user: str, undo: bool) -> None:
 
 @users.command()
 @click.argument("user")
+@click.option("--by-id", is_flag=True, help="USER is the id in a log's line of a deletion.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(user: str, yes: bool) -> None:
+def delete(user: str, by_id: bool, yes: bool) -> None:
     """Forget USER for ever. Others' counts stay true."""
-    user_id = _find(user)
+    user_id = user if by_id else _find(user)
     them = people.profile(settings(), user_id)
     if not yes:
         click.confirm(f"Forget {_called(them)}, who joined {_moment(them.date_joined)}, for ever?", abort=True)

@@ -51,6 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _secret(settings)
     yield from _gateways(settings)
     yield from _address(settings)
+    yield from _proxies(settings)
     yield _guessing(settings)
     yield from _redis(settings)
     yield from _database(settings)
@@ -93,6 +94,12 @@ def _address(settings: Settings) -> Iterator[Finding]:
     for language, shortcoming in words.shortcomings(settings).items():
         remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 21 letters fit every text."
         yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
+
+
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    if settings.env == "production" and not settings.proxy_hops:
+        how = "none is believed; behind one, all people would be one address, and calls would seem to come by http"
+        yield Finding(ADVICE, "proxies", how, "If one with TLS stands before Hammer, set HAMMER_PROXY_HOPS=1.")
 
 
 def _outbox() -> Iterator[Finding]:

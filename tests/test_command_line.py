@@ -253,6 +253,19 @@ def test_delete_forgets_for_ever(run: Run, app: Flask, anna: str, words: tuple[s
         people.profile(app.config["SETTINGS"], anna)
 
 
+def test_who_came_back_with_a_backup_is_deleted_again_by_the_line_in_the_log(
+    run: Run, app: Flask, anna: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with app.app_context():
+        before = db.session.execute(select(User.__table__).where(User.id == anna)).mappings().one()
+    run("users", "delete", "anna", "--yes")
+    assert f"Deleted user {anna}." in caplog.messages
+    with app.app_context(), transaction() as session:
+        session.execute(update(User).where(User.id == anna).values(**before))
+    assert "is forgotten" in said(run("users", "delete", "--by-id", "--yes", "--", anna))
+    assert "There is nothing here." in refused(run("users", "delete", "--by-id", "--yes", "--", anna))
+
+
 # Keeping
 
 
@@ -303,6 +316,13 @@ def test_doctor_finds_a_healthy_system_well(run: Run) -> None:
     assert "WRONG" not in out
     for part in ("configuration", "secret key", "gateway", "address", "database", "tables", "writing", "clock"):
         assert f"ok      {part}: " in out
+
+
+def test_doctor_asks_whether_a_proxy_stands_before_production(app_with: Made, settings: Settings) -> None:
+    alone = app_with(replace(settings, env="production", public_url="https://login.example.com"))
+    behind_one = app_with(replace(settings, env="production", public_url="https://login.example.com", proxy_hops=1))
+    assert findings(alone)["proxies"].state == doctor.ADVICE
+    assert "proxies" not in findings(behind_one)
 
 
 def test_doctor_changes_nothing(run: Run, app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]) -> None:
