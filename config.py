@@ -16,7 +16,6 @@ from urllib.parse import SplitResult, urlsplit
 import click
 import phonenumbers
 from environs import Env, EnvValidationError
-from flask.helpers import get_debug_flag
 from marshmallow import ValidationError
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 from sqlalchemy import make_url
@@ -237,7 +236,7 @@ def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
         unsafe["HAMMER_DEMO"] = "Turn it off; it shows everybody's codes."
     if any(url.startswith(("console://", "memory://")) for url in gateways.split()):
         unsafe["HAMMER_SMS_URL"] = "Name a real gateway; console:// and memory:// are for development."
-    if get_debug_flag():
+    if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):  # as Flask reads it
         unsafe["FLASK_DEBUG"] = "Turn it off; it opens a console to whoever finds it, and shows faults as they are."
     if not public_url.startswith("https://"):
         unsafe["HAMMER_PUBLIC_URL"] = "Set the address people use; it begins with https://."
