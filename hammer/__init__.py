@@ -25,6 +25,7 @@
               demo         people and invitations for a development database
     lean on   people       find one, a profile, and everyone
               verifications  asking for a code, and guessing it
+              endings      the end of sessions
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
               sends        how many texts may be asked for

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, events, phones, texts, tombstones, tries, verifications
+from hammer import clock, codes, endings, events, phones, texts, tombstones, tries, verifications
 from hammer.database import db, insert, transaction
 from hammer.models import Device, Session, User, Verification
 from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound, TelephoneNumberTaken, Unavailable, UsernameTaken
@@ -118,9 +118,7 @@ def change_number(
         if guess.verification is not None and guess.refusal is None:
             changed = _move(session, settings, user_id, guess.verification)
         if changed and end_other_sessions:
-            others = (Session.user_id == user_id, Session.id != session_id, Session.ended_at.is_(None))
-            session.execute(update(Session).where(*others).values(ended_at=clock.now()))
-            events.note(session, events.SESSIONS_ENDED, user_id)
+            endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
     guess.proven()
     if not changed:
         raise TelephoneNumberTaken
@@ -164,10 +162,9 @@ def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> N
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
     """Shuts a user out at once, or lets them in again (to sign in anew). Refuses with `NotFound`."""
-    now = clock.now()
     with transaction() as session:
-        _change(session, user_id, blocked_at=now if blocked else None)
-        session.execute(update(Session).where(Session.user_id == user_id, Session.ended_at.is_(None)).values(ended_at=now))
+        _change(session, user_id, blocked_at=clock.now() if blocked else None)
+        endings.end(session, user_id)
         events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, events, phones, texts, tombstones, verifications
+from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, verifications
 from hammer.database import dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
 from hammer.refusals import InvalidFields, NotAllowed, TooManyRequests, Unavailable
@@ -96,8 +96,8 @@ def confirm_code(
         guess = verifications.guess(session, settings, verification_id, code)
         if guess.verification is not None and guess.refusal is None:
             signed_in = _sign_in(session, settings, guess.verification, door, device)
-            if instead_of is not None:
-                session.execute(update(Session).where(Session.id == instead_of).values(ended_at=clock.now()))
+            if signed_in is not None and instead_of is not None:
+                endings.end(session, signed_in.user.id, Session.id == instead_of)
     guess.proven()
     if signed_in is None:
         raise NotAllowed

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, update
 
 from config import Settings
-from hammer import clock, codes, events
+from hammer import clock, codes, endings, events
 from hammer.database import db, transaction
 from hammer.lists import MOST_PER_PAGE
 from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, Session, User
@@ -129,23 +129,16 @@ def end(user_id: str, session_id: str) -> None:
     """Ends one of the user's sessions, at once and for all its tokens. Refuses with `NotFound`."""
     if "\0" in session_id:  # PostgreSQL takes none in a text, and no id has one
         raise NotFound
-    now = clock.now()
     with transaction() as tx:
-        mine = update(Session).where(Session.id == session_id, Session.user_id == user_id, _live(now)).returning(Session.id)
-        ended = tx.scalar(mine.values(ended_at=now))
-        if ended is not None:
-            events.note(tx, events.SESSION_ENDED, user_id)
-    if ended is None:
+        ended = endings.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.SESSION_ENDED)
+    if not ended:
         raise NotFound
 
 
 def end_others(user_id: str, session_id: str) -> None:
     """Ends all of the user's sessions but this one."""
-    now = clock.now()
     with transaction() as tx:
-        others = update(Session).where(Session.user_id == user_id, Session.id != session_id, Session.ended_at.is_(None))
-        tx.execute(others.values(ended_at=now))
-        events.note(tx, events.SESSIONS_ENDED, user_id)
+        endings.end(tx, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
 
 
 def _live(now: datetime, *doors: str) -> ColumnElement[bool]:

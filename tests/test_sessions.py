@@ -11,11 +11,11 @@ from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, database, events, people, sessions
+from hammer import accounts, database, events, login, people, sessions
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, Event, Session
 from hammer.refusals import NotFound, NotSignedIn
-from tests.deeds import ANNA, BORIS, everything_stored, sign_in
+from tests.deeds import ANNA, BORIS, ask, everything_stored, right, sign_in
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -294,6 +294,50 @@ def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) 
     boris = sign_in(settings, BORIS)
     sessions.end_others(first.user.id, second.session.id)
     assert [is_live(first.session.id), is_live(second.session.id, BROWSER), is_live(third.session.id)] == [False, True, False]
+    assert is_live(boris.session.id)
+
+
+def times_noted(kind: str) -> int:
+    return db.session.query(Event).filter_by(kind=kind).count()
+
+
+def test_what_ended_is_noted_once_and_nothing_where_nothing_did(settings: Settings) -> None:
+    here, there, beyond = sign_in(settings), sign_in(settings), sign_in(settings)
+    sessions.end(here.user.id, there.session.id)
+    sessions.end_others(here.user.id, here.session.id)
+    assert (times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 1)
+    sessions.end_others(here.user.id, here.session.id)
+    assert (times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 1)
+    assert not is_live(beyond.session.id)
+
+
+def prove_anew(settings: Settings, session_id: str) -> None:
+    code = right(settings, asked := ask(settings))
+    login.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", instead_of=session_id)
+
+
+def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> None:
+    """The sign-in is what is noted; nobody ended anything besides."""
+    old = sign_in(settings)
+    prove_anew(settings, old.session.id)
+    assert not is_live(old.session.id)
+    assert len(sessions.devices(old.user.id)) == 1
+    assert (times_noted(events.SIGNED_IN), times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 0, 0)
+
+
+def test_a_session_that_is_over_keeps_the_moment_at_which_it_ended(settings: Settings, clock: Traveller) -> None:
+    old = sign_in(settings)
+    sessions.end(old.user.id, old.session.id)
+    ended_at = db.session.get_one(Session, old.session.id).ended_at
+    clock.shift(60)
+    prove_anew(settings, old.session.id)
+    db.session.expire_all()
+    assert db.session.get_one(Session, old.session.id).ended_at == ended_at
+
+
+def test_nobody_takes_the_place_of_somebody_elses_session(settings: Settings) -> None:
+    boris = sign_in(settings, BORIS)
+    prove_anew(settings, boris.session.id)
     assert is_live(boris.session.id)
 
 

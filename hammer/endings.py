@@ -1,0 +1,19 @@
+"""The end of sessions, which several deeds bring about. One that is over already keeps the moment at which it ended."""
+
+from sqlalchemy import ColumnElement, update
+from sqlalchemy.orm import Session as Transaction
+
+from hammer import clock, events
+from hammer.models import Session
+
+
+def end(session: Transaction, user_id: str, *which: ColumnElement[bool], noted_as: str = "") -> bool:
+    """Ends the user's sessions, or those of them that are meant by `which`; False when there was none to end.
+
+    What ended is noted as an event of the kind `noted_as`; of none where the deed has an event of its own.
+    """
+    over = update(Session).where(Session.user_id == user_id, Session.ended_at.is_(None), *which).returning(Session.id)
+    ended = bool(session.scalars(over.values(ended_at=clock.now())).all())
+    if ended and noted_as:
+        events.note(session, noted_as, user_id)
+    return ended
