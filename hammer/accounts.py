@@ -19,7 +19,17 @@ from config import Settings
 from hammer import clock, codes, endings, events, phones, texts, tombstones, tries, verifications
 from hammer.database import db, insert, transaction
 from hammer.models import Device, Session, User, Verification
-from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound, TelephoneNumberTaken, Unavailable, UsernameTaken
+from hammer.refusals import (
+    N_,
+    InvalidFields,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    Refusal,
+    TelephoneNumberTaken,
+    Unavailable,
+    UsernameTaken,
+)
 from hammer.verifications import Asker, CodeSent
 
 log = logging.getLogger(__name__)
@@ -109,19 +119,19 @@ def change_number(
     """Gives the user the number that `ask_number` asked about; the old one is told so by a text.
 
     Refuses with `WrongCode` and `InvalidFields` as signing in does, and with `TelephoneNumberTaken`: whoever hears that has proved
-    that they hold the number.
+    that they hold the number. With `NotSignedIn` a user who was deleted meanwhile.
     """
-    changed = False
+    refusal: Refusal | None = None
     with transaction() as session:
         purpose = verifications.CHANGE_NUMBER
         guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
         if guess.verification is not None and guess.refusal is None:
-            changed = _move(session, settings, user_id, guess.verification)
-        if changed and end_other_sessions:
-            endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
+            refusal = _move(session, settings, user_id, guess.verification)
+            if refusal is None and end_other_sessions:
+                endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
     guess.proven()
-    if not changed:
-        raise TelephoneNumberTaken
+    if refusal is not None:
+        raise refusal
     texts.wake()
 
 
@@ -182,8 +192,8 @@ def _is_fresh(session: Transaction, session_id: str | None) -> bool:
     return bool(session.scalar(select(exists().where(*here))))
 
 
-def _move(session: Transaction, settings: Settings, user_id: str, proved: Verification) -> bool:
-    """Gives the user the number that they proved, and tells the one they had; False when it is somebody else's."""
+def _move(session: Transaction, settings: Settings, user_id: str, proved: Verification) -> Refusal | None:
+    """Gives the user the number that they proved, and tells the one they had; or why not."""
     now = clock.now()
     mine = select(User.telephone_number).where(User.id == user_id)
     try:
@@ -191,14 +201,16 @@ def _move(session: Transaction, settings: Settings, user_id: str, proved: Verifi
             # What is left of proofs of the old number goes with it, and before the user is locked: see `delete`.
             session.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
             old = session.scalar(mine.with_for_update())
-            session.execute(_living(user_id).values(telephone_number=proved.telephone_number))
+            moved = session.scalar(_living(user_id).values(telephone_number=proved.telephone_number).returning(User.id))
     except IntegrityError:
-        return False
+        return TelephoneNumberTaken()
+    if moved is None:
+        return NotSignedIn()
     if old is not None and old != proved.telephone_number:
         tombstones.lay(session, settings, user_id, old, now)
         texts.queue_notice(session, old, proved.language)
         events.note(session, events.NUMBER_CHANGED, user_id)
-    return True
+    return None
 
 
 def _as_stored(names: Mapping[str, str]) -> dict[str, str | None]:

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from sqlalchemy import Connection, bindparam, event, select, text
+from sqlalchemy import Connection, bindparam, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, exports, invites, people
+from hammer import accounts, codes, events, exports, invites, people
 from hammer import clock as time_of_day
 from hammer.database import UtcDateTime, db, transaction
 from hammer.models import Event, Session, User, Verification
 from hammer.refusals import (
     InvalidFields,
     NotFound,
+    NotSignedIn,
     RegionNotServed,
     TelephoneNumberTaken,
     TooManyRequests,
@@ -28,6 +29,7 @@ from tests.deeds import (
     ANNA,
     BORIS,
     CLARA,
+    HOME,
     STRANGER_ID,
     activate,
     ask,
@@ -36,6 +38,7 @@ from tests.deeds import (
     drawing,
     everything_stored,
     number,
+    right,
     sign_in,
     user,
 )
@@ -397,6 +400,17 @@ def test_who_left_is_deleted_once(settings: Settings) -> None:
         accounts.delete(settings, anna.id)
     with pytest.raises(NotFound):
         accounts.rename(anna.id, {"first_name": "A"})
+
+
+def test_who_left_meanwhile_gets_no_other_number(settings: Settings) -> None:
+    """A proof that was asked for while its user was being deleted outlives them."""
+    anna = sign_in(settings)
+    mine = anna.user.id, anna.session.id
+    asked = accounts.ask_number(settings, *mine, BORIS, HOME).verification
+    db.session.execute(update(User).values(telephone_number=None, deleted_at=time_of_day.now()))
+    with pytest.raises(NotSignedIn):
+        accounts.change_number(settings, *mine, asked.id, right(settings, asked))
+    assert db.session.query(Event).filter_by(kind=events.NUMBER_CHANGED).count() == 0
 
 
 @pytest.mark.requirement("PHN-03")
