@@ -10,8 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -109,19 +110,23 @@ def _fault(settings: Settings, url: str, sent: Sent, receipt_url: str, seconds: 
 
 def _within(seconds: float, deed: Callable[[], str]) -> str:
     """What the deed says, or what kind of fault it ended in. Time limits of libraries count each step anew, and a name that nobody
-    resolves is under none of them: so the deed has a thread of its own, which is left behind when the time is over."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="gateway")
+    resolves is under none of them: so the deed has a thread of its own, which is left behind when the time is over. No process
+    waits for it in order to end, as it would for a `ThreadPoolExecutor`."""
+    said: SimpleQueue[str] = SimpleQueue()
+
+    def tell() -> None:
+        try:
+            said.put(deed())
+        except BaseException as fault:  # noqa: BLE001  # nobody stands above a thread but whoever waits for it
+            said.put(type(fault).__name__)
+
     try:
-        done = pool.submit(deed)
+        Thread(target=tell, name="gateway", daemon=True).start()
+        return said.get(timeout=seconds)
     except RuntimeError:
         return "this process is ending"
-    try:
-        fault = done.exception(seconds)
-        return type(fault).__name__ if fault else done.result()
-    except TimeoutError:
+    except Empty:
         return f"no answer in {seconds:.0f} seconds"
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _console(settings: Settings, sent: Sent) -> str:

@@ -2,7 +2,9 @@
 
 import logging
 import socket
+import subprocess
 import sys
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -176,6 +178,25 @@ def test_who_says_one_letter_at_a_time_has_no_more_time(nobody: str) -> None:
             [turn] = gateways.tries(through(f"http://127.0.0.1:{port}/?to={{to}}&text={{text}}"), ANNA, TEXT)
             assert turn.fault == "no answer in 0 seconds"
             assert b"200" not in b"".join(letters[-3:]) or len(letters) < 24
+
+
+def test_a_process_ends_while_a_gateway_hangs() -> None:
+    """It hangs until its input is closed, which is when its process has ended."""
+    program = "import os; from hammer import gateways; print(gateways._within(0.1, lambda: str(os.read(0, 1))))"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.wait(60) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == "no answer in 0 seconds\n"
+
+
+def test_what_a_gateway_fails_with_is_told_by_its_kind_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> str:
+        raise ZeroDivisionError(PASSWORD)
+
+    assert gateways._within(60, fail) == "ZeroDivisionError"
+    for thread in [thread for thread in threading.enumerate() if thread.name == "gateway"]:
+        thread.join(60)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.requirement("SMS-03")

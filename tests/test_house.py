@@ -43,8 +43,9 @@ def test_no_room_catches_everything(room: Path) -> None:
         caught = "" if handler.type is None else ast.unparse(handler.type)
         assert handler.type is not None, f"line {handler.lineno}: a bare except"
         assert not re.search(r"\bException\b", caught), f"line {handler.lineno}: except {caught}"
-        if "BaseException" in caught:  # only to clean up and let it go on
-            assert isinstance(handler.body[-1], ast.Raise), f"line {handler.lineno}: except {caught} swallows"
+        if "BaseException" in caught:  # only to clean up and let it go on; or, in a thread, to hand it to whoever waits
+            handed = room.name == "gateways.py" and ast.unparse(handler.body[-1]) == "said.put(type(fault).__name__)"
+            assert handed or isinstance(handler.body[-1], ast.Raise), f"line {handler.lineno}: except {caught} swallows"
 
 
 @pytest.mark.parametrize("room", [r for r in ROOMS if is_behind_a_door(r)], ids=lambda room: str(room.relative_to(ROOT)))
