@@ -12,6 +12,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def seconds_until(moment: datetime, now: datetime) -> int:
+    """Whole seconds, rounded up, never below nought: whoever waits as long is not too early."""
+    return max(0, -((now - moment) // timedelta(seconds=1)))
+
+
 def microseconds(moment: datetime) -> int:
     """A moment as a whole number: how long after `EPOCH` it is. Exact, as a float would not be."""
     return (moment - EPOCH) // _MICROSECOND

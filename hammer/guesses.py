@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.orm import Session
 
 from config import CODE_LENGTHS
-from hammer import counters
+from hammer import clock, counters
 from hammer.counters import DAY, Limit
 from hammer.models import Verification
 from hammer.refusals import N_, TooManyRequests, Unavailable
@@ -47,7 +47,7 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
     for length, budget in budgets.items():
         if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
-    tomorrow = int((counters.ends_at(DAY, now) - now).total_seconds()) + 1
+    tomorrow = clock.seconds_until(counters.ends_at(DAY, now), now)
     if failures >= ladder.most:
         raise TooManyRequests(retry_after=tomorrow, sentence=NUMBER_CLOSED)
     raise Unavailable(retry_after=tomorrow, sentence=ALL_CLOSED)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, bindparam, case, or_, update
 from sqlalchemy.orm import Session
 
-from hammer import counters
+from hammer import clock, counters
 from hammer.counters import DAY, HOUR, Limit
 from hammer.database import UtcDateTime, dialect
 from hammer.models import SendAllowance
@@ -76,13 +76,14 @@ def take(session: Session, settings: "Settings", number: str, *, address: str, k
     """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
     limits, public = _limits(settings, number, address, known), policies(settings)
     used = counters.take(session, list(limits.values()), now)
-    waits = {name: seconds(counters.ends_at(limit.span, now) - now) for name, limit in limits.items()}
+    waits = {name: clock.seconds_until(counters.ends_at(limit.span, now), now) for name, limit in limits.items()}
     spent = [name for name, limit in limits.items() if limit.scope not in used]
     if spent:
         last = max(spent, key=waits.__getitem__)
         raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "")
     allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
-    of_number = Quota("number", settings.sends_per_number_day - allowance.sends, seconds(allowance.day_began_at + DAY - now))
+    resets_in = clock.seconds_until(allowance.day_began_at + DAY, now)
+    of_number = Quota("number", settings.sends_per_number_day - allowance.sends, resets_in)
     quotas = [Quota(name, limit.most - used[limit.scope], waits[name]) for name, limit in limits.items() if name in public]
     return Taken(allowance.next_send_at, [of_number, *quotas])
 
@@ -95,11 +96,6 @@ def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
 def end_wait(session: Session, settings: "Settings", number: str, *, known: bool, now: datetime) -> None:
     """Lets the next text be asked for at once, after a success. The day's count stays."""
     run(session, _ENDED, number=allowance_key(settings, number, known=known), now=now)
-
-
-def seconds(span: timedelta) -> int:
-    """Whole seconds, rounded up, never below nought."""
-    return max(0, -(-span // timedelta(seconds=1)))
 
 
 def _of_system(settings: "Settings", *, known: bool) -> dict[str, Limit]:
@@ -139,7 +135,8 @@ def _take_of_number(session: Session, settings: "Settings", key: str, now: datet
     allowance = session.get_one(SendAllowance, key)
     spent = allowance.sends >= most and allowance.day_began_at > yesterday
     ready_at = max(allowance.next_send_at, allowance.day_began_at + DAY if spent else now)
-    raise TooManyRequests(retry_after=seconds(ready_at - now), limit="number", sentence=NO_MORE_TODAY if spent else JUST_TEXTED)
+    wait = clock.seconds_until(ready_at, now)
+    raise TooManyRequests(retry_after=wait, limit="number", sentence=NO_MORE_TODAY if spent else JUST_TEXTED)
 
 
 @cache

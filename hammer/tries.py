@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from hammer import counters
+from hammer import clock, counters
 from hammer.counters import DAY, Limit
 from hammer.models import Counter
 from hammer.refusals import N_, TooManyRequests
@@ -46,8 +46,8 @@ def limits(
 def take(session: Session, limits: tuple[Limit, ...], now: datetime) -> TooManyRequests | None:
     """Takes a try; why not, when a limit is reached."""
     taken = counters.take(session, limits, now)
-    waits = [counters.ends_at(limit.span, now) - now for limit in limits if limit.scope not in taken]
-    return TooManyRequests(retry_after=int(max(waits).total_seconds()) + 1, sentence=SPENT) if waits else None
+    ends = [counters.ends_at(limit.span, now) for limit in limits if limit.scope not in taken]
+    return TooManyRequests(retry_after=clock.seconds_until(max(ends), now), sentence=SPENT) if ends else None
 
 
 def give_back(session: Session, limits: tuple[Limit, ...], now: datetime) -> None:

@@ -244,4 +244,5 @@ def _not_compared(session: Session, settings: "Settings", verification_id: str, 
 
 
 def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()) -> CodeSent:
-    return CodeSent(verification, sends.seconds(verification.expires_at - now), sends.seconds(next_send_at - now), quotas)
+    expires_in, resend_in = clock.seconds_until(verification.expires_at, now), clock.seconds_until(next_send_at, now)
+    return CodeSent(verification, expires_in, resend_in, quotas)
