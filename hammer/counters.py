@@ -53,6 +53,17 @@ def _using(many: int) -> Select[str, int]:
     return used.group_by(Counter.scope)
 
 
+def eases_at(session: Session, limit: Limit, now: datetime) -> datetime:
+    """When so much of a spent limit has aged out that a unit can be had again, if none is given back before."""
+    counting = select(Counter.ends_at, Counter.taken).where(Counter.scope == limit.scope, Counter.ends_at > now)
+    newer = 0
+    for ends, taken in session.execute(counting.order_by(Counter.ends_at.desc())):
+        newer += taken
+        if newer >= limit.most:
+            return ends
+    return now
+
+
 def take(session: Session, limits: Sequence[Limit], now: datetime) -> dict[str, int]:
     """Takes one unit of each limit, in one statement, and says how much of each scope is used now.
 

@@ -47,10 +47,11 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
     for length, budget in budgets.items():
         if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
-    tomorrow = clock.seconds_until(counters.ends_at(DAY, now), now)
     if failures >= ladder.most:
-        raise TooManyRequests(retry_after=tomorrow, sentence=NUMBER_CLOSED)
-    raise Unavailable(retry_after=tomorrow, sentence=ALL_CLOSED)
+        opens_at = counters.eases_at(session, ladder, now)
+        raise TooManyRequests(retry_after=clock.seconds_until(opens_at, now), sentence=NUMBER_CLOSED)
+    tomorrow = counters.ends_at(DAY, now)
+    raise Unavailable(retry_after=clock.seconds_until(tomorrow, now), sentence=ALL_CLOSED)
 
 
 def budgets_used(session: Session, settings: "Settings", now: datetime) -> dict[int, tuple[int, int]]:

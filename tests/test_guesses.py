@@ -15,7 +15,7 @@ from time_machine import Traveller
 import config
 from config import Settings
 from hammer import accounts, counters, doctor, guesses, login, verifications
-from hammer.database import db
+from hammer.database import db, transaction
 from hammer.models import Counter, Event, Verification
 from hammer.refusals import NotAllowed, NotFound, TooManyRequests, Unavailable, WrongCode
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, right, user, wrong
@@ -54,6 +54,14 @@ def is_dead(settings: Settings, verification: Verification) -> bool:
     return False
 
 
+def closed_for(settings: Settings) -> int:
+    """How long the owner of a closed number is told to wait."""
+    with pytest.raises(TooManyRequests) as refused:
+        ask(settings)
+    assert refused.value.sentence == guesses.NUMBER_CLOSED
+    return refused.value.retry_after
+
+
 def taken(scope: str) -> int:
     """Units of a scope on all days together."""
     db.session.expire_all()
@@ -78,11 +86,47 @@ def test_a_number_climbs_its_ladder_from_nothing_to_a_hundred(patient: Settings,
         untouched = ask(generous) if failures + 1 in (5, 20, 100) else None
         assert fail(generous, attacked) == 2, failures
         assert untouched is None or is_dead(generous, untouched), failures
-    with pytest.raises(TooManyRequests) as refused:
-        ask(generous)
-    assert refused.value.sentence == guesses.NUMBER_CLOSED
+    assert closed_for(generous) == 29.5 * DAY.total_seconds()
     assert spent_on(generous, ANNA) == 100
     assert ask(generous, BORIS).code_length == 4
+
+
+@pytest.mark.parametrize(
+    ("failures", "days"),
+    [
+        ({0: 100}, 30),
+        ({28: 100}, 2),
+        ({28: 1, 0: 99}, 2),
+        ({12: 30, 11: 30, 10: 40}, 18),
+        ({29: 3, 5: 97, 0: 5}, 25),
+        ({9: 0, 8: 100}, 22),
+    ],
+    ids=["today", "long ago", "the first goes", "on three days", "the first is not enough", "a day that was given back"],
+)
+def test_a_closed_number_says_when_it_opens_again(patient: Settings, noon: Traveller, failures: dict[int, int], days: int) -> None:
+    """As soon as what was guessed so many days ago has aged out that less than a hundred is left; days end at midnight."""
+    with transaction() as session:
+        for ago, taken in failures.items():
+            then = datetime.now(UTC) - ago * DAY
+            counted = {"scope": guesses.scope(verifications.number_hash(patient, ANNA)), "period": counters.period(DAY, then)}
+            session.add(Counter(**counted, taken=taken, ends_at=counters.ends_at(DAY, then) + DAY * (guesses.LADDER_DAYS - 1)))
+    wait = closed_for(patient)
+    assert wait == (days - 0.5) * DAY.total_seconds()
+    noon.shift(wait - 1)
+    assert closed_for(patient) == 1
+    noon.shift(1)
+    ask(patient)
+
+
+def test_a_number_that_was_closed_by_guessing_says_the_same(patient: Settings, noon: Traveller) -> None:
+    generous = replace(patient, guess_budgets=NEVER_SPENT)
+    for failures in (30, 30, 40):
+        noon.shift(DAY)
+        for _ in range(failures):
+            fail(generous, ask(generous))
+    assert closed_for(generous) == 27.5 * DAY.total_seconds()
+    noon.shift(timedelta(days=27.5))
+    assert ask(generous).code_length == 8
 
 
 @pytest.mark.requirement("THR-01")
