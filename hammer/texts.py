@@ -53,15 +53,12 @@ def init_app(app: "Flask") -> None:
         return
     gateways.check(settings)
     carriers = Carriers(app, settings.sms_threads)
-    starting = threading.Lock()
-    started: list[bool] = []
+    started = threading.Lock()
 
     def start() -> None:
-        with starting:
-            if not started:
-                started.append(True)
-                carriers.start()
-                atexit.register(carriers.stop)
+        if started.acquire(blocking=False):  # by the first request, and never released
+            carriers.start()
+            atexit.register(carriers.stop)
 
     app.before_request(start)
 
