@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 import config
 from hammer import auth, phones
-from hammer.auth import pictures, show
+from hammer.auth import pictures, profile, show
 from hammer.database import db
 from hammer.refusals import TooManyRequests, Unavailable
 from tests.people import Browser, Form, Page
@@ -1263,6 +1263,38 @@ def test_the_growth_ends_with_what_is_so_now() -> None:
 
     assert [count for _, count in drawn.weeks] == [7, 7, 10]
     assert drawn.outline == "M0,40H150V30H300V30H450V0H600"
+
+
+@pytest.mark.parametrize(
+    ("weeks", "told", "russian"),
+    [
+        (12, "last 12 weeks", "Последние 12 недель"),
+        (3, "last 3 weeks", "Последние 3 недели"),
+        (1, "last 1 week", "Последняя 1 неделя"),
+    ],
+)
+def test_the_growth_of_however_many_weeks_names_its_middle(
+    client: FlaskClient,
+    another: FlaskClient,
+    code_for: CodeFor,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    weeks: int,
+    told: str,
+    russian: str,
+) -> None:
+    monkeypatch.setattr(profile, "WEEKS_OF_GROWTH", weeks)
+    sign_in(client, code_for)
+    sign_in(another, code_for, BORIS)
+    send(another, "/profile/", invite_code=invite_code(client))
+
+    page, in_russian = client.get("/profile/"), client.get("/profile/", headers={"Accept-Language": "ru"})
+
+    axis = re.findall(r"<small>([A-Z][a-z]{2}\s\d+)</small>", page.text)
+    middle = datetime.now(UTC) - timedelta(weeks=weeks // 2)
+    assert axis[1] == f"{middle:%b}\N{NO-BREAK SPACE}{middle.day}"
+    assert told in words(page)
+    assert russian in words(in_russian)
 
 
 def test_nobody_yet_is_drawn_flat() -> None:
