@@ -62,6 +62,12 @@ def test_no_status_code_stands_below_the_doors(room: Path) -> None:
     assert "status_code" not in room.read_text()
 
 
+@every_room
+def test_no_room_has_a_coroutine(room: Path) -> None:
+    """No view can be one, nor what is asked before and after it: `create_app` has them called as they are, not run to their end."""
+    assert [node.name for node in ast.walk(ast.parse(room.read_text())) if isinstance(node, ast.AsyncFunctionDef)] == []
+
+
 def test_the_map_of_the_house_names_every_room() -> None:
     drawn = {line.split()[-1] for line in re.findall(r"^ {4}[a-z ]{10}([a-z]+)  ", inspect.getsource(hammer), re.MULTILINE)}
     rooms = {path.stem for path in (ROOT / "hammer").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
