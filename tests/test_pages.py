@@ -1051,6 +1051,11 @@ def test_a_page_that_asks_to_wait_says_how_long_and_asks_nothing_of_the_database
         (300, "через 5 минут", "in 5 minutes"),
         (3601, "через 2 часа", "in 2 hours"),
         (80_000, "через 23 часа", "in 23 hours"),
+        (86_400, "через 1 день", "in 1 day"),
+        (86_401, "через 2 дня", "in 2 days"),
+        (7 * 86_400, "через 7 дней", "in 7 days"),
+        (11 * 86_400 + 1, "через 12 дней", "in 12 days"),
+        (30 * 86_400, "через 30 дней", "in 30 days"),
     ],
 )
 def test_waits_are_rounded_up(app: Flask, seconds: int, russian: str, english: str) -> None:

@@ -67,14 +67,19 @@ def day(then: datetime) -> str:
 
 
 def wait(seconds: int) -> str:
-    """`in 48 seconds`, `in 5 minutes`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
+    """`in 48 seconds`, `in 12 days`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
     span = timedelta(seconds=seconds)
-    unit = next((unit for unit in (HOUR, MINUTE) if span > unit), timedelta(seconds=1))
-    return str(format_timedelta(-(-span // unit) * unit, add_direction=True, threshold=1)).replace(" ", "\N{NO-BREAK SPACE}")
+    unit = next((unit for unit in (DAY, HOUR, MINUTE) if span > unit), timedelta(seconds=1))
+    # Of weeks and months only those would be told that are nearest.
+    largest = {"granularity": "day", "threshold": 5} if unit == DAY else {"threshold": 1}
+    told = format_timedelta(-(-span // unit) * unit, add_direction=True, **largest)
+    return str(told).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def counted(seconds: int) -> Markup:
-    """The same, and a script counts it down: `in 0:48`, and `now` in the end."""
+    """The same, and a script counts it down: `in 0:48`, and `now` in the end. Nobody watches for days."""
+    if seconds > DAY.total_seconds():
+        return Markup(wait(seconds))  # noqa: S704  # our own words
     span = Markup('<span data-wait="{}" data-waiting="{}" data-ready="{}">{}</span>')
     return span.format(seconds, gettext("in %(time)s", time="0:00"), gettext("now"), wait(seconds))
 
