@@ -27,7 +27,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "1"))  # more than one want Post
 worker_class = "gthread"
 threads = 8  # a worker has at most 30 connections to the database, and needs one a thread
 
-# A request takes at most some seconds, even while the database is away; a worker that hangs for longer is replaced.
+# A worker that gives no sign of life for longer is replaced. The loop beside its threads gives it: a thread may be busy for ever.
+# No answer takes that long, even while the database is away; a body that comes slowly does, and the proxy waits for it instead.
 timeout = 30
 graceful_timeout = 30  # for requests in flight at a stop or a reload
 keepalive = 5  # longer than a proxy waits between two requests of a busy minute

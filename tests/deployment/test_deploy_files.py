@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from config import Misconfigured
+from tests.deployment import fronts
 from tests.serving import ROOT
 
 DEPLOY = ROOT / "docs" / "deploy"
@@ -100,14 +101,20 @@ def test_compose_understands_the_composition(tmp_path: Path) -> None:
     assert understood.returncode == 0, understood.stderr
 
 
+def test_the_composition_hands_its_proxy_what_it_reads() -> None:
+    proxy = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["proxy"]
+    mounted = [volume.split(":")[0] for volume in proxy["volumes"] if volume.startswith("./")]
+
+    assert [ROOT / file for file in mounted] == [DEPLOY / "Caddyfile"]
+    read = re.findall(r"\{\$(\w+)", (DEPLOY / "Caddyfile").read_text())
+    assert set(read) == set(proxy["environment"])
+
+
 @pytest.mark.needs("haproxy", "openssl")
 def test_haproxy_understands_its_part(tmp_path: Path) -> None:
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=login.example.com"]
-    subprocess.run([*make, "-keyout", "key", "-out", "hammer.pem"], cwd=tmp_path, check=True, capture_output=True)
-    with (tmp_path / "hammer.pem").open("a") as certificate:
-        certificate.write((tmp_path / "key").read_text())
-    front = (DEPLOY / "haproxy.cfg").read_text().replace("/etc/haproxy/", f"{tmp_path}/")
-    (tmp_path / "haproxy.cfg").write_text(f"defaults\n    timeout client 30s\n{front}")
+    fronts.make_certificate(tmp_path)
+    ours = (DEPLOY / "haproxy.cfg").read_text().replace("/etc/haproxy/", f"{tmp_path}/")
+    (tmp_path / "haproxy.cfg").write_text(fronts.BEFORE_HAPROXYS + ours)
 
     checked = subprocess.run(["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], capture_output=True, text=True, check=False)
 

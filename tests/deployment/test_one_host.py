@@ -8,12 +8,11 @@ import secrets
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from typing import Any
 import pytest
 
 from tests.deployment import peers
-from tests.deployment.peers import Peer, answers, wait_until
+from tests.deployment.fronts import nginx, trusting
+from tests.deployment.peers import Peer, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.serving import ROOT, free_port
+from tests.serving import ROOT
 
 PROGRAMS = Path(sys.executable).parent
 NUMBER = "+79298284301"
@@ -75,35 +75,6 @@ class Site:
         return answer.status, dict(answer.headers.items()), json.loads(told) if is_json else told.decode()
 
 
-@contextmanager
-def nginx(home: Path, upstream: int) -> Iterator[int]:
-    """`docs/deploy/nginx.conf` itself, on ports and with a certificate of the test's own."""
-    plain, secure = free_port(), free_port()
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=login.example.com"]
-    subprocess.run([*make, "-keyout", "hammer.key", "-out", "hammer.pem"], cwd=home, check=True, capture_output=True)
-    site = (ROOT / "docs" / "deploy" / "nginx.conf").read_text()
-    swapped = {
-        "listen 80;": f"listen 127.0.0.1:{plain};", "listen [::]:80;": "", "listen 443 ssl": f"listen 127.0.0.1:{secure} ssl",
-        "listen [::]:443 ssl http2;": "", "/etc/ssl/certs/": f"{home}/", "/etc/ssl/private/": f"{home}/",
-        "127.0.0.1:8000": f"127.0.0.1:{upstream}",
-    }  # fmt: skip
-    for old, new in swapped.items():
-        assert old in site, f"docs/deploy/nginx.conf has no {old!r} any more."
-        site = site.replace(old, new)
-    around = f"daemon off; pid {home}/nginx.pid; error_log stderr; events {{}} http {{ {_places(home)}\n{site} }}"
-    (home / "nginx.conf").write_text(around)
-    with ExitStack() as stack:
-        server = Peer(["nginx", "-c", str(home / "nginx.conf"), "-p", str(home)], home / "nginx.log").start()
-        stack.callback(server.stop)
-        wait_until(lambda: answers("127.0.0.1", secure), "nginx")
-        yield secure
-
-
-def _places(home: Path) -> str:
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    return " ".join(f"{kind}_temp_path {home}/{kind};" for kind in kinds)
-
-
 @pytest.fixture(scope="module")
 def site(postgres: peers.Postgres, redis: peers.Redis) -> Iterator[Site]:
     with peers.home() as home, fake_gateway() as gateway, ExitStack() as stack:
@@ -120,13 +91,7 @@ def site(postgres: peers.Postgres, redis: peers.Redis) -> Iterator[Site]:
         stack.callback(gunicorn.stop)
         wait_until(lambda: gunicorn.call("/readyz") == 200, "gunicorn")
         port = stack.enter_context(nginx(home, gunicorn.port))
-        yield Site(gunicorn, port, gateway, _trusting())
-
-
-def _trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a certificate that the test has just made
-    return context
+        yield Site(gunicorn, port, gateway, trusting())
 
 
 pytestmark = [pytest.mark.needs("postgres", "redis-server", "nginx", "openssl")]
