@@ -1,4 +1,4 @@
-"""What has to stand before gunicorn: proxies that take requests in whole."""
+"""What has to stand before gunicorn: proxies that take requests in whole, and say themselves which is which."""
 
 import http.client
 import socket
@@ -60,10 +60,11 @@ def connect(port: int) -> ssl.SSLSocket:
     return fronts.trusting().wrap_socket(plain)
 
 
-def get(port: int, path: str) -> http.client.HTTPResponse:
+def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=fronts.trusting(), timeout=PATIENCE_SECONDS)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        connection.request("GET", path, headers={"Host": "login.example.com"})
+        connection.request("GET", path, headers={"Host": "login.example.com"} | named)
         answer = connection.getresponse()
         answer.read()
     finally:
@@ -101,3 +102,15 @@ def test_what_is_too_large_to_be_waited_for_occupies_no_thread_either(front: int
                 stack.enter_context(connect(front)).sendall(sent)
 
         assert get(front, "/healthz").status == 200
+
+
+@pytest.mark.requirement("LOG-02")
+@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+def test_nobody_names_their_own_request(front: int, path: str) -> None:
+    """What a proxy hands on would stand in the log: a number, if somebody sent one."""
+    theirs = "79290000001"
+
+    told = get(front, path, X_Request_ID=theirs).headers.get_all("X-Request-ID")
+
+    assert told
+    assert theirs not in " ".join(told)
