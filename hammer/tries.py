@@ -23,7 +23,7 @@ A_LIFE: Final = 10
 """Of one account; from then on one a week. Who was given a code needs no more."""
 PER_ADDRESS_A_DAY: Final = 20
 OF_ALL_A_DAY: Final = 10_000
-"""Of 28^6 codes, with a million of them in use, so many tries find about 21."""
+"""Of 28^6 codes, with a million of them in use, so many tries find about 21. Why not fewer: `docs/security.md`, deviations."""
 WEEK: Final = timedelta(days=7)
 LIFE: Final = timedelta(days=36_525)
 SPENT = N_("Too many invite codes were tried that cannot be activated. Ask for the right one, and try it later.")

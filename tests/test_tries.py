@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, invites, tries
+from hammer import accounts, codes, counters, invites, tries
 from hammer.database import db, transaction
 from hammer.models import Counter, Event, Referral, User
 from hammer.refusals import InviteLoop, OwnInvite, TooManyRequests, UnknownInvite
@@ -80,6 +80,9 @@ def test_everybody_at_an_address_has_twenty_a_day_together(settings: Settings, n
 @in_context
 @pytest.mark.requirement("INV-04")
 def test_everybody_together_has_a_limit(settings: Settings, noon: Traveller) -> None:
+    """Of so many tries a day chance finds few codes even of a million; yet it takes thousands of people to use them up."""
+    assert tries.OF_ALL_A_DAY == 10_000
+    assert round(tries.OF_ALL_A_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
     anna, boris = user(settings), user(settings, BORIS)
     with transaction() as session:
         today = counters.period(DAY, datetime.now(UTC))
