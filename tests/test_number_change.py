@@ -11,11 +11,11 @@ from sqlalchemy import text, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, gateways, keeping, sessions, texts
+from hammer import accounts, events, gateways, keeping, sessions, texts
 from hammer import words as words_of
 from hammer.database import db, transaction
 from hammer.login import SignedIn
-from hammer.models import GIVEN_UP, PROGRAM, Text, User, Verification
+from hammer.models import GIVEN_UP, PROGRAM, Event, Text, User, Verification
 from hammer.refusals import InvalidFields, NotAllowed, RegionNotServed, TelephoneNumberTaken, TooManyRequests, WrongCode
 from tests import outbox
 from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in, user, wrong
@@ -223,16 +223,20 @@ def test_texts_to_the_new_number_are_limited_like_all_others(settings: Settings)
 
 
 @in_context
+@pytest.mark.requirement("LOG-01")
 def test_other_sessions_end_if_one_wants_it(settings: Settings, clock: Traveller) -> None:
     other, anna = sign_in(settings), sign_in(settings)
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
     assert sessions.caller(other.session.id, PROGRAM) is not None
+    ended = db.session.query(Event).filter_by(kind=events.SESSIONS_ENDED, user_id=anna.user.id)
+    assert ended.count() == 0
     clock.shift(60)
     asked = ask_for(settings, anna, BORIS)
     change(settings, anna, asked, right(settings, asked), end_other_sessions=True)
     assert sessions.caller(other.session.id, PROGRAM) is None
     assert sessions.caller(anna.session.id, PROGRAM) is not None
+    assert ended.count() == 1
 
 
 @in_context

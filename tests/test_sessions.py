@@ -27,6 +27,11 @@ def is_live(session_id: str, door: str = PROGRAM) -> bool:
     return sessions.caller(session_id, door) is not None
 
 
+def noted(kind: str) -> list[str | None]:
+    """Whom the events of this kind are about."""
+    return list(db.session.scalars(db.select(Event.user_id).where(Event.kind == kind)))
+
+
 def test_a_session_says_who_is_calling(settings: Settings) -> None:
     signed_in = sign_in(settings)
     assert sessions.caller(signed_in.session.id, PROGRAM) == sessions.Caller(signed_in.user.id, signed_in.session.id, False)
@@ -206,8 +211,7 @@ def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settin
         with pytest.raises(NotSignedIn):
             sessions.refresh(settings, shown)
     assert not is_live(session.id)
-    noted = db.session.scalars(db.select(Event.user_id).where(Event.kind == events.REFRESH_REUSED)).all()
-    assert noted == [session.user_id]
+    assert noted(events.REFRESH_REUSED) == [session.user_id]
 
 
 @pytest.mark.requirement("TOK-04")
@@ -281,20 +285,23 @@ def test_nobody_ends_the_session_of_somebody_else(settings: Settings) -> None:
     assert is_live(anna.session.id)
 
 
+@pytest.mark.requirement("LOG-01")
 def test_a_session_ends_once(settings: Settings) -> None:
     anna = sign_in(settings)
     sessions.end(anna.user.id, anna.session.id)
     with pytest.raises(NotFound):
         sessions.end(anna.user.id, anna.session.id)
+    assert noted(events.SESSION_ENDED) == [anna.user.id]
 
 
-@pytest.mark.requirement("TOK-06", "SES-06")
+@pytest.mark.requirement("TOK-06", "SES-06", "LOG-01")
 def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) -> None:
     first, second, third = sign_in(settings), sign_in(settings, door=BROWSER), sign_in(settings)
     boris = sign_in(settings, BORIS)
     sessions.end_others(first.user.id, second.session.id)
     assert [is_live(first.session.id), is_live(second.session.id, BROWSER), is_live(third.session.id)] == [False, True, False]
     assert is_live(boris.session.id)
+    assert noted(events.SESSIONS_ENDED) == [first.user.id]
 
 
 def times_noted(kind: str) -> int:
