@@ -78,7 +78,11 @@ REGISTER: Final[dict[str, Requirement]] = {
         "MUST", "Texts have hard limits an hour and a day, and a wait that doubles; no request waits for a gateway."
     ),
     "SMS-04": Requirement("MUST", "Only mobile numbers of the countries served get texts."),
-    "SMS-05": Requirement("SHOULD", "Numbers that differ in their last digits share a limit."),
+    "SMS-05": Requirement(
+        "SHOULD",
+        "Numbers that differ in their last digits share a limit; where few codes of many are entered, texts stop.",
+        "the second half; `hammer_codes_proved` shows it, and nothing stops by itself",
+    ),
     "SMS-06": Requirement("MUST", "Production cannot show a code or use the console as its gateway."),
     "SMS-07": Requirement("LATER", "A changed SIM or a recycled number is noticed.", "no operator tells us of it yet"),
     "PHN-01": Requirement("MUST", "Every spelling of a number is one number, one limit and one person."),
