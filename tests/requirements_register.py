@@ -109,9 +109,13 @@ REGISTER: Final[dict[str, Requirement]] = {
         "MUST", "Every unsafe form needs this browser's token and must not come from another site; looking changes nothing."
     ),
     "WEB-02": Requirement("MUST", "The JSON API knows no cookie and reads JSON alone."),
-    "WEB-03": Requirement("MUST", "Every answer has a strict policy of contents; no page asks another host for anything."),
-    "WEB-04": Requirement("MUST", "Every answer has the other protective headers, and a real browser's forms still arrive."),
-    "WEB-05": Requirement("SHOULD", "Every answer scores 130 or more by the Observatory's rules."),
+    "WEB-03": Requirement(
+        "MUST", "Every answer of the application has a strict policy of contents; no page asks another host for anything."
+    ),
+    "WEB-04": Requirement(
+        "MUST", "Every answer of the application has the other protective headers, and a real browser's forms still arrive."
+    ),
+    "WEB-05": Requirement("SHOULD", "Every answer of the application scores 130 or more by the Observatory's rules."),
     "WEB-06": Requirement("MUST", "Nothing leads to another site, and what is typed stays words."),
     "API-01": Requirement("MUST", "Every error is a problem document that shows nothing of what is inside."),
     "API-02": Requirement("MUST", "Whoever has to wait is told how long."),
