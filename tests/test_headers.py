@@ -194,10 +194,12 @@ def test_no_other_origin_may_read_an_answer(production: Flask, origin: str) -> N
 
 
 @pytest.mark.requirement("API-07")
-def test_the_api_is_refused_in_the_clear_not_redirected(production: Flask) -> None:
+@pytest.mark.parametrize("at", ["/api/v1/users/me/", "/.well-known/jwks.json"])
+def test_the_api_is_refused_in_the_clear_not_redirected(production: Flask, at: str) -> None:
+    """The published keys too: whoever is on the way could put their own in place of ours."""
     for method in ("GET", "POST"):
         answer = production.test_client().open(
-            "/api/v1/users/me/", method=method, base_url="http://login.example.com", headers={"Authorization": "Bearer x"}
+            at, method=method, base_url="http://login.example.com", headers={"Authorization": "Bearer x"}
         )
         assert answer.status_code == 403
         assert answer.mimetype == "application/problem+json"
