@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, events, gateways, keeping, sessions, texts
+from hammer import accounts, events, gateways, keeping, sessions, texts, verifications
 from hammer import words as words_of
 from hammer.database import db, transaction
 from hammer.login import SignedIn
@@ -149,6 +149,22 @@ def test_a_code_for_a_change_signs_nobody_in_and_a_login_code_changes_nothing(se
     with pytest.raises(WrongCode):
         change(settings, anna, login, right(settings, login))
     assert number_of(anna) == ANNA
+
+
+@in_context
+@pytest.mark.requirement("OTP-03")
+def test_a_code_for_a_change_is_wrong_for_whatever_else_the_same_person_may_prove(settings: Settings) -> None:
+    """Logins are nobody's so far, which alone would keep them apart from changes."""
+    anna = sign_in(settings)
+    asked = ask_for(settings, anna)
+    with transaction() as session:
+        guess = verifications.guess(
+            session, settings, asked.id, right(settings, asked), purpose=verifications.LOGIN, user_id=anna.user.id
+        )
+    with pytest.raises(WrongCode):
+        guess.proven()
+    change(settings, anna, asked, right(settings, asked))
+    assert number_of(anna) == NEW
 
 
 @in_context
