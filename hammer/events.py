@@ -32,6 +32,28 @@ NUMBER_CHANGED: Final = "number-changed"
 DATA_EXPORTED: Final = "data-exported"
 KEY_ROTATED: Final = "key-rotated"
 
+KINDS: Final = (
+    CODE_SENT,
+    SIGNED_UP,
+    SIGNED_IN,
+    SIGN_IN_BLOCKED,
+    GUESSES_SPENT,
+    INVITE_ACTIVATED,
+    REFRESH_REUSED,
+    SESSION_ENDED,
+    SESSIONS_ENDED,
+    USER_CREATED,
+    USER_RENAMED,
+    USER_DELETED,
+    USER_BLOCKED,
+    USER_UNBLOCKED,
+    STAFF_GIVEN,
+    STAFF_TAKEN,
+    NUMBER_CHANGED,
+    DATA_EXPORTED,
+    KEY_ROTATED,
+)
+
 
 def note(session: Session, kind: str, user_id: str | None = None, *, actor_id: str | None = None) -> None:
     """Adds an event to the caller's transaction: `kind` is one of this module's, `user_id` whom it is about, `actor_id` who else

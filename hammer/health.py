@@ -33,7 +33,7 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @public
 def readyz() -> ResponseReturnValue:
-    """The database answers and its schema is the one that this program was written for; else 503.
+    """The database answers and its schema is the one that this program was written for, or a newer one; else 503.
 
     Of Redis it only tells: without it everything works, and some limits are wider.
     """
@@ -41,7 +41,7 @@ def readyz() -> ResponseReturnValue:
         at = db.session.scalar(text("select version_num from alembic_version"))
     except (DBAPIError, *AWAY):
         at = None
-    ready = at == NEWEST_MIGRATION
+    ready = at is not None and at >= NEWEST_MIGRATION  # migrations come first, and this one serves until the next is there
     words = "ready\n" if ready else "the database is away or not migrated\n"
     answer = Response(words + _REDIS[limits.redis_answers()], status=200 if ready else 503, mimetype="text/plain")
     if not ready:

@@ -11,12 +11,13 @@ from typing import Final
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from config import Settings
-from hammer import clock, guesses, sends, texts
+from hammer import clock, events, guesses, sends, texts
 from hammer.database import AWAY, db
-from hammer.models import Event, Verification
+from hammer.models import GIVEN_UP, UNNEEDED, WAITING, Event, Verification
 
 LATELY: Final = timedelta(minutes=5)
 NEWEST: Final = 1000
@@ -38,7 +39,7 @@ def look(settings: Settings) -> list[Figure]:
     try:
         session, now = db.session(), clock.now()
         return [answers, *_guessing(session, settings, now), *_texts(session, settings, now), *_deeds(session, now)]
-    except AWAY:
+    except (DBAPIError, *AWAY):  # without its tables too
         return [replace(answers, values=[((), 0.0)])]
 
 
@@ -63,14 +64,17 @@ def _texts(session: Session, settings: Settings, now: datetime) -> Iterator[Figu
     tally = texts.tally()
     yield _single("texts_waiting", "Texts that wait to leave.", tally.waiting)
     yield _single("texts_waiting_seconds", "For how long the oldest of them has waited.", tally.oldest_waiting.total_seconds())
-    fates = [(fate, float(many)) for fate, many in tally.newest.items()]
-    yield Figure("texts_newest", f"What became of the newest {texts.COUNTED} texts.", ("state", "gateway"), fates)
+    fates = dict.fromkeys(((GIVEN_UP, ""), (UNNEEDED, ""), (WAITING, "")), 0.0) | tally.newest
+    yield Figure("texts_newest", f"What became of the newest {texts.COUNTED} texts.", ("state", "gateway"), fates.items())
 
 
 def _deeds(session: Session, now: datetime) -> Iterator[Figure]:
     count = select(Event.kind, func.count()).where(Event.at > now - LATELY).group_by(Event.kind)
-    lately = [((kind,), float(many)) for kind, many in session.execute(count)]
-    yield Figure("events_lately", "What happened in the last five minutes, logins among it.", ("kind",), lately)
+    lately = Counter(dict.fromkeys(events.KINDS, 0))  # whoever waits for a figure to fall to nought must find it there
+    for kind, many in session.execute(count):
+        lately[kind] = many
+    named = [((kind,), float(many)) for kind, many in lately.items()]
+    yield Figure("events_lately", "What happened in the last five minutes, logins among it.", ("kind",), named)
     of = f"Of the newest {NEWEST} codes whose time is over"
     asked, proved = _codes_by_country(session, now)
     yield Figure("codes_ended", f"{of}: all of them.", ("calling_code",), asked.items())

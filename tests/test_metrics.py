@@ -13,7 +13,7 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import clock, create_app, texts
+from hammer import clock, create_app, events, texts
 from hammer.database import transaction
 from hammer.limits import Knocks
 from hammer.models import Verification
@@ -101,6 +101,16 @@ def test_logins_and_conversion_by_country_can_be_watched(
     assert seen["hammer_events_lately", "code-sent"] == 5
     assert (seen["hammer_codes_ended", "7"], seen["hammer_codes_proved", "7"]) == (1, 1)
     assert (seen["hammer_codes_ended", "380"], seen["hammer_codes_proved", "380"]) == (4, 1)
+
+
+@pytest.mark.requirement("LOG-04")
+def test_what_never_happened_is_told_as_nought(read: Callable[[], dict[tuple[str, ...], float]]) -> None:
+    kinds = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
+
+    seen = read()
+
+    assert {labels[1]: value for labels, value in seen.items() if labels[0] == "hammer_events_lately"} == dict.fromkeys(kinds, 0)
+    assert seen["hammer_texts_newest", "", "given up"] == 0
 
 
 def _let_all_codes_end(app: Flask) -> None:

@@ -438,7 +438,7 @@ def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: Fak
     assert texts.tally() == texts.Tally({(SENT, "memory/1"): 3, (WAITING, ""): 2}, 2, timedelta(seconds=7))
     assert [text.id for text in texts.newest(2).items] == [5, 4]
     [fates] = [figure for figure in vitals.look(settings) if figure.name == "texts_newest"]
-    assert set(fates.values) == {((SENT, "memory/1"), 3.0), ((WAITING, ""), 2.0)}
+    assert dict(fates.values) == {(SENT, "memory/1"): 3, (WAITING, ""): 2, (GIVEN_UP, ""): 0, (UNNEEDED, ""): 0}
     assert [text.state for text in texts.newest(10, state=SENT).items] == [SENT] * 3
 
 
