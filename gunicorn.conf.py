@@ -69,6 +69,7 @@ limit_request_field_size = 8190
 # The workers' figures for /metrics, put together in a directory that is empty at each start.
 _figures = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="hammer-metrics-")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _figures
+Path(_figures).mkdir(parents=True, exist_ok=True)
 
 
 def on_starting(server: Any) -> None:
@@ -122,6 +123,7 @@ def post_worker_init(worker: Any) -> None:
     # A body in pieces that are none is its sender's fault; gunicorn's own error for it would be taken for ours.
     app = worker.wsgi
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
+    app.extensions.get("hammer.texts", lambda: None)()  # texts that waited for a server do not wait for a request as well
     for pid in worker.former:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

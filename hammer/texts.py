@@ -11,6 +11,7 @@ import logging
 import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,14 +41,17 @@ COUNTED: Final = 1000
 _IDLE_SECONDS: Final = 1.0
 """How often a thread looks when nobody calls: for texts of other processes, and for those whose next try has come."""
 _AFTER_FAULT_SECONDS: Final = 5.0
+_AWAY_SECONDS: Final = 0.2
+"""Between two tries to write down that a text has left."""
 
 log = logging.getLogger(__name__)
 _news = threading.Event()
 
 
 def init_app(app: "Flask") -> None:
-    """Starts carriers with the first request, in whichever process serves it, and lets them finish when it ends of its own accord.
-    Tests deliver by hand. Raises `Misconfigured` if a gateway cannot be used."""
+    """Starts carriers with the first request, in whichever process serves it, or when its server calls what stands in
+    `app.extensions`, and lets them finish when it ends of its own accord. Tests deliver by hand. Raises `Misconfigured` if a
+    gateway cannot be used."""
     settings: Settings = app.config["SETTINGS"]
     if app.testing or not settings.sms_threads:
         return
@@ -56,11 +60,12 @@ def init_app(app: "Flask") -> None:
     started = threading.Lock()
 
     def start() -> None:
-        if started.acquire(blocking=False):  # by the first request, and never released
+        if started.acquire(blocking=False):  # by whoever comes first, and never released
             carriers.start()
             atexit.register(carriers.stop)
 
     app.before_request(start)
+    app.extensions["hammer.texts"] = start
 
 
 class Carriers:
@@ -79,8 +84,9 @@ class Carriers:
         """Returns when no text is on its way any more, or after the longest that one may be."""
         self._stopping.set()
         _news.set()
+        until = time.monotonic() + LEASE.total_seconds()
         for thread in self._threads:
-            thread.join(LEASE.total_seconds())
+            thread.join(max(0.0, until - time.monotonic()))
 
     @property
     def alive(self) -> bool:
@@ -134,10 +140,11 @@ def deliver_next(settings: Settings) -> bool:
             return False
         message = _message(session, settings, claimed)
     gateway = gateways.send(settings, *message, receipt_url(settings, claimed)) if message else None
+    if gateway is not None:
+        _took(claimed.id, gateway, until=claimed.due_at)
+        return True
     with transaction() as session:
-        if gateway is not None:
-            _took(session, claimed, gateway)
-        elif message is None or claimed.tries >= MOST_TRIES:
+        if message is None or claimed.tries >= MOST_TRIES:
             _give_up(session, claimed, whoever_wants_it=message is not None)
         else:
             mine = update(Text).where(Text.id == claimed.id, Text.tries == claimed.tries, Text.ended_at.is_(None))
@@ -159,11 +166,22 @@ def _message(session: Session, settings: Settings, text: Text) -> tuple[str, str
     return verification.telephone_number, said
 
 
-def _took(session: Session, text: Text, gateway: str) -> None:
-    """Whoever else has claimed the text meanwhile: it has left. Its receipt may have been faster than this."""
+def _took(text_id: int, gateway: str, until: datetime) -> None:
+    """Whoever else has claimed the text meanwhile: it has left. Its receipt may have been faster than this.
+
+    While the database is away it is tried again as long as the claim holds: a text of which nobody knows that it left leaves twice.
+    """
     state = case((Text.state == DELIVERED, DELIVERED), else_=SENT)
     left = {"state": state, "gateway": gateway, "ended_at": clock.now(), "telephone_number": None}
-    session.execute(update(Text).where(Text.id == text.id).values(left))
+    while True:
+        try:
+            with transaction() as session:
+                session.execute(update(Text).where(Text.id == text_id).values(left))
+            return
+        except (Unavailable, SQLAlchemyError):
+            if clock.now() > until:
+                raise
+            time.sleep(_AWAY_SECONDS)
 
 
 def _give_up(session: Session, text: Text, *, whoever_wants_it: bool) -> None:

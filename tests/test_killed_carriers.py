@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from hammer.database import BUSY_SECONDS
 from tests import serving
 from tests.databases import Databases
 from tests.deeds import number
@@ -142,6 +143,49 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
     assert begun["message"] == f"Carrying texts, {THREADS} at once."
     assert stopped["message"] == "Stopped; no text was left half carried."
     assert set(gateway.texts_to().values()) == {1}
+
+
+@contextmanager
+def nobody_writes(database_url: str) -> Iterator[None]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        held = "begin immediate" if engine.dialect.name == "sqlite" else "lock table texts in share row exclusive mode"
+        connection.exec_driver_sql(held)
+        yield
+        connection.rollback()
+    engine.dispose()
+
+
+def test_what_left_while_the_database_could_not_be_told_is_told_later(
+    serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path
+) -> None:
+    server = serve(HAMMER_SMS_THREADS="0")
+    gateway.open.clear()
+    server.ask(number(1))
+    log = tmp_path / "log"
+    with worker(server.database_url, gateway, log):
+        assert gateway.arrived.wait(60), log.read_text()
+        with nobody_writes(server.database_url):
+            gateway.open.set()
+            time.sleep(1.5 * BUSY_SECONDS)  # longer than the carrier waits for a lock
+        wait_until(all_arrived(server.database_url))
+    assert gateway.texts_to() == {number(1): 1}
+
+
+def test_texts_that_waited_for_a_server_leave_though_nobody_asks_it(
+    serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path
+) -> None:
+    server = serve(HAMMER_SMS_THREADS="0")
+    server.ask(number(1))
+    command = [sys.executable, "-m", *one_worker(serving.free_port())]
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(server.database_url, gateway), stdout=output, stderr=output)
+    try:
+        wait_until(all_arrived(server.database_url))
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+    assert gateway.texts_to() == {number(1): 1}
 
 
 def test_two_workers_share_the_texts_and_double_none(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
