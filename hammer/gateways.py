@@ -7,6 +7,7 @@ leaves, since they are large.
 
 import logging
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -209,20 +210,25 @@ def check(settings: Settings) -> None:
     problems = []
     for place, url in enumerate(settings.gateways, 1):
         kind = _kind(url)
-        if kind == "sns" and not _boto3_loads(url):
-            problems.append(f"HAMMER_SMS_URL: Gateway {place} (sns) needs boto3: pip install boto3.")
+        if kind == "sns" and (fault := _fault_of_boto3(url)):
+            problems.append(f"HAMMER_SMS_URL: Gateway {place} (sns) {fault}.")
         elif kind in SMS_SERVICES and not _apprise_reads(url):
             problems.append(f"HAMMER_SMS_URL: Gateway {place} ({kind}) is no address that apprise understands; see docs/texts.md.")
     if problems:
         raise Misconfigured(problems)
 
 
-def _boto3_loads(url: str) -> bool:
+def _fault_of_boto3(url: str) -> str:
+    try:
+        import boto3  # noqa: PLC0415, F401
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    except ImportError:
+        return "needs boto3: pip install boto3"
     try:
         _sns_client(url)  # now, lest the first text waits for it
-    except ImportError:
-        return False
-    return True
+    except BotoCoreError as fault:
+        return f"does not suit what AWS_… says: {type(fault).__name__}"
+    return ""
 
 
 def _apprise_reads(url: str) -> bool:
@@ -273,7 +279,7 @@ def _examine(settings: Settings, url: str) -> Iterator[Standing]:
 def _examine_http(url: str) -> Iterator[Standing]:
     parts = urlsplit(url)
     host, port = str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
-    fault = _within(GATEWAY_SECONDS, partial(_connect, host, port))
+    fault = _within(GATEWAY_SECONDS, partial(_connect, host, port, parts.scheme == "https"))
     if fault:
         yield Standing(f"{host}:{port} does not answer: {fault}", "Start it, or mend host and port in HAMMER_SMS_URL.", works=False)
     else:
@@ -282,6 +288,8 @@ def _examine_http(url: str) -> Iterator[Standing]:
         yield Standing(f"codes go to {host} in the clear", "Use https:// there, or a network that is yours alone.")
 
 
-def _connect(host: str, port: int) -> str:
-    socket.create_connection((host, port), GATEWAY_SECONDS).close()
+def _connect(host: str, port: int, tls: bool) -> str:
+    with socket.create_connection((host, port), GATEWAY_SECONDS) as connection:
+        if tls:
+            ssl.create_default_context().wrap_socket(connection, server_hostname=host).close()
     return ""

@@ -278,6 +278,11 @@ def test_what_a_library_cannot_read_is_refused_before_anybody_waits_for_it(monke
     gateways._sns_client.cache_clear()
     with pytest.raises(Misconfigured, match="pip install boto3"):
         gateways.check(through("sns://eu-central-1"))
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(Misconfigured, match=r"Gateway 1 \(sns\) does not suit what AWS_… says: ProfileNotFound"):
+        gateways.check(through("sns://eu-central-1"))
+    gateways._sns_client.cache_clear()
 
 
 def test_a_server_that_carries_texts_does_not_start_with_what_a_library_cannot_read(app_with: Callable[..., object]) -> None:
@@ -349,6 +354,9 @@ def test_doctor_asks_whether_a_gateway_answers(gateway: FakeGateway, nobody: str
     assert "does not answer: ConnectionRefusedError" in away.how
     assert PASSWORD not in str(away)
     assert gateway.asked == []
+    [in_the_clear] = told(gateway.template.replace("http://", "https://"))
+    assert not in_the_clear.works
+    assert "does not answer: SSLError" in in_the_clear.how
 
 
 def test_doctor_says_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
