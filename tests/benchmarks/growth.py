@@ -75,7 +75,9 @@ def explained(plans: list[str]) -> Iterator[None]:
         if re.match(r"\s*(select|with|update|delete|insert)", statement, re.IGNORECASE):
             reads = re.match(r"\s*(select|with)", statement, re.IGNORECASE)
             how = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) " if asking == "EXPLAIN " and reads else asking
-            plan = connection.exec_driver_sql(how + statement, parameters).all()
+            looking = connection.connection.cursor()  # past SQLAlchemy, which would open a transaction for it
+            looking.execute(how + statement, parameters)
+            plan = looking.fetchall()
             plans.append(" ".join(statement.split())[:70] + "\n    " + "\n    ".join(str(row[-1]) for row in plan))
 
     event.listen(db.engine, "before_cursor_execute", ask)
