@@ -13,6 +13,7 @@
               logs         a line for each request
               metrics      how long requests took, and figures as Prometheus reads them
               audience     for whom each route is
+              statuses     the HTTP status of each refusal
     verbs     login        send_code, resend_code, confirm_code
               invites      activate, invitees
               sessions     refresh, end, end_others

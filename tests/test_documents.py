@@ -13,8 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from hammer import api
 from hammer.api import documents, postman
-from hammer.api.problems import PROBLEM_JSON, status_of
+from hammer.api.problems import PROBLEM_JSON
 from hammer.refusals import Refusal
+from hammer.statuses import status_of
 
 Tree = dict[str, Any]
 

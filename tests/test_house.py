@@ -15,7 +15,7 @@ import hammer
 
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted((ROOT / "hammer").rglob("*.py"))
-DOORS = {"auth", "api", "health", "files", "cli"}
+DOORS = {"auth", "api", "health", "files", "statuses", "cli"}
 every_room = pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
 
 

@@ -1,4 +1,4 @@
-"""Every way a rule may say no is drawn in the tree, has a name and a sentence in every language, and a status at the JSON door."""
+"""Every way a rule may say no is drawn in the tree, has a name and a sentence in every language, and a status."""
 
 import inspect
 import re
@@ -9,9 +9,9 @@ from babel.messages.pofile import read_po
 
 import hammer
 from hammer import refusals
-from hammer.api import problems
 from hammer.languages import LANGUAGES
 from hammer.refusals import Refusal
+from hammer.statuses import status_of
 
 CATALOGUES = Path(hammer.__file__).parent / "translations"
 CONTRACT = {
@@ -50,8 +50,8 @@ def test_a_refusal_has_a_name_and_a_sentence_of_its_own(leaf: type[Refusal]) -> 
 
 
 @every_leaf
-def test_a_refusal_has_the_status_of_the_contract_at_the_json_door(leaf: type[Refusal]) -> None:
-    assert problems.status_of(leaf) == CONTRACT[leaf.slug]
+def test_a_refusal_has_the_status_of_the_contract(leaf: type[Refusal]) -> None:
+    assert status_of(leaf) == CONTRACT[leaf.slug]
 
 
 def test_there_is_a_refusal_for_every_name_of_the_contract() -> None:

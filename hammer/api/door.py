@@ -14,8 +14,9 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from hammer import tokens
 from hammer.api import schemas
-from hammer.api.problems import PROBLEM_JSON, Problem, status_of
+from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.refusals import REQUIRED, InvalidFields, InvalidRequest, NotFound, NotSignedIn, Refusal, Unavailable, Wait, WrongCode
+from hammer.statuses import status_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 

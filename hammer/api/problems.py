@@ -13,20 +13,9 @@ from hammer import limits, refusals
 from hammer.api.schemas import Fixed
 from hammer.languages import say
 from hammer.refusals import N_, Refusal, Wait
+from hammer.statuses import status_of
 
 PROBLEM_JSON: Final = "application/problem+json"
-
-STATUSES: Mapping[type[Refusal], int] = {
-    refusals.InvalidRequest: 400,
-    refusals.Mend: 422,
-    refusals.Prove: 401,
-    refusals.NotAllowed: 403,
-    refusals.NotFound: 404,
-    refusals.Choose: 409,
-    refusals.TooManyRequests: 429,
-    refusals.Unavailable: 503,
-}
-"""A refusal answers with the status of its nearest ancestor here."""
 
 _HTTP_ERRORS: Mapping[int, type[Refusal]] = {
     400: refusals.InvalidRequest,
@@ -58,11 +47,6 @@ class Problem(Fixed):
     )
     attempts_left = fields.Integer(metadata={"description": "Guesses left for this code."})
     retry_after = fields.Integer(metadata={"description": "Seconds to wait, as in the Retry-After header."})
-
-
-def status_of(refusal: type[Refusal]) -> int:
-    """The HTTP status that stands for this refusal."""
-    return next(STATUSES[ancestor] for ancestor in refusal.__mro__ if ancestor in STATUSES)
 
 
 def problem(error: Exception) -> Response:

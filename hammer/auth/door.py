@@ -17,6 +17,7 @@ from hammer.audience import Audience, guarded
 from hammer.auth import faults, forms
 from hammer.refusals import N_, Refusal
 from hammer.sessions import Caller
+from hammer.statuses import status_of
 
 P = ParamSpec("P")
 
@@ -143,7 +144,7 @@ def refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -
     """The same page again with what was typed, and why it was not enough."""
     logs.refused(refusal)
     form.refused(refusal)
-    return render_template(template, form=form, **context), faults.status(refusal), faults.headers(refusal)
+    return render_template(template, form=form, **context), status_of(type(refusal)), faults.headers(refusal)
 
 
 def forget_all_but(*kept: str) -> None:

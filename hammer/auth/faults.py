@@ -1,4 +1,4 @@
-"""What a page answers when it cannot do what it was asked: the status of each refusal, and a page that says what to do now."""
+"""What a page answers when it cannot do what it was asked: a page that says what to do now."""
 
 from typing import Final
 
@@ -9,18 +9,8 @@ from werkzeug.exceptions import HTTPException
 
 from hammer.auth.show import again
 from hammer.languages import say
-from hammer.refusals import N_, Choose, InvalidRequest, Leave, Mend, NotFound, Prove, Refusal, TooManyRequests, Wait
-
-_STATUSES: Final[dict[type[Refusal], int]] = {
-    InvalidRequest: 400,
-    Mend: 422,
-    Prove: 401,
-    NotFound: 404,
-    Leave: 403,
-    Choose: 409,
-    TooManyRequests: 429,
-    Wait: 503,
-}
+from hammer.refusals import N_, Choose, Mend, Prove, Refusal, Wait
+from hammer.statuses import status_of
 
 _EXPIRED: Final = (
     N_("The form has expired"),
@@ -59,11 +49,6 @@ SENT_FROM: Final = {
 opens their address."""
 
 
-def status(refusal: Refusal) -> int:
-    """The HTTP status of a page that says this."""
-    return next(number for kind, number in _STATUSES.items() if isinstance(refusal, kind))
-
-
 def headers(refusal: Refusal) -> dict[str, str]:
     """`Retry-After` (RFC 9110 §10.2.3) when waiting helps."""
     return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, Wait) else {}
@@ -73,7 +58,7 @@ def error_page(error: Exception) -> Response:
     """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke."""
     number, kept = 500, {"Cache-Control": "no-store"}
     if isinstance(error, Refusal):
-        number = status(error)
+        number = status_of(type(error))
         kept |= headers(error)
     elif isinstance(error, HTTPException):
         number = 403 if isinstance(error, CSRFError) else error.code or 500

@@ -1,0 +1,23 @@
+"""The HTTP status of each refusal, the same at both doors."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hammer.refusals import Choose, InvalidRequest, Mend, NotAllowed, NotFound, Prove, Refusal, TooManyRequests, Unavailable
+
+_STATUSES: Final[Mapping[type[Refusal], int]] = {
+    InvalidRequest: 400,
+    Mend: 422,
+    Prove: 401,
+    NotAllowed: 403,
+    NotFound: 404,
+    Choose: 409,
+    TooManyRequests: 429,
+    Unavailable: 503,
+}
+"""A refusal has the status of its nearest ancestor here."""
+
+
+def status_of(refusal: type[Refusal]) -> int:
+    """The status that stands for this kind of refusal: 400 to 599."""
+    return next(_STATUSES[ancestor] for ancestor in refusal.__mro__ if ancestor in _STATUSES)
