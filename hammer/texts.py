@@ -173,13 +173,13 @@ def _took(text_id: int, gateway: str, until: datetime) -> None:
     """
     state = case((Text.state == DELIVERED, DELIVERED), else_=SENT)
     left = {"state": state, "gateway": gateway, "ended_at": clock.now(), "telephone_number": None}
-    while True:
+    for more in reversed(range(int(LEASE.total_seconds() / _AWAY_SECONDS))):
         try:
             with transaction() as session:
                 session.execute(update(Text).where(Text.id == text_id).values(left))
             return
         except (Unavailable, SQLAlchemyError):
-            if clock.now() > until:
+            if not more or clock.now() > until:
                 raise
             time.sleep(_AWAY_SECONDS)
 

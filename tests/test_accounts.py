@@ -349,6 +349,7 @@ def test_two_users_made_by_hand_may_both_have_no_username(settings: Settings) ->
     accounts.create(settings, ANNA, {"username": ""})
     accounts.create(settings, BORIS, {"username": ""})
     accounts.create(settings, CLARA, {})
+    assert db.session.scalars(select(User.username)).all() == [None] * 3
 
 
 def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) -> None:

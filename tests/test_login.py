@@ -393,6 +393,7 @@ def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> Non
 def test_another_number_has_its_own_allowance(settings: Settings) -> None:
     ask(settings, ANNA)
     ask(settings, BORIS)
+    assert db.session.query(Text).count() == 2
 
 
 def test_a_refused_send_leaves_no_verification_and_no_text(settings: Settings) -> None:
