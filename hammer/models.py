@@ -81,6 +81,8 @@ class Session(Base):
     """Roughly what it is, like `Firefox · Android`."""
     refreshes: Mapped[int] = mapped_column(default=0)
     """How often its refresh token was exchanged: the one token that works now carries this number."""
+    refreshes_received: Mapped[int | None]
+    """Up to which of them its holder has shown that the answer arrived; written only while that matters (`sessions.GRACE`)."""
     refreshed_at: Mapped[datetime]
     created_at: Mapped[datetime]
     """When somebody proved the number for it."""

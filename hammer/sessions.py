@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 
 from config import Settings
 from hammer import clock, codes, endings, events
@@ -20,10 +20,19 @@ from hammer.refusals import NotFound, NotSignedIn, Unavailable
 from hammer.statements import run
 
 GRACE = timedelta(seconds=30)
-"""How long a spent refresh token is still answered, with the same successor, while that one was not used: answers get lost."""
+"""How long a spent refresh token is still answered, with the same successor, while nothing of that answer was used: answers get
+lost."""
 
 _CALLER: Final = (
-    select(User.id, Session.id, User.is_staff, Session.seen_at)
+    select(
+        User.id,
+        Session.id,
+        User.is_staff,
+        Session.seen_at,
+        Session.refreshes,
+        Session.refreshes_received,
+        Session.refreshed_at,
+    )
     .join(User, User.id == Session.user_id)
     .where(
         Session.id == bindparam("device"),
@@ -75,24 +84,31 @@ def by_cookie(settings: Settings, shown: str) -> Caller | None:
     return claim and caller(claim[0], BROWSER)
 
 
-def caller(session_id: str, door: str) -> Caller | None:
-    """Who is signed in by this session at this door; None when it is over or its user blocked or gone. One statement, and once in
-    `SEEN_EVERY` another, to remember that the session is used."""
+def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) -> Caller | None:
+    """Who is signed in by this session at this door; None when it is over or its user blocked or gone.
+
+    One statement. Once in `SEEN_EVERY` another remembers that the session is used, and so does one at the first use of an access
+    token that was issued at the newest refresh (`issued_at_refresh` is its number) within `GRACE`: from then on the refresh token
+    of before is no lost answer.
+    """
     now = clock.now()
     found = run(db.session(), _CALLER, device=session_id, door=door, now=now, unused_since=now - SESSION_IDLE[door])
     if not found:
         return None
-    user_id, found_id, is_staff, seen_at = found[0]
+    user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]
+    if issued_at_refresh == refreshes > (received or 0) and refreshed_at > now - GRACE:
+        _remember(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
     if seen_at <= now - SEEN_EVERY:
-        _see(found_id, now)
+        _remember(Session.id == found_id, Session.seen_at < now, seen_at=now)
     return Caller(user_id, found_id, is_staff)
 
 
 def refresh(settings: Settings, shown: str) -> Session:
     """The session, ready for its next pair of tokens; the refresh token that was shown is spent.
 
-    One that comes twice ends the whole session (RFC 9700 §4.14.2), unless its successor was never used and `GRACE` has not passed:
-    then the same successor is given again, and the window does not move. Refuses with `NotSignedIn`.
+    One that comes twice ends the whole session (RFC 9700 §4.14.2), unless neither its successor nor an access token that came with
+    that was ever used and `GRACE` has not passed: then the same successor is given again, and the window does not move. Refuses
+    with `NotSignedIn`.
     """
     claim = codes.read_proof(settings.key("sessions"), PROGRAM, shown)
     if claim is None:
@@ -105,7 +121,8 @@ def refresh(settings: Settings, shown: str) -> Session:
         exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
         session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
         if session is None:
-            lost_answer = here, Session.refreshes == number + 1, Session.refreshed_at > now - GRACE
+            not_received = func.coalesce(Session.refreshes_received, 0) <= number
+            lost_answer = here, Session.refreshes == number + 1, not_received, Session.refreshed_at > now - GRACE
             session = tx.scalar(select(Session).where(*lost_answer))
         if session is None:
             over = update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
@@ -147,7 +164,7 @@ def _live(now: datetime, *doors: str) -> ColumnElement[bool]:
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
 
 
-def _see(session_id: str, now: datetime) -> None:
-    # Whoever is here is let in all the same when the database cannot write just now; the next request tries again.
+def _remember(*which: ColumnElement[bool], **values: object) -> None:
+    # The caller is let in all the same when the database cannot write just now; the next request tries again.
     with suppress(Unavailable), transaction() as tx:
-        tx.execute(update(Session).where(Session.id == session_id, Session.seen_at < now).values(seen_at=now))
+        tx.execute(update(Session).where(*which).values(values))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
+from types import NoneType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import jwt
@@ -40,6 +41,8 @@ _KIND: Final = "at+jwt"
 _HEADER: Final = {"alg", "kid", "typ"}
 """All that stands in the header of a token of ours; one that names a key of its own (`jwk`, `jku`, `x5u`, `crit`) is none."""
 _CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "sid", "type"]
+_REFRESHES: Final = "rfn"
+"""How often the session had been refreshed when the token was issued. Not required: tokens of older versions have none."""
 
 issuer = JWTManager()
 
@@ -52,6 +55,8 @@ class Claims:
     user_id: str
     session_id: str
     expires_at: float
+    issued_at_refresh: int | None
+    """How often its session had been refreshed; None of a token that says nothing of it."""
 
 
 class Checks:
@@ -94,9 +99,10 @@ class Checks:
             )
         except PyJWTError as fault:
             raise NotSignedIn from fault
-        if claims["type"] != "access" or not isinstance(claims["sid"], str):
+        issued_at_refresh = claims.get(_REFRESHES)
+        if claims["type"] != "access" or not isinstance(claims["sid"], str) or type(issued_at_refresh) not in (int, NoneType):
             raise NotSignedIn
-        return Claims(kid, claims["sub"], claims["sid"], float(claims["exp"]))
+        return Claims(kid, claims["sub"], claims["sid"], float(claims["exp"]), issued_at_refresh)
 
 
 def init_app(app: Flask) -> None:
@@ -122,7 +128,7 @@ def pair(session: Session) -> dict[str, Any]:
     lifetime = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
     g.signing = ring().signing()
     return {
-        "access_token": create_access_token(session.user_id, additional_claims={"sid": session.id}),
+        "access_token": create_access_token(session.user_id, additional_claims={"sid": session.id, _REFRESHES: session.refreshes}),
         "refresh_token": sessions.refresh_token(settings(), session),
         "token_type": "Bearer",
         "expires_in": int(lifetime.total_seconds()),
@@ -142,7 +148,7 @@ def bearer() -> Caller:
         if not shown:
             raise NotSignedIn
         claims = _checks().claims(shown)
-        caller = sessions.caller(claims.session_id, PROGRAM)
+        caller = sessions.caller(claims.session_id, PROGRAM, issued_at_refresh=claims.issued_at_refresh)
         if caller is None or caller.user_id != claims.user_id:
             raise NotSignedIn
         g.bearer = caller

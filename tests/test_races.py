@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from hammer import events
 from hammer.database import BUSY_SECONDS
 from tests.serving import HOME, Answer, Server, at_once
 
@@ -193,6 +194,43 @@ def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Serve
     assert len({answer.json["refresh_token"] for answer in answers}) == 1
     taken = "select refreshes, ended_at from sessions s join users u on u.id = s.user_id where u.telephone_number = :number"
     assert rows(taken, number=number) == [(1, None)]
+
+
+@pytest.mark.requirement("TOK-04")
+def test_a_spent_refresh_token_among_parallel_uses_ends_the_session_or_was_before_them(
+    server: Server, rows: Callable[..., list[Any]]
+) -> None:
+    """Ten requests of the owner with the new access token, and ten of a thief with the old refresh token, all at once: the thief
+    gets the same successor as long as no request of the owner was answered, and afterwards the session is over, once."""
+    about = "from sessions s join users u on u.id = s.user_id where u.telephone_number = :number"
+    reused = "select count(*) from events e join users u on u.id = e.user_id where u.telephone_number = :number and e.kind = :kind"
+    for _ in range(5):
+        number = fresh_number()
+        stolen = {"refresh_token": server.sign_in(number)["refresh_token"]}
+        renewed = server.call("POST", "/auth/refresh/", stolen).json
+        use = partial(server.call, "GET", "/users/me/", token=renewed["access_token"])
+        steal = partial(server.call, "POST", "/auth/refresh/", stolen)
+        answers = at_once([use, steal] * 10)
+        assert set(statuses(answers)) <= {200, 401}
+        successors = {answer.json["refresh_token"] for answer in answers[1::2] if answer.status == 200}
+        assert successors <= {renewed["refresh_token"]}
+        use()
+        assert steal().status == 401
+        assert use().status == 401
+        assert [
+            (refreshes, ended_at is None) for refreshes, ended_at in rows(f"select refreshes, ended_at {about}", number=number)
+        ] == [(1, False)]
+        assert rows(reused, number=number, kind=events.REFRESH_REUSED) == [(1,)]
+
+
+@pytest.mark.requirement("TOK-04")
+def test_parallel_first_uses_of_new_tokens_are_all_answered(server: Server, rows: Callable[..., list[Any]]) -> None:
+    number = fresh_number()
+    renewed = server.call("POST", "/auth/refresh/", {"refresh_token": server.sign_in(number)["refresh_token"]}).json
+    answers = at_once([partial(server.call, "GET", "/users/me/", token=renewed["access_token"])] * 20)
+    assert statuses(answers) == {200: 20}
+    received = "select refreshes_received from sessions s join users u on u.id = s.user_id where u.telephone_number = :number"
+    assert rows(received, number=number) == [(1,)]
 
 
 def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> None:

@@ -225,6 +225,59 @@ def test_a_spent_refresh_token_ends_the_session_once_its_successor_was_used(sett
     assert not is_live(session.id)
 
 
+@pytest.mark.requirement("TOK-04", "LOG-01")
+def test_a_spent_refresh_token_ends_the_session_once_an_access_token_of_the_answer_was_used(settings: Settings) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    sessions.refresh(settings, spent)
+    assert sessions.caller(session.id, PROGRAM, issued_at_refresh=1) is not None
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+    assert not is_live(session.id)
+    assert noted(events.REFRESH_REUSED) == [session.user_id]
+
+
+@pytest.mark.parametrize("older", [0, None])
+@pytest.mark.requirement("TOK-04")
+def test_an_older_access_token_does_not_show_that_the_answer_arrived(settings: Settings, older: int | None) -> None:
+    """It is what a program uses whose answer was lost; a token of an older version of Hammer says nothing of refreshes."""
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
+    assert sessions.caller(session.id, PROGRAM, issued_at_refresh=older) is not None
+    assert sessions.refresh_token(settings, sessions.refresh(settings, spent)) == successor
+
+
+@pytest.mark.requirement("TOK-04")
+def test_that_one_answer_arrived_says_nothing_of_the_next(settings: Settings) -> None:
+    session = sign_in(settings).session
+    for number in (1, 2, 3):
+        spent = sessions.refresh_token(settings, session)
+        session = sessions.refresh(settings, spent)
+        assert sessions.refresh(settings, spent).refreshes == number
+        assert sessions.caller(session.id, PROGRAM, issued_at_refresh=number) is not None
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+
+
+def test_that_an_answer_arrived_is_written_once_and_only_while_it_matters(
+    settings: Settings, clock: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    session = sign_in(settings).session
+
+    def writes(number: int) -> list[str]:
+        with statements() as seen:
+            assert sessions.caller(session.id, PROGRAM, issued_at_refresh=number) is not None
+        return [sql.split()[0] for sql in seen if not sql.startswith("begin")][1:]
+
+    assert writes(0) == []
+    session = sessions.refresh(settings, sessions.refresh_token(settings, session))
+    assert [writes(0), writes(1), writes(1)] == [[], ["UPDATE"], []]
+    session = sessions.refresh(settings, sessions.refresh_token(settings, session))
+    clock.shift(30)
+    assert [writes(1), writes(2)] == [[], []]
+
+
 FORGERIES: list[Callable[[str], str]] = [
     lambda _: "",
     lambda _: "x",

@@ -18,9 +18,9 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import accounts, keys, people, tokens
+from hammer import accounts, events, keys, people, tokens
 from hammer.database import db
-from hammer.models import Session, TokenKey, User
+from hammer.models import Event, Session, TokenKey, User
 from tests import routes
 from tests.people import Browser, Program
 
@@ -210,7 +210,7 @@ def test_a_token_says_who_and_for_how_long_and_nothing_personal(app: Flask, anna
     for shown in (anna.tokens, anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})):
         _, claims = parts(shown["access_token"])
 
-        assert set(claims) == {*CLAIMS, "fresh"}
+        assert set(claims) == {*CLAIMS, "rfn", "fresh"}
         assert claims["iss"] == claims["aud"] == app.config["SETTINGS"].public_url
         assert claims["exp"] - claims["iat"] == shown["expires_in"] == 15 * 60
         assert not [value for value in claims.values() if "anna" in str(value).lower() or "9290000001" in str(value)]
@@ -244,6 +244,10 @@ OTHER_CLAIMS: list[Part] = [
     {"sid": [1]},
     {"sid": 1},
     {"type": "refresh"},
+    {"rfn": "0"},
+    {"rfn": True},
+    {"rfn": 0.0},
+    {"rfn": [0]},
 ]
 
 
@@ -253,6 +257,14 @@ def test_no_claim_may_be_another(app: Flask, anna: Program, other: Part) -> None
     header, claims = parts(anna.tokens["access_token"])
 
     assert_refused(ask(anna, put_together(header, claims | other, signing(app).private.sign)))
+
+
+@pytest.mark.requirement("TOK-02")
+def test_a_token_of_an_older_version_says_nothing_of_refreshes(app: Flask, anna: Program) -> None:
+    header, claims = parts(anna.tokens["access_token"])
+    del claims["rfn"]
+
+    assert ask(anna, put_together(header, claims, signing(app).private.sign)).status_code == 200
 
 
 @pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000], ids=repr)
@@ -435,6 +447,22 @@ def test_all_tokens_of_a_session_are_dead_the_moment_it_ends(
     for token in shown:
         assert_refused(ask(anna, token))
     assert_refused(anna.call("POST", "/auth/refresh/", {"refresh_token": renewed["refresh_token"]}, Authorization=""))
+
+
+@pytest.mark.requirement("TOK-04", "LOG-01")
+def test_a_thief_who_refreshes_right_behind_the_owner_ends_the_session(app: Flask) -> None:
+    for n in range(20):
+        owner, thief = Program(app), Program(app)
+        owner.sign_in(f"+792900010{n:02d}")
+        stolen = owner.tokens["refresh_token"]
+        owner.tokens |= owner.told("POST", "/auth/refresh/", {"refresh_token": stolen})
+        assert owner.is_signed_in()
+
+        assert_refused(thief.call("POST", "/auth/refresh/", {"refresh_token": stolen}))
+
+        assert not owner.is_signed_in()
+        with app.app_context():
+            assert db.session.query(Event).filter_by(kind=events.REFRESH_REUSED).count() == n + 1
 
 
 # -- in the header alone ------------------------------------------------------------------------------------------------------

@@ -297,6 +297,11 @@ class ExportedProfileOut(UserOut):
 class ExportedSessionOut(DeviceOut):
     door = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
     refreshes = fields.Integer(required=True, metadata={"description": "How often it got new tokens.", "example": 3})
+    refreshes_received = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The newest of them whose tokens were used within 30 seconds.", "example": 3},
+    )
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
 

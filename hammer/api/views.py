@@ -108,7 +108,8 @@ def code(body: dict[str, str]) -> dict[str, Any]:
 def refresh(body: dict[str, str]) -> dict[str, Any]:
     """Exchange a refresh token for a new pair
 
-    The old one is spent. One that comes twice ends the session, unless the answer was lost within the last 30 seconds.
+    The old one is spent. One that comes twice ends the session, unless the answer was lost within the last 30 seconds: then, and
+    until a token of that answer is used for the first time, the same successor is given again.
     """
     return tokens.pair(sessions.refresh(settings(), body["refresh_token"]))
 
