@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, verifications
+from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, tries, verifications
 from hammer.database import dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
 from hammer.refusals import InvalidFields, NotAllowed, TooManyRequests, Unavailable
@@ -82,9 +82,12 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker) -> CodeS
 
 
 def confirm_code(
-    settings: Settings, verification_id: str, code: str, *, door: str, device: str, instead_of: str | None = None
+    settings: Settings, verification_id: str, code: str, *, door: str, device: str, address: str, instead_of: str | None = None
 ) -> SignedIn:
     """A new session of whoever holds the number, and at the first login the user with an invite code of their own.
+
+    An invite code that came along to a first login is activated. One that cannot be costs a try of the number and of `address`, as
+    it does in `invites.activate`; where no try is left it is not looked up. The login goes on in every case, and answers the same.
 
     The guess is taken before anything is compared, so that of any number of parallel tries only as many as are left are looked at.
     Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot
@@ -95,7 +98,7 @@ def confirm_code(
     with transaction() as session:
         guess = verifications.guess(session, settings, verification_id, code)
         if guess.verification is not None and guess.refusal is None:
-            signed_in = _sign_in(session, settings, guess.verification, door, device)
+            signed_in = _sign_in(session, settings, guess.verification, door, device, address)
             if signed_in is not None and instead_of is not None:
                 endings.end(session, signed_in.user.id, Session.id == instead_of)
     guess.proven()
@@ -104,14 +107,18 @@ def confirm_code(
     return signed_in
 
 
-def _sign_in(session: Transaction, settings: Settings, verification: Verification, door: str, device: str) -> SignedIn | None:
+def _sign_in(
+    session: Transaction, settings: Settings, verification: Verification, door: str, device: str, address: str
+) -> SignedIn | None:
     now = clock.now()
     user, created = _user_of(session, verification.telephone_number, now)
     if user.blocked_at is not None:
         events.note(session, events.SIGN_IN_BLOCKED, user.id)
         return None
     if created and verification.invite_code and not tombstones.lies(session, settings, verification.telephone_number, now):
-        _activate_first(session, user, verification.invite_code, now)
+        limits = tries.limits(session, settings, user.id, verification.telephone_number, address, now)
+        if tries.take(session, limits, now) is None and _activate_first(session, user, verification.invite_code, now):
+            tries.give_back(session, limits, now)
     known = devices.welcome(session, verification.device_id, user, now)
     opened = add(session, Session, **Session.opening(user, door=door, device=device, now=now))
     events.note(session, events.SIGNED_UP if created else events.SIGNED_IN, user.id)
@@ -136,9 +143,14 @@ def _making(database: ModuleType) -> Any:
     return database.insert(User).on_conflict_do_nothing().returning(User)
 
 
-def _activate_first(session: Transaction, user: User, invite_code: str, now: datetime) -> None:
-    """The invite that came along to a first login. A user made just now can neither own the code nor stand above its owner."""
+def _activate_first(session: Transaction, user: User, invite_code: str, now: datetime) -> bool:
+    """Activates the invite code that came along to a first login; whether a living user owns it.
+
+    A user made just now can neither own the code nor stand above its owner.
+    """
     owner = value_of(run(session, _INVITED, invite=invite_code, user=user.id))
-    if owner is not None:
-        add(session, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
-        events.note(session, events.INVITE_ACTIVATED, user.id)
+    if owner is None:
+        return False
+    add(session, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
+    events.note(session, events.INVITE_ACTIVATED, user.id)
+    return True

@@ -1,6 +1,7 @@
 """How many invite codes may be tried that come to nothing: by number, account and address, and by everybody together.
 
-A try is taken before the code is looked up, and given back when it was the right one.
+A try is taken before the code is looked up, and given back when it was the right one: at an activation, and at a first login that
+brings a code along.
 """
 
 from datetime import datetime, timedelta

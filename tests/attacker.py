@@ -159,7 +159,7 @@ class Attacker:
         if mover := self.moves.get(verification.id):
             accounts.change_number(self.settings, mover.user.id, mover.session.id, verification.id, code)
             return mover
-        return login.confirm_code(self.settings, verification.id, code, door=PROGRAM, device="attacker")
+        return login.confirm_code(self.settings, verification.id, code, door=PROGRAM, device="attacker", address="10.0.0.1")
 
     def move(self, mover: SignedIn, number: str) -> Verification | None:
         """A verification by which an account of one's own would get this number; None when it is refused."""

@@ -37,13 +37,22 @@ def wrong(settings: Settings, verification: Verification) -> str:
     return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
 
 
-def confirm(settings: Settings, verification: Verification, code: str, *, door: str = PROGRAM) -> SignedIn:
-    return login.confirm_code(settings, verification.id, code, door=door, device="Firefox")
+def confirm(
+    settings: Settings, verification: Verification, code: str, *, door: str = PROGRAM, address: str = HOME.address
+) -> SignedIn:
+    return login.confirm_code(settings, verification.id, code, door=door, device="Firefox", address=address)
 
 
-def sign_in(settings: Settings, telephone_number: str = ANNA, *, door: str = PROGRAM, invite_code: str | None = None) -> SignedIn:
+def sign_in(
+    settings: Settings,
+    telephone_number: str = ANNA,
+    *,
+    door: str = PROGRAM,
+    invite_code: str | None = None,
+    address: str = HOME.address,
+) -> SignedIn:
     verification = ask(settings, telephone_number, invite_code=invite_code)
-    return confirm(settings, verification, right(settings, verification), door=door)
+    return confirm(settings, verification, right(settings, verification), door=door, address=address)
 
 
 def user(settings: Settings, telephone_number: str = ANNA) -> User:

@@ -293,7 +293,7 @@ def test_a_change_of_number_forgets_the_proofs_of_the_old_one(settings: Settings
     move(settings, them, DORA)
     assert db.session.query(Verification).filter_by(telephone_number=ANNA).count() == 0
     with pytest.raises(WrongCode):
-        login.confirm_code(settings, pending, code, door=BROWSER, device="")
+        login.confirm_code(settings, pending, code, door=BROWSER, device="", address=HOME.address)
 
 
 # Coming back

@@ -15,7 +15,7 @@ from hammer import accounts, database, events, login, people, sessions
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, Event, Session
 from hammer.refusals import NotFound, NotSignedIn
-from tests.deeds import ANNA, BORIS, ask, everything_stored, right, sign_in
+from tests.deeds import ANNA, BORIS, HOME, ask, everything_stored, right, sign_in
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -373,7 +373,7 @@ def test_what_ended_is_noted_once_and_nothing_where_nothing_did(settings: Settin
 
 def prove_anew(settings: Settings, session_id: str) -> None:
     code = right(settings, asked := ask(settings))
-    login.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", instead_of=session_id)
+    login.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id)
 
 
 def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> None:

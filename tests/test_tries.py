@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import time_machine
@@ -11,15 +12,18 @@ from sqlalchemy import event, text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, counters, invites, tries
+from hammer import accounts, codes, counters, invites, people, tries
 from hammer.database import db, transaction
-from hammer.models import Counter, Event, Referral, User
+from hammer.models import Counter, Event, Referral, User, Verification
 from hammer.refusals import InviteLoop, OwnInvite, TooManyRequests, UnknownInvite
-from tests.deeds import ANNA, BORIS, activate, number, sign_in, user
+from tests.deeds import ANNA, BORIS, HOME, activate, ask, number, right, sign_in, user
 from tests.people import Person
+from tests.serving import TRIES, at_once
 
 in_context = pytest.mark.usefixtures("context")
 DAY = timedelta(days=1)
+LOOKS_UP = "UPDATE users SET invite_count"
+"""With what a first login looks for the owner of a code and counts at once."""
 
 
 @pytest.fixture
@@ -214,3 +218,171 @@ def test_a_first_login_with_an_invite_that_breaks_off_anywhere_did_not_happen(se
         assert made == db.session.query(Referral).count() == 0
     db.session.expire_all()
     assert db.session.query(Referral).count() == db.session.get_one(User, boris.id).invite_count == 1
+
+
+# A first login that brings a code along
+
+
+def left_to_try(user_id: str) -> set[int]:
+    """How many tries were taken from each limit of this account, its number, its address and everybody."""
+    db.session.expire_all()
+    counted = db.session.query(Counter).filter(Counter.scope.startswith("invites/"), ~Counter.scope.like("invites/life/%"))
+    life = db.session.query(Counter).filter_by(scope=f"invites/life/{user_id}")
+    return {counter.taken for counter in [*counted, *life]}
+
+
+def come_and_go(settings: Settings, times: int, *, invite_code: str, address: str = HOME.address) -> list[str]:
+    """Signs up with the code, looks whether it was activated, deletes the account, and does it again. The codes that were."""
+    found = []
+    for _ in range(times):
+        came = sign_in(settings, invite_code=invite_code, address=address)
+        assert came.created
+        found += [activated[0]] if (activated := invites.activated(came.user.id)) else []
+        accounts.delete(settings, came.user.id)
+        db.session.execute(text("delete from send_allowances"))
+    return found
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_a_first_login_with_a_code_that_comes_to_nothing_takes_a_try(settings: Settings, noon: Traveller) -> None:
+    anna = sign_in(settings, invite_code="AAAAAA").user
+    assert db.session.query(Counter).filter(Counter.scope.startswith("invites/")).count() == 4
+    assert left_to_try(anna.id) == {1}
+    in_vain(settings, anna.id, 4)
+    wait(settings, anna.id)
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_a_first_login_with_a_right_code_costs_nothing(settings: Settings, noon: Traveller) -> None:
+    boris = user(settings, BORIS)
+    anna = sign_in(settings, invite_code=boris.invite_code).user
+    assert left_to_try(anna.id) == {0}
+    assert db.session.query(Referral).count() == 1
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller) -> None:
+    """The number has five a day, whichever account it has: the code that is right is not found after them."""
+    boris = user(settings, BORIS)
+    assert come_and_go(settings, tries.A_DAY, invite_code="AAAAAA") == []
+    assert come_and_go(settings, 35, invite_code=boris.invite_code) == []
+    noon.shift(DAY)
+    assert come_and_go(settings, 1, invite_code=boris.invite_code) == [boris.invite_code]
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_first_logins_at_one_address_have_twenty_tries_a_day_together(settings: Settings, noon: Traveller) -> None:
+    boris = user(settings, BORIS)
+    for n in range(tries.PER_ADDRESS_A_DAY):
+        sign_in(settings, number(100 + n), invite_code="AAAAAA", address="192.0.2.7")
+    late = sign_in(settings, number(30), invite_code=boris.invite_code, address="192.0.2.7")
+    elsewhere = sign_in(settings, number(31), invite_code=boris.invite_code, address="192.0.2.8")
+    assert invites.activated(late.user.id) is None
+    assert invites.activated(elsewhere.user.id) is not None
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_first_logins_and_activations_share_the_limit_of_everybody(settings: Settings, noon: Traveller) -> None:
+    boris = user(settings, BORIS)
+    with transaction() as session:
+        today, ends_at = counters.period(DAY, datetime.now(UTC)), counters.ends_at(DAY, datetime.now(UTC))
+        session.add(Counter(scope="invites/day", period=today, taken=tries.OF_ALL_A_DAY, ends_at=ends_at))
+    assert invites.activated(sign_in(settings, invite_code=boris.invite_code).user.id) is None
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_the_code_of_an_owner_who_left_counts_at_no_first_login(settings: Settings, noon: Traveller) -> None:
+    boris = user(settings, BORIS)
+    accounts.delete(settings, boris.id)
+    anna = sign_in(settings, invite_code=boris.invite_code).user
+    assert (db.session.query(Referral).count(), db.session.get_one(User, boris.id).invite_count) == (0, 0)
+    assert db.session.query(Event).filter_by(kind="invite-activated").count() == 0
+    assert left_to_try(anna.id) == {1}
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_at_a_first_login_a_try_is_taken_before_the_code_is_looked_up(
+    settings: Settings, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    with statements() as seen:
+        sign_in(settings, invite_code="AAAAAA")
+    [looked_up] = [n for n, statement in enumerate(seen) if LOOKS_UP in statement]
+    taken = max(n for n, statement in enumerate(seen[:looked_up]) if "INSERT INTO counters" in statement)
+    [made] = [n for n, statement in enumerate(seen) if "INSERT INTO users" in statement]
+    assert made < taken < looked_up
+
+
+@in_context
+def test_only_a_first_login_looks_a_carried_code_up(
+    settings: Settings, noon: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    boris = user(settings, BORIS)
+    sign_in(settings, invite_code=boris.invite_code)
+    noon.shift(DAY)
+    with statements() as seen:
+        sign_in(settings, invite_code="AAAAAA")
+    assert not [statement for statement in seen if LOOKS_UP in statement]
+    assert {counter.taken for counter in db.session.query(Counter).filter(Counter.scope.startswith("invites/"))} == {0}
+
+
+@pytest.mark.requirement("INV-04")
+def test_a_first_login_answers_alike_whatever_became_of_its_code(app: Flask) -> None:
+    """A code of nobody, one whose owner left, one that is not looked up any more, none, and a right one."""
+    settings = app.config["SETTINGS"]
+    client = app.test_client()
+    with app.app_context():
+        gone, owner = user(settings, BORIS).invite_code, user(settings, number(99)).invite_code
+        accounts.delete(settings, people.find(settings, BORIS))
+
+    def login(n: int, invite_code: str | None) -> tuple[int, dict[str, str], dict[str, object]]:
+        body = {"telephone_number": number(n)} | ({"invite_code": invite_code} if invite_code else {})
+        sent = client.post("/api/v1/auth/signup/", json=body).json
+        assert sent is not None
+        with app.app_context():
+            code = right(settings, db.session.get_one(Verification, sent["verification_id"]))
+        answer = client.post("/api/v1/auth/code/", json={"verification_id": sent["verification_id"], "code": code})
+        changing = {"Date", "X-Request-ID", "Content-Length"}
+        headers = {name: value for name, value in answer.headers if name not in changing}
+        return answer.status_code, headers, {name: type(value) for name, value in (answer.json or {}).items()}
+
+    first = login(3, "ZZZZZZ")
+    assert first[0] == 200
+    assert login(4, gone) == login(5, None) == login(6, owner) == first
+    for n in range(7, 30):
+        assert login(n, "ZZZZZZ") == first
+    assert login(30, owner) == first
+    with app.app_context():
+        assert db.session.query(Referral).count() == 1
+
+
+@pytest.mark.requirement("INV-04")
+def test_of_forty_first_logins_at_once_with_wrong_codes_as_many_are_looked_up_as_the_limit_says(
+    app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    settings, busy = app.config["SETTINGS"], 503
+    with app.app_context():
+        made = [ask(settings, number(n), invite_code=f"AAAA{n:02d}") for n in range(40)]
+        waiting = [{"verification_id": sent.id, "code": right(settings, sent)} for sent in made]
+
+    def login(body: dict[str, str]) -> int:
+        client = app.test_client()
+        for _ in range(TRIES):  # the database may be too busy
+            answer = client.post("/api/v1/auth/code/", json=body, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+            if answer.status_code != busy:
+                break
+        return answer.status_code
+
+    with statements() as seen:
+        answers = at_once([partial(login, body) for body in waiting])
+    assert answers == [200] * 40
+    assert len([statement for statement in seen if LOOKS_UP in statement]) == tries.PER_ADDRESS_A_DAY
+    with app.app_context():
+        taken = db.session.query(Counter).filter(Counter.scope.startswith("invites/address/")).one().taken
+        assert taken == tries.PER_ADDRESS_A_DAY

@@ -103,7 +103,11 @@ class NumberIn(In):
 
 class SignupIn(NumberIn):
     telephone_number = _text(NUMBER)
-    invite_code = _text(TYPED_INVITE | {"description": "Somebody’s code, activated if this is the first login."}, required=False)
+    invite_code = _text(
+        TYPED_INVITE
+        | {"description": "Another user’s code, activated if this is the first login. Signing in goes on where it cannot be."},
+        required=False,
+    )
     device_token = _text(
         DEVICE_TOKEN | {"description": "From an earlier sign-in on this device: strangers cannot use up its texts and guesses."},
         required=False,

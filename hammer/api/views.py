@@ -86,7 +86,8 @@ def code(body: dict[str, str]) -> dict[str, Any]:
     verification_id = body.get("verification_id")
     if verification_id is None:
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
-    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device())
+    here = limits.address()
+    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device(), address=here)
     pair = tokens.pair(came.session)
     own = came.user.invite_code
     device_token = devices.token(settings(), came.device)

@@ -72,7 +72,7 @@ def code() -> ResponseReturnValue:
     if only_shown():
         return render_template("code.html", form=form, **_waiting(asked))
     try:
-        opened = login.confirm_code(tokens.settings(), asked.id, form.code.data or "", door=BROWSER, device=tokens.device())
+        opened = _confirm(asked, form.code.data or "")
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked)
     forget_all_but("invite")
@@ -133,9 +133,8 @@ def prove(caller: Caller) -> ResponseReturnValue:
     form = forms.Code()
     if only_shown():
         return render_template("code.html", form=form, **_waiting(asked, _PROOF))
-    typed, door, device = form.code.data or "", BROWSER, tokens.device()
     try:
-        opened = login.confirm_code(tokens.settings(), asked.id, typed, door=door, device=device, instead_of=caller.session_id)
+        opened = _confirm(asked, form.code.data or "", instead_of=caller.session_id)
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked, _PROOF)
     response = go(_then())
@@ -242,6 +241,11 @@ def _waiting(asked: Verification, ways: Mapping[str, str] = _LOGIN) -> dict[str,
         "then": _then() if ways is _PROOF else None,
         "demo_code": asked.code(settings.key("codes")) if settings.demo else None,
     }
+
+
+def _confirm(asked: Verification, typed: str, *, instead_of: str | None = None) -> login.SignedIn:
+    settings, device, here = tokens.settings(), tokens.device(), limits.address()
+    return login.confirm_code(settings, asked.id, typed, door=BROWSER, device=device, address=here, instead_of=instead_of)
 
 
 def _asker() -> verifications.Asker:

@@ -36,7 +36,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
 
     def sign_in() -> None:
         sent = login.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
-        login.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl")
+        login.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl", address="10.0.0.1")
 
     place = people.everyone(settings).after
     last = db.session.execute(select(func.max(User.date_joined))).scalar_one()
