@@ -8,13 +8,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 import click
 import phonenumbers
+from dotenv import dotenv_values, find_dotenv
+from dotenv.parser import parse_stream
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range
@@ -42,6 +46,10 @@ ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 ACCESS_TOKEN_LEEWAY = timedelta(seconds=30)
 """So much the clocks of our machines may differ."""
 INSTANCE = Path(__file__).parent / "instance"
+ENV_FILE = Path(__file__).resolve().parent / ".env"
+"""Read by every process alike. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
+_OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
+"""What Kubernetes sets in each pod for a service whose name begins with `hammer`."""
 
 
 class Misconfigured(click.ClickException):
@@ -160,8 +168,52 @@ def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_b
     return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
 
 
+def load_env_file() -> list[str]:
+    """Adds to the environment what `.env` sets and the environment does not. Returns what is wrong with the file."""
+    if _skips_env_file() or not ENV_FILE.exists():
+        return []
+    try:
+        text = ENV_FILE.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{ENV_FILE}: Cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}."]
+    for name, value in dotenv_values(stream=StringIO(text)).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+    lines = [part.original.line for part in parse_stream(StringIO(text)) if part.error or (part.key and part.value is None)]
+    return [f"{ENV_FILE}: Line {line} is not NAME=value." for line in lines]
+
+
+def _skips_env_file() -> bool:
+    return os.environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no")  # as Flask reads it
+
+
+def _known_to_flask_alone(known: set[str]) -> list[str]:
+    """Flask also reads `.flaskenv`, and files of other folders; servers do not. Commands would see other settings than they."""
+    if _skips_env_file() or click.get_current_context(silent=True) is None:
+        return []
+    problems = []
+    for file in filter(None, (find_dotenv(name, usecwd=True) for name in (".flaskenv", ".env"))):
+        if ENV_FILE.exists() and ENV_FILE.samefile(file):
+            continue
+        with suppress(OSError, UnicodeDecodeError):
+            found = [name for name, value in dotenv_values(file).items() if name in known and os.environ.get(name) == value]
+            problems += [f"{name}: {file} sets it, which flask reads and servers do not. Set it in {ENV_FILE}." for name in found]
+    return problems
+
+
+def _unknown(known: set[str]) -> list[str]:
+    """A name with a typing error would leave its setting at the default, in silence."""
+    problems = []
+    for name in sorted(os.environ):
+        if name.upper().startswith("HAMMER_") and name not in known and not _OF_KUBERNETES.fullmatch(name):
+            [nearest] = get_close_matches(name.upper(), known, n=1, cutoff=0) or [""]
+            problems.append(f"{name}: There is no such setting. The nearest is {nearest}.")
+    return problems
+
+
 def read() -> Settings:
-    """The settings of this process, from its environment. Raises `Misconfigured` with all that is wrong at once."""
+    """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong at once."""
+    unreadable = load_env_file()
     env = Env(eager=False)
     name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
     developing, production = name == "development", name == "production"
@@ -206,7 +258,9 @@ def read() -> Settings:
         env.seal()
     except EnvValidationError as error:
         malformed = cast(Mapping[str, Any], error.error_messages)
-    problems = [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
+    known = {*env.dump(), *malformed}  # all that was asked for above
+    problems = unreadable + _unknown(known) + _known_to_flask_alone(known)
+    problems += [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
     if production:
         unsafe = _unsafe_in_production(values)
         problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]

@@ -22,6 +22,12 @@ from werkzeug.exceptions import BadRequest
 wsgi_app = "wsgi:app"
 chdir = str(Path(__file__).resolve().parent)
 
+sys.path.insert(0, chdir)
+from config import load_env_file  # noqa: E402
+
+load_env_file()  # what is wrong with it is said below, with the rest
+del sys.modules["config"]  # or each worker of a reload to a new version would get this one
+
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))  # more than one want PostgreSQL, and Redis
 worker_class = "gthread"

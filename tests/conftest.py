@@ -43,6 +43,8 @@ __all__ = ["pytest_addoption", "pytest_configure", "pytest_itemcollected"]  # py
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
 
+os.environ["FLASK_SKIP_DOTENV"] = "1"  # a developer's own `.env` changes no test
+
 SETTINGS = config.Settings(
     env="testing",
     demo=False,

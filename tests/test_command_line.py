@@ -31,6 +31,7 @@ from hammer.models import Referral, User
 from hammer.refusals import NotAllowed, NotFound
 from tests.databases import Databases
 from tests.deeds import ANNA, BORIS, ask, sign_in, user
+from tests.serving import surroundings
 
 ROOT = Path(__file__).parent.parent
 CLOSED_PORT = 5129
@@ -519,9 +520,9 @@ def test_doctor_advises_in_production_alone_and_is_content(app_with: Made, setti
 
 
 def shell(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "SECRET_", "DATABASE_", "FLASK_"))}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", *words]
-    return subprocess.run(command, cwd=ROOT, env=own | environment, capture_output=True, text=True, timeout=60, check=False)
+    settings = surroundings(measured=True) | environment
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_an_empty_database_is_brought_up_to_date_from_a_shell(tmp_path: Path) -> None:
@@ -584,10 +585,9 @@ def test_a_wrong_configuration_is_a_list_of_problems_and_no_traceback(command: t
 
 def gunicorn(at: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """With settings that end it at once: the exit status is not tried again by docs/deploy/hammer-web.service."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "SECRET_", "DATABASE_"))}
-    there = {"BIND": f"127.0.0.1:{CLOSED_PORT}", "TMPDIR": str(at)} | environment
+    there = surroundings(measured=True) | {"BIND": f"127.0.0.1:{CLOSED_PORT}", "TMPDIR": str(at)} | environment
     command = [str(Path(sys.executable).with_name("gunicorn")), "--config", "gunicorn.conf.py"]
-    return subprocess.run(command, cwd=ROOT, env=own | there, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=there, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_gunicorn_does_not_start_with_unsafe_settings_and_says_why_in_words_alone(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*known_settings(), "SECRET_KEY", "DATABASE_URL"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
+    monkeypatch.setattr(config, "ENV_FILE", tmp_path / ".env")
     return tmp_path / "instance"
 
 
@@ -157,6 +158,33 @@ def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: st
         assert sentence.startswith(f"{name}: ")
         assert "s3cr" not in sentence
         assert len(sentence) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HAMMER_CODELENGTH", "HAMMER_CODE_LENGTH"),
+        ("HAMMER_SMSURL", "HAMMER_SMS_URL"),
+        ("HAMMER_SEND_PER_HOUR", "HAMMER_SENDS_PER_HOUR"),
+        ("Hammer_Env", "HAMMER_ENV"),
+        ("HAMMER_REGIO", "HAMMER_REGION"),
+    ],
+)
+def test_a_name_with_a_typing_error_is_refused_with_the_nearest_that_there_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    for where in ("development", "testing", "production"):
+        assert f"{name}: There is no such setting. The nearest is {meant}." in problems(
+            monkeypatch, HAMMER_ENV=where, **{name: "s3cr"}
+        )
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_typing_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = "tcp://10.0.0.7:80"
+    of_a_service = {"HAMMER_SERVICE_HOST": "10.0.0.7", "HAMMER_SERVICE_PORT": "80", "HAMMER_SERVICE_PORT_HTTP": "80"}
+    of_a_service |= {"HAMMER_PORT": port, "HAMMER_PORT_80_TCP": port, "HAMMER_PORT_80_TCP_PROTO": "tcp"}
+    of_another = {"HAMMER_WEB_SERVICE_HOST": "10.0.0.8", "HAMMER_WEB_PORT_80_TCP_ADDR": "10.0.0.8"}
+    assert read(monkeypatch, **of_a_service, **of_another).env == "development"
 
 
 def test_the_application_does_not_start_with_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The keys that access tokens are signed with: published, turned without a gap, and the same in every process."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -324,8 +323,7 @@ def three(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def by_hand(server: Server, *words: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "COV_"))}
-    environment |= {
+    environment = serving.surroundings() | {
         "HAMMER_PUBLIC_URL": PUBLIC,
         "DATABASE_URL": server.database_url,
         "SECRET_KEY": "only for the tests, 32 bytes and more of it",

@@ -33,8 +33,7 @@ def gateway() -> Iterator[FakeGateway]:
 
 
 def environment(database_url: str, gateway: FakeGateway) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
-    return ours | {
+    return serving.surroundings() | {
         "DATABASE_URL": database_url,
         "SECRET_KEY": "only for the tests, 32 bytes and more of it",
         "HAMMER_SMS_URL": gateway.template,

@@ -1,6 +1,5 @@
 """How the tables came to be: the migrations make the schema that the models describe, and can be taken back."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from hammer.database import db, transaction
 from hammer.health import NEWEST_MIGRATION
 from tests.conftest import SETTINGS
 from tests.databases import MIGRATIONS, Databases
-from tests.serving import ROOT
+from tests.serving import ROOT, surroundings
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:autogenerate skipping .* expression-based index:UserWarning"),
@@ -107,7 +106,7 @@ def test_the_command_that_everybody_begins_with_makes_the_tables(databases: Data
     url = databases.bare()
     upgrade = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
 
-    subprocess.run(upgrade, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, check=True, capture_output=True)
+    subprocess.run(upgrade, cwd=ROOT, env=surroundings(measured=True) | {"DATABASE_URL": url}, check=True, capture_output=True)
 
     engine = create_engine(url)
     assert set(db.metadata.tables) <= set(inspect(engine).get_table_names())

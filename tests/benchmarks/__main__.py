@@ -142,7 +142,7 @@ def code_of(name: str) -> Callable[[str, str], str]:
 def environment(**more: str) -> Iterator[None]:
     """As the servers have it, in this process."""
     before = dict(os.environ)
-    os.environ.update(hammer_app.ENVIRONMENT | more)
+    os.environ.update({"FLASK_SKIP_DOTENV": "1"} | hammer_app.ENVIRONMENT | more)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start would compile the program anew
     try:
         yield

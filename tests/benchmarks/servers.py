@@ -1,6 +1,5 @@
 """A server with either application in processes of its own, and what those used: CPU time, memory."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.serving import surroundings
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30
@@ -43,8 +44,7 @@ def serve(make: str, environment: Mapping[str, str]) -> Iterator[Server]:
         port: int = probe.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)]
     command += ["--keep-alive", "120", "--log-level", "warning", "--bind", f"127.0.0.1:{port}", make]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_"))}
-    process = subprocess.Popen(command, cwd=ROOT, env=ours | dict(environment), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=surroundings() | dict(environment), stderr=subprocess.DEVNULL)
     try:
         wait_for(port, process)
         yield Server(port, process.pid)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.deployment.peers import wait_until
-from tests.serving import ROOT, Server, free_port, gunicorn
+from tests.serving import ROOT, Server, free_port, gunicorn, surroundings
 
 ROUNDS, SECONDS, CLIENTS = 5, 4.0, 8
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -112,7 +112,7 @@ def finishes_at_stop(server: Server, process: "subprocess.Popen[bytes]", token: 
 
 
 def main(database_url: str) -> None:
-    environment = os.environ | {
+    environment = surroundings() | {
         "DATABASE_URL": database_url, "HAMMER_DEMO": "on", "HAMMER_RESEND_SECONDS": "0", "HAMMER_SMS_DELAY_SECONDS": "0",
         "SECRET_KEY": secrets.token_urlsafe(32),
     }  # fmt: skip

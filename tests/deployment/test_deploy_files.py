@@ -89,7 +89,13 @@ def test_the_image_copies_what_there_is_and_what_the_program_needs() -> None:
 @pytest.mark.needs("docker-compose")
 def test_compose_understands_the_composition(tmp_path: Path) -> None:
     told = tmp_path / "env"
-    told.write_text("HAMMER_HOST=login.example.com\nSECRET_KEY=s\nPOSTGRES_PASSWORD=p\nHAMMER_SMS_URL=sns://eu-central-1\n")
+    settings = (
+        "HAMMER_PUBLIC_URL=https://login.example.com",
+        "SECRET_KEY=s",
+        "POSTGRES_PASSWORD=p",
+        "HAMMER_SMS_URL=sns://eu-central-1",
+    )
+    told.write_text("\n".join(settings))
 
     understood = subprocess.run(
         ["docker-compose", "-f", str(ROOT / "compose.yaml"), "--env-file", str(told), "config"],

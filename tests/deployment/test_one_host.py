@@ -23,7 +23,7 @@ from tests.deployment import peers
 from tests.deployment.fronts import nginx, trusting
 from tests.deployment.peers import Peer, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.serving import ROOT
+from tests.serving import ROOT, surroundings
 
 PROGRAMS = Path(sys.executable).parent
 NUMBER = "+79298284301"
@@ -40,8 +40,7 @@ class Gunicorn(Peer):
         self.socket.set_inheritable(True)
         begin = f"exec 3<&{self.socket.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$"
         run = f"{begin}; exec {PROGRAMS}/gunicorn --config {config}"
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
-        super().__init__(["bash", "-c", run], log, environment=ours | environment, kept=[self.socket.fileno()], at=ROOT)
+        super().__init__(["bash", "-c", run], log, environment=surroundings() | environment, kept=[self.socket.fileno()], at=ROOT)
 
     def call(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)

@@ -4,7 +4,6 @@ request fails, and no text is lost."""
 import csv
 import io
 import json
-import os
 import re
 import secrets
 import socket
@@ -101,16 +100,17 @@ def site() -> Iterator[Site]:
             "HAMMER_SENDS_PER_ADDRESS_HOUR": "100000", "HAMMER_SENDS_PER_HOUR": "1000000", "HAMMER_SENDS_PER_PREFIX_HOUR": "100000",
             "HAMMER_SMS_THREADS": "0",
         }  # fmt: skip
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("HAMMER_", "FLASK_", "COV_"))}
 
         def ours_at(host: str, *command: str) -> Peer:
             variables = [f"{name}={value}" for name, value in settings.items()]
             program = [*there[host].prefix, "env", "-C", str(serving.ROOT), *variables, str(PROGRAMS / command[0]), *command[1:]]
-            return Peer(program, home / f"{host}.log", environment=ours)
+            return Peer(program, home / f"{host}.log", environment=serving.surroundings())
 
         flask = ("flask", "--app", "wsgi")
         upgrade = ours_at("base", *flask, "db", "upgrade")
-        wait_until(lambda: subprocess.run(upgrade.command, env=ours, check=False).returncode == 0, "the tables", 30)
+        wait_until(
+            lambda: subprocess.run(upgrade.command, env=serving.surroundings(), check=False).returncode == 0, "the tables", 30
+        )
         programs = {}
         for web in ("web1", "web2"):
             gunicorn = ("gunicorn", "--config", "gunicorn.conf.py", "--workers", "2", "--keep-alive", "1")
