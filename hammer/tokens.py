@@ -20,7 +20,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
-from hammer import clock, devices, keys, sessions
+from hammer import clock, codes, devices, keys, sessions
 from hammer.audience import Audience, guarded
 from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Device, Session
 from hammer.refusals import NotAllowed, NotSignedIn
@@ -43,6 +43,8 @@ _HEADER: Final = {"alg", "kid", "typ"}
 _CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "sid", "type"]
 _REFRESHES: Final = "rfn"
 """How often the session had been refreshed when the token was issued. Not required: tokens of older versions have none."""
+
+_BEARER: Final = re.compile(r"bearer +([!-~]+)", re.IGNORECASE | re.ASCII)
 
 issuer = JWTManager()
 
@@ -82,6 +84,8 @@ class Checks:
         return claims
 
     def _verified(self, token: str) -> Claims:
+        if not codes.is_canonical(token):
+            raise NotSignedIn
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid", "")
@@ -137,8 +141,8 @@ def pair(session: Session) -> dict[str, Any]:
 
 def bearer_token() -> str:
     """What this request shows in its `Authorization` header (RFC 6750 §2.1); empty when it shows none."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""
+    shown = _BEARER.fullmatch(request.headers.get("Authorization", "").strip(" \t"))  # which are no part of it: RFC 9110 §5.5
+    return shown[1] if shown else ""
 
 
 def bearer() -> Caller:

@@ -3,6 +3,7 @@
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
+from hammer import codes
 from hammer.api import documents, views
 from hammer.api.documents import document, postman_collection
 from hammer.api.problems import problem
@@ -13,10 +14,14 @@ __all__ = ["document", "init_app", "postman_collection", "problem", "serves"]
 
 
 class SessionsOfPages(SecureCookieSessionInterface):
-    """Flask's session, for pages alone: programs keep no cookie of ours, so none is looked for."""
+    """Flask's session, for pages alone: programs keep no cookie of ours, so none is looked for. A cookie has one spelling here, and
+    many for the library."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        return None if request.path.startswith(PROGRAMS) else super().open_session(app, request)
+        if request.path.startswith(PROGRAMS):
+            return None
+        canonical = codes.is_canonical(request.cookies.get(self.get_cookie_name(app), ""))
+        return super().open_session(app, request) if canonical else self.session_class()
 
 
 def init_app(app: Flask) -> None:

@@ -13,7 +13,7 @@ from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import Forbidden
 
-from hammer import languages, tokens
+from hammer import codes, languages, tokens
 from hammer.auth import profile, proving  # noqa: F401  # they hang their pages on the blueprint
 from hammer.auth.door import OTHER_LANGUAGE, TOO_LATE, blueprint
 from hammer.auth.faults import SENT_FROM, error_page
@@ -21,7 +21,16 @@ from hammer.auth.show import filters
 
 __all__ = ["csrf", "error_page", "init_app"]
 
-csrf = CSRFProtect()
+
+class _FormTokens(CSRFProtect):
+    """Those of Flask-WTF, which would read one in many spellings."""
+
+    def _get_csrf_token(self) -> str | None:
+        shown = super()._get_csrf_token()
+        return shown if shown and codes.is_canonical(shown) else None
+
+
+csrf = _FormTokens()
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 
