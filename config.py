@@ -1,6 +1,7 @@
 """What differs between deployments: read from the environment once, checked as a whole, never changed afterwards."""
 
 import hmac
+import ipaddress
 import os
 import re
 import secrets
@@ -48,8 +49,16 @@ ACCESS_TOKEN_LEEWAY = timedelta(seconds=30)
 INSTANCE = Path(__file__).parent / "instance"
 ENV_FILE = Path(__file__).resolve().parent / ".env"
 """Read by every process alike. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
+_CHOOSE = "set it to production; or to development in so many words, if this is a place to try things out."
 _OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 """What Kubernetes sets in each pod for a service whose name begins with `hammer`."""
+
+
+_LOCAL = [
+    ipaddress.ip_network(each)
+    for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
+]
+"""Loopback, RFC 1918, ULA and link-local: networks that strangers do not reach."""
 
 
 class Misconfigured(click.ClickException):
@@ -125,6 +134,11 @@ class Settings:
     def keyed_hash(self, purpose: str, value: str) -> str:
         """64 hexadecimal digits that stand for `value` and lead back to it only for who holds the key."""
         return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
+
+    @property
+    def local(self) -> bool:
+        """Whether the public address is one that strangers do not reach."""
+        return is_local(self.public_url)
 
     @property
     def gateways(self) -> list[str]:
@@ -211,23 +225,39 @@ def _unknown(known: set[str]) -> list[str]:
     return problems
 
 
+def is_local(url: str) -> bool:
+    """Whether an address (`//host:port` is enough) is of this machine or a private network. A name of another host never is."""
+    parts = _parts(url)
+    host = parts.hostname if parts else None
+    if host and (host == "localhost" or host.endswith(".localhost")):  # which never leave the machine (RFC 6761)
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in _LOCAL)
+
+
 def read() -> Settings:
     """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong at once."""
     unreadable = load_env_file()
     env = Env(eager=False)
     name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
     developing, production = name == "development", name == "production"
+    public_url = env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin)
+    local = is_local(public_url or "")
     region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
     values: dict[str, Any] = {
         "env": name,
-        "demo": env.bool("HAMMER_DEMO", developing),
+        "demo": env.bool("HAMMER_DEMO", developing and local),
         "secret_key": env.str("SECRET_KEY", "", validate=_text) or ("" if production else _development_secret()),
         "database_url": env.str("DATABASE_URL", "", validate=_database) or _sqlite_in_instance(),
         "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=_gateways),
         "sms_threads": env.int("HAMMER_SMS_THREADS", 4, validate=Range(0, 64)),
         "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 10)),
         "redis_url": env.str("REDIS_URL", "", validate=_redis),
-        "public_url": env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin),
+        "public_url": public_url,
         "region": region,
         "regions": env.list(
             "HAMMER_REGIONS",
@@ -261,6 +291,8 @@ def read() -> Settings:
     known = {*env.dump(), *malformed}  # all that was asked for above
     problems = unreadable + _unknown(known) + _known_to_flask_alone(known)
     problems += [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
+    if public_url and not local and "HAMMER_ENV" not in os.environ:
+        problems.append(f"HAMMER_ENV: People reach {public_url} from outside: {_CHOOSE}")
     if production:
         unsafe = _unsafe_in_production(values)
         problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]

@@ -47,7 +47,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Everything there is to say, part by part. Changes nothing."""
-    yield _mode(settings)
+    yield from _mode(settings)
     yield from _secret(settings)
     yield from _gateways(settings)
     yield from _address(settings)
@@ -57,9 +57,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _database(settings)
 
 
-def _mode(settings: Settings) -> Finding:
+def _mode(settings: Settings) -> Iterator[Finding]:
     demo = "; demo mode is on and shows everybody's codes" if settings.demo else ""
-    return Finding(FINE, "configuration", f"{settings.env}{demo}")
+    yield Finding(FINE, "configuration", f"{settings.env}{demo}")
+    if settings.env == "production" or settings.local:
+        return
+    if settings.demo:
+        remedy = "Unless only people whom you trust reach it, set HAMMER_DEMO=off."
+        yield Finding(WRONG, "configuration", "demo mode is on at a public address: everybody can sign in as anybody", remedy)
+    how = f"{settings.env} at a public address: nothing sees to it that limits, gateways and secrets are fit for people"
+    yield Finding(ADVICE, "configuration", how, "If people rely on it, set HAMMER_ENV=production.")
 
 
 def _secret(settings: Settings) -> Iterator[Finding]:

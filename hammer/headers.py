@@ -1,5 +1,6 @@
 """What every answer says to browsers, errors and files included, and the one host that we answer for."""
 
+import logging
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -7,7 +8,9 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.sansio.utils import host_is_trusted
 
-from config import Settings
+from config import Settings, is_local
+
+log = logging.getLogger(__name__)
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -26,12 +29,15 @@ HTTPS_ALONE: Final = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app: Flask) -> None:
-    """Adds the headers to every answer; in production refuses requests for other hosts than that of `HAMMER_PUBLIC_URL`."""
+    """Adds the headers to every answer, and refuses requests for other hosts than that of `HAMMER_PUBLIC_URL`.
+
+    Development also answers for loopback and private addresses. Where it is served to strangers by mistake, they see no codes.
+    """
     app.after_request(_protect)
     settings: Settings = app.config["SETTINGS"]
-    if settings.env == "production":
+    if settings.env != "testing":
         ours = urlsplit(settings.public_url).hostname or ""
-        app.before_request(lambda: _refuse_other_hosts(ours))
+        app.before_request(lambda: _refuse_other_hosts(ours, settings.env == "development"))
 
 
 def _protect(response: Response) -> Response:
@@ -44,8 +50,15 @@ def _protect(response: Response) -> Response:
     return response
 
 
-def _refuse_other_hosts(ours: str) -> None:
+def _refuse_other_hosts(ours: str, local_too: bool) -> None:
     # Those who watch over the process ask by its address; their answers name no host.
     host = request.host.lower()
-    if host != ours and request.blueprint != "health" and not host_is_trusted(host, [ours]):
+    if host == ours or request.blueprint == "health" or host_is_trusted(host, [ours]):
+        return
+    if not local_too:
+        raise BadRequest
+    if not is_local(f"//{host}"):
+        log.warning(
+            "Refused a request for a host that is neither that of HAMMER_PUBLIC_URL nor of this machine or a private network."
+        )
         raise BadRequest

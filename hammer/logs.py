@@ -11,8 +11,10 @@ import secrets
 import time
 import traceback
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
+import click
 from flask import Flask, Response, current_app, g, request
 
 from hammer import events
@@ -35,12 +37,26 @@ def init_app(app: Flask) -> None:
     if name != "testing":
         _write(ForMachines() if name == "production" else ForPeople())
     logging.getLogger("hammer").setLevel(logging.INFO)
+    if app.config["SETTINGS"].demo and _serves():
+        _warn_of_demo_mode()
     for server in ("werkzeug", "gunicorn.error"):
         logging.getLogger(server).addFilter(_is_no_request)
     app.log_exception = _unforeseen  # type: ignore[method-assign]
     app.before_request(_begin)
     app.after_request(_tell)
     app.teardown_request(_end)
+
+
+def _serves() -> bool:
+    """Whether this process serves or carries texts; other commands are over before anybody signs in."""
+    command = click.get_current_context(silent=True)
+    return command is None or command.info_name in ("run", "worker")
+
+
+@cache
+def _warn_of_demo_mode() -> None:
+    """Once in a process."""
+    log.warning("Demo mode is on (HAMMER_DEMO): codes are shown to everyone.")
 
 
 def refused(refusal: Refusal) -> None:

@@ -52,6 +52,12 @@ class Server:
         self.process.kill()
         self.process.wait(timeout=10)
 
+    def stop(self) -> None:
+        """Ends it as an operator does, who waits until it has."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"

@@ -81,6 +81,7 @@ def _for_every_page() -> dict[str, Any]:
         "here": faults.here,
         "language": languages.chosen(),
         "languages": languages.names(),
+        "demo": tokens.settings().demo,
         "direction": get_locale().text_direction,
         "invitee_numbers": tokens.settings().invitee_numbers,
         "too_late": g.get("shown_alone") == TOO_LATE,
