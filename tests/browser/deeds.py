@@ -40,7 +40,7 @@ def ask(page: Page, number: str, start: str = "/login/") -> None:
 
 def code_shown(page: Page) -> str:
     """The code as demo mode shows it."""
-    note = page.get_by_text(re.compile("Demo")).inner_text()
+    note = page.get_by_text(re.compile("Demo: ")).inner_text()
     found = re.search(r"\d{4,8}", note)
     assert found, note
     return found[0]
