@@ -30,6 +30,7 @@
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
               sends        how many texts may be asked for
+              idempotency  requests that are repeated, and what the first one got
               tombstones   numbers that activated an invite and then left
               tries        how many invite codes may be tried in vain
               events       what happened, in the same transaction

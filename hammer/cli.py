@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -260,10 +260,13 @@ def worker(threads: int) -> None:
 
 
 @commands.command()
-def prune() -> None:
+@click.option("--restored", is_flag=True, help="Void all codes and sessions: a backup was restored, where used ones are new again.")
+def prune(restored: bool) -> None:
     """Delete what is past its keeping time. Run it every hour."""
     gone = keeping.prune()
-    click.echo("Deleted " + ", ".join(f"{count} {what}" for what, count in gone.items()) + ".")
+    click.echo("Deleted " + _counted(gone) + ".")
+    if restored:
+        click.echo("Voided " + _counted(keeping.restored()) + ".")
 
 
 @commands.command("doctor")
@@ -314,6 +317,10 @@ def demo(many: int, seed: int, more: bool) -> None:
     click.echo("  1. flask --app wsgi run")
     click.echo(f"  2. open {settings().public_url}/login/ and enter {star.telephone_number}")
     click.echo(f"  3. enter the code; it is {'shown on the page' if settings().demo else 'in the text'}")
+
+
+def _counted(gone: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in gone.items())
 
 
 def _find(user: str) -> str:

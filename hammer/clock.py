@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+APART: Final = timedelta(seconds=10)
+"""How far the clocks of two servers may differ. What seems to come from further ahead was made while a clock was wrong."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 

@@ -32,11 +32,6 @@ def random_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-def named_id(key: bytes, name: str) -> str:
-    """An id like the random ones that is the same for the same name, and that nobody finds who lacks the key or the name."""
-    return base64url(hmac.digest(key, name.encode(), "sha256")[:16])
-
-
 def base64url(value: bytes) -> str:
     """For addresses and tokens, without padding (RFC 7515 §2)."""
     return urlsafe_b64encode(value).decode().rstrip("=")

@@ -8,12 +8,12 @@ It works in small transactions, so that nobody waits behind a large one; cut sho
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, true, tuple_, update
 
 from config import LONGEST_CODE_TTL_SECONDS
-from hammer import clock
+from hammer import clock, idempotency
 from hammer.database import Base, transaction
-from hammer.models import Counter, Device, Event, SendAllowance, Session, Text, Tombstone, Verification
+from hammer.models import Counter, Device, Event, IdempotencyKey, SendAllowance, Session, Text, Tombstone, Verification
 
 VERIFICATIONS_KEPT = timedelta(hours=24)
 """After their end, and their texts with them: long enough to ask why a login failed today, no longer than a number of somebody who
@@ -40,7 +40,11 @@ def prune() -> dict[str, int]:
     old = now - VERIFICATIONS_KEPT
     ended = or_(Verification.expires_at <= old, Verification.consumed_at <= old)
     # None is consumed earlier than this before it expires: so one index finds all of them.
-    verifications = and_(Verification.expires_at <= old + timedelta(seconds=LONGEST_CODE_TTL_SECONDS), ended)
+    ended = and_(Verification.expires_at <= old + timedelta(seconds=LONGEST_CODE_TTL_SECONDS), ended)
+    # Made while the clock was ahead: it would live when its time comes.
+    early = and_(Verification.expires_at > now, Verification.created_at > now + clock.APART)
+    verifications = or_(ended, early)
+    repeated = or_(IdempotencyKey.expires_at <= now, IdempotencyKey.expires_at > now + idempotency.FORM_LIFETIME + clock.APART)
     old = now - SESSIONS_KEPT
     sessions = or_(Session.expires_at <= old, Session.ended_at <= old)
     notices = and_(Text.verification_id.is_(None), Text.due_at <= now - NOTICES_KEPT)
@@ -53,7 +57,22 @@ def prune() -> dict[str, int]:
         "devices": _clear(Device, Device.used_at <= now - DEVICES_KEPT),
         "tombstones": _clear(Tombstone, Tombstone.expires_at <= now),
         "events": _clear(Event, Event.at <= now - EVENTS_KEPT),
+        "idempotency keys": _clear(IdempotencyKey, repeated),
     }
+
+
+def restored() -> dict[str, int]:
+    """After a backup was restored, or a standby took over that lacked the last transactions: how much was voided that was used or
+    ended since, perhaps, and may not come back. Those are all codes, and all sessions, with the answers to repeated requests."""
+    anything = true()
+    gone = {
+        "texts": _clear(Text, Text.verification_id.is_not(None)),
+        "verifications": _clear(Verification, anything),
+        "idempotency keys": _clear(IdempotencyKey, anything),
+    }
+    with transaction() as session:
+        over = update(Session).where(Session.ended_at.is_(None)).values(ended_at=clock.now())
+        return gone | {"sessions": len(session.scalars(over.returning(Session.id)).all())}
 
 
 def _spent_allowance(now: datetime) -> ColumnElement[bool]:

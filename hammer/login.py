@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, tries, verifications
+from hammer import clock, codes, devices, endings, events, idempotency, phones, texts, tombstones, tries, verifications
 from hammer.database import dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
-from hammer.refusals import InvalidFields, NotAllowed, TooManyRequests, Unavailable
+from hammer.refusals import InvalidFields, NotAllowed, Unavailable
 from hammer.statements import add, row_of, run, value_of
 from hammer.verifications import Asker, CodeSent
 
@@ -41,12 +40,16 @@ class SignedIn:
 
 
 def send_code(
-    settings: Settings, telephone_number: str, asker: Asker, *, invite_code: str | None = None, attempt: str = ""
+    settings: Settings,
+    telephone_number: str,
+    asker: Asker,
+    *,
+    invite_code: str | None = None,
+    key: idempotency.Key | None = None,
 ) -> CodeSent:
     """A new verification of the number, its code on the way by text. Nobody learns here whether the number is known.
 
-    An `attempt` that comes twice, as when a button is pressed twice and the first answer is lost, gets what the first one got. It
-    is a secret of the asker's.
+    A request that is repeated with its `key`, as when its answer was lost, gets the same verification and no other text.
 
     Refuses with `InvalidFields` and `RegionNotServed`; with `TooManyRequests` when too many texts were asked for lately, or too
     much was guessed at this number; with `Unavailable` when so much was guessed everywhere that unknown devices must wait for the
@@ -56,27 +59,21 @@ def send_code(
     invite = codes.read_invite_code(invite_code) if invite_code else None
     if invite_code and invite is None:
         raise InvalidFields({"invite_code": [codes.NOT_AN_INVITE]})
-    first = codes.named_id(settings.key("attempts"), f"{attempt}|{number}") if attempt else ""
-    try:
-        with transaction() as session:
-            new = first if first and session.get(Verification, first) is None else None
-            sent = verifications.begin(session, settings, number, asker, invite_code=invite, verification_id=new)
-    except (TooManyRequests, IntegrityError):
-        twice = verifications.pending(settings, first)
-        if twice is None:
-            raise
-        return twice
+    with transaction() as session:
+        begin = partial(verifications.begin, session, settings, number, asker, invite_code=invite)
+        sent = verifications.ask_once(session, settings, key, begin)
     texts.wake()
     return sent
 
 
-def resend_code(settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
-    """The same code on its way once more: same expiry, same guesses left.
+def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: idempotency.Key | None = None) -> CodeSent:
+    """The same code on its way once more: same expiry, same guesses left. Repeated with its `key`, not once more.
 
     Refuses with `NotFound` when the verification is over or never was, and with `TooManyRequests`.
     """
     with transaction() as session:
-        sent = verifications.again(session, settings, verification_id, asker)
+        again = partial(verifications.again, session, settings, verification_id, asker)
+        sent = verifications.ask_once(session, settings, key, again)
     texts.wake()
     return sent
 

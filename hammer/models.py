@@ -222,6 +222,18 @@ class Text(Base):
     __table_args__ = (Index("ix_texts_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)
 
 
+class IdempotencyKey(Base):
+    """What a request was answered with, in case it comes again: see `hammer.idempotency`. Names no person and holds no secret."""
+
+    __tablename__ = "idempotency_keys"
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    body_hash: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[str] = mapped_column(String(200))
+    """Ids from which the answer is computed again, as JSON; empty until it is known."""
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Tombstone(Base):
     """A number that activated an invite code and then left: so that coming back does not buy a second activation. A keyed hash."""
 

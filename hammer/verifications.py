@@ -1,6 +1,6 @@
 """Proving that somebody holds a number: asking for a code, and guessing it. What a proof is good for is the verbs' business."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from hammer import clock, codes, devices, events, guesses, phones, sends, texts
+from hammer import clock, codes, devices, events, guesses, idempotency, phones, sends, texts
 from hammer.database import db
 from hammer.models import SendAllowance, Verification
 from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, WrongCode
@@ -35,6 +35,7 @@ _GUESSED: Final = (
         Verification.user_id.is_not_distinct_from(bindparam("user")),
         Verification.consumed_at.is_(None),
         Verification.expires_at > bindparam("now"),
+        Verification.created_at <= bindparam("latest"),
         Verification.guesses < bindparam("most"),
         Verification.code_length == bindparam("length"),
     )
@@ -80,10 +81,10 @@ def begin(
     purpose: str = LOGIN,
     user_id: str | None = None,
     invite_code: str | None = None,
-    verification_id: str | None = None,
 ) -> CodeSent:
     """A new verification of the number (E.164), its text in the outbox. Nobody learns here whether the number is known.
 
+    Its id is drawn, never computed from what was asked: an id that came again would bring its code back, after that was used.
     Its code is longer than usual while somebody is guessing; on a known device it never is. Refuses with `TooManyRequests` and
     `Unavailable`.
     """
@@ -96,7 +97,7 @@ def begin(
     verification = add(
         session,
         Verification,
-        id=verification_id or codes.random_id(),
+        id=codes.random_id(),
         telephone_number=number,
         purpose=purpose,
         code_length=length,
@@ -111,6 +112,17 @@ def begin(
     texts.queue(session, verification)
     events.note(session, events.CODE_SENT, user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
+
+
+def ask_once(tx: Session, settings: "Settings", key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
+    """What `ask` gives; of a request that was repeated, what the first one got, as it stands now, without another text."""
+    before = idempotency.claim(tx, key)
+    verification = tx.get(Verification, before["verification"]) if before else None
+    if verification is not None:
+        return _standing(tx, settings, verification, clock.now())
+    sent = ask()
+    idempotency.keep(tx, key, verification=sent.verification.id)
+    return sent
 
 
 def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
@@ -143,9 +155,7 @@ def pending(settings: "Settings", verification_id: str) -> CodeSent | None:
     verification = find(verification_id)
     if verification is None or not is_live(settings, verification, now):
         return None
-    key = sends.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
-    allowance = db.session.get(SendAllowance, key)
-    return _code_sent(verification, allowance.next_send_at if allowance else now, now)
+    return _standing(db.session(), settings, verification, now)
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,15 @@ def guess(
         raise told if isinstance(told, InvalidFields) else InvalidFields({"code": [NOT_DIGITS]})
     most, length = settings.guesses_per_code, len(typed)
     guessed = run(
-        session, _GUESSED, verification=verification_id, good_for=purpose, user=user_id, now=now, most=most, length=length
+        session,
+        _GUESSED,
+        verification=verification_id,
+        good_for=purpose,
+        user=user_id,
+        now=now,
+        latest=now + clock.APART,
+        most=most,
+        length=length,
     )
     verification = row_of(Verification, guessed)
     if verification is None:
@@ -209,8 +227,12 @@ def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None 
     typed = codes.read_one_time_code(code)
     if typed is None:
         raise InvalidFields({"code": [NOT_DIGITS]})
+    now = clock.now()
     live = select(Verification).where(
-        Verification.purpose == LOGIN, Verification.consumed_at.is_(None), Verification.expires_at > clock.now()
+        Verification.purpose == LOGIN,
+        Verification.consumed_at.is_(None),
+        Verification.expires_at > now,
+        Verification.created_at <= now + clock.APART,
     )
     if telephone_number is not None:
         number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
@@ -230,9 +252,9 @@ def number_hash(settings: "Settings", number: str) -> str:
 
 
 def is_live(settings: "Settings", verification: Verification, now: datetime) -> bool:
-    """Whether its code could still be accepted."""
+    """Whether its code could still be accepted. One from the future could not: it would live too long."""
     spent = verification.consumed_at is not None or verification.guesses >= settings.guesses_per_code
-    return not spent and verification.expires_at > now
+    return not spent and verification.created_at - clock.APART <= now < verification.expires_at
 
 
 def _not_compared(session: Session, settings: "Settings", verification_id: str, length: int, now: datetime) -> Refusal:
@@ -241,6 +263,12 @@ def _not_compared(session: Session, settings: "Settings", verification_id: str, 
     if verification is not None and verification.code_length != length and is_live(settings, verification, now):
         return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
     return WrongCode(attempts_left=0)
+
+
+def _standing(session: Session, settings: "Settings", verification: Verification, now: datetime) -> CodeSent:
+    key = sends.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
+    allowance = session.get(SendAllowance, key)
+    return _code_sent(verification, allowance.next_send_at if allowance else now, now)
 
 
 def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()) -> CodeSent:

@@ -27,10 +27,10 @@ import config
 from config import Settings
 from hammer import accounts, demo, doctor, people, sessions
 from hammer.database import db, transaction
-from hammer.models import Referral, User
-from hammer.refusals import NotAllowed, NotFound
+from hammer.models import PROGRAM, Referral, User
+from hammer.refusals import NotAllowed, NotFound, WrongCode
 from tests.databases import Databases
-from tests.deeds import ANNA, BORIS, ask, sign_in, user
+from tests.deeds import ANNA, BORIS, ask, confirm, right, sign_in, user
 from tests.serving import surroundings
 
 ROOT = Path(__file__).parent.parent
@@ -276,6 +276,16 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
     clock.shift(timedelta(days=2))
     told = said(run("prune"))
     assert told.startswith("Deleted 1 texts, 1 verifications, 0 sessions, 1 send allowances, 5 counters, ")
+
+
+def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run, app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        verification, session = ask(settings), sign_in(settings, BORIS).session
+    assert "Voided 2 texts, 2 verifications, 0 idempotency keys, 1 sessions." in said(run("prune", "--restored"))
+    with app.app_context():
+        with pytest.raises(WrongCode):
+            confirm(settings, verification, right(settings, verification))
+        assert sessions.caller(session.id, PROGRAM) is None
 
 
 # The document

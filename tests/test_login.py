@@ -11,7 +11,7 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, gateways, login, people, verifications
+from hammer import accounts, counters, gateways, idempotency, keeping, login, people, verifications
 from hammer import clock as time_of_day
 from hammer.database import db
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
@@ -427,12 +427,58 @@ def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -
 
 
 def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
-    first = login.send_code(settings, ANNA, HOME, attempt="a form")
-    assert login.send_code(settings, ANNA, HOME, attempt="a form").verification.id == first.verification.id
+    form, other_form = (idempotency.made(settings, shown, call="signup") for shown in ("a form", "another form"))
+    first = login.send_code(settings, ANNA, HOME, key=form)
+    assert login.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
     with pytest.raises(TooManyRequests):
-        login.send_code(settings, ANNA, HOME, attempt="another form")
-    clock.shift(60)
-    assert login.send_code(settings, ANNA, HOME, attempt="a form").verification.id != first.verification.id
+        login.send_code(settings, ANNA, HOME, key=other_form)
+    clock.shift(idempotency.LIFETIME)
+    assert login.send_code(settings, ANNA, HOME, key=form).verification.id != first.verification.id
+
+
+@pytest.mark.requirement("OTP-02", "OTP-03")
+@pytest.mark.parametrize("gone", ["pruned", "deleted", "moved"])
+def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settings, clock: Traveller, gone: str) -> None:
+    key = idempotency.made(settings, "a form", call="signup", lifetime=timedelta(days=9))
+    first = login.send_code(settings, ANNA, HOME, key=key).verification
+    them = confirm(settings, first, right(settings, first))
+    if gone == "pruned":
+        clock.shift(timedelta(days=2))
+        keeping.prune()
+    elif gone == "deleted":
+        accounts.delete(settings, them.user.id)
+    else:
+        asked = accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME).verification
+        accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+    clock.shift(61)
+    second = login.send_code(settings, ANNA, HOME, key=key).verification
+    assert db.session.get(Verification, first.id) is None
+    assert second.id != first.id
+    with pytest.raises(WrongCode):
+        confirm(settings, first, right(settings, first))
+
+
+@pytest.mark.requirement("OTP-02")
+def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Settings, clock: Traveller) -> None:
+    clock.shift(timedelta(hours=5))
+    verification = ask(settings)
+    clock.shift(timedelta(hours=-5))
+    with pytest.raises(WrongCode):
+        confirm(settings, verification, right(settings, verification))
+    with pytest.raises(NotFound):
+        login.resend_code(settings, verification.id, HOME)
+    assert verifications.pending(settings, verification.id) is None
+    keeping.prune()
+    clock.shift(timedelta(hours=5))
+    with pytest.raises(WrongCode):
+        confirm(settings, verification, right(settings, verification))
+
+
+def test_servers_whose_clocks_differ_by_seconds_know_each_others_codes(settings: Settings, clock: Traveller) -> None:
+    verification = ask(settings)
+    clock.shift(-time_of_day.APART)
+    keeping.prune()
+    assert confirm(settings, verification, right(settings, verification)).created
 
 
 @pytest.mark.requirement("OTP-03", "THR-02")

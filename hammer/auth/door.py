@@ -12,7 +12,7 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
-from hammer import languages, logs, people, phones, tokens, verifications
+from hammer import idempotency, languages, logs, people, phones, tokens, verifications
 from hammer.audience import Audience, guarded
 from hammer.auth import faults, forms
 from hammer.refusals import N_, Refusal
@@ -129,6 +129,14 @@ def _lead_to_the_form() -> Response | None:
 def go(endpoint: str, place: str | None = None) -> Response:
     """On to a page, by GET whatever was sent (RFC 9110 §15.4.4), and to a place on it."""
     return cast(Response, redirect(url_for(endpoint, _anchor=place), 303))
+
+
+def form_key(caller: str = "", *about: str) -> idempotency.Key:
+    """The idempotency key of the form that was sent: its browser, its token, and all that was typed, with what else it is `about`.
+    `caller` is the session that sent it."""
+    sent = session.get("csrf_token"), sorted(request.form.items(multi=True)), about
+    lifetime = idempotency.FORM_LIFETIME
+    return idempotency.made(tokens.settings(), repr(sent), call=request.path, caller=caller, lifetime=lifetime)
 
 
 def once(endpoint: str) -> None:

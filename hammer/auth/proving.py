@@ -14,7 +14,7 @@ from flask_babel import gettext
 
 from hammer import accounts, languages, limits, login, people, phones, tokens, verifications
 from hammer.auth import forms
-from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in, signed_out
+from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, form_key, go, once, only_shown, refused, signed_in, signed_out
 from hammer.auth.show import phone as phone_number
 from hammer.auth.show import told
 from hammer.models import BROWSER, Verification
@@ -50,7 +50,7 @@ def phone() -> ResponseReturnValue:
         return render_template("phone.html", form=form)
     typed = form.telephone_number.data or ""
     try:
-        sent = login.send_code(tokens.settings(), typed, _asker(), attempt=request.form.get("csrf_token", ""))
+        sent = login.send_code(tokens.settings(), typed, _asker(), key=form_key())
     except (Mend, Wait) as refusal:
         if _has_its_text(refusal, typed):
             return go("auth.code")

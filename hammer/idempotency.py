@@ -1,0 +1,135 @@
+"""Requests that are repeated because their answer was lost: each is done once and answered the same again, as
+draft-ietf-httpapi-idempotency-key-header-07 has it.
+
+A verb claims the key of a request first, in its own transaction. A parallel request with the same key waits there until that
+transaction ends, then finds what it stored. A request that changed nothing stores nothing: its transaction is rolled back.
+
+Nothing secret is stored: of the key and of the request keyed hashes alone, of the answer the ids that it is computed from again.
+The hash of the request depends on the idempotency key as well, so a copy of the table is no way to try out codes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy.orm import Session
+
+from config import LONGEST_CODE_TTL_SECONDS
+from hammer import clock
+from hammer.database import UtcDateTime, dialect
+from hammer.models import IdempotencyKey
+from hammer.refusals import (
+    N_,
+    AlreadyActivated,
+    InvalidFields,
+    InviteLoop,
+    NotAllowed,
+    NotSignedIn,
+    OwnInvite,
+    Refusal,
+    TelephoneNumberTaken,
+    UnknownInvite,
+    WrongCode,
+)
+from hammer.statements import run
+
+if TYPE_CHECKING:
+    from config import Settings
+
+HEADER: Final = "Idempotency-Key"
+LIFETIME: Final = timedelta(minutes=2)
+"""How long a program that repeats a request gets the same answer."""
+FORM_LIFETIME: Final = timedelta(seconds=LONGEST_CODE_TTL_SECONDS)
+"""The same for a form of a page, which people may reload as long as its code may live."""
+REUSED: Final = N_("This key was sent with another request before. Every new request needs a new key.")
+
+_KEPT: Final[Mapping[str, type[Refusal]]] = {
+    leaf.slug: leaf
+    for leaf in (
+        AlreadyActivated,
+        InviteLoop,
+        NotAllowed,
+        NotSignedIn,
+        OwnInvite,
+        TelephoneNumberTaken,
+        UnknownInvite,
+        WrongCode,
+    )
+}
+"""Refusals that leave a trace, so that repeating the request must not leave a second one."""
+
+_FOUND: Final = select(IdempotencyKey.body_hash, IdempotencyKey.answer).where(IdempotencyKey.key_hash == bindparam("name"))
+_ANSWERED: Final = update(IdempotencyKey).where(IdempotencyKey.key_hash == bindparam("name")).values(answer=bindparam("said"))
+
+
+@dataclass(frozen=True)
+class Key:
+    """The idempotency key of one request, as far as the rules need it. `made` makes one."""
+
+    name: str
+    fingerprint: str
+    """Of what was asked; another request with the same key has another one."""
+    lifetime: timedelta = LIFETIME
+
+
+def made(settings: "Settings", shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
+    """The key `shown` by a caller (empty: anyone) with a call. The same key of another caller, or for another call, is another."""
+    name, fingerprint = repr(("key", call, caller, shown)), repr(("body", shown, body))
+    return Key(settings.keyed_hash("idempotency", name), settings.keyed_hash("idempotency", fingerprint), lifetime)
+
+
+def claim(tx: Session, key: Key | None) -> dict[str, Any] | None:
+    """What the first request with this key stored by `keep`; None when this one is the first, or when there is no key.
+
+    Raises the refusal that the first one got, and `InvalidFields` when the first one asked for something else.
+    """
+    if key is None:
+        return None
+    now = clock.now()
+    values = {
+        "name": key.name,
+        "body": key.fingerprint,
+        "now": now,
+        "ends": now + key.lifetime,
+        "latest": now + FORM_LIFETIME + clock.APART,
+    }
+    if run(tx, _claiming(dialect(tx)), **values):
+        return None
+    [(fingerprint, answer)] = run(tx, _FOUND, name=key.name)
+    if fingerprint != key.fingerprint:
+        raise InvalidFields({HEADER: [REUSED]})
+    before: dict[str, Any] | None = json.loads(answer) if answer else None
+    if before and "refusal" in before:
+        raise _KEPT[before.pop("refusal")](**before)
+    return before
+
+
+def keep(tx: Session, key: Key | None, **ids: object) -> None:
+    """Stores what the answer is computed from: ids and flags, nothing secret."""
+    if key is not None:
+        run(tx, _ANSWERED, name=key.name, said=json.dumps(ids))
+
+
+def keep_refusal(tx: Session, key: Key | None, refusal: Refusal) -> None:
+    """Stores a refusal that left a trace; the verb raises it after its transaction. Another one may not come a second time."""
+    if refusal.slug in _KEPT:
+        keep(tx, key, refusal=refusal.slug, **refusal.details)
+
+
+@cache
+def _claiming(database: ModuleType) -> Any:
+    """Takes a key that is free, or whose time is over; one from the future too, which a clock left that was ahead."""
+    row = {"body_hash": bindparam("body"), "answer": "", "expires_at": bindparam("ends", type_=UtcDateTime)}
+    over = or_(
+        IdempotencyKey.expires_at <= bindparam("now", type_=UtcDateTime),
+        IdempotencyKey.expires_at > bindparam("latest", type_=UtcDateTime),
+    )
+    new = database.insert(IdempotencyKey).values(key_hash=bindparam("name"), **row)
+    return new.on_conflict_do_update(index_elements=[IdempotencyKey.key_hash], set_=row, where=over).returning(
+        IdempotencyKey.key_hash
+    )
