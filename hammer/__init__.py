@@ -45,6 +45,7 @@
               codes        drawing codes, reading what people type for them
               words        what a text says
               lists        a page of a list, and where the next one begins
+              addresses    whom the limits of an address count
               refusals     every way a rule may say no
               clock        now()
 

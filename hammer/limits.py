@@ -6,27 +6,18 @@ together, or else in this one. What costs money or bounds guessing is counted in
 
 import logging
 import math
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import Final, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
 
 from flask import Flask, current_app, request
-from limits import RateLimitItemPerMinute
-from limits.errors import StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
-from hammer import sends
+from hammer import addresses, sends
 from hammer.refusals import TooManyRequests, Wait
-
-Answer = TypeVar("Answer")
 
 UNCOUNTED: Final = {"health", "receipts"}
 """The blueprints that those who watch over us and our gateways ask, again and again and from one address."""
@@ -35,8 +26,10 @@ REDIS_SECONDS: Final = 0.2
 REDIS_APART_SECONDS: Final = 5.0
 """How long it is left alone then."""
 
-_WITH_PORT: Final = re.compile(r"([\d.]+|\[.+\]):\d+")
-"""How some proxies write an address."""
+SLOW_SECONDS: Final = 0.05
+MOST_SLOW: Final = 5
+"""So many answers in a row that take longer than that, and it counts as away too: each request would wait as long."""
+WINDOW_SECONDS: Final = 60
 
 log = logging.getLogger(__name__)
 
@@ -58,76 +51,124 @@ def init_app(app: Flask) -> None:
         app.before_request(_count)
 
 
-class _Sweep(threading.Timer):
-    """Forgets what is over once a minute, with the request that comes then. By itself the storage begins a thread for it at nearly
-    each request, which reads through all addresses."""
-
-    def __init__(self, storage: MemoryStorage) -> None:
-        super().__init__(60.0, storage._MemoryStorage__expire_events)  # type: ignore[attr-defined]
-        self.next_at = 0.0
-
-    def is_alive(self) -> bool:
-        now = time.monotonic()
-        if now >= self.next_at:
-            self.next_at = now + self.interval
-            self.function()
-        return True
+Taking = Sequence[tuple[str, int]]
+"""Keys, narrow networks before wide ones, and how many requests a minute each has."""
 
 
 class Knocks:
-    """Counts requests of addresses: in Redis where there is one, and in this process while that is away."""
+    """Counts requests of addresses: in Redis where there is one, and in this process while that is away or slow."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.most = RateLimitItemPerMinute(settings.requests_per_address_minute, namespace="hammer")
-        memory = MemoryStorage()
-        memory.timer = _Sweep(memory)
-        self.here = FixedWindowRateLimiter(memory)
-        self.shared = FixedWindowRateLimiter(_redis(settings.redis_url)) if settings.redis_url else None
+        self.here = _Here()
+        self.shared = _Shared(settings.redis_url) if settings.redis_url else None
         self.away = False
+        self.slow_in_a_row = 0
         self.next_try_at = 0.0
 
     def take(self, address: str) -> None:
-        """Takes one of the requests that this address has a minute. Refuses with `TooManyRequests`."""
+        """Takes one of the requests that this address, and each network around it, has a minute. Refuses with `TooManyRequests`."""
+        keys: Iterable[str] = addresses.networks(address)
         if self.shared is not None:  # what leaves this process names nobody
-            address = self.settings.keyed_hash("knocks", address)
-        if not self._ask(lambda counter: counter.hit(self.most, address)):
-            over_at = self._ask(lambda counter: counter.get_window_stats(self.most, address).reset_time)
-            raise TooManyRequests(retry_after=int(over_at - time.time()) + 1)
+            keys = [self.settings.keyed_hash("knocks", key) for key in keys]
+        most = [self.settings.requests_per_address_minute * times for times in addresses.TIMES]
+        wait = self._take(list(zip(keys, most, strict=False)))
+        if wait:
+            raise TooManyRequests(retry_after=wait)
 
     def redis_answers(self) -> bool | None:
-        """Whether Redis does; None where there is none to ask."""
+        """Whether Redis does, and soon; None where there is none to ask."""
         if self.shared is None:
             return None
-        self._ask(lambda counter: counter.test(self.most, ""))
+        self._take([])
         return not self.away
 
-    def _ask(self, question: Callable[[FixedWindowRateLimiter], Answer]) -> Answer:
+    def _take(self, limits: Taking) -> int:
         if self.shared is not None and time.monotonic() >= self.next_try_at:
+            began = time.monotonic()
             if self.away:  # one asks whether it is back, and nobody waits with them
-                self.next_try_at = time.monotonic() + REDIS_APART_SECONDS
+                self.next_try_at = began + REDIS_APART_SECONDS
             try:
-                answer = question(self.shared)
-            except StorageError as fault:
-                self.next_try_at = time.monotonic() + REDIS_APART_SECONDS
-                if not self.away:
-                    log.warning("Redis is away (%s): each process counts requests by itself.", type(fault.__cause__).__name__)
-                self.away = True
+                wait = self.shared.take(limits)
+            except _Away as fault:
+                self._leave_alone(f"away ({fault})")
             else:
-                if self.away:
-                    log.info("Redis is back.")
-                self.away, self.next_try_at = False, 0.0
-                return answer
-        return question(self.here)
+                self.slow_in_a_row = self.slow_in_a_row + 1 if time.monotonic() - began > SLOW_SECONDS else 0
+                if self.slow_in_a_row and (self.away or self.slow_in_a_row >= MOST_SLOW):
+                    self._leave_alone("slow")
+                else:
+                    if self.away:
+                        log.info("Redis is back.")
+                    self.away, self.next_try_at = False, 0.0
+                return wait
+        return self.here.take(limits)
+
+    def _leave_alone(self, how: str) -> None:
+        self.next_try_at = time.monotonic() + REDIS_APART_SECONDS
+        if not self.away:
+            log.warning("Redis is %s: each process counts requests by itself.", how)
+        self.away = True
 
 
-def _redis(url: str) -> Storage:
-    from redis.backoff import NoBackoff  # noqa: PLC0415  # 60 ms that only those with a Redis pay
-    from redis.retry import Retry  # noqa: PLC0415
+class _Here:
+    """Counts in this process, by a clock that nobody sets."""
 
-    again = Retry(NoBackoff(), 1)  # a connection that broke while it lay idle says nothing about Redis
-    times = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-    return cast(Storage, storage_from_string(url, wrap_exceptions=True, **times, retry=again))  # type: ignore[arg-type]
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: dict[str, tuple[int, float]] = {}
+        self._sweep_at = 0.0
+
+    def take(self, limits: Taking) -> int:
+        """Takes a request of each; or how many seconds the first one that has none left must wait."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._sweep_at:
+                self._windows = {key: window for key, window in self._windows.items() if window[1] > now}
+                self._sweep_at = now + WINDOW_SECONDS
+            for key, most in limits:
+                taken, ends_at = self._windows.get(key, (0, 0.0))
+                if ends_at <= now:
+                    taken, ends_at = 0, now + WINDOW_SECONDS
+                if taken >= most:  # what a narrow network may not is not counted on the wide ones, which others share
+                    return math.ceil(ends_at - now)
+                self._windows[key] = taken + 1, ends_at
+        return 0
+
+
+class _Away(Exception):
+    """Redis did not answer; in words, what happened instead."""
+
+
+class _Shared:
+    """Counts in Redis, by its own clock and in one round trip."""
+
+    def __init__(self, url: str) -> None:
+        from redis import Redis, RedisError  # noqa: PLC0415  # 60 ms that only those with a Redis pay
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
+
+        again = Retry(NoBackoff(), 1)  # a connection that broke while it lay idle says nothing about Redis
+        server = Redis.from_url(url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS, retry=again)
+        self._taken = server.register_script(_TAKE)
+        self._fault = RedisError
+
+    def take(self, limits: Taking) -> int:
+        """As `_Here.take` does."""
+        keys, most = [f"hammer/{key}" for key, _ in limits], [most for _, most in limits]
+        try:
+            return int(self._taken(keys=keys, args=[WINDOW_SECONDS, *most]))
+        except self._fault as fault:
+            raise _Away(type(fault).__name__) from fault
+
+
+_TAKE: Final = """
+for place, key in ipairs(KEYS) do
+    local taken = tonumber(redis.call('GET', key) or '0')
+    if taken >= tonumber(ARGV[place + 1]) then return math.max(redis.call('TTL', key), 1) end
+    if redis.call('INCR', key) == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return 0
+"""
 
 
 def redis_answers() -> bool | None:
@@ -159,20 +200,7 @@ def _count() -> None:
 
 def address() -> str:
     """Whom the limits of an address count: an IPv4 address, or the network of 64 bits that an IPv6 address is one of 2^64 in."""
-    return _counted_as(request.remote_addr or "")
-
-
-@lru_cache(maxsize=1024)
-def _counted_as(written: str) -> str:
-    if with_port := _WITH_PORT.fullmatch(written):
-        written = with_port[1].strip("[]")
-    try:
-        there: IPv4Address | IPv6Address = ip_address(written)
-    except ValueError:
-        return ""
-    if isinstance(there, IPv6Address):
-        return str(there.ipv4_mapped or IPv6Network((int(there) >> 64 << 64, 64)))
-    return str(there)
+    return addresses.counted(request.remote_addr or "")
 
 
 def headers(settings: Settings, quotas: Iterable[sends.Quota]) -> dict[str, str]:

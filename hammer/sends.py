@@ -1,8 +1,9 @@
 """How many texts may be asked for. They cost money: each is taken from all limits that it falls under, or refused.
 
 A number waits longer after each text and has so many a day; numbers that differ in the last four digits share a limit an hour, an
-address has one an hour and one a day, and so has the whole system. A device that signed in before shares none of these with
-strangers, but the system's: of that a part is kept for known devices alone, and no address gets all of it.
+address has one an hour and one a day, the networks around an IPv6 address have wider ones (`addresses`), and so has the whole
+system. A device that signed in before shares none of these with strangers, but the system's: of that a part is kept for known
+devices alone, and no address and no network gets all of it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, bindparam, case, or_, update
 from sqlalchemy.orm import Session
 
-from hammer import clock, counters
+from hammer import addresses, clock, counters
 from hammer.counters import DAY, HOUR, Limit
 from hammer.database import UtcDateTime, dialect
 from hammer.models import SendAllowance
@@ -31,6 +32,10 @@ FOR_STRANGERS: Final = 0.7
 HOURS_A_DAY: Final = 10
 """The whole system's texts of a day are as many as those of this many hours."""
 ADDRESS_HOURS_A_DAY: Final = 3
+NAMES: Final = ("address", *(f"network-{bits}" for bits in addresses.BITS[1:]))
+"""Of the limits of an address, and of the networks around it."""
+KNOWN_TIMES: Final = (3, 4, 5)
+"""Known devices have so many times an address's texts an hour, in each of `addresses.BITS`: less than is kept for all of them."""
 JUST_TEXTED: Final = N_("We have texted this number just now.")
 NO_MORE_TODAY: Final = N_("This number cannot have more texts today.")
 
@@ -58,11 +63,11 @@ class Taken:
 
 def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
     """The limits that callers may know, by name: so many texts in so long. Those of the whole system are not among them."""
-    return {
-        "number": (settings.sends_per_number_day, DAY),
-        "address": (settings.sends_per_address_hour, HOUR),
-        "address-day": (settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY, DAY),
-    }
+    allowed = {"number": (settings.sends_per_number_day, DAY)}
+    for name, times in zip(NAMES, addresses.TIMES, strict=True):
+        an_hour = settings.sends_per_address_hour * times
+        allowed |= {name: (an_hour, HOUR), f"{name}-day": (an_hour * ADDRESS_HOURS_A_DAY, DAY)}
+    return allowed
 
 
 def system_used(session: Session, settings: "Settings", now: datetime) -> dict[str, tuple[int, int]]:
@@ -104,16 +109,20 @@ def _of_system(settings: "Settings", *, known: bool) -> dict[str, Limit]:
 
 
 def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
-    place = settings.keyed_hash("addresses", address)
-    of_address_a_day = settings.sends_per_address_hour * ADDRESS_HOURS_A_DAY
+    places = [settings.keyed_hash("addresses", network) for network in addresses.networks(address)]
+    an_hour = settings.sends_per_address_hour
     if known:  # whoever has a number can have an account, and so a known device
-        return _of_system(settings, known=True) | {"known-address": Limit(f"texts/known/{place}", of_address_a_day, HOUR)}
+        most = dict(zip(places, KNOWN_TIMES, strict=False))
+        theirs = {f"known-{place}": Limit(f"texts/known/{place}", an_hour * times, HOUR) for place, times in most.items()}
+        return _of_system(settings, known=True) | theirs
     prefix = settings.keyed_hash("prefixes", number[:-4])
-    return _of_system(settings, known=False) | {
-        "prefix": Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR),
-        "address": Limit(f"texts/address/h/{place}", settings.sends_per_address_hour, HOUR),
-        "address-day": Limit(f"texts/address/d/{place}", of_address_a_day, DAY),
-    }
+    limits = _of_system(settings, known=False)
+    limits["prefix"] = Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR)
+    allowed = policies(settings)
+    for name, place in zip(NAMES, places, strict=False):
+        limits[name] = Limit(f"texts/address/h/{place}", *allowed[name])
+        limits[f"{name}-day"] = Limit(f"texts/address/d/{place}", *allowed[f"{name}-day"])
+    return limits
 
 
 def _waits(settings: "Settings") -> list[timedelta]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from hammer import clock, counters
+from hammer import addresses, clock, counters
 from hammer.counters import DAY, Limit
 from hammer.models import Counter
 from hammer.refusals import N_, TooManyRequests
@@ -23,6 +23,7 @@ A_DAY: Final = 5
 A_LIFE: Final = 10
 """Of one account; from then on one a week. Who was given a code needs no more."""
 PER_ADDRESS_A_DAY: Final = 20
+"""And of the networks around it as many times more as `addresses.TIMES` says."""
 OF_ALL_A_DAY: Final = 10_000
 """Of 28^6 codes, with a million of them in use, so many tries find about 21. Why not fewer: `docs/security.md`, deviations."""
 WEEK: Final = timedelta(days=7)
@@ -30,16 +31,14 @@ LIFE: Final = timedelta(days=36_525)
 SPENT = N_("Too many invite codes were tried that cannot be activated. Ask for the right one, and try it later.")
 
 
-def limits(
-    session: Session, settings: "Settings", user_id: str, number: str, address: str, now: datetime
-) -> tuple[Limit, Limit, Limit, Limit]:
+def limits(session: Session, settings: "Settings", user_id: str, number: str, address: str, now: datetime) -> tuple[Limit, ...]:
     """What one try is taken from."""
     life, week = _of_account(user_id)
     over = counters.used(session, [life.scope], now).get(life.scope, 0) >= life.most
     return (
         week if over else life,
         Limit(_of_number(settings, number), A_DAY, DAY),
-        Limit(f"invites/address/{settings.keyed_hash('addresses', address)}", PER_ADDRESS_A_DAY, DAY),
+        *_of_address(settings, address),
         Limit("invites/day", OF_ALL_A_DAY, DAY),
     )
 
@@ -68,6 +67,12 @@ def forget(session: Session, user_id: str) -> None:
 
 def _of_number(settings: "Settings", number: str) -> str:
     return f"invites/number/{settings.keyed_hash('numbers', number)}"
+
+
+def _of_address(settings: "Settings", address: str) -> list[Limit]:
+    places = [settings.keyed_hash("addresses", network) for network in addresses.networks(address)]
+    most = [PER_ADDRESS_A_DAY * times for times in addresses.TIMES]
+    return [Limit(f"invites/address/{place}", many, DAY) for place, many in zip(places, most, strict=False)]
 
 
 def _of_account(user_id: str) -> tuple[Limit, Limit]:
