@@ -14,7 +14,7 @@ from hammer.database import AWAY, db
 from hammer.tokens import bearer_token, settings
 
 NEWEST_MIGRATION = max(step.name for step in (Path(__file__).parent.parent / "migrations" / "versions").glob("0*.py"))[:4]
-_REDIS = {None: "", True: "redis: answers\n", False: "redis: away; each process counts requests by itself\n"}
+_REDIS = {None: "", True: "redis: answers\n", False: "redis: away or slow; each process counts requests by itself\n"}
 
 blueprint = Blueprint("health", __name__)
 

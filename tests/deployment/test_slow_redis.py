@@ -1,0 +1,152 @@
+"""A Redis that answers, but late: requests do not wait for it for ever. Asserted on how often it was asked, never on times."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+
+import pytest
+
+from config import Settings
+from hammer import limits
+from hammer.limits import Knocks
+from hammer.refusals import TooManyRequests
+from tests.deployment.peers import Redis, wait_until
+
+pytestmark = pytest.mark.needs("redis-server")
+
+
+class Line:
+    """A line to Redis on which answers take `delay` seconds longer. Counts what is asked."""
+
+    def __init__(self, there: tuple[str, int]) -> None:
+        self.there = there
+        self.delay = 0.0
+        self.asked = 0
+        self.open: list[socket.socket] = []
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.listening.getsockname()[1]}/3"
+
+    def close(self) -> None:
+        self.listening.close()
+        for end in self.open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self.listening.accept()
+                far = socket.create_connection(self.there)
+                self.open += [near, far]
+                for source, sink, answers in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._carry, args=(source, sink, answers), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                if answers:
+                    time.sleep(self.delay)
+                else:
+                    self.asked += piece.count(b"EVALSHA")
+                sink.sendall(piece)
+
+
+@pytest.fixture
+def line(redis: Redis) -> Iterator[Line]:
+    with closing(Line((redis.host, redis.port))) as line:
+        yield line
+
+
+@pytest.fixture
+def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> Knocks:
+    # However slow the machine: it is left alone for as long as the test takes, and never for not answering at all.
+    monkeypatch.setattr(limits, "REDIS_APART_SECONDS", 1000.0)
+    monkeypatch.setattr(limits, "REDIS_SECONDS", 20.0)
+    return Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
+
+
+def knock(knocks: Knocks, times: int, place: str = "192.0.2.1") -> None:
+    for _ in range(times):
+        knocks.take(place)
+
+
+def test_a_redis_that_is_slow_again_and_again_is_left_alone(knocks: Knocks, line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    knock(knocks, 3)
+    line.delay, knocks.slow_in_a_row, before = 0.15, 0, line.asked
+
+    with caplog.at_level(logging.INFO, logger="hammer"):
+        knock(knocks, 50)
+
+    assert line.asked - before == limits.MOST_SLOW
+    assert knocks.away
+    assert [record.getMessage() for record in caplog.records] == ["Redis is slow: each process counts requests by itself."]
+
+
+def test_while_it_is_left_alone_requests_are_counted_here(knocks: Knocks, line: Line, settings: Settings) -> None:
+    line.delay = 0.15
+    tight = Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=20))
+    knock(tight, limits.MOST_SLOW, "192.0.2.2")
+    assert tight.away
+    knock(tight, 20)
+    with pytest.raises(TooManyRequests):
+        tight.take("192.0.2.1")
+
+
+def test_it_is_asked_again_once_in_a_while_and_used_once_it_is_quick(
+    knocks: Knocks, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.delay = 0.15
+    knock(knocks, 20)
+    asked = line.asked
+
+    for _ in range(3):  # its time apart is over three times, and it is slow still
+        knocks.next_try_at = 0.0
+        knock(knocks, 10)
+    assert line.asked - asked == 3
+
+    line.delay = 0.0
+    with caplog.at_level(logging.INFO, logger="hammer"):
+        wait_until(lambda: _tries_again(knocks), "Redis to be used again")
+    asked = line.asked
+    knock(knocks, 1)
+    assert line.asked - asked == 1
+    assert "Redis is back." in caplog.text
+
+
+def _tries_again(knocks: Knocks) -> bool:
+    knocks.next_try_at = 0.0
+    knocks.take("192.0.2.3")
+    return not knocks.away
+
+
+def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "MOST_SLOW", 2)
+    for delay in (0.0, 0.6, 0.0, 0.6, 0.0):
+        line.delay = delay
+        knock(knocks, 1)
+    assert not knocks.away
+
+
+def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: Knocks, line: Line, settings: Settings) -> None:
+    tight = Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=3))
+    tight.redis_answers()  # which makes the script known
+    before, waits = line.asked, []
+    for n in range(20):
+        tight.slow_in_a_row = 0
+        try:
+            tight.take(f"2001:db8:7:{n << 8:x}::/64")
+        except TooManyRequests as no:
+            waits.append(no.retry_after)
+    assert line.asked - before == 20
+    assert len(waits) == 8
+    assert all(1 <= wait <= 60 for wait in waits)
