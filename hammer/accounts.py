@@ -42,10 +42,16 @@ NOT_A_USERNAME = N_(
 )
 TOO_LONG = N_("This is longer than 150 characters.")
 NOT_TEXT = N_("This has a character that is not text.")
+PILED_UP = N_("One letter here carries too many marks.")
+MOST_MARKS: Final = 4
+"""Marks on one letter that take no room of their own. As many are needed: a Hebrew shin has its dot, a dagesh, a vowel and an
+accent; Burmese and Tibetan syllables have up to four."""
 PROOF_STAYS_FRESH: Final = timedelta(minutes=5)
 """So long after proving their number people may change it, or delete themselves: whoever finds an open device may not."""
 SIGN_IN_AGAIN = N_("Please sign in again first: this needs a code that is at most five minutes old.")
 YOUR_NUMBER = N_("This is your number already.")
+_NOT_TEXT: Final = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+"""Control characters, invisible signs, halves of characters, what is none, and what ends a line or a paragraph."""
 _JOINERS: Final = "\u200c\u200d"
 """Of the signs that nobody sees, those that writing and emoji need; others turn a name around or make it look empty."""
 _BLANKS: Final = "\u115f\u1160\u2800\u3164\uffa0"
@@ -222,10 +228,26 @@ def _as_stored(names: Mapping[str, str]) -> dict[str, str | None]:
             errors[field] = [NOT_A_USERNAME]
         elif len(value) > LONGEST_NAME:
             errors[field] = [TOO_LONG]
-        elif any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Cn") and sign not in _JOINERS for sign in value):
+        elif any(unicodedata.category(sign) in _NOT_TEXT and sign not in _JOINERS for sign in value):
             errors[field] = [NOT_TEXT]
+        elif _piles_up(value):
+            errors[field] = [PILED_UP]
         elif value and all(unicodedata.category(sign)[0] in "MZ" or sign in _JOINERS + _BLANKS for sign in value):
             errors[field] = [NOT_TEXT]  # there is nothing to see in it
     if errors:
         raise InvalidFields(errors)
     return {field: (value or None) if field == "username" else value for field, value in kept.items()}
+
+
+def _piles_up(name: str) -> bool:
+    """Whether one letter carries more marks than any writing needs. Marks that take room (`Mc`) and joiners begin no new letter."""
+    marks = 0
+    for sign in name:
+        kind = unicodedata.category(sign)
+        if kind in ("Mn", "Me"):
+            marks += 1
+        elif kind != "Mc" and sign not in _JOINERS:
+            marks = 0
+        if marks > MOST_MARKS:
+            return True
+    return False
