@@ -27,6 +27,7 @@
     lean on   people       find one, a profile, and everyone
               verifications  asking for a code, and guessing it
               endings      the end of sessions
+              readiness    whether the database takes what is written
               guesses      how many wrong guesses the world may make
               devices      those that signed in before, and their own lane
               sends        how many texts may be asked for
@@ -74,7 +75,7 @@ from hammer import (
     texts,
     tokens,
 )
-from hammer.refusals import Refusal, Unavailable
+from hammer.refusals import Refusal
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -97,7 +98,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 def _answer(error: Exception) -> ResponseReturnValue:
     """Whatever went wrong, told by the door that was knocked at: a problem document to programs, a page to people."""
     if isinstance(error, database.AWAY):
-        error = Unavailable(retry_after=database.BUSY_SECONDS)
+        error = database.unavailable(error)
     if isinstance(error, Refusal):
         logs.refused(error)
     return api.problem(error) if api.serves() else auth.error_page(error)

@@ -4,9 +4,11 @@ Reads go through `db.session` and open no transaction: each statement sees what 
 which on SQLite takes the write lock at once (`BEGIN IMMEDIATE`): without it, two that read and then write lose updates in silence.
 """
 
+import logging
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +46,28 @@ _IN_EACH_QUEUE: Final = BUSY_SECONDS / 2
 """On SQLite a write waits for the other threads of its process, and then for other processes."""
 AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 """What is raised when the database cannot be reached, hangs up, or stays locked by others."""
+
+
+_TELL_AGAIN_SECONDS: Final = 60.0
+_told: dict[str, float] = {}
+"""Cause of a refusal -> when it may stand in the log again."""
+
+log = logging.getLogger(__name__)
+
+
+def cause(error: BaseException) -> str:
+    """What the database or its driver calls this, like `SQLITE_FULL` or `DiskFull`; no value of anybody's is in it."""
+    origin = getattr(error, "orig", None) or error
+    return getattr(origin, "sqlite_errorname", None) or type(origin).__name__
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """The refusal for those who wait while the database refuses. Each cause stands in the log once a minute at most."""
+    why, now = cause(error), time.monotonic()
+    if now >= _told.get(why, 0.0):
+        _told[why] = now + _TELL_AGAIN_SECONDS
+        log.warning("The database refuses: %s.", why)
+    return Unavailable(retry_after=BUSY_SECONDS)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -177,7 +201,7 @@ def transaction() -> Iterator[Session]:
         session.rollback()
     on_sqlite = _on_sqlite(session)
     if on_sqlite and not _writing.acquire(timeout=_IN_EACH_QUEUE):
-        raise Unavailable(retry_after=BUSY_SECONDS)
+        raise unavailable(TimeoutError())
     try:
         begun = session.here().begin()
         send(session.here(), _BEGIN[on_sqlite])
@@ -185,7 +209,7 @@ def transaction() -> Iterator[Session]:
         (session if session.in_transaction() else begun).commit()  # what went by the ORM joined, and is first written by it
     except AWAY as error:
         session.rollback()
-        raise Unavailable(retry_after=BUSY_SECONDS) from error
+        raise unavailable(error) from error
     except BaseException:
         session.rollback()
         raise

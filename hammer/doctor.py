@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import config
 from config import Settings
-from hammer import clock, gateways, texts, words
+from hammer import clock, gateways, readiness, texts, words
 from hammer.database import db, transaction
 from hammer.models import FAILED, GIVEN_UP, User, Verification
 from hammer.refusals import Unavailable
@@ -46,7 +46,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything there is to say, part by part. Changes nothing."""
+    """Everything there is to say, part by part. Leaves everything as it was."""
     yield from _mode(settings)
     yield from _secret(settings)
     yield from _gateways(settings)
@@ -220,14 +220,16 @@ def _migrated() -> Finding:
 
 
 def _writable(on_sqlite: bool) -> Finding:
-    """Whether every table lets us write: deletes no row from each, which asks for the same right as deleting one."""
+    """Whether every table lets us write: deletes no row from each, which asks for the same right as deleting one. And whether there
+    is room: that only shows when something is written, and then taken away again."""
     try:
         with transaction() as session:
             for table in db.metadata.sorted_tables:
                 session.execute(delete(table).where(false()))
+            readiness.write(session)
     except Unavailable as no:
         cause = no.__cause__
-        if isinstance(cause, OperationalError) and "locked" not in str(cause.orig) and "lock timeout" not in str(cause.orig):
+        if isinstance(cause, OperationalError) and readiness.word(cause) != readiness.LOCKED:
             return _read_only(cause, on_sqlite)
         return Finding(WRONG, "writing", "another program holds the database locked", "Find and end it, or wait, and look again.")
     except DBAPIError as error:
@@ -236,6 +238,8 @@ def _writable(on_sqlite: bool) -> Finding:
 
 
 def _read_only(error: DBAPIError, on_sqlite: bool) -> Finding:
+    if readiness.word(error) == readiness.FULL:
+        return Finding(WRONG, "writing", first_line(error), "Make room on the disk of the database.")
     remedy = (
         "Let the user that runs Hammer write to the file and to its directory (chown, chmod)."
         if on_sqlite

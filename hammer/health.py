@@ -2,13 +2,14 @@
 
 import hmac
 from pathlib import Path
+from typing import cast
 
 from flask import Blueprint, Flask, Response, abort, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hammer import limits, metrics, vitals
+from hammer import limits, metrics, readiness, vitals
 from hammer.audience import public
 from hammer.database import AWAY, db
 from hammer.tokens import bearer_token, settings
@@ -21,6 +22,7 @@ blueprint = Blueprint("health", __name__)
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
+    app.extensions["hammer.health"] = readiness.Writing()
 
 
 @blueprint.get("/healthz")
@@ -33,16 +35,14 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @public
 def readyz() -> ResponseReturnValue:
-    """The database answers and its schema is the one that this program was written for, or a newer one; else 503.
+    """The database answers, takes what is written, and its schema is the one that this program was written for, or a newer one;
+    else 503 and a word that says which of these fails.
 
     Of Redis it only tells: without it everything works, and some limits are wider.
     """
-    try:
-        at = db.session.scalar(text("select version_num from alembic_version"))
-    except (DBAPIError, *AWAY):
-        at = None
-    ready = at is not None and at >= NEWEST_MIGRATION  # migrations come first, and this one serves until the next is there
-    words = "ready\n" if ready else "the database is away or not migrated\n"
+    state = _state()
+    ready = state == readiness.READY
+    words = f"{state}\n" if ready else f"database: {state}\n"
     answer = Response(words + _REDIS[limits.redis_answers()], status=200 if ready else 503, mimetype="text/plain")
     if not ready:
         answer.headers["Retry-After"] = "5"
@@ -57,4 +57,16 @@ def telemetry() -> ResponseReturnValue:
     closed = token or settings().env == "production"
     if closed and not (token and hmac.compare_digest(token.encode(), bearer_token().encode())):
         abort(404)
-    return Response(metrics.exposition(current_app, vitals.look(settings())), content_type=metrics.CONTENT_TYPE)
+    ready = _state() == readiness.READY
+    return Response(metrics.exposition(current_app, vitals.look(settings(), ready=ready)), content_type=metrics.CONTENT_TYPE)
+
+
+def _state() -> str:
+    """How the database is, in a word of `readiness`."""
+    try:
+        at = db.session.scalar(text("select version_num from alembic_version"))
+    except (DBAPIError, *AWAY) as error:
+        return readiness.word(error)
+    if at is None or at < NEWEST_MIGRATION:  # migrations come first, and this one serves until the next is there
+        return readiness.UNMIGRATED
+    return cast(readiness.Writing, current_app.extensions["hammer.health"]).state()

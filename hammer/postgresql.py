@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Dialect, Engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy import Dialect, Engine, ExceptionContext, event
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -47,6 +47,7 @@ def watch(app: "Flask", engine: Engine, busy_seconds: int) -> None:
     app.teardown_request(_end)
     event.listen(engine, "do_connect", _Door(busy_seconds))
     event.listen(engine, "checkout", _refuse_hung_up)
+    event.listen(engine, "handle_error", _leave_read_only)
 
 
 def _begin() -> None:
@@ -106,3 +107,12 @@ def _refuse_hung_up(connection: psycopg.Connection[Any], _record: object, _proxy
     poll.register(connection.pgconn.socket, select.POLLIN)
     if poll.poll(0):
         raise InvalidatePoolError
+
+
+def _leave_read_only(context: ExceptionContext) -> OperationalError | None:
+    """A server that takes no writes is as good as away: it may be the old primary, and a new connection finds the new one."""
+    refused = context.original_exception
+    if not isinstance(refused, psycopg.errors.ReadOnlySqlTransaction):
+        return None
+    context.is_disconnect = True
+    return OperationalError(None, None, refused, hide_parameters=True, connection_invalidated=True)

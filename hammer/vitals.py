@@ -33,9 +33,11 @@ class Figure:
     values: Collection[tuple[tuple[str, ...], float]]
 
 
-def look(settings: Settings) -> list[Figure]:
-    """All figures, as they are now; if the database is away, that alone. Some 10 ms; meant for once in some seconds."""
-    answers = _single("database_answers", "Whether the database does, 1 or 0. If not, all that stands in it is missing.", 1)
+def look(settings: Settings, *, ready: bool = True) -> list[Figure]:
+    """All figures, as they are now; if the database is away, that alone. Some 10 ms; meant for once in some seconds. Whether it is
+    `ready` is for the caller to find out."""
+    what = "Whether the database answers, takes what is written and is migrated, 1 or 0. What cannot be read in it is missing."
+    answers = _single("database_answers", what, float(ready))
     try:
         session, now = db.session(), clock.now()
         return [answers, *_guessing(session, settings, now), *_texts(session, settings, now), *_deeds(session, now)]
@@ -69,7 +71,7 @@ def _texts(session: Session, settings: Settings, now: datetime) -> Iterator[Figu
 
 
 def _deeds(session: Session, now: datetime) -> Iterator[Figure]:
-    count = select(Event.kind, func.count()).where(Event.at > now - LATELY).group_by(Event.kind)
+    count = select(Event.kind, func.count()).where(Event.at > now - LATELY, Event.at <= now).group_by(Event.kind)
     lately = Counter(dict.fromkeys(events.KINDS, 0))  # whoever waits for a figure to fall to nought must find it there
     for kind, many in session.execute(count):
         lately[kind] = many
