@@ -42,8 +42,9 @@
               models       what we remember
               database     transaction(), the only commit
               postgresql   that nobody waits long for a server that is away
-    ground    phones       what people type -> one canonical number
-              codes        drawing codes, reading what people type for them
+    ground    invite_codes  the invite code in what people paste
+              phones       what people type -> one canonical number
+              codes        drawing codes, reading one-time codes that people type
               words        what a text says
               lists        a page of a list, and where the next one begins
               addresses    whom the limits of an address count

@@ -1,15 +1,10 @@
-"""Drawing one-time codes, invite codes and ids, and reading what people type for them."""
+"""Drawing one-time codes, invite codes and ids, and reading what people type for one-time codes."""
 
 import hmac
 import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
-from urllib.parse import unquote
-
-from hammer.refusals import N_
-
-NOT_AN_INVITE: Final = N_("An invite code has six letters or digits, like Q9UK59.")
 
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""
@@ -17,14 +12,6 @@ INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 INVITE_LENGTH: Final = 6
 
 _BETWEEN: Final = r"[\s\-\u2010-\u2015]"
-_UNSEEN: Final = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""What messengers and keyboards put between letters and nobody sees."""
-_BEGINS, _ENDS = r"(?<![^\W_])", r"(?![^\W_])"
-"""With no letter or digit of any script before it, or behind it."""
-_LINKED: Final = re.compile(rf"{_BEGINS}i/([A-Za-z0-9]{{3}}{_BETWEEN}?[A-Za-z0-9]{{3}}){_ENDS}")
-_ALONE: Final = re.compile(r"\A(?:[^\w\0]|_)*([A-Za-z0-9]{6})(?:[^\w\0]|_)*\Z")
-_SAID: Final = re.compile(rf"{_BEGINS}(?![0-9]{{3}}.?[0-9]{{3}})(?=([A-Z0-9]{{3}}{_BETWEEN}?[A-Z0-9]{{3}}){_ENDS})")
-"""In capitals, as we print them, and not digits alone, as in a telephone number. Two that overlap are both found."""
 
 
 def random_id() -> str:
@@ -96,15 +83,3 @@ def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
 def new_invite_code() -> str:
     """Six characters from `INVITE_ALPHABET`, uniformly; whether they are free is for the database to say."""
     return "".join(secrets.choice(INVITE_ALPHABET) for _ in range(INVITE_LENGTH))
-
-
-def read_invite_code(typed: str) -> str | None:
-    """The code in what people paste: `q9uk59`, `Q9U K59`, `«Q9U-K59».`, a link that holds it, or a sentence that names it.
-
-    None where there is none, or more than one. Codes made elsewhere from A-Z and 0-9 are understood too, beyond the characters
-    that we issue ourselves.
-    """
-    text = _UNSEEN.sub("", unquote(typed[:2048]))
-    found = _LINKED.findall(text) or _ALONE.findall(re.sub(_BETWEEN, "", text)) or _SAID.findall(text)
-    meant = {re.sub(_BETWEEN, "", code).upper() for code in found}
-    return meant.pop() if len(meant) == 1 else None

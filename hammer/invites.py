@@ -10,13 +10,12 @@ from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from config import Settings
-from hammer import clock, codes, events, phones, tombstones, tries
+from hammer import clock, events, invite_codes, phones, tombstones, tries
 from hammer.database import db, dialect, one_at_a_time, transaction
 from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
 from hammer.refusals import (
     AlreadyActivated,
-    InvalidFields,
     InviteLoop,
     NotFound,
     OwnInvite,
@@ -54,7 +53,7 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> N
     many codes that came to nothing; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
     invitation, directly or further down.
     """
-    code, now = meant(typed), clock.now()
+    code, now = meant(settings, typed), clock.now()
     with transaction() as session:
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
         before = value_of(run(session, _BEFORE, user=user_id))
@@ -73,17 +72,14 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> N
         raise refusal
 
 
-def meant(typed: str, before: str | None = None) -> str:
+def meant(settings: Settings, typed: str, before: str | None = None) -> str:
     """The code that somebody typed, whether or not there is such a one: it is not looked up.
 
-    Refuses with `AlreadyActivated` when they activated another one `before`, and with `InvalidFields` what is no code.
+    Refuses with `AlreadyActivated` when they activated another one `before`, and with `InvalidFields` what is not surely one code.
     """
-    code = codes.read_invite_code(typed)
-    if before not in (None, code):
+    if before is not None and invite_codes.read(typed, settings.public_url) != before:
         raise AlreadyActivated
-    if code is None:
-        raise InvalidFields({"invite_code": [codes.NOT_AN_INVITE]})
-    return code
+    return invite_codes.meant(typed, settings.public_url)
 
 
 def activated(user_id: str) -> tuple[str, datetime] | None:

@@ -10,10 +10,23 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, endings, events, idempotency, phones, texts, tombstones, tries, verifications
+from hammer import (
+    clock,
+    codes,
+    devices,
+    endings,
+    events,
+    idempotency,
+    invite_codes,
+    phones,
+    texts,
+    tombstones,
+    tries,
+    verifications,
+)
 from hammer.database import dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
-from hammer.refusals import InvalidFields, NotAllowed, Unavailable
+from hammer.refusals import NotAllowed, Unavailable
 from hammer.statements import add, row_of, run, value_of
 from hammer.verifications import Asker, CodeSent
 
@@ -56,9 +69,7 @@ def send_code(
     next day.
     """
     number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
-    invite = codes.read_invite_code(invite_code) if invite_code else None
-    if invite_code and invite is None:
-        raise InvalidFields({"invite_code": [codes.NOT_AN_INVITE]})
+    invite = invite_codes.meant(invite_code, settings.public_url) if invite_code else None
     with transaction() as session:
         begin = partial(verifications.begin, session, settings, number, asker, invite_code=invite)
         sent = verifications.ask_once(session, settings, key, begin)

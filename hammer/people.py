@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, desc, func, literal, literal_column, or_, sele
 from sqlalchemy.orm import aliased
 
 from config import Settings
-from hammer import codes, phones
+from hammer import invite_codes, phones
 from hammer.database import db
 from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
@@ -70,7 +70,7 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         digits = "".join(c for c in q if c.isdigit() and c.isascii())
         name = User.first_name + literal_column("' '") + User.last_name  # as the index `ix_users_search` has it
         likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        code, number = codes.read_invite_code(q), phones.canonical(q, region=settings.region)
+        code, number = invite_codes.read(q, settings.public_url), phones.canonical(q, region=settings.region)
         likes += [User.invite_code == code] if code else []
         likes += [User.telephone_number == number] if number else []
         likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []

@@ -69,7 +69,7 @@ def test_no_room_has_a_coroutine(room: Path) -> None:
 
 
 def test_the_map_of_the_house_names_every_room() -> None:
-    drawn = {line.split()[-1] for line in re.findall(r"^ {4}[a-z ]{10}([a-z]+)  ", inspect.getsource(hammer), re.MULTILINE)}
+    drawn = {line.split()[-1] for line in re.findall(r"^ {4}[a-z ]{10}([a-z_]+)  ", inspect.getsource(hammer), re.MULTILINE)}
     rooms = {path.stem for path in (ROOT / "hammer").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert drawn == rooms - {"__init__"}
 

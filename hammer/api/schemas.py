@@ -25,7 +25,10 @@ E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9
 AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
 """A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
-TYPED_INVITE = {"description": "As people type it: any case, spaces, hyphens, or a whole invite link.", "example": "q9u-k59"}
+TYPED_INVITE = {
+    "description": "As people type it: any case, spaces, hyphens, or a whole invite link of this server.",
+    "example": "q9u-k59",
+}
 NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
 IN_PATHS: dict[str, dict[str, Any]] = {

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import Forbidden
+from werkzeug.routing import BaseConverter
 
 from hammer import codes, languages, tokens
 from hammer.auth import profile, proving  # noqa: F401  # they hang their pages on the blueprint
@@ -34,6 +35,13 @@ csrf = _FormTokens()
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 
+class Rest(BaseConverter):
+    """All that is left of an address, slashes included."""
+
+    regex = ".*"
+    part_isolating = False
+
+
 def init_app(app: Flask) -> None:
     """Registers the pages. Nothing outside `/api/` takes anything unsafe without a form's token, pages of other rooms included."""
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
@@ -42,6 +50,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_refuse_forged)
     app.jinja_env.filters.update(filters)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.url_map.converters["rest"] = Rest
     app.register_blueprint(blueprint)
 
 

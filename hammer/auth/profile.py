@@ -5,13 +5,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from flask import Response, flash, g, render_template, request, session
+from flask import Response, flash, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, codes, exports, invites, limits, people, phones, sessions, tokens
+from hammer import accounts, exports, invite_codes, invites, limits, people, phones, sessions, tokens
 from hammer.audience import public
-from hammer.auth import forms, pictures
+from hammer.auth import carried, forms, pictures
 from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in
 from hammer.languages import say
 from hammer.refusals import (
@@ -41,14 +41,15 @@ def profile(caller: Caller) -> ResponseReturnValue:
     names, invite = forms.Names(obj=me), forms.Invite()
     if only_shown():
         return render_template("profile.html", **_profile_page(caller, me, names, invite))
-    carried = request.form.get("carried", "")
-    activating = carried or ("invite_code" in request.form and not names.typed())
+    said_yes_to = request.form.get("carried", "")
+    activating = said_yes_to or ("invite_code" in request.form and not names.typed())
     form = invite if activating else names
     try:
         if activating:
-            session.pop("invite", None)
-            invite.invite_code.data = typed = carried or invite.invite_code.data or ""
+            invite.invite_code.data = typed = said_yes_to or invite.invite_code.data or ""
+            carried.drop(invite_codes.read(typed, tokens.settings().public_url))
             invites.activate(tokens.settings(), caller.user_id, typed, address=limits.address())
+            carried.drop_all()
         else:
             _rename(caller, names)
     except (Mend, Choose, Wait) as refusal:
@@ -82,9 +83,8 @@ def ask(caller: Caller) -> ResponseReturnValue:
 @blueprint.route("/profile/invite/decline/", methods=["GET", "POST"])
 @signed_in
 def decline(caller: Caller) -> ResponseReturnValue:
-    """Forgets the invite code that was carried along; it can still be typed in."""
-    if request.form.get("carried") in (None, session.get("invite")):  # else another one was opened since
-        session.pop("invite", None)
+    """Forgets the invite code that was carried along and asked about; it can still be typed in."""
+    carried.drop(request.form.get("carried", carried.newest()))
     return _done(caller, "activation")
 
 
@@ -138,17 +138,21 @@ def delete(caller: Caller) -> ResponseReturnValue:
 def logout(caller: Caller) -> ResponseReturnValue:
     with suppress(NotFound):
         sessions.end(caller.user_id, caller.session_id)
-    return _goodbye(gettext("You are signed out."), "invite")
+    return _goodbye(gettext("You are signed out."), carried.KEY)
 
 
-@blueprint.get("/i/<invite_code>")
+@blueprint.get("//I/<rest:invite_code>")
+@blueprint.get("//i/<rest:invite_code>")
+@blueprint.get("/I/<rest:invite_code>")
+@blueprint.get("/i/<rest:invite_code>")  # the last one is what `url_for` makes
 @public
 def landing(invite_code: str) -> ResponseReturnValue:
-    """Where an invite link leads. Changes nothing and tells nothing: whether the code exists is said after the login."""
-    read, visitor = codes.read_invite_code(invite_code), tokens.visitor()
+    """Where an invite link leads, with what messengers and people make of it. Changes nothing and tells nothing: whether the code
+    exists is said after the login."""
+    read, visitor = invite_codes.read_path(invite_code), tokens.visitor()
     own = bool(visitor and read == people.profile(tokens.settings(), visitor.user_id).invite_code)
     if read and not own:
-        session["invite"] = read
+        carried.add(read)
     activated = visitor is not None and invites.activated(visitor.user_id) is not None
     return render_template("landing.html", code=read, own=own, visitor=visitor, activated=activated), 200 if read else 404
 
@@ -157,7 +161,7 @@ def _ask(caller: Caller) -> ResponseReturnValue:
     """The question before a code is activated; the profile, where what was typed cannot be."""
     me, invite = people.profile(tokens.settings(), caller.user_id), forms.Invite()
     try:
-        code = invites.meant(invite.invite_code.data or "", me.activated_invite_code)
+        code = invites.meant(tokens.settings(), invite.invite_code.data or "", me.activated_invite_code)
     except (Mend, Choose) as refusal:
         names = forms.Names(obj=me)
         names.saved = not only_shown()
@@ -200,7 +204,7 @@ def _profile_page(caller: Caller, me: people.Profile, names: forms.Names, invite
         "names": names,
         "invite": invite,
         "activated": activated,
-        "carried": session.get("invite"),
+        "carried": carried.newest(),
         "in_vain": in_vain,
         "invitees": invitees,
         "place": after,
@@ -213,14 +217,17 @@ def _profile_page(caller: Caller, me: people.Profile, names: forms.Names, invite
 
 
 def _carried_in_vain(own: str, activated: str | None) -> str | None:
-    """Why the invite code that was carried along is of no use to the owner of the code `own`, and forgotten now; None when it may
-    be, or was the one that they activated."""
-    if activated is None and session.get("invite") != own:
+    """Why the invite codes that were carried along are of no use to the owner of the code `own`, and forgotten now; None when one
+    may be, or was the one that they activated."""
+    codes = carried.all_codes()
+    if activated is None:
+        carried.drop(own)
+        return say(OwnInvite()) if codes == [own] else None
+    carried.drop_all()
+    others = [code for code in codes if code != activated]
+    if not others:
         return None
-    carried = session.pop("invite", None)
-    if carried == own:
-        return say(OwnInvite())
-    return say(AlreadyActivated()) if carried not in (None, activated) else None
+    return say(OwnInvite()) if others == [own] else say(AlreadyActivated())
 
 
 def _goodbye(word: str, *kept: str) -> Response:

@@ -1,7 +1,7 @@
 """Pages that text a code and take it: to sign in, to prove one's number anew, to have another number. One function a page.
 
 From one page of a login to the next the browser keeps two things in a signed cookie: the id of the verification, with that of the
-one before it, and an invite code that was carried along. The pages that prove a number anew, and those that change it, keep the
+one before it, and the invite codes that were carried along. The pages that prove a number anew, and those that change it, keep the
 same of their own.
 """
 
@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from hammer import accounts, languages, limits, login, people, phones, tokens, verifications
-from hammer.auth import forms
+from hammer.auth import carried, forms
 from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, form_key, go, once, only_shown, refused, signed_in, signed_out
 from hammer.auth.show import phone as phone_number
 from hammer.auth.show import told
@@ -75,7 +75,7 @@ def code() -> ResponseReturnValue:
         opened = _confirm(asked, form.code.data or "")
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked)
-    forget_all_but("invite")
+    forget_all_but(carried.KEY)
     response = go("auth.profile")
     tokens.set_cookies(response, opened.session, opened.device)
     return response
@@ -138,7 +138,7 @@ def prove(caller: Caller) -> ResponseReturnValue:
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked, _PROOF)
     response = go(_then())
-    forget_all_but("invite")
+    forget_all_but(carried.KEY)
     tokens.set_cookies(response, opened.session, opened.device)
     return response
 
