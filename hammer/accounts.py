@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
@@ -151,10 +151,11 @@ def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, ses
     with transaction() as session:
         if actor_id == user_id and not _is_fresh(session, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        # In the order in which a login takes them: the other way round the two would wait for each other.
+        # In the order in which a login and a change of number lock them; in another one the two would wait for each other.
         number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
-        theirs = or_(Verification.telephone_number == number.scalar_subquery(), Verification.user_id == user_id)
-        session.execute(delete_from(Verification).where(theirs))
+        own = Verification.telephone_number == number.scalar_subquery()
+        for theirs in (and_(Verification.user_id == user_id, ~own), own):
+            session.execute(delete_from(Verification).where(theirs))
         session.execute(delete_from(Device).where(Device.user_id == user_id))
         had = session.scalar(number.with_for_update())
         if had is None:

@@ -1,0 +1,255 @@
+"""Locks and their order: what two verbs about one person leave behind, whichever step of one the other comes before.
+
+On SQLite one transaction writes at a time, so little can come in between; on PostgreSQL everything that no lock keeps out does.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import count
+
+import pytest
+from flask import Flask
+from sqlalchemy import exists, func, select
+
+from config import Settings
+from hammer import accounts, devices, events, login, sessions, tombstones
+from hammer import clock as time_of_day
+from hammer.database import db
+from hammer.login import SignedIn
+from hammer.models import Device, Event, Referral, Session, Text, User, Verification
+from hammer.refusals import InviteLoop, NotFound, NotSignedIn, TelephoneNumberTaken, Unavailable, UnknownInvite, WrongCode
+from hammer.verifications import Asker
+from tests import deeds
+from tests.deeds import HOME
+from tests.interleaving import Ended, Verb, at_every_step
+
+_fresh = count(1)
+
+
+def fresh_number() -> str:
+    return deeds.number(next(_fresh))
+
+
+def number_of(person: SignedIn) -> str:
+    assert person.user.telephone_number is not None
+    return person.user.telephone_number
+
+
+class Cast:
+    """Makes people, and the verbs that they are about to call. Needs an application context."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def person(self, inviter: SignedIn | None = None) -> SignedIn:
+        return deeds.sign_in(self.settings, fresh_number(), invite_code=inviter.user.invite_code if inviter else None)
+
+    def leaves(self, person: SignedIn) -> Verb:
+        return partial(accounts.delete, self.settings, person.user.id)
+
+    def signs_in(self, number: str, *, on: SignedIn | None = None, inviter: SignedIn | None = None) -> Verb:
+        """Is about to enter the right code; `on` the device of somebody who signed in before."""
+        asker = HOME if on is None else Asker(HOME.address, "en", devices.token(self.settings, on.device))
+        invite = inviter.user.invite_code if inviter else None
+        asked = login.send_code(self.settings, number, asker, invite_code=invite).verification
+        return partial(deeds.confirm, self.settings, asked, deeds.right(self.settings, asked))
+
+    def moves(self, person: SignedIn, to: str) -> Verb:
+        """Is about to enter the right code for another number."""
+        mine = person.user.id, person.session.id
+        asked = accounts.ask_number(self.settings, *mine, to, HOME).verification
+        return partial(accounts.change_number, self.settings, *mine, asked.id, deeds.right(self.settings, asked))
+
+    def activates(self, person: SignedIn, owner: SignedIn) -> Verb:
+        return partial(deeds.activate, self.settings, person.user.id, owner.user.invite_code)
+
+    def refreshes(self, person: SignedIn) -> Verb:
+        return partial(sessions.refresh, self.settings, sessions.refresh_token(self.settings, person.session))
+
+    def is_marked(self, number: str) -> bool:
+        return tombstones.lies(db.session(), self.settings, number, time_of_day.now())
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    return Cast(replace(app.config["SETTINGS"], resend_wait=timedelta(0)))
+
+
+def raised(*ended: Ended) -> list[type[Exception] | None]:
+    return [type(one.raised) if one.raised else None for one in ended]
+
+
+def hold_together() -> None:
+    """What is so at any time, whoever did whatever."""
+    db.session.expire_all()
+    for table in (Session, Device):
+        assert not db.session.scalars(select(table.id).join(User, User.id == table.user_id).where(User.deleted_at.is_not(None))).all()
+    invited = select(func.count()).where(Referral.referrer_id == User.id).scalar_subquery()
+    assert db.session.execute(select(User.id, User.invite_count, invited).where(User.invite_count != invited)).all() == []
+    above = {row.referee_id: row.referrer_id for row in db.session.execute(select(Referral.referee_id, Referral.referrer_id))}
+    for person in above:
+        seen, here = set(), person
+        while here in above:
+            assert here not in seen, "a loop"
+            seen.add(here)
+            here = above[here]
+
+
+def noted(kind: str, user_id: str) -> int:
+    return db.session.scalar(select(func.count()).where(Event.kind == kind, Event.user_id == user_id)) or 0
+
+
+Scene = Callable[[], tuple[Verb, Verb]]
+
+
+@pytest.fixture
+def played(app: Flask) -> Callable[[Scene], Iterator[list[type[Exception] | None]]]:
+    """Plays the scene with the second verb before each step of the first. Nothing waits for each other for good."""
+
+    def play(scene: Scene) -> Iterator[list[type[Exception] | None]]:
+        for first, second, step in at_every_step(app, scene):
+            how = raised(first, second)
+            assert Unavailable not in how, f"They waited for each other at: {step}"
+            with app.app_context():
+                hold_together()
+                yield how
+
+    return play
+
+
+Played = Callable[[Scene], Iterator[list[type[Exception] | None]]]
+either_way = pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
+
+
+def test_of_two_deletions_one_is_done(cast: Cast, played: Played) -> None:
+    people: list[SignedIn] = []
+
+    def scene() -> tuple[Verb, Verb]:
+        people.append(cast.person())
+        return cast.leaves(people[-1]), cast.leaves(people[-1])
+
+    for how in played(scene):
+        assert sorted(map(str, how)) == sorted(map(str, [None, NotFound]))
+        assert noted(events.USER_DELETED, people[-1].user.id) == 1
+
+
+@either_way
+@pytest.mark.parametrize("known", [False, True], ids=["stranger", "known-device"])
+def test_who_is_deleted_while_signing_in_leaves_no_session_behind(cast: Cast, played: Played, turned: bool, known: bool) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        person = cast.person()
+        verbs = cast.leaves(person), cast.signs_in(number_of(person), on=person if known else None)
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        deleted, signed_in = how[::-1] if turned else how
+        assert deleted is None
+        assert signed_in in (None, WrongCode)
+
+
+@either_way
+def test_every_number_that_a_referee_leaves_is_marked(cast: Cast, played: Played, turned: bool) -> None:
+    numbers: list[tuple[str, str]] = []
+
+    def scene() -> tuple[Verb, Verb]:
+        person, new = cast.person(cast.person()), fresh_number()
+        numbers.append((number_of(person), new))
+        verbs = cast.leaves(person), cast.moves(person, new)
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        deleted, moved = how[::-1] if turned else how
+        assert deleted is None
+        assert moved in (None, NotSignedIn, WrongCode)
+        old, new = numbers[-1]
+        assert cast.is_marked(old)
+        assert cast.is_marked(new) == (moved is None)
+        assert not db.session.scalar(select(exists().where(Verification.telephone_number.in_([old, new]))))
+
+
+def test_of_two_changes_of_number_each_tells_and_marks_the_number_that_it_ends(cast: Cast, played: Played) -> None:
+    numbers: list[list[str]] = []
+
+    def scene() -> tuple[Verb, Verb]:
+        person = cast.person(cast.person())
+        numbers.append([number_of(person), fresh_number(), fresh_number()])
+        return cast.moves(person, numbers[-1][1]), cast.moves(person, numbers[-1][2])
+
+    for how in played(scene):
+        assert how == [None, None]
+        kept = db.session.scalars(select(User.telephone_number).where(User.telephone_number.in_(numbers[-1]))).one()
+        left = set(numbers[-1]) - {kept}
+        assert {number for number in numbers[-1] if cast.is_marked(number)} == left
+        told = db.session.scalars(select(Text.telephone_number).where(Text.telephone_number.in_(numbers[-1]))).all()
+        assert sorted(map(str, told)) == sorted(left)
+
+
+@either_way
+def test_who_activates_and_leaves_at_once_is_marked(cast: Cast, played: Played, turned: bool) -> None:
+    people: list[SignedIn] = []
+
+    def scene() -> tuple[Verb, Verb]:
+        people.append(cast.person())
+        verbs = cast.leaves(people[-1]), cast.activates(people[-1], cast.person())
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        deleted, activated = how[::-1] if turned else how
+        assert deleted is None
+        assert activated in (None, NotFound)
+        assert cast.is_marked(number_of(people[-1])) == (activated is None)
+
+
+@either_way
+def test_an_owner_who_leaves_is_activated_before_or_not_at_all(cast: Cast, played: Played, turned: bool) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        owner = cast.person()
+        verbs = cast.leaves(owner), cast.activates(cast.person(), owner)
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        deleted, activated = how[::-1] if turned else how
+        assert deleted is None
+        assert activated in (None, UnknownInvite)
+
+
+@either_way
+def test_an_owner_who_leaves_keeps_nobody_from_a_first_login(cast: Cast, played: Played, turned: bool) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        owner = cast.person()
+        verbs = cast.leaves(owner), cast.signs_in(fresh_number(), inviter=owner)
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        assert how == [None, None]
+
+
+def test_two_who_activate_each_other_make_no_loop(cast: Cast, played: Played) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        anna, boris = cast.person(), cast.person()
+        return cast.activates(anna, boris), cast.activates(boris, anna)
+
+    for how in played(scene):
+        assert sorted(map(str, how)) == sorted(map(str, [None, InviteLoop]))
+
+
+def test_a_ring_of_three_stays_open(cast: Cast, played: Played) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        anna = cast.person()
+        boris = cast.person(anna)
+        clara = cast.person()
+        return cast.activates(anna, clara), cast.activates(clara, boris)
+
+    for how in played(scene):
+        assert sorted(map(str, how)) == sorted(map(str, [None, InviteLoop]))
+
+
+def test_of_two_changes_to_one_number_one_is_done(cast: Cast, played: Played) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        number, anna, boris = fresh_number(), cast.person(), cast.person()
+        return cast.moves(anna, number), cast.moves(boris, number)
+
+    for how in played(scene):
+        assert sorted(map(str, how)) == sorted(map(str, [None, TelephoneNumberTaken]))
