@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
@@ -129,6 +129,7 @@ def change_number(
     """
     refusal: Refusal | None = None
     with transaction() as session:
+        _hold_proofs(session, user_id)
         purpose = verifications.CHANGE_NUMBER
         guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
         if guess.verification is not None and guess.refusal is None:
@@ -151,11 +152,10 @@ def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, ses
     with transaction() as session:
         if actor_id == user_id and not _is_fresh(session, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        # In the order in which a login and a change of number lock them; in another one the two would wait for each other.
+        _hold_proofs(session, user_id)
         number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
-        own = Verification.telephone_number == number.scalar_subquery()
-        for theirs in (and_(Verification.user_id == user_id, ~own), own):
-            session.execute(delete_from(Verification).where(theirs))
+        theirs = or_(Verification.telephone_number == number.scalar_subquery(), Verification.user_id == user_id)
+        session.execute(delete_from(Verification).where(theirs))
         session.execute(delete_from(Device).where(Device.user_id == user_id))
         had = session.scalar(number.with_for_update())
         if had is None:
@@ -185,6 +185,16 @@ def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> 
         events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 
+def _hold_proofs(session: Transaction, user_id: str) -> None:
+    """Locks the proofs of the user's number, before anything else is locked.
+
+    A login locks its proof first, then its device or counters, then the user. In another order the two would wait for each other.
+    """
+    number = select(User.telephone_number).where(User.id == user_id).scalar_subquery()
+    theirs = select(Verification.id).where(Verification.telephone_number == number).order_by(Verification.id)
+    session.execute(theirs.with_for_update())
+
+
 def _living(user_id: str) -> Any:
     return update(User).where(User.id == user_id, User.deleted_at.is_(None))
 
@@ -205,7 +215,7 @@ def _move(session: Transaction, settings: Settings, user_id: str, proved: Verifi
     mine = select(User.telephone_number).where(User.id == user_id)
     try:
         with session.begin_nested():
-            # What is left of proofs of the old number goes with it, and before the user is locked: see `delete`.
+            # What is left of proofs of the old number goes with it, and before the user is locked: see `_hold_proofs`.
             session.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
             old = session.scalar(mine.with_for_update())
             moved = session.scalar(_living(user_id).values(telephone_number=proved.telephone_number).returning(User.id))

@@ -11,19 +11,19 @@ from itertools import count
 
 import pytest
 from flask import Flask
-from sqlalchemy import exists, func, select
+from sqlalchemy import delete, exists, func, select
 
 from config import Settings
-from hammer import accounts, devices, events, login, sessions, tombstones
+from hammer import accounts, counters, devices, events, login, sessions, tombstones
 from hammer import clock as time_of_day
-from hammer.database import db
+from hammer.database import db, one_at_a_time, transaction
 from hammer.login import SignedIn
 from hammer.models import Device, Event, Referral, Session, Text, User, Verification
 from hammer.refusals import InviteLoop, NotFound, NotSignedIn, TelephoneNumberTaken, Unavailable, UnknownInvite, WrongCode
 from hammer.verifications import Asker
 from tests import deeds
 from tests.deeds import HOME
-from tests.interleaving import Ended, Verb, at_every_step
+from tests.interleaving import Ended, Verb, at_every_step, stopped, while_held
 
 _fresh = count(1)
 
@@ -38,28 +38,47 @@ def number_of(person: SignedIn) -> str:
 
 
 class Cast:
-    """Makes people, and the verbs that they are about to call. Needs an application context."""
+    """Makes people, and the verbs that they are about to call. Needs an application context.
 
-    def __init__(self, settings: Settings) -> None:
+    Where they are `long_here`, their proofs and devices are forgotten, and no row but the user's holds two verbs about them apart.
+    """
+
+    def __init__(self, settings: Settings, *, long_here: bool) -> None:
         self.settings = settings
+        self.long_here = long_here
 
     def person(self, inviter: SignedIn | None = None) -> SignedIn:
-        return deeds.sign_in(self.settings, fresh_number(), invite_code=inviter.user.invite_code if inviter else None)
+        person = deeds.sign_in(self.settings, fresh_number(), invite_code=inviter.user.invite_code if inviter else None)
+        if self.long_here:
+            with transaction() as tx:
+                tx.execute(delete(Verification).where(Verification.telephone_number == number_of(person)))
+                tx.execute(delete(Device).where(Device.user_id == person.user.id))
+        return person
 
     def leaves(self, person: SignedIn) -> Verb:
         return partial(accounts.delete, self.settings, person.user.id)
 
     def signs_in(self, number: str, *, on: SignedIn | None = None, inviter: SignedIn | None = None) -> Verb:
         """Is about to enter the right code; `on` the device of somebody who signed in before."""
-        asker = HOME if on is None else Asker(HOME.address, "en", devices.token(self.settings, on.device))
-        invite = inviter.user.invite_code if inviter else None
-        asked = login.send_code(self.settings, number, asker, invite_code=invite).verification
+        asked = self._asks(number, on, inviter)
         return partial(deeds.confirm, self.settings, asked, deeds.right(self.settings, asked))
 
-    def moves(self, person: SignedIn, to: str) -> Verb:
-        """Is about to enter the right code for another number."""
+    def asks_and_signs_in(self, number: str, *, on: SignedIn | None = None) -> Verb:
+        def both() -> SignedIn:
+            asked = self._asks(number, on)
+            return deeds.confirm(self.settings, asked, deeds.right(self.settings, asked))
+
+        return both
+
+    def _asks(self, number: str, on: SignedIn | None, inviter: SignedIn | None = None) -> Verification:
+        asker = HOME if on is None else Asker(HOME.address, "en", devices.token(self.settings, on.device))
+        invite = inviter.user.invite_code if inviter else None
+        return login.send_code(self.settings, number, asker, invite_code=invite).verification
+
+    def moves(self, person: SignedIn, to: str, *, length: int = 4) -> Verb:
+        """Is about to enter the right code for another number. Guesses of one length take turns: they share a budget."""
         mine = person.user.id, person.session.id
-        asked = accounts.ask_number(self.settings, *mine, to, HOME).verification
+        asked = accounts.ask_number(replace(self.settings, code_length=length), *mine, to, HOME).verification
         return partial(accounts.change_number, self.settings, *mine, asked.id, deeds.right(self.settings, asked))
 
     def activates(self, person: SignedIn, owner: SignedIn) -> Verb:
@@ -73,8 +92,8 @@ class Cast:
 
 
 @pytest.fixture
-def cast(app: Flask) -> Cast:
-    return Cast(replace(app.config["SETTINGS"], resend_wait=timedelta(0)))
+def cast(app: Flask, request: pytest.FixtureRequest) -> Cast:
+    return Cast(replace(app.config["SETTINGS"], resend_wait=timedelta(0)), long_here=getattr(request, "param", True))
 
 
 def raised(*ended: Ended) -> list[type[Exception] | None]:
@@ -85,7 +104,9 @@ def hold_together() -> None:
     """What is so at any time, whoever did whatever."""
     db.session.expire_all()
     for table in (Session, Device):
-        assert not db.session.scalars(select(table.id).join(User, User.id == table.user_id).where(User.deleted_at.is_not(None))).all()
+        assert not db.session.scalars(
+            select(table.id).join(User, User.id == table.user_id).where(User.deleted_at.is_not(None))
+        ).all()
     invited = select(func.count()).where(Referral.referrer_id == User.id).scalar_subquery()
     assert db.session.execute(select(User.id, User.invite_count, invited).where(User.invite_count != invited)).all() == []
     above = {row.referee_id: row.referrer_id for row in db.session.execute(select(Referral.referee_id, Referral.referrer_id))}
@@ -105,11 +126,11 @@ Scene = Callable[[], tuple[Verb, Verb]]
 
 
 @pytest.fixture
-def played(app: Flask) -> Callable[[Scene], Iterator[list[type[Exception] | None]]]:
+def played(app: Flask) -> Callable[..., Iterator[list[type[Exception] | None]]]:
     """Plays the scene with the second verb before each step of the first. Nothing waits for each other for good."""
 
-    def play(scene: Scene) -> Iterator[list[type[Exception] | None]]:
-        for first, second, step in at_every_step(app, scene):
+    def play(scene: Scene, first_before: str | None = None) -> Iterator[list[type[Exception] | None]]:
+        for first, second, step in at_every_step(app, scene, first_before):
             how = raised(first, second)
             assert Unavailable not in how, f"They waited for each other at: {step}"
             with app.app_context():
@@ -119,7 +140,8 @@ def played(app: Flask) -> Callable[[Scene], Iterator[list[type[Exception] | None
     return play
 
 
-Played = Callable[[Scene], Iterator[list[type[Exception] | None]]]
+Played = Callable[..., Iterator[list[type[Exception] | None]]]
+however_long = pytest.mark.parametrize("cast", [False, True], ids=["fresh", "long-here"], indirect=True)
 either_way = pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
 
 
@@ -135,6 +157,7 @@ def test_of_two_deletions_one_is_done(cast: Cast, played: Played) -> None:
         assert noted(events.USER_DELETED, people[-1].user.id) == 1
 
 
+@however_long
 @either_way
 @pytest.mark.parametrize("known", [False, True], ids=["stranger", "known-device"])
 def test_who_is_deleted_while_signing_in_leaves_no_session_behind(cast: Cast, played: Played, turned: bool, known: bool) -> None:
@@ -149,6 +172,35 @@ def test_who_is_deleted_while_signing_in_leaves_no_session_behind(cast: Cast, pl
         assert signed_in in (None, WrongCode)
 
 
+@however_long
+@pytest.mark.parametrize("known", [False, True], ids=["stranger", "known-device"])
+def test_who_comes_while_they_are_deleted_leaves_no_session_behind(cast: Cast, played: Played, known: bool) -> None:
+    """Their code is younger than the deletion's look at codes."""
+
+    def scene() -> tuple[Verb, Verb]:
+        person = cast.person()
+        return cast.leaves(person), cast.asks_and_signs_in(number_of(person), on=person if known else None)
+
+    for deleted, signed_in in [*played(scene), *played(scene, "DELETE FROM devices")]:
+        assert deleted is None
+        assert signed_in in (None, WrongCode)
+
+
+@however_long
+@either_way
+def test_who_moves_while_signing_in_by_the_old_number_waits_for_nobody(cast: Cast, played: Played, turned: bool) -> None:
+    def scene() -> tuple[Verb, Verb]:
+        person = cast.person()
+        verbs = cast.moves(person, fresh_number()), cast.signs_in(number_of(person), on=person)
+        return verbs[::-1] if turned else verbs
+
+    for how in played(scene):
+        moved, signed_in = how[::-1] if turned else how
+        assert moved is None
+        assert signed_in in (None, WrongCode)
+
+
+@however_long
 @either_way
 def test_every_number_that_a_referee_leaves_is_marked(cast: Cast, played: Played, turned: bool) -> None:
     numbers: list[tuple[str, str]] = []
@@ -157,6 +209,7 @@ def test_every_number_that_a_referee_leaves_is_marked(cast: Cast, played: Played
         person, new = cast.person(cast.person()), fresh_number()
         numbers.append((number_of(person), new))
         verbs = cast.leaves(person), cast.moves(person, new)
+        cast.signs_in(numbers[-1][0])  # so that of the proofs the one of the old number is the younger
         return verbs[::-1] if turned else verbs
 
     for how in played(scene):
@@ -175,7 +228,7 @@ def test_of_two_changes_of_number_each_tells_and_marks_the_number_that_it_ends(c
     def scene() -> tuple[Verb, Verb]:
         person = cast.person(cast.person())
         numbers.append([number_of(person), fresh_number(), fresh_number()])
-        return cast.moves(person, numbers[-1][1]), cast.moves(person, numbers[-1][2])
+        return cast.moves(person, numbers[-1][1]), cast.moves(person, numbers[-1][2], length=6)
 
     for how in played(scene):
         assert how == [None, None]
@@ -249,7 +302,42 @@ def test_a_ring_of_three_stays_open(cast: Cast, played: Played) -> None:
 def test_of_two_changes_to_one_number_one_is_done(cast: Cast, played: Played) -> None:
     def scene() -> tuple[Verb, Verb]:
         number, anna, boris = fresh_number(), cast.person(), cast.person()
-        return cast.moves(anna, number), cast.moves(boris, number)
+        return cast.moves(anna, number), cast.moves(boris, number, length=6)
 
     for how in played(scene):
         assert sorted(map(str, how)) == sorted(map(str, [None, TelephoneNumberTaken]))
+
+
+# Counters and turns
+
+
+def test_whoever_takes_the_same_limits_in_another_order_waits_for_nobody(app: Flask) -> None:
+    """The limit in the middle is held until both wait: for it, or for each other."""
+    limits = [counters.Limit(f"order/{name}", 10, counters.DAY) for name in "abc"]
+    moment = time_of_day.now()
+
+    def take(these: list[counters.Limit]) -> Verb:
+        def taking() -> int:
+            with transaction() as tx:
+                return len(counters.take(tx, these, moment))
+
+        return taking
+
+    ended = while_held(app, take([limits[1]]), take(limits), take(limits[::-1]))
+    assert [one.value for one in ended] == [1, 3, 3]
+
+
+def test_what_is_done_one_at_a_time_waits_for_the_same_alone(app: Flask) -> None:
+    done: list[str] = []
+
+    def turn(deed: str, name: str) -> Verb:
+        def taking() -> None:
+            with transaction() as tx:
+                one_at_a_time(tx, deed)
+                tx.execute(select(User.id))
+                done.append(name)
+
+        return taking
+
+    stopped(app, turn("this", "first"), turn("this", "second"), "FROM users")
+    assert done == ["first", "second"]
