@@ -85,7 +85,7 @@ class Form:
 
 
 class Page(HTMLParser):
-    """The words and forms of an HTML page."""
+    """The words and forms of an HTML page. What is in a `template` is for scripts alone."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -93,7 +93,7 @@ class Page(HTMLParser):
         self.forms: list[Form] = []
         self._open: Form | None = None
         self._textarea = ""
-        self.feed(html)
+        self.feed(re.sub(r"<template.*?</template>", "", html, flags=re.DOTALL))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}

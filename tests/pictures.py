@@ -111,8 +111,8 @@ class Visit:
                 )
         with self.app.app_context():
             me = db.session.get_one(User, "me")
-            kinds = ["Chrome · Android", "Safari · iPhone", "Firefox · Linux", ""][:devices]
-            moments = [now - timedelta(minutes=2), now - timedelta(hours=20), now - timedelta(days=9), now - timedelta(days=12)]
+            kinds = ["Chrome · Android", "Safari · iPhone", "Firefox · Linux", "", "Edge · Windows"][:devices]
+            moments = [now - timedelta(minutes=2), *(now - timedelta(hours=hours) for hours in (20, 33, 47, 60))]
             opened = [
                 Session(**Session.opening(me, door=BROWSER, device=kind, now=at)) for kind, at in zip(kinds, moments, strict=False)
             ]
@@ -204,13 +204,14 @@ def scene_profile_12(visit: Visit) -> None:
 def scene_profile_240(visit: Visit) -> None:
     visit.sign_in(invitees=240, invited=True, devices=4)
     visit.open("/profile/")
-    visit.page.click("summary")
+    visit.page.click("figure summary")
 
 
 def scene_profile_error(visit: Visit) -> None:
     visit.part = "section:has(#about)"
     visit.sign_in()
     visit.open("/profile/")
+    visit.page.click("section:has(#about) summary")
     visit.page.fill("#username", "1")
     visit.page.press("#username", "Enter")
 
@@ -228,13 +229,14 @@ def scene_profile_activated(visit: Visit) -> None:
 def scene_activate(visit: Visit) -> None:
     visit.sign_in()
     visit.open("/profile/")
+    visit.page.click("summary:has(#activation)")
     visit.page.fill("#invite_code", "k7m-2qx")
     visit.page.press("#invite_code", "Enter")
 
 
 def scene_devices(visit: Visit) -> None:
     visit.part = "section:has(#devices)"
-    visit.sign_in(devices=4)
+    visit.sign_in(devices=5)
     visit.open("/profile/#devices")
 
 
@@ -320,7 +322,7 @@ def main() -> None:
 
 def _shot(app: Flask, chromium: Browser, url: str, scene: Callable[[Visit], None], variant: Variant, sharp: int) -> Image.Image:
     _empty(app)
-    viewport = {"width": variant.width, "height": 640 if variant.width < 640 else 720}
+    viewport = {"width": variant.width, "height": 640 if variant.width < 640 else 900}
     with chromium.new_context(
         viewport=viewport,  # type: ignore[arg-type]
         color_scheme=variant.scheme,  # type: ignore[arg-type]

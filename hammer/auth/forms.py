@@ -46,7 +46,7 @@ class Phone(Form):
 
 class Number(Phone):
     telephone_number = StringField(lazy_gettext("New number"))
-    end_other_sessions = BooleanField(lazy_gettext("Sign out all other devices"))
+    end_other_sessions = BooleanField(lazy_gettext("End the sign-ins on all other devices"))
 
 
 class Code(Form):

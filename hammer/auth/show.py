@@ -68,12 +68,26 @@ def day(then: datetime) -> str:
 
 def wait(seconds: int) -> str:
     """`in 48 seconds`, `in 12 days`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
+    span, unit = _span(seconds)
+    return _in(-(-span // unit) * unit, unit)
+
+
+def remaining(seconds: int) -> str:
+    """The same, rounded down, so that whoever comes within it is not too late."""
+    span, unit = _span(seconds)
+    return _in(span // unit * unit, unit)
+
+
+def _span(seconds: int) -> tuple[timedelta, timedelta]:
+    """The span, and the largest unit that is shorter."""
     span = timedelta(seconds=seconds)
-    unit = next((unit for unit in (DAY, HOUR, MINUTE) if span > unit), timedelta(seconds=1))
+    return span, next((unit for unit in (DAY, HOUR, MINUTE) if span > unit), timedelta(seconds=1))
+
+
+def _in(span: timedelta, unit: timedelta) -> str:
     # Of weeks and months only those would be told that are nearest.
     largest = {"granularity": "day", "threshold": 5} if unit == DAY else {"threshold": 1}
-    told = format_timedelta(-(-span // unit) * unit, add_direction=True, **largest)
-    return str(told).replace(" ", "\N{NO-BREAK SPACE}")
+    return str(format_timedelta(span, add_direction=True, **largest)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def counted(seconds: int) -> Markup:
@@ -117,6 +131,7 @@ filters: dict[str, Callable[..., str]] = {
     "minute": minute,
     "moment": moment,
     "phone": phone,
+    "remaining": remaining,
     "strong": strong,
     "wait": wait,
 }

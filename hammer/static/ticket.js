@@ -38,6 +38,10 @@ async function share() {
 const doing = { copy, share, print: () => window.print() };
 for (const button of deeds.querySelectorAll("button")) {
   button.addEventListener("click", doing[button.dataset.deed]);
-  if (button.dataset.deed === "share") button.hidden = !navigator.share;
+}
+if (!navigator.share) {
+  const [shares, copies] = deeds.querySelectorAll("button");
+  shares.hidden = true;
+  copies.classList.toggle("quiet", shares.classList.contains("quiet")); // then copying is how one shares
 }
 deeds.hidden = false;

@@ -78,6 +78,14 @@ def section(page: Page, name: str) -> Locator:
     return page.get_by_role("region", name=name)
 
 
+def unfold(page: Page, name: str) -> Locator:
+    """The section with this heading, with all that is folded in it opened."""
+    found = section(page, name)
+    for summary in found.locator("details:not([open]) > summary").all():
+        summary.click()
+    return found
+
+
 def invite_link(page: Page) -> str:
     return section(page, "Your invite code").get_by_role("link").get_attribute("href") or ""
 

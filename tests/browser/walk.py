@@ -21,6 +21,7 @@ from tests.browser.deeds import (
     number_field,
     other,
     section,
+    unfold,
 )
 from tests.serving import Server
 
@@ -219,12 +220,14 @@ def walk(visit: Visit, server: Server, new_number: Callable[[], str]) -> Iterato
     yield inspect("profile, three invited", anna, hers)
     section(anna, "You invited").get_by_text("The last 12 weeks in numbers").click()
     yield inspect("profile, the numbers opened", anna, hers)
-    about = section(anna, "About you")
+    about = unfold(anna, "About you")
     about.get_by_label("Username").fill("7")
     button(about, "Save").click()
     expect(anna.get_by_role("alert")).to_be_visible()
     yield inspect("profile, a bad username", anna, hers)
     about.get_by_label("Username").fill("")
+    unfold(anna, "Activate an invite")
+    yield inspect("profile, an invite may be typed", anna, hers)
     invite_field(anna).fill("?")
     button(section(anna, "Activate an invite"), "Activate").click()
     expect(invite_field(anna)).to_have_attribute("aria-invalid", "true")
