@@ -45,7 +45,7 @@ postman: .venv/tests ## play the Postman collection against a server of its own 
 	tests/postman/run
 
 translations: .venv/runs ## gather the sentences for people, bring the catalogues up to date and compile them
-	mkdir -p instance
+	mkdir -p -m 700 instance
 	$(BIN)/pybabel -q extract -F hammer/translations/babel.cfg -k N_ -k lazy_gettext --add-location=file --no-wrap --sort-by-file \
 		-o instance/hammer.pot hammer
 	$(BIN)/pybabel -q update -i instance/hammer.pot -d hammer/translations --no-fuzzy-matching --ignore-obsolete --no-wrap \

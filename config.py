@@ -442,8 +442,7 @@ def _token(token: str) -> None:
 def _sqlite_in_instance() -> str:
     file = INSTANCE / "hammer.sqlite3"
     with suppress(OSError):  # `doctor` tells of it, with what to do
-        INSTANCE.mkdir(exist_ok=True)
-        file.touch(mode=0o600)  # SQLite would let others on this machine read numbers; what it makes beside has the same mode
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
     return f"sqlite:///{file}"
 
 
@@ -452,7 +451,7 @@ def _development_secret() -> str:
     file, draft = INSTANCE / "secret_key", INSTANCE / f"secret_key.{os.getpid()}"
     try:
         if not file.exists():
-            INSTANCE.mkdir(exist_ok=True)
+            INSTANCE.mkdir(mode=0o700, exist_ok=True)
             draft.touch(mode=0o600)
             draft.write_text(secrets.token_urlsafe(32))
             with suppress(FileExistsError):

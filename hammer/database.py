@@ -5,21 +5,25 @@ which on SQLite takes the write lock at once (`BEGIN IMMEDIATE`): without it, tw
 """
 
 import logging
+import os
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from urllib.parse import unquote, urlsplit
 
 import click
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as BoundSession
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -28,6 +32,7 @@ from sqlalchemy import (
     TypeDecorator,
     event,
     func,
+    make_url,
     select,
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -163,6 +168,8 @@ def init_app(app: "Flask") -> None:
 
         options["connect_args"] = server.reach(BUSY_SECONDS)
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", options)
+    if on_sqlite:
+        _make_file(make_url(app.config["SQLALCHEMY_DATABASE_URI"]), Path(app.instance_path))
     db.init_app(app)
     # For the command line alone: Alembic behind it is a sixth of what a server would load in vain.
     if click.get_current_context(silent=True) or "flask_migrate" in sys.modules:
@@ -172,6 +179,24 @@ def init_app(app: "Flask") -> None:
             event.listen(db.engine, "connect", _prepare_sqlite)
         else:
             server.watch(app, db.engine, BUSY_SECONDS)
+
+
+def _make_file(url: URL, instance: Path) -> None:
+    """A file for its owner alone. SQLite would let everyone on this machine read it; what it makes beside has the same mode.
+
+    Only before the first connection, and never one that is there: to close it would release the locks that SQLite holds on it.
+    """
+    name = url.database or ""
+    if name.startswith("file:"):
+        if "mode" in url.query:  # which says whether there has to be one
+            return
+        name = unquote(urlsplit(name).path)
+    elif not Path(name).is_absolute():  # as Flask-SQLAlchemy reads it
+        name = str(instance / name)
+        with suppress(OSError):
+            instance.mkdir(mode=0o700, exist_ok=True)
+    with suppress(OSError):  # it is there, or cannot be: then `doctor` says what to do
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

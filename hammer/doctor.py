@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Everything there is to say, part by part. Leaves everything as it was."""
     yield from _mode(settings)
     yield from _secret(settings)
+    yield from _private()
     yield from _gateways(settings)
     yield from _address(settings)
     yield from _proxies(settings)
@@ -86,6 +88,25 @@ def _secret(settings: Settings) -> Iterator[Finding]:
             f"shorter than {config.SHORTEST_SECRET_BYTES} bytes; production refuses it",
             "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
+
+
+def _private() -> Iterator[Finding]:
+    """Of what stands beside the program: `.env`, which may hold secrets, and the folder of the database and the key."""
+    if config.ENV_FILE.exists():
+        yield from _shut("settings file", config.ENV_FILE)
+    if config.INSTANCE.exists() and config.INSTANCE.stat().st_mode & stat.S_IRWXO:
+        how = f"others on this machine may look into {config.INSTANCE}"
+        yield Finding(ADVICE, "folder", how, f"Run: chmod 700 {config.INSTANCE}")
+
+
+def _shut(part: str, file: Path) -> Iterator[Finding]:
+    """Whether others on this machine can read a file, or put another in its place."""
+    if file.stat().st_mode & stat.S_IRWXO:
+        yield Finding(WRONG, part, f"others on this machine may read {file}", f"Run: chmod o= {file}")
+    folder = file.parent.stat().st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        how = f"others on this machine may put another in the place of {file}"
+        yield Finding(WRONG, part, how, f"Run: chmod o-w {file.parent}")
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:
@@ -187,6 +208,9 @@ def _sqlite() -> Iterator[Finding]:
             "several web workers (WEB_CONCURRENCY) share one SQLite and wait for each other's writes",
             "Set WEB_CONCURRENCY=1, or DATABASE_URL to a PostgreSQL.",
         )
+    for each in (Path(file + ending) for ending in ("", "-wal", "-shm")):
+        with suppress(FileNotFoundError):
+            yield from _shut("database file", each)
     free = shutil.disk_usage(Path(file).parent).free
     amount = f"{free / 1e9:.1f} GB free beside the database"
     yield Finding(FINE, "disk", amount) if free >= LEAST_FREE_BYTES else Finding(WRONG, "disk", amount, "Make room.")

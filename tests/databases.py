@@ -48,13 +48,13 @@ class SqliteFiles:
 
     def new(self) -> str:
         file = self.directory / f"{secrets.token_hex(6)}.sqlite3"
-        shutil.copyfile(self.template, file)
+        shutil.copy(self.template, file)
         return f"sqlite:///{file}"
 
     def empty(self) -> str:
         for leftover in ("-wal", "-shm"):
             self.shared.with_name(self.shared.name + leftover).unlink(missing_ok=True)
-        shutil.copyfile(self.template, self.shared)
+        shutil.copy(self.template, self.shared)
         return f"sqlite:///{self.shared}"
 
     def bare(self) -> str:

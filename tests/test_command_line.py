@@ -505,6 +505,30 @@ def test_doctor_says_where_the_secret_is_from(
     assert findings(app)["secret key"].how == "from SECRET_KEY"
 
 
+def test_doctor_says_which_files_others_on_this_machine_can_read_or_replace(
+    app: Flask, on_sqlite: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home, env_file = tmp_path / "instance", tmp_path / ".env"
+    home.mkdir(mode=0o700)
+    env_file.touch(mode=0o600)
+    monkeypatch.setattr(config, "INSTANCE", home)
+    monkeypatch.setattr(config, "ENV_FILE", env_file)
+    with app.app_context():
+        db.session.execute(text("create table t (x)"))  # so that there is a -wal
+    assert {"settings file", "folder", "database file"} & set(findings(app)) == set()
+    for file, part in ((env_file, "settings file"), (on_sqlite, "database file"), (Path(f"{on_sqlite}-wal"), "database file")):
+        file.chmod(0o604)
+        assert wrong(app)[part].remedy == f"Run: chmod o= {file}"
+        file.chmod(0o640)  # as for a group that makes copies
+        assert part not in findings(app)
+    tmp_path.chmod(0o777)
+    assert wrong(app)["settings file"].remedy == f"Run: chmod o-w {tmp_path}"
+    tmp_path.chmod(0o1777)  # as that for temporary files: nobody replaces another's there
+    assert "settings file" not in findings(app)
+    home.chmod(0o755)
+    assert findings(app)["folder"].remedy == f"Run: chmod 700 {home}"
+
+
 def test_doctor_advises_against_a_short_secret(app_with: Made, settings: Settings) -> None:
     finding = findings(app_with(replace(settings, secret_key="swordfish")))["secret key"]
     assert finding.state == doctor.ADVICE

@@ -3,17 +3,17 @@
 import dataclasses
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 import config
 from config import Misconfigured
-from hammer import create_app
+from hammer import create_app, database
 from hammer.database import db
 from tests.conftest import SETTINGS
 from tests.serving import at_once
@@ -70,19 +70,54 @@ def test_the_development_secret_is_made_once_for_its_owner_alone(monkeypatch: py
     file = nowhere_else / "secret_key"
     assert file.read_text() == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert {other.name for other in nowhere_else.iterdir()} == {"secret_key", "hammer.sqlite3"}
+    assert [other.name for other in nowhere_else.iterdir()] == ["secret_key"]
 
 
-def test_a_database_in_the_instance_directory_is_for_its_owner_alone(
+def modes(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A user whose programs let everyone read and write what they make."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///{folder}/ours.sqlite3", "sqlite:///file:{folder}/of%20ours.sqlite3?uri=true"])
+def test_all_that_is_made_is_for_its_owner_alone(
+    monkeypatch: pytest.MonkeyPatch, nowhere_else: Path, careless: None, app_with: Callable[[config.Settings], Flask], url: str
+) -> None:
+    folder = nowhere_else.parent / "data"
+    folder.mkdir()
+    with app_with(read(monkeypatch, HAMMER_ENV="testing", DATABASE_URL=url.format(folder=folder))).app_context():
+        db.session.execute(text("create table t (x)"))
+        made = modes(nowhere_else) | modes(folder)
+    assert len(made) == 4  # the database, its -wal and its -shm, and the key
+    assert set(made.values()) == {0o600}
+    assert stat.S_IMODE(nowhere_else.stat().st_mode) == 0o700
+
+
+def test_a_database_at_a_relative_path_is_too(tmp_path: Path, careless: None) -> None:
+    database._make_file(make_url("sqlite:///ours.sqlite3"), tmp_path / "instance")
+    assert modes(tmp_path / "instance") == {"ours.sqlite3": 0o600}
+    assert stat.S_IMODE((tmp_path / "instance").stat().st_mode) == 0o700
+
+
+def test_none_is_made_where_the_address_says_that_there_is_one(tmp_path: Path) -> None:
+    database._make_file(make_url(f"sqlite:///file:{tmp_path}/ours.sqlite3?mode=ro&uri=true"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_keeps_the_mode_that_its_owner_gave_it(
     monkeypatch: pytest.MonkeyPatch, nowhere_else: Path, app_with: Callable[[config.Settings], Flask]
 ) -> None:
-    with app_with(read(monkeypatch, HAMMER_ENV="testing")).app_context():
-        db.session.execute(text("create table t (x)"))
-        made = {file.name: stat.S_IMODE(file.stat().st_mode) for file in nowhere_else.glob("hammer.sqlite3*")}
-    assert made == dict.fromkeys(("hammer.sqlite3", "hammer.sqlite3-wal", "hammer.sqlite3-shm"), 0o600)
-    nowhere_else.joinpath("hammer.sqlite3").chmod(0o640)
-    read(monkeypatch)
-    assert stat.S_IMODE(nowhere_else.joinpath("hammer.sqlite3").stat().st_mode) == 0o640  # what its owner wanted
+    nowhere_else.mkdir(mode=0o750)
+    nowhere_else.joinpath("hammer.sqlite3").touch(mode=0o640)
+    app_with(read(monkeypatch, HAMMER_ENV="testing"))
+    assert stat.S_IMODE(nowhere_else.stat().st_mode) == 0o750
+    assert modes(nowhere_else)["hammer.sqlite3"] == 0o640
 
 
 def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
