@@ -50,6 +50,7 @@ INSTANCE = Path(__file__).parent / "instance"
 ENV_FILE = Path(__file__).resolve().parent / ".env"
 """Read by every process alike. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
 _CHOOSE = "set it to production; or to development in so many words, if this is a place to try things out."
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 """What Kubernetes sets in each pod for a service whose name begins with `hammer`."""
 
@@ -107,6 +108,8 @@ class Settings:
     sends_per_address_hour: int
     sends_per_hour: int
     """Of the whole system; what follows a day is ten times that."""
+    support: str
+    """How the operator is reached, as a URI (`https:` or `mailto:`); empty: not at all."""
     invitee_numbers: str
     """How people see the numbers of those who activated their code: `full`, `masked`, or `count` for how many there are alone."""
     requests_per_address_minute: int
@@ -276,6 +279,7 @@ def read() -> Settings:
         "requests_per_address_minute": env.int(
             "HAMMER_REQUESTS_PER_ADDRESS_MINUTE", 1_000_000 if developing else 600, validate=Range(0, 10_000_000)
         ),
+        "support": env.str("HAMMER_SUPPORT", "", validate=_contact),
         "metrics_token": env.str("HAMMER_METRICS_TOKEN", "", validate=_token),
         "metrics_directory": env.str("PROMETHEUS_MULTIPROC_DIR", ""),
         "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
@@ -303,7 +307,10 @@ def read() -> Settings:
         raise Misconfigured(problems)
     for duration in ("sms_delay", "code_ttl", "resend_wait"):
         values[duration] = timedelta(seconds=values[duration])
-    return Settings(**values | {"regions": frozenset(values["regions"]), "public_url": values["public_url"].rstrip("/")})
+    values["regions"], values["public_url"] = frozenset(values["regions"]), values["public_url"].rstrip("/")
+    if _MAIL.fullmatch(values["support"]):
+        values["support"] = f"mailto:{values['support']}"
+    return Settings(**values)
 
 
 def _budgets(most: list[int]) -> None:
@@ -432,6 +439,13 @@ def _redis(url: str) -> None:
         ConnectionPool.from_url(url).make_connection()  # does not connect yet
     except (ValueError, TypeError) as error:
         raise ValidationError("Is no address like redis://:password@host:6379/0.") from error
+
+
+def _contact(address: str) -> None:
+    parts = _parts(address)
+    by_web = parts is not None and parts.scheme == "https" and re.fullmatch(r"[!-~]+", address)
+    if address and not by_web and not _MAIL.fullmatch(address.removeprefix("mailto:")):
+        raise ValidationError("Is no address like https://example.com/help or help@example.com.")
 
 
 def _token(token: str) -> None:

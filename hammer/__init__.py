@@ -5,6 +5,7 @@
               api          the same flows for programs, as JSON, and their documents
               receipts     what gateways tell of texts
               health       is it alive, is it ready, what goes on
+              well_known   what every site is asked for: its icon, robots.txt, security.txt
     porch     tokens       who is calling
               limits       from where they call, and how often
               languages    in which language we answer
@@ -75,6 +76,7 @@ from hammer import (
     receipts,
     texts,
     tokens,
+    well_known,
 )
 from hammer.refusals import Refusal
 
@@ -87,7 +89,23 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # no view here is a coroutine; Flask asks at each call
-    for room in (logs, metrics, limits, headers, files, database, texts, languages, tokens, api, auth, health, receipts, cli):
+    for room in (
+        logs,
+        metrics,
+        limits,
+        headers,
+        files,
+        database,
+        texts,
+        languages,
+        tokens,
+        api,
+        auth,
+        health,
+        receipts,
+        well_known,
+        cli,
+    ):
         room.init_app(app)
     audience.public(app.view_functions["static"])
     audience.audiences(app)

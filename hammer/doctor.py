@@ -53,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _private()
     yield from _gateways(settings)
     yield from _address(settings)
+    yield from _contact(settings)
     yield from _proxies(settings)
     yield _guessing(settings)
     yield from _redis(settings)
@@ -122,6 +123,12 @@ def _address(settings: Settings) -> Iterator[Finding]:
     for language, shortcoming in words.shortcomings(settings).items():
         remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 21 letters fit every text."
         yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
+
+
+def _contact(settings: Settings) -> Iterator[Finding]:
+    if settings.env == "production" and not settings.support:
+        how = "none: /.well-known/security.txt is 404, and people who find a fault do not know whom to write to"
+        yield Finding(ADVICE, "contact", how, "Set HAMMER_SUPPORT, like security@example.com.")
 
 
 def _proxies(settings: Settings) -> Iterator[Finding]:

@@ -61,7 +61,8 @@ def _wish() -> str | None:
 
 def _keep(response: Response) -> Response:
     """Keeps a choice that was made just now, through signing out and closing the browser. It names nobody."""
-    if request.path.startswith(PROGRAMS) or request.endpoint == "static":  # what caches keep for everybody sets nobody's cookie
+    kept_for_everybody = request.endpoint == "static" or response.cache_control.public  # which sets nobody's cookie
+    if request.path.startswith(PROGRAMS) or kept_for_everybody:
         return response
     wish = _wish()
     if wish in LANGUAGES and request.cookies.get(COOKIE) != wish:

@@ -65,6 +65,7 @@ SETTINGS = config.Settings(
     sends_per_prefix_hour=1000,
     sends_per_address_hour=1000,
     sends_per_hour=10_000,
+    support="",
     invitee_numbers="full",
     requests_per_address_minute=0,
     metrics_token="",

@@ -19,6 +19,7 @@ ANYBODY = {
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.postman_json", "documents.redoc",
     "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static", "well_known.jwks",
+    "well_known_files.favicon", "well_known_files.robots", "well_known_files.security", "well_known_files.touch_icon",
 }  # fmt: skip
 """What is open to everybody. A route that becomes so has to be written here as well."""
 STAFF_ALONE = {"api.create_user", "api.list_texts"}

@@ -178,6 +178,13 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("HAMMER_PUBLIC_URL", "https://user:s3cr@example.com"),
         ("HAMMER_PUBLIC_URL", "https://exam ple.com"),
         ("DATABASE_URL", "postgresql://user:s3cr@et@host/name"),
+        ("HAMMER_SUPPORT", "help"),
+        ("HAMMER_SUPPORT", "http://example.com/help"),
+        ("HAMMER_SUPPORT", "https://exa mple.com"),
+        ("HAMMER_SUPPORT", "javascript://example.com/%0aalert(1)"),
+        ("HAMMER_SUPPORT", "help@example.com\nExpires: 1970-01-01T00:00:00Z"),
+        ("HAMMER_SUPPORT", "https://example.com/\nExpires:1970-01-01T00:00:00Z"),
+        ("HAMMER_SUPPORT", "mailto:help@example"),
         ("REDIS_URL", "redis://["),
         ("REDIS_URL", "redis://host:99999999"),
         ("REDIS_URL", "redis://user:s3cr/et@host"),
@@ -236,6 +243,19 @@ def test_several_processes_that_start_at_once_have_one_secret(monkeypatch: pytes
 
 def test_the_address_is_kept_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, HAMMER_PUBLIC_URL="http://127.0.0.1:8000/").public_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("", ""),
+        ("help@example.com", "mailto:help@example.com"),
+        ("mailto:help@example.com", "mailto:help@example.com"),
+        ("https://example.com/help?in=1#form", "https://example.com/help?in=1#form"),
+    ],
+)
+def test_the_contact_is_kept_as_an_address_to_follow(monkeypatch: pytest.MonkeyPatch, said: str, meant: str) -> None:
+    assert read(monkeypatch, HAMMER_SUPPORT=said).support == meant
 
 
 def test_nobody_sees_a_secret_by_printing_the_settings() -> None:
