@@ -38,7 +38,7 @@ def answers(production: Flask) -> list[tuple[str, TestResponse]]:
 
 def markup(answer: TestResponse) -> str:
     """The beginning of what a browser reads; of a picture nothing."""
-    return "" if answer.mimetype.startswith("image/") else answer.text[:100_000]
+    return "" if (answer.mimetype or "").startswith("image/") else answer.text[:100_000]
 
 
 def is_document(where: str) -> bool:
