@@ -205,7 +205,9 @@ def _change(session: Transaction, user_id: str, **values: object) -> None:
 
 
 def _is_fresh(session: Transaction, session_id: str | None) -> bool:
-    here = (Session.id == session_id, Session.ended_at.is_(None), Session.created_at > clock.now() - PROOF_STAYS_FRESH)
+    now = clock.now()
+    lately = (Session.created_at > now - PROOF_STAYS_FRESH, Session.created_at <= now + clock.APART)
+    here = (Session.id == session_id, Session.ended_at.is_(None), *lately)
     return bool(session.scalar(select(exists().where(*here))))
 
 

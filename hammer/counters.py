@@ -39,23 +39,32 @@ def ends_at(span: timedelta, now: datetime) -> datetime:
     return clock.EPOCH + span * (period(span, now) + 1)
 
 
-def used(session: Session, scopes: Iterable[str], now: datetime) -> dict[str, int]:
-    """How much of each scope still counts; those of which nothing does are missing."""
-    named = {f"scope{n}": scope for n, scope in enumerate(scopes)}
-    return {scope: int(taken) for scope, taken in run(session, _using(len(named)), now=now, **named)}
+def used(session: Session, limits: Iterable[Limit], now: datetime) -> dict[str, int]:
+    """How much of each scope still counts; those of which nothing does are missing.
+
+    What was counted while the clock was ahead counts only where the present span and that one can be of the same limit: further
+    ahead it blocks nobody, and nobody gets more by it than the spans of a limit together have.
+    """
+    values: dict[str, object] = {"now": now}
+    for n, limit in enumerate(named := list(limits)):
+        values |= {f"scope{n}": limit.scope, f"before{n}": period(limit.span, now) + limit.spans}
+    return {scope: int(taken) for scope, taken in run(session, _using(len(named)), **values)}
 
 
 @cache
 def _using(many: int) -> Select[str, int]:
     """The statement that looks at so many scopes."""
-    here = Counter.scope.in_([bindparam(f"scope{n}", type_=String) for n in range(many)])
-    used = select(Counter.scope, func.sum(Counter.taken)).where(here, Counter.ends_at > bindparam("now"))
+    here = [
+        and_(Counter.scope == bindparam(f"scope{n}", type_=String), Counter.period < bindparam(f"before{n}")) for n in range(many)
+    ]
+    used = select(Counter.scope, func.sum(Counter.taken)).where(or_(*here), Counter.ends_at > bindparam("now"))
     return used.group_by(Counter.scope)
 
 
 def eases_at(session: Session, limit: Limit, now: datetime) -> datetime:
     """When so much of a spent limit has aged out that a unit can be had again, if none is given back before."""
-    counting = select(Counter.ends_at, Counter.taken).where(Counter.scope == limit.scope, Counter.ends_at > now)
+    ours = (Counter.scope == limit.scope, Counter.period < period(limit.span, now) + limit.spans)
+    counting = select(Counter.ends_at, Counter.taken).where(*ours, Counter.ends_at > now)
     newer = 0
     for ends, taken in session.execute(counting.order_by(Counter.ends_at.desc())):
         newer += taken
@@ -73,7 +82,8 @@ def take(session: Session, limits: Sequence[Limit], now: datetime) -> dict[str, 
     values: dict[str, object] = {"now": now}
     for n, limit in enumerate(ordered):
         over = ends_at(limit.span, now) + limit.span * (limit.spans - 1)
-        values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now), f"ends{n}": over, f"most{n}": limit.most}
+        values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now), f"ends{n}": over}
+        values |= {f"most{n}": limit.most, f"spans{n}": limit.spans}
     taken = {scope: int(count) for scope, count in run(session, _taking(len(ordered)), **values)}
     most = {limit.scope: limit.most for limit in limits}
     granted = {scope: count for scope, count in taken.items() if count <= most[scope]}
@@ -87,16 +97,19 @@ def _taking(many: int) -> TextClause:
     """The statement that takes so many limits. In words: SQLAlchemy compiles `VALUES` of several rows anew each time, which took
     longer than everything else of a login.
 
-    What was taken in earlier spans stands still, so it is summed up beside; the rows of the present span are decided under a lock.
+    What was taken in other spans stands still, so it is summed up beside; the rows of the present span are decided under a lock.
+    Later spans are those of a clock that was ahead: see `used`.
     """
     rows = ", ".join(f"(:scope{n}, :period{n}, 1, :ends{n})" for n in range(many))
     most = " ".join(f"WHEN :scope{n} THEN :most{n}" for n in range(many))
+    spans = " ".join(f"WHEN :scope{n} THEN :spans{n}" for n in range(many))
     statement = text(
         f"""
         INSERT INTO counters (scope, period, taken, ends_at) VALUES {rows}
         ON CONFLICT (scope, period) DO UPDATE SET taken = counters.taken + 1 WHERE counters.taken < CASE counters.scope {most} END
-        RETURNING scope, taken + (SELECT coalesce(sum(before.taken), 0) FROM counters AS before
-            WHERE before.scope = counters.scope AND before.period < counters.period AND before.ends_at > :now)
+        RETURNING scope, taken + (SELECT coalesce(sum(others.taken), 0) FROM counters AS others
+            WHERE others.scope = counters.scope AND others.period < counters.period + CASE counters.scope {spans} END
+                AND others.period <> counters.period AND others.ends_at > :now)
         """  # noqa: S608  # put together from our own names
     )
     return statement.bindparams(*(bindparam(name, type_=UtcDateTime) for name in ("now", *(f"ends{n}" for n in range(many)))))

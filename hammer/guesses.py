@@ -42,7 +42,7 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
     """
     budgets = {length: _budget(settings, length) for length in CODE_LENGTHS}
     ladder = _ladder(number_hash, CODE_LENGTHS[-1])
-    used = counters.used(session, [ladder.scope, *(budget.scope for budget in budgets.values())], now)
+    used = counters.used(session, [ladder, *budgets.values()], now)
     failures = used.get(ladder.scope, 0)
     for length, budget in budgets.items():
         if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
@@ -57,7 +57,7 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
 def budgets_used(session: Session, settings: "Settings", now: datetime) -> dict[int, tuple[int, int]]:
     """Digits -> wrong guesses of today that were not returned, and how many there may be; of lengths in use."""
     budgets = {length: _budget(settings, length) for length in CODE_LENGTHS if length >= settings.code_length}
-    used = counters.used(session, [budget.scope for budget in budgets.values()], now)
+    used = counters.used(session, budgets.values(), now)
     return {length: (used.get(budget.scope, 0), budget.most) for length, budget in budgets.items()}
 
 

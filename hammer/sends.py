@@ -73,7 +73,7 @@ def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
 def system_used(session: Session, settings: "Settings", now: datetime) -> dict[str, tuple[int, int]]:
     """Of the whole system's texts in the present hour and day: how many were asked for, and how many may be."""
     limits = _of_system(settings, known=True)
-    used = counters.used(session, [limit.scope for limit in limits.values()], now)
+    used = counters.used(session, limits.values(), now)
     return {name: (used.get(limit.scope, 0), limit.most) for name, limit in limits.items()}
 
 
@@ -96,6 +96,13 @@ def take(session: Session, settings: "Settings", number: str, *, address: str, k
 def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
     """Under which the texts to this number are counted: known devices and strangers each have their own count."""
     return settings.keyed_hash("numbers of known devices" if known else "numbers", number)
+
+
+def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
+    """When another text may be asked for. A wait that is longer than any is one of a clock that was ahead; it is over."""
+    if allowance is None or allowance.next_send_at > now + LONGEST_WAIT + clock.APART:
+        return now
+    return allowance.next_send_at
 
 
 def end_wait(session: Session, settings: "Settings", number: str, *, known: bool, now: datetime) -> None:
@@ -137,21 +144,25 @@ def _take_of_number(session: Session, settings: "Settings", key: str, now: datet
     """Takes one of the number's texts of the day, in one statement, and returns how things stand then."""
     waits = {f"wait{n}": now + wait for n, wait in enumerate(_waits(settings))}
     most, yesterday = settings.sends_per_number_day, now - DAY
+    ahead = {"soon": now + clock.APART, "latest": now + LONGEST_WAIT + clock.APART}
     taking = _taking(dialect(session), len(waits))
-    taken = row_of(SendAllowance, run(session, taking, number=key, now=now, yesterday=yesterday, most=most, **waits))
+    taken = row_of(SendAllowance, run(session, taking, number=key, now=now, yesterday=yesterday, most=most, **ahead, **waits))
     if taken is not None:
         return taken
     allowance = session.get_one(SendAllowance, key)
     spent = allowance.sends >= most and allowance.day_began_at > yesterday
-    ready_at = max(allowance.next_send_at, allowance.day_began_at + DAY if spent else now)
+    day_began_at = min(allowance.day_began_at, now)
+    ready_at = max(next_send_at(allowance, now), day_began_at + DAY if spent else now)
     wait = clock.seconds_until(ready_at, now)
     raise TooManyRequests(retry_after=wait, limit="number", sentence=NO_MORE_TODAY if spent else JUST_TEXTED)
 
 
 @cache
 def _taking(database: ModuleType, waits: int) -> Any:
-    """The statement that takes a text, with so many different waits after one."""
+    """The statement that takes a text, with so many different waits after one. A wait and a day that a clock left behind which was
+    ahead are cut: the wait is over, and the day began now, with all the texts that it had."""
     new_day = SendAllowance.day_began_at <= bindparam("yesterday")
+    from_ahead = SendAllowance.day_began_at > bindparam("soon")
     now = bindparam("now", type_=UtcDateTime)
     at = [bindparam(f"wait{n}", type_=UtcDateTime) for n in range(waits)]
     first = database.insert(SendAllowance).values(
@@ -160,12 +171,15 @@ def _taking(database: ModuleType, waits: int) -> Any:
     return first.on_conflict_do_update(
         index_elements=[SendAllowance.number_hash],
         set_={
-            "day_began_at": case((new_day, now), else_=SendAllowance.day_began_at),
+            "day_began_at": case((or_(new_day, from_ahead), now), else_=SendAllowance.day_began_at),
             "sends": case((new_day, 1), else_=SendAllowance.sends + 1),
             "streak": case((new_day, 1), else_=SendAllowance.streak + 1),
             "next_send_at": case(
                 (new_day, at[0]), *((SendAllowance.streak == n, moment) for n, moment in enumerate(at)), else_=at[-1]
             ),
         },
-        where=and_(SendAllowance.next_send_at <= now, or_(new_day, SendAllowance.sends < bindparam("most"))),
+        where=and_(
+            or_(SendAllowance.next_send_at <= now, SendAllowance.next_send_at > bindparam("latest")),
+            or_(new_day, SendAllowance.sends < bindparam("most")),
+        ),
     ).returning(SendAllowance)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
 
 from config import Settings
 from hammer import clock, codes, endings, events
 from hammer.database import db, transaction
 from hammer.lists import MOST_PER_PAGE
-from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, Session, User
+from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, User
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
 from hammer.statements import run
 
@@ -98,7 +98,9 @@ def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) 
     user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]
     if issued_at_refresh == refreshes > (received or 0) and refreshed_at > now - GRACE:
         _remember(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
-    if seen_at <= now - SEEN_EVERY:
+    if seen_at > now + clock.APART:
+        _remember(Session.id == found_id, Session.seen_at == seen_at, seen_at=now, **_set_right(now))
+    elif seen_at <= now - SEEN_EVERY:
         _remember(Session.id == found_id, Session.seen_at < now, seen_at=now)
     return Caller(user_id, found_id, is_staff)
 
@@ -120,6 +122,8 @@ def refresh(settings: Settings, shown: str) -> Session:
     with transaction() as tx:
         exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
         session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
+        if session is not None and session.created_at > now + clock.APART:
+            tx.execute(update(Session).where(Session.id == session_id).values(_set_right(now)))
         if session is None:
             not_received = func.coalesce(Session.refreshes_received, 0) <= number
             lost_answer = here, Session.refreshes == number + 1, not_received, Session.refreshed_at > now - GRACE
@@ -162,6 +166,20 @@ def _live(now: datetime, *doors: str) -> ColumnElement[bool]:
     """Not ended, not expired, and used lately; at one of these doors, or at any."""
     used = [and_(Session.door == door, Session.seen_at > now - SESSION_IDLE[door]) for door in doors or SESSION_IDLE]
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
+
+
+def _set_right(now: datetime) -> dict[str, object]:
+    """Columns of a session, where they hold moments that a clock left which was ahead: it ends as if it had begun now, and what is
+    only good while it is fresh was good an hour ago."""
+    soon, stale = now + clock.APART, now - timedelta(hours=1)
+    too_late = [
+        (and_(Session.door == door, Session.expires_at > soon + time), now + time) for door, time in SESSION_LIFETIME.items()
+    ]
+    return {
+        "created_at": case((Session.created_at > soon, stale), else_=Session.created_at),
+        "refreshed_at": case((Session.refreshed_at > soon, stale), else_=Session.refreshed_at),
+        "expires_at": case(*too_late, else_=Session.expires_at),
+    }
 
 
 def _remember(*which: ColumnElement[bool], **values: object) -> None:

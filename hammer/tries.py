@@ -34,7 +34,7 @@ SPENT = N_("Too many invite codes were tried that cannot be activated. Ask for t
 def limits(session: Session, settings: "Settings", user_id: str, number: str, address: str, now: datetime) -> tuple[Limit, ...]:
     """What one try is taken from."""
     life, week = _of_account(user_id)
-    over = counters.used(session, [life.scope], now).get(life.scope, 0) >= life.most
+    over = counters.used(session, [life], now).get(life.scope, 0) >= life.most
     return (
         week if over else life,
         Limit(_of_number(settings, number), A_DAY, DAY),

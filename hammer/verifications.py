@@ -268,7 +268,7 @@ def _not_compared(session: Session, settings: "Settings", verification_id: str, 
 def _standing(session: Session, settings: "Settings", verification: Verification, now: datetime) -> CodeSent:
     key = sends.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
     allowance = session.get(SendAllowance, key)
-    return _code_sent(verification, allowance.next_send_at if allowance else now, now)
+    return _code_sent(verification, sends.next_send_at(allowance, now), now)
 
 
 def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[sends.Quota] = ()) -> CodeSent:
