@@ -41,6 +41,8 @@ FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
+LONGEST_HOST = 253
+"""Letters in a name of the DNS (RFC 1035 §2.3.4)."""
 SHORTEST_SECRET_BYTES = 32
 SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
@@ -374,6 +376,8 @@ def _origin(url: str) -> None:
     parts = _parts(url)
     if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\s]", url):
         raise ValidationError("Is no address like https://login.example.com.")
+    if len(parts.hostname or "") > LONGEST_HOST:
+        raise ValidationError(f"Its host is longer than {LONGEST_HOST} letters.")
     if not url.isascii():
         raise ValidationError("Write its host in ASCII, as browsers send it: xn--….")
 

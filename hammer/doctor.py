@@ -121,7 +121,7 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
 def _address(settings: Settings) -> Iterator[Finding]:
     yield Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
     for language, shortcoming in words.shortcomings(settings).items():
-        remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 21 letters fit every text."
+        remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 25 letters fit every text."
         yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
 
 

@@ -52,8 +52,11 @@ _news = threading.Event()
 def init_app(app: "Flask") -> None:
     """Starts carriers with the first request, in whichever process serves it, or when its server calls what stands in
     `app.extensions`, and lets them finish when it ends of its own accord. Tests deliver by hand. Raises `Misconfigured` if a
-    gateway cannot be used."""
+    gateway cannot be used. Warns of a host with which texts cost twice."""
     settings: Settings = app.config["SETTINGS"]
+    for language, shortcoming in words.shortcomings(settings).items():
+        if shortcoming == words.IN_TWO_PARTS:
+            log.warning("The host of HAMMER_PUBLIC_URL is so long that in %s %s.", language, shortcoming)
     if app.testing or not settings.sms_threads:
         return
     gateways.check(settings)

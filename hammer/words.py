@@ -14,12 +14,16 @@ from hammer.refusals import N_
 TRANSLATIONS: Final = Path(__file__).parent / "translations"
 """A folder for each language; only English, that of the source, has none."""
 LOGIN: Final = N_("Hammer: %(code)s is your login code. Do not tell it to anybody.")
-ANY_PURPOSE: Final = N_("Hammer: %(code)s. Do not tell it to anybody.")
-BARE: Final = N_("Hammer: %(code)s")
+ANY_PURPOSE: Final = N_("Hammer: code %(code)s. Do not tell it to anybody.")
+FOR_YOU: Final = N_("Hammer: code %(code)s, for you alone.")
+BARE: Final = N_("Hammer: code %(code)s")
+SHORTEST: Final = N_("Code %(code)s")
 TRIAL: Final = "Hammer: this text was sent to try the gateway."
 """What the operator sends to see a gateway work."""
-SENTENCES: Final = (LOGIN, ANY_PURPOSE, BARE)
-"""From the one that says most to the one that leaves most room for the host."""
+SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
+"""From the one that says most to the one that leaves most room for the host. Each says that this is a code: phones look for the word
+in the person's language, and people do."""
+IN_TWO_PARTS: Final = "texts of eight digits travel, and cost, as two"
 
 GSM_7: Final = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits
@@ -33,7 +37,7 @@ LONGEST_UCS_2: Final = 70
 
 def of_code(settings: Settings, code: str, language: str, *, for_login: bool = True) -> str:
     """The sentence that says most and still fits in one part, and the line that lets a phone offer the code to our origin alone
-    (WICG SMS one-time codes). With a host that is too long for any, the shortest sentence."""
+    (WICG SMS one-time codes). With a host that is too long for any, the shortest sentence, in two parts."""
     origin = f"\n@{urlsplit(settings.public_url).hostname} #{code}"
     choices = [_in(language, sentence) % {"code": code} + origin for sentence in SENTENCES[not for_login :]]
     return next((words for words in choices if fits(words)), choices[-1])
@@ -60,8 +64,8 @@ def shortcomings(settings: Settings) -> dict[str, str]:
     for language in languages():
         words = of_code(settings, "0" * max(CODE_LENGTHS), language)
         if not fits(words):
-            found[language] = "texts of eight digits travel, and cost, as two"
-        elif words.startswith(_in(language, BARE) % {"code": "0" * max(CODE_LENGTHS)} + "\n"):
+            found[language] = IN_TWO_PARTS
+        elif words.partition("\n")[0] in {_in(language, bare) % {"code": "0" * max(CODE_LENGTHS)} for bare in (BARE, SHORTEST)}:
             found[language] = "texts of eight digits have no room to say that nobody may be told"
     return found
 

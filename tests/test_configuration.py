@@ -174,6 +174,7 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("HAMMER_GUESS_BUDGETS", "20,many,3"),
         ("HAMMER_GUESS_BUDGETS", "20,-1,3"),
         ("HAMMER_PUBLIC_URL", "https://["),
+        ("HAMMER_PUBLIC_URL", f"https://{'a' * 254}"),
         ("HAMMER_PUBLIC_URL", "https://example.com:99999"),
         ("HAMMER_PUBLIC_URL", "https://user:s3cr@example.com"),
         ("HAMMER_PUBLIC_URL", "https://exam ple.com"),

@@ -1,10 +1,13 @@
 """What a text says: in one part, in every language, at every length, and readable by phones."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from flask import Flask
 
+import config
 from config import CODE_LENGTHS, Settings
 from hammer import words
 from hammer.models import Text
@@ -15,8 +18,11 @@ from tests.deeds import ask
 from tests.people import Program
 
 LANGUAGES = words.languages()
-LONGEST_HOST = "a" * 21
+LONGEST_HOST = "a" * 25
 """In characters; doctor advises against longer ones."""
+WORD_FOR_CODE = {"ru": "код", "en": "code"}
+IN_ONE_PART = {"ru": {4: 54, 6: 50, 8: 46}, "en": {4: 123, 6: 119, 8: 115}}
+"""Letters of the longest host, by the length of the code."""
 every_text = pytest.mark.parametrize(
     ("language", "length", "for_login"),
     [(lang, length, why) for lang in LANGUAGES for length in CODE_LENGTHS for why in (True, False)],
@@ -70,7 +76,7 @@ def test_a_phone_reads_the_code_and_for_whom_it_is(language: str, length: int, f
 @pytest.mark.requirement("SMS-01")
 def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, for_login: bool) -> None:
     in_two = 0
-    for letters in range(1, 254):  # the longest name of a host
+    for letters in range(1, config.LONGEST_HOST + 1):
         settings = at("a" * letters)
         text = words.of_code(settings, "8" * length, language, for_login=for_login)
         if letters <= len(LONGEST_HOST):
@@ -78,7 +84,27 @@ def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, 
         if parts(text) > 1 or len(text) > 140:
             assert words.shortcomings(settings)[language] == "texts of eight digits travel, and cost, as two"
             in_two += 1
-    assert in_two == 253 - {4: 120, 6: 116, 8: 112}[length]
+    assert in_two == config.LONGEST_HOST - IN_ONE_PART[language][length]
+
+
+@every_text
+@pytest.mark.requirement("SMS-01")
+def test_a_text_says_that_this_is_a_code_at_every_length_of_host(language: str, length: int, for_login: bool) -> None:
+    code = "0123456789"[:length]
+    for letters in range(1, config.LONGEST_HOST + 1):
+        text = words.of_code(at("a" * letters), code, language, for_login=for_login)
+        assert re.search(rf"\b{WORD_FOR_CODE[language]}\b", text, re.IGNORECASE)
+        assert offered_by(text) == ("a" * letters, code)
+
+
+def test_a_host_with_which_texts_cost_twice_is_told_of_at_the_start(
+    settings: Settings, app_with: Callable[[Settings], Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    app_with(replace(settings, public_url=f"https://{'a' * 46}"))
+    assert "HAMMER_PUBLIC_URL" not in caplog.text
+    app_with(replace(settings, public_url=f"https://{'a' * 47}"))
+    assert "The host of HAMMER_PUBLIC_URL is so long that in ru texts of eight digits travel, and cost, as two." in caplog.text
+    assert "in en" not in caplog.text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -86,13 +112,13 @@ def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, 
 def test_a_text_says_as_much_as_the_host_leaves_room_for(language: str) -> None:
     lengths = [len(words.of_code(at("a" * letters), "1234", language)) - letters for letters in range(1, 121)]
     assert lengths == sorted(lengths, reverse=True)
-    assert len(set(lengths)) == 3
+    assert len(set(lengths)) == 5
 
 
 def test_doctor_knows_who_is_not_warned_any_more() -> None:
-    assert words.shortcomings(at("a" * 22)) == {"ru": "texts of eight digits have no room to say that nobody may be told"}
-    assert set(words.shortcomings(at("a" * 112)).values()) == {"texts of eight digits have no room to say that nobody may be told"}
-    assert set(words.shortcomings(at("a" * 113)).values()) == {"texts of eight digits travel, and cost, as two"}
+    assert words.shortcomings(at("a" * 26)) == {"ru": "texts of eight digits have no room to say that nobody may be told"}
+    assert words.shortcomings(at("a" * 115))["en"] == "texts of eight digits have no room to say that nobody may be told"
+    assert set(words.shortcomings(at("a" * 116)).values()) == {"texts of eight digits travel, and cost, as two"}
 
 
 @pytest.mark.parametrize(
