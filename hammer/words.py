@@ -21,8 +21,8 @@ SHORTEST: Final = N_("Code %(code)s")
 TRIAL: Final = "Hammer: this text was sent to try the gateway."
 """What the operator sends to see a gateway work."""
 SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
-"""From the one that says most to the one that leaves most room for the host. Each says that this is a code: phones look for the word
-in the person's language, and people do."""
+"""From the one that says most to the one that leaves most room for the host. Each says in the person's language that it is a code:
+phones look for the word."""
 IN_TWO_PARTS: Final = "texts of eight digits travel, and cost, as two"
 
 GSM_7: Final = frozenset(

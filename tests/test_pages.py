@@ -427,6 +427,8 @@ def test_a_token_of_another_browser_is_none(app: Flask, client: FlaskClient, ano
 
 
 def test_an_expired_form_leads_back_to_itself(client: FlaskClient) -> None:
+    client.get("/login/")
+
     answer = client.post("/login/", data={"telephone_number": ANNA})
 
     [button] = [link for link in Outline(answer).all("a") if link.get("class") == "button"]
@@ -1266,15 +1268,45 @@ def test_a_proof_leads_to_no_page_but_those_that_ask_for_one(
 # Cookies and languages.
 
 
-def test_a_browser_without_cookies_hears_so(client: FlaskClient, app: Flask) -> None:
+@pytest.mark.parametrize("sent_by", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://localhost"}])
+def test_a_browser_without_cookies_hears_so_and_keeps_its_number(
+    client: FlaskClient, app: Flask, sent_by: dict[str, str], memory: list[object]
+) -> None:
     form = Page(client.get("/login/").text).forms[0].fields
     without = app.test_client(use_cookies=False)
+    typed = {"telephone_number": "8 929 123-45-67"}
 
-    answer = without.post("/login/", data=form | {"telephone_number": ANNA}, headers={"Accept-Language": "en"})
+    answer = without.post("/login/", data=form | typed, headers={"Accept-Language": "en"} | sent_by)
+    again = without.post("/login/", data=form | typed | {"lang": "ru"}, headers={"Accept-Language": "en"} | sent_by)
+
+    assert (answer.status_code, again.status_code) == (403, 403)
+    assert "It looks as if your browser blocks cookies" in words(answer)
+    assert ("браузер" in words(again)) is bool(sent_by)  # what another site may have sent chooses no language
+    for page in (answer, again):
+        assert Outline(page).with_id("telephone_number")["value"] == typed["telephone_number"]
+        assert Outline(page).with_id("form")["action"] == "/login/"
+    assert memory == []
+
+
+def test_a_number_that_met_no_cookies_is_sent_once_they_are_allowed(client: FlaskClient, code_for: CodeFor) -> None:
+    typed = {"telephone_number": ANNA}
+    client.get("/login/")
+    client.delete_cookie("hammer_form")
+
+    kept = Page(client.post("/login/", data=typed).text)
+    sent = client.post("/login/", data=kept.forms[0].fields)
+
+    assert sent.location == "/login/code/"
+    assert code_for(ANNA)
+
+
+@pytest.mark.parametrize("path", ["/login/code/", "/login/resend/", "/profile/"])
+def test_other_forms_without_cookies_lead_back(app: Flask, path: str) -> None:
+    answer = app.test_client(use_cookies=False).post(path, data={"code": "1234"}, headers={"Accept-Language": "en"})
 
     assert answer.status_code == 403
     assert "It looks as if your browser blocks cookies" in words(answer)
-    assert [link["href"] for link in Outline(answer).all("a") if link.get("class") == "button"] == ["/login/"]
+    assert "telephone_number" not in answer.text
 
 
 def test_a_chosen_language_outlives_the_browser_and_names_nobody(client: FlaskClient) -> None:

@@ -64,7 +64,10 @@ def _refuse_forged() -> ResponseReturnValue | None:
     try:
         csrf.protect()
     except CSRFError:
-        if not ours or not _can_be_shown():
+        if not ours:
+            raise
+        if not _can_be_shown():
+            _choose_language()
             raise
         g.shown_alone = TOO_LATE
     return _only_show()
@@ -73,12 +76,18 @@ def _refuse_forged() -> ResponseReturnValue | None:
 def _only_show() -> ResponseReturnValue | None:
     """The page of a form that was sent for another language or too late, where the address that it was sent to has none of its own.
     Where it has, the view knows that it should only show."""
-    if "lang" in request.form:
-        languages.wish_for(request.form["lang"])
+    if _choose_language():
         g.shown_alone = OTHER_LANGUAGE
     if "shown_alone" in g and request.endpoint in SENT_FROM:
         return cast(ResponseReturnValue, current_app.view_functions[SENT_FROM[request.endpoint]]())
     return None
+
+
+def _choose_language() -> bool:
+    """Whether the form was sent for another language, in which the answer is then."""
+    if "lang" in request.form:
+        languages.wish_for(request.form["lang"])
+    return "lang" in request.form
 
 
 def _is_ours() -> bool | None:

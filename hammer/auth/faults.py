@@ -7,6 +7,7 @@ from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from hammer.auth import forms
 from hammer.auth.show import again
 from hammer.languages import say
 from hammer.refusals import N_, Choose, Mend, Prove, Refusal, Wait
@@ -55,7 +56,10 @@ def headers(refusal: Refusal) -> dict[str, str]:
 
 
 def error_page(error: Exception) -> Response:
-    """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke."""
+    """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke.
+
+    Where the phone form met no cookies, the way on is that form, with the number that was typed.
+    """
     number, kept = 500, {"Cache-Control": "no-store"}
     if isinstance(error, Refusal):
         number = status_of(type(error))
@@ -67,14 +71,20 @@ def error_page(error: Exception) -> Response:
     label, way_on = gettext(N_("To the home page")), url_for("auth.home")
     if number in _WAYS_BACK or isinstance(error, CSRFError):
         label, way_on = gettext(_WAYS_BACK.get(number, _WAYS_BACK[400])), here()
-    return make_response(render_template("error.html", what=what, then=then, label=label, way_on=way_on), number, kept)
+    form = forms.Phone() if _met_no_cookies(error) and request.endpoint == "auth.phone" else None
+    page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form)
+    return make_response(page, number, kept)
+
+
+def _met_no_cookies(error: Exception) -> bool:
+    return isinstance(error, CSRFError) and not request.cookies
 
 
 def _words(error: Exception, number: int) -> tuple[str, str]:
     """What happened, and what to do."""
     what, then = _FAULTS.get(number) or _FAULTS[500 if number >= 500 else 400]
     if isinstance(error, CSRFError):
-        what, then = _EXPIRED if request.cookies else _NO_COOKIES
+        what, then = _NO_COOKIES if _met_no_cookies(error) else _EXPIRED
     if isinstance(error, Wait):
         return gettext(what), again(error.retry_after)
     if isinstance(error, Mend | Prove | Choose):
