@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, endings, events, phones, texts, tombstones, tries, verifications
+from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, tries, verifications
 from hammer.database import db, insert, transaction
 from hammer.models import Device, Session, User, Verification
 from hammer.refusals import (
@@ -133,7 +133,8 @@ def change_number(
         purpose = verifications.CHANGE_NUMBER
         guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
         if guess.verification is not None and guess.refusal is None:
-            refusal = _move(session, settings, user_id, guess.verification)
+            keep = session_id if end_other_sessions else None
+            refusal = _move(session, settings, user_id, guess.verification, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
                 endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
     guess.proven()
@@ -156,7 +157,7 @@ def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, ses
         number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
         theirs = or_(Verification.telephone_number == number.scalar_subquery(), Verification.user_id == user_id)
         session.execute(delete_from(Verification).where(theirs))
-        session.execute(delete_from(Device).where(Device.user_id == user_id))
+        devices.forget(session, user_id)
         had = session.scalar(number.with_for_update())
         if had is None:
             raise NotFound
@@ -178,8 +179,10 @@ def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> N
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
-    """Shuts a user out at once, or lets them in again (to sign in anew). Refuses with `NotFound`."""
+    """Shuts a user out at once, or lets them in again (to sign in anew); none of their devices is known then. Refuses with
+    `NotFound`."""
     with transaction() as session:
+        devices.forget(session, user_id)
         _change(session, user_id, blocked_at=clock.now() if blocked else None)
         endings.end(session, user_id)
         events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
@@ -211,7 +214,9 @@ def _is_fresh(session: Transaction, session_id: str | None) -> bool:
     return bool(session.scalar(select(exists().where(*here))))
 
 
-def _move(session: Transaction, settings: Settings, user_id: str, proved: Verification) -> Refusal | None:
+def _move(
+    session: Transaction, settings: Settings, user_id: str, proved: Verification, *, forget_devices_but_that_of: str | None
+) -> Refusal | None:
     """Gives the user the number that they proved, and tells the one they had; or why not."""
     now = clock.now()
     mine = select(User.telephone_number).where(User.id == user_id)
@@ -219,6 +224,8 @@ def _move(session: Transaction, settings: Settings, user_id: str, proved: Verifi
         with session.begin_nested():
             # What is left of proofs of the old number goes with it, and before the user is locked: see `_hold_proofs`.
             session.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
+            if forget_devices_but_that_of is not None:
+                devices.forget(session, user_id, devices.all_but_that_of(session, forget_devices_but_that_of))
             old = session.scalar(mine.with_for_update())
             moved = session.scalar(_living(user_id).values(telephone_number=proved.telephone_number).returning(User.id))
     except IntegrityError:

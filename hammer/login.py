@@ -128,7 +128,7 @@ def _sign_in(
         if tries.take(session, limits, now) is None and _activate_first(session, user, verification.invite_code, now):
             tries.give_back(session, limits, now)
     known = devices.welcome(session, verification.device_id, user, now)
-    opened = add(session, Session, **Session.opening(user, door=door, device=device, now=now))
+    opened = add(session, Session, **Session.opening(user, door=door, device=device, now=now, device_id=known.id))
     events.note(session, events.SIGNED_UP if created else events.SIGNED_IN, user.id)
     return SignedIn(user, opened, known, created)
 

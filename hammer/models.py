@@ -79,6 +79,8 @@ class Session(Base):
     """`browser` (a cookie) or `program` (tokens); one is never accepted at the other's door."""
     device: Mapped[str] = mapped_column(String(80))
     """Roughly what it is, like `Firefox · Android`."""
+    device_id: Mapped[str | None] = mapped_column(String(22))
+    """The known device on which it was opened, which may be forgotten by now; None for sessions of older versions."""
     refreshes: Mapped[int] = mapped_column(default=0)
     """How often its refresh token was exchanged: the one token that works now carries this number."""
     refreshes_received: Mapped[int | None]
@@ -94,13 +96,14 @@ class Session(Base):
     __table_args__ = (_index_of_few("sessions", "ended_at"),)
 
     @staticmethod
-    def opening(user: User, *, door: str, device: str, now: datetime) -> dict[str, Any]:
+    def opening(user: User, *, door: str, device: str, now: datetime, device_id: str | None = None) -> dict[str, Any]:
         """The columns of a new session of `user` at `door`, with a fresh id."""
         return {
             "id": codes.random_id(),
             "user_id": user.id,
             "door": door,
             "device": device[:80],
+            "device_id": device_id,
             "refreshes": 0,
             "refreshed_at": now,
             "created_at": now,
@@ -152,7 +155,10 @@ class Device(Base):
     id: Mapped[RandomId] = mapped_column(primary_key=True)
     user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """Taken since its last success."""
+    """Taken for as long as it is known, but for those that were right; each is taken before it is compared."""
+    turns: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often it was given another token: the one that is good now carries this number."""
+    turned_at: Mapped[datetime | None]
     known_since: Mapped[datetime]
     used_at: Mapped[datetime] = mapped_column(index=True)
 

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
 from hammer import clock, codes, endings, events
+from hammer import devices as known_devices
 from hammer.database import db, transaction
 from hammer.lists import MOST_PER_PAGE
 from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, User
@@ -129,10 +131,7 @@ def refresh(settings: Settings, shown: str) -> Session:
             lost_answer = here, Session.refreshes == number + 1, not_received, Session.refreshed_at > now - GRACE
             session = tx.scalar(select(Session).where(*lost_answer))
         if session is None:
-            over = update(Session).where(Session.id == session_id, Session.ended_at.is_(None)).values(ended_at=now)
-            user_id, refreshes = tx.execute(over.returning(Session.user_id, Session.refreshes)).one_or_none() or ("", 0)
-            if refreshes > number:
-                events.note(tx, events.REFRESH_REUSED, user_id)
+            _end_the_stolen(tx, session_id, number, now)
     if session is None:
         raise NotSignedIn
     return session
@@ -146,20 +145,45 @@ def devices(user_id: str) -> list[SignedInDevice]:
     return [SignedInDevice(*row) for row in db.session.execute(newest)]
 
 
-def end(user_id: str, session_id: str) -> None:
-    """Ends one of the user's sessions, at once and for all its tokens. Refuses with `NotFound`."""
-    if "\0" in session_id:  # PostgreSQL takes none in a text, and no id has one
-        raise NotFound
+def sign_out(user_id: str, session_id: str) -> None:
+    """Ends the session that its user is in, at once and for all its tokens; its device stays known. Refuses with `NotFound`."""
     with transaction() as tx:
         ended = endings.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.SESSION_ENDED)
     if not ended:
         raise NotFound
 
 
-def end_others(user_id: str, session_id: str) -> None:
-    """Ends all of the user's sessions but this one."""
+def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
+    """Ends one of the user's sessions, at once and for all its tokens, and forgets its device; unless that is the device of another
+    session, in which it was asked for (`asked_in`). Refuses with `NotFound`."""
+    if "\0" in session_id:  # PostgreSQL takes none in a text, and no id has one
+        raise NotFound
+    meant = Session.id == session_id, _live(clock.now())
     with transaction() as tx:
+        not_mine = [known_devices.all_but_that_of(tx, asked_in)] if asked_in and asked_in != session_id else []
+        known_devices.forget(tx, user_id, known_devices.signed_in_by(*meant), *not_mine)
+        ended = endings.end(tx, user_id, *meant, noted_as=events.SESSION_ENDED)
+    if not ended:
+        raise NotFound
+
+
+def end_others(user_id: str, session_id: str) -> None:
+    """Ends all of the user's sessions but this one, and forgets all devices but the one on which it was opened."""
+    with transaction() as tx:
+        known_devices.forget(tx, user_id, known_devices.all_but_that_of(tx, session_id))
         endings.end(tx, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
+
+
+def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
+    """Ends a session whose refresh token came twice, and forgets its device: whoever copied the one may have copied the other. One
+    that has ended, or is not good for other reasons, is only over."""
+    this = Session.id == session_id, Session.ended_at.is_(None)
+    stolen = tx.scalar(select(Session.user_id).where(*this, Session.refreshes > number))
+    if stolen is not None:
+        known_devices.forget(tx, stolen, known_devices.signed_in_by(*this))
+    ended = tx.scalar(update(Session).where(*this).values(ended_at=now).returning(Session.id))
+    if stolen is not None and ended is not None:
+        events.note(tx, events.REFRESH_REUSED, stolen)
 
 
 def _live(now: datetime, *doors: str) -> ColumnElement[bool]:

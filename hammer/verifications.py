@@ -89,7 +89,7 @@ def begin(
     `Unavailable`.
     """
     now = clock.now()
-    device_id = devices.known(session, settings, asker.device_token, number) if asker.device_token else None
+    device_id = devices.known(session, settings, asker.device_token, number, now) if asker.device_token else None
     length = settings.code_length
     if device_id is None:
         length = guesses.next_length(session, settings, number_hash(settings, number), now)
@@ -128,13 +128,16 @@ def ask_once(tx: Session, settings: "Settings", key: idempotency.Key | None, ask
 def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
     """The same code on its way once more: same expiry, same guesses left.
 
-    Refuses with `NotFound` when it is over, also because codes of its length are void by now, and as `begin` does.
+    Refuses with `NotFound` when it is over, also because codes of its length are void by now or the device that asked for it was
+    forgotten, and as `begin` does.
     """
     now = clock.now()
     verification = session.get(Verification, verification_id)
     if verification is None or not is_live(settings, verification, now):
         raise NotFound
     number, known = verification.telephone_number, verification.device_id is not None
+    if verification.device_id is not None and not devices.may_guess(session, verification.device_id):
+        raise NotFound
     if not known and guesses.next_length(session, settings, number_hash(settings, number), now) > verification.code_length:
         raise NotFound
     taken = sends.take(session, settings, number, address=asker.address, known=known, now=now)

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from hammer import accounts, codes, devices, login, verifications
+from hammer import accounts, clock, codes, devices, login, verifications
 from hammer.database import db
 from hammer.models import Counter, Device, User, Verification
 from hammer.refusals import NotAllowed, TooManyRequests, Unavailable, WrongCode
@@ -59,7 +59,7 @@ def test_after_an_attack_the_owners_program_still_signs_in(app: Flask) -> None:
     with app.app_context():
         code = right(app.config["SETTINGS"], db.session.get_one(Verification, asked["verification_id"]))
     back = owner.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
-    assert back["device_token"] == device_token
+    assert back["device_token"] != device_token
     assert not back["created"]
 
 
@@ -136,17 +136,31 @@ def test_ten_wrong_guesses_make_a_device_a_stranger(settings: Settings) -> None:
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_a_login_gives_a_device_its_ten_guesses_again(settings: Settings) -> None:
+def test_a_login_gives_a_device_back_the_one_guess_that_was_right(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
-    asker = known(patient, sign_in(patient).device)
-    for _ in range(3):
-        for _ in range(3):
-            verification = ask(patient, asker=asker)
-            assert verification.device_id is not None
-            fail(patient, verification)
-            fail(patient, verification)
-        assert not confirm(patient, verification, right(patient, verification)).created
+    mine = sign_in(patient)
+    for spent in (2, 4, 6, 8):
+        verification = ask(patient, asker=known(patient, mine.device))
+        assert verification.device_id == mine.device.id
+        fail(patient, verification)
+        fail(patient, verification)
+        mine = confirm(patient, verification, right(patient, verification))
+        assert mine.device.guesses == spent
     assert db.session.query(Device).count() == 1
+
+
+@pytest.mark.requirement("THR-06")
+@pytest.mark.usefixtures("context")
+def test_who_has_mistyped_ten_times_has_another_device_after_the_next_sign_in(settings: Settings) -> None:
+    patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
+    old = sign_in(patient)
+    for _ in range(10):
+        fail(patient, ask(patient, asker=known(patient, old.device)))
+    asked = ask(patient, asker=known(patient, old.device))
+    assert asked.device_id is None
+    new = confirm(patient, asked, right(patient, asked))
+    assert new.device.id != old.device.id
+    assert ask(patient, asker=known(patient, new.device)).device_id == new.device.id
 
 
 @pytest.mark.requirement("THR-06")
@@ -206,15 +220,19 @@ def test_a_device_follows_its_user_to_another_number(settings: Settings) -> None
 
 
 @pytest.mark.usefixtures("context")
-def test_a_blocked_user_is_not_welcomed_back_on_a_known_device(settings: Settings) -> None:
+def test_who_is_blocked_is_a_stranger_on_every_device(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     mine = sign_in(patient)
+    pending = ask(patient, asker=known(patient, mine.device))
     accounts.set_blocked(mine.user.id, True)
     verification = ask(patient, asker=known(patient, mine.device))
+    assert verification.device_id is None
     with pytest.raises(NotAllowed):
         confirm(patient, verification, right(patient, verification))
-    db.session.expire_all()
-    assert db.session.get_one(Device, mine.device.id).guesses == 1
+    accounts.set_blocked(mine.user.id, False)
+    with pytest.raises(WrongCode):
+        confirm(patient, pending, right(patient, pending))
+    assert db.session.query(Device).count() == 0
 
 
 @pytest.mark.requirement("SMS-03")
@@ -240,12 +258,11 @@ def test_strangers_cannot_use_up_the_texts_of_a_known_device(settings: Settings)
         sign_in(settings)
     with pytest.raises(TooManyRequests):
         ask(settings)
-    asker = known(settings, mine.device)
     for _ in range(5):
-        verification = ask(settings, asker=asker)
-        confirm(settings, verification, right(settings, verification))
+        verification = ask(settings, asker=known(settings, mine.device))
+        mine = confirm(settings, verification, right(settings, verification))
     with pytest.raises(TooManyRequests):
-        ask(settings, asker=asker)
+        ask(settings, asker=known(settings, mine.device))
 
 
 @pytest.mark.usefixtures("context")
@@ -256,7 +273,9 @@ def test_a_token_is_128_bits_and_says_nothing(settings: Settings) -> None:
     assert len(mine.device.id) == 22
     assert ANNA[1:] not in token
     assert mine.user.id not in token
-    assert devices.known(db.session(), replace(settings, secret_key="another secret, as long as it must be"), token, ANNA) is None
+    other = replace(settings, secret_key="another secret, as long as it must be")
+    assert devices.known(db.session(), settings, token, ANNA, clock.now()) == mine.device.id
+    assert devices.known(db.session(), other, token, ANNA, clock.now()) is None
 
 
 @pytest.mark.usefixtures("context")

@@ -45,6 +45,7 @@ DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 
 
+DEVICE_ID = {"description": "A device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
@@ -112,7 +113,7 @@ class SignupIn(NumberIn):
         required=False,
     )
     device_token = _text(
-        DEVICE_TOKEN | {"description": "From an earlier sign-in on this device: strangers cannot use up its texts and guesses."},
+        DEVICE_TOKEN | {"description": "From the newest sign-in on this device: strangers cannot use up its texts and guesses."},
         required=False,
     )
 
@@ -232,7 +233,8 @@ class SignedInOut(PairOut):
     invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
     created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login.", "example": True})
     device_token = fields.String(
-        required=True, metadata=DEVICE_TOKEN | {"description": "Names this device at its next signup. Keep it."}
+        required=True,
+        metadata=DEVICE_TOKEN | {"description": "Names this device at its next signup. Keep it in place of the one before."},
     )
 
 
@@ -303,6 +305,9 @@ class ExportedProfileOut(UserOut):
 
 class ExportedSessionOut(DeviceOut):
     door = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
+    device_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "Among `devices`, if it is still known."} | DEVICE_ID
+    )
     refreshes = fields.Integer(required=True, metadata={"description": "How often it got new tokens.", "example": 3})
     refreshes_received = fields.Integer(
         required=True,
@@ -315,8 +320,10 @@ class ExportedSessionOut(DeviceOut):
 class ExportedDeviceOut(Out):
     """A browser or program that signed in before."""
 
-    id = fields.String(required=True, metadata=IN_PATHS["session_id"])
-    guesses = fields.Integer(required=True, metadata={"description": "Since its last sign-in.", "example": 0})
+    id = fields.String(required=True, metadata=DEVICE_ID)
+    guesses = fields.Integer(required=True, metadata={"description": "Wrong ones since it is known.", "example": 0})
+    turns = fields.Integer(required=True, metadata={"description": "How often its token was turned.", "example": 3})
+    turned_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     known_since = fields.AwareDateTime(required=True, metadata=MOMENT)
     used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
@@ -352,7 +359,7 @@ class ExportedVerificationOut(Out):
     purpose = fields.String(required=True, metadata={"example": "login"})
     code_length = fields.Integer(required=True, metadata={"example": 4})
     guesses = fields.Integer(required=True, metadata={"example": 1})
-    device_id = fields.String(required=True, allow_none=True, metadata=IN_PATHS["session_id"])
+    device_id = fields.String(required=True, allow_none=True, metadata=DEVICE_ID)
     language = fields.String(required=True, metadata={"example": "ru"})
     invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)

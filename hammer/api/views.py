@@ -123,10 +123,10 @@ def refresh(body: dict[str, str]) -> dict[str, Any]:
 def logout() -> None:
     """End this session
 
-    All of its tokens are dead at once.
+    All of its tokens are dead at once. The device stays known: its `device_token` is still good for its next sign-in.
     """
     me = bearer()
-    sessions.end(me.user_id, me.session_id)
+    sessions.sign_out(me.user_id, me.session_id)
 
 
 @blueprint.get("/auth/sessions/")
@@ -144,7 +144,10 @@ def list_sessions() -> list[dict[str, Any]]:
 @signed_in
 @blueprint.response(204)
 def end_other_sessions() -> None:
-    """End all of the caller's sessions but this one"""
+    """End all of the caller's sessions but this one
+
+    All other devices are forgotten: no `device_token` but the one of this sign-in is worth anything from now on.
+    """
     me = bearer()
     sessions.end_others(me.user_id, me.session_id)
 
@@ -155,8 +158,12 @@ def end_other_sessions() -> None:
 @refuses(NotFound)
 @blueprint.response(204)
 def end_session(session_id: str) -> None:
-    """End one of the caller's sessions"""
-    sessions.end(bearer().user_id, session_id)
+    """End one of the caller's sessions
+
+    Its device is forgotten: the `device_token` of that sign-in is worth nothing from now on.
+    """
+    me = bearer()
+    sessions.end(me.user_id, session_id, asked_in=me.session_id)
 
 
 @well_known.get("/jwks.json")

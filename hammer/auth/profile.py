@@ -100,7 +100,7 @@ def end_others(caller: Caller) -> ResponseReturnValue:
 @signed_in
 def end(caller: Caller, session_id: str) -> ResponseReturnValue:
     try:
-        sessions.end(caller.user_id, session_id)
+        sessions.end(caller.user_id, session_id, asked_in=caller.session_id)
     except NotFound:
         flash(gettext("That device is not signed in any more."), "devices")
         return _shown_again(caller), 404
@@ -137,7 +137,7 @@ def delete(caller: Caller) -> ResponseReturnValue:
 @signed_in
 def logout(caller: Caller) -> ResponseReturnValue:
     with suppress(NotFound):
-        sessions.end(caller.user_id, caller.session_id)
+        sessions.sign_out(caller.user_id, caller.session_id)
     return _goodbye(gettext("You are signed out."), carried.KEY)
 
 

@@ -1,0 +1,21 @@
+"""Tokens of devices that are turned at each sign-in, and which session was opened on which device."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:  # writes no row on either database
+    op.add_column("devices", sa.Column("turns", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("devices", sa.Column("turned_at", sa.DateTime(timezone=True)))
+    op.add_column("sessions", sa.Column("device_id", sa.String(22)))
+
+
+def downgrade() -> None:
+    op.drop_column("sessions", "device_id")
+    op.drop_column("devices", "turned_at")
+    op.drop_column("devices", "turns")
