@@ -260,7 +260,7 @@ def worker(threads: int) -> None:
 
 
 @commands.command()
-@click.option("--restored", is_flag=True, help="Void all codes and sessions: a backup was restored, where used ones are new again.")
+@click.option("--restored", is_flag=True, help="Void all codes, sessions and known devices: a backup was restored.")
 def prune(restored: bool) -> None:
     """Delete what is past its keeping time. Run it every hour."""
     gone = keeping.prune()

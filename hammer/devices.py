@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, and_, bindparam, delete, false, not_, or_, select, update
 from sqlalchemy.orm import Session as Transaction
 
-from hammer import codes
+from hammer import clock, codes
 from hammer.models import Device, Session, User
 from hammer.statements import add, row_of, run, value_of
 
@@ -32,7 +32,11 @@ _KNOWN: Final = (
         User.telephone_number == bindparam("number"),
         or_(
             Device.turns == bindparam("turn"),
-            and_(Device.turns == bindparam("next_turn"), Device.turned_at > bindparam("turned_since")),
+            and_(
+                Device.turns == bindparam("next_turn"),
+                Device.turned_at > bindparam("turned_since"),
+                Device.turned_at <= bindparam("turned_until"),
+            ),
         ),
     )
 )
@@ -61,7 +65,7 @@ def known(tx: Transaction, settings: "Settings", shown: str, number: str, now: d
     if claim is None:
         return None
     device_id, turn = claim
-    turns = {"turn": turn, "next_turn": turn + 1, "turned_since": now - GRACE}
+    turns = {"turn": turn, "next_turn": turn + 1, "turned_since": now - GRACE, "turned_until": now + clock.APART}
     known_as: str | None = value_of(run(tx, _KNOWN, device=device_id, number=number, **turns))
     return known_as
 

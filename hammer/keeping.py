@@ -81,11 +81,13 @@ def prune() -> dict[str, int]:
 
 def restored() -> dict[str, int]:
     """After a backup was restored, or a standby took over that lacked the last transactions: how much was voided that was used or
-    ended since, perhaps, and may not come back. Those are all codes, and all sessions, with the answers to repeated requests."""
+    ended since, perhaps, and may not come back. Those are all codes, all sessions and known devices, and the answers to repeated
+    requests."""
     anything = true()
     gone = {
         "texts": _clear(Text, Text.verification_id.is_not(None)),
         "verifications": _clear(Verification, anything),
+        "devices": _clear(Device, anything),
         "idempotency keys": _clear(IdempotencyKey, anything),
     }
     with transaction() as session:

@@ -98,7 +98,7 @@ def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) 
     if not found:
         return None
     user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]
-    if issued_at_refresh == refreshes > (received or 0) and refreshed_at > now - GRACE:
+    if issued_at_refresh == refreshes > (received or 0) and now - GRACE < refreshed_at <= now + clock.APART:
         _remember(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
     if seen_at > now + clock.APART:
         _remember(Session.id == found_id, Session.seen_at == seen_at, seen_at=now, **_set_right(now))
@@ -128,8 +128,8 @@ def refresh(settings: Settings, shown: str) -> Session:
             tx.execute(update(Session).where(Session.id == session_id).values(_set_right(now)))
         if session is None:
             not_received = func.coalesce(Session.refreshes_received, 0) <= number
-            lost_answer = here, Session.refreshes == number + 1, not_received, Session.refreshed_at > now - GRACE
-            session = tx.scalar(select(Session).where(*lost_answer))
+            just_now = Session.refreshed_at > now - GRACE, Session.refreshed_at <= now + clock.APART
+            session = tx.scalar(select(Session).where(here, Session.refreshes == number + 1, not_received, *just_now))
         if session is None:
             _end_the_stolen(tx, session_id, number, now)
     if session is None:

@@ -25,7 +25,7 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import accounts, demo, doctor, people, sessions
+from hammer import accounts, demo, devices, doctor, people, sessions
 from hammer.database import db, transaction
 from hammer.models import PROGRAM, Referral, User
 from hammer.refusals import NotAllowed, NotFound, WrongCode
@@ -280,12 +280,14 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
 
 def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run, app: Flask, settings: Settings) -> None:
     with app.app_context():
-        verification, session = ask(settings), sign_in(settings, BORIS).session
-    assert "Voided 2 texts, 2 verifications, 0 idempotency keys, 1 sessions." in said(run("prune", "--restored"))
+        verification, signed_in = ask(settings), sign_in(settings, BORIS)
+    assert "Voided 2 texts, 2 verifications, 1 devices, 0 idempotency keys, 1 sessions." in said(run("prune", "--restored"))
     with app.app_context():
         with pytest.raises(WrongCode):
             confirm(settings, verification, right(settings, verification))
-        assert sessions.caller(session.id, PROGRAM) is None
+        assert sessions.caller(signed_in.session.id, PROGRAM) is None
+        token = devices.token(settings, signed_in.device)
+        assert devices.known(db.session(), settings, token, BORIS, datetime.now(UTC)) is None
 
 
 # The document

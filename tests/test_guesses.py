@@ -14,7 +14,7 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import accounts, counters, doctor, guesses, login, verifications
+from hammer import accounts, counters, devices, doctor, guesses, login, verifications
 from hammer.database import db, transaction
 from hammer.models import Counter, Event, Verification
 from hammer.refusals import NotAllowed, NotFound, TooManyRequests, Unavailable, WrongCode
@@ -351,6 +351,20 @@ def test_development_warns_of_too_much_guessing_and_the_doctor_says_what_to_do(
         app_with(chosen)
     assert caplog.text.count("accounts a year") == warned
     found = [finding for finding in doctor.examine(chosen) if finding.part == "guessing"]
-    assert [finding.state for finding in found] == [doctor.ADVICE if warned else doctor.FINE]
+    assert [finding.state for finding in found] == [doctor.ADVICE if warned else doctor.FINE, doctor.FINE]
     assert f"{chosen.expected_takeovers_per_year:.2f}" in found[0].how
     assert bool(found[0].remedy) is warned
+
+
+@pytest.mark.requirement("THR-08")
+@pytest.mark.parametrize(("length", "chance"), [(4, "0.1 %"), (6, "0.001 %"), (8, "0.00001 %")])
+@pytest.mark.usefixtures("context")
+def test_the_doctor_and_the_documents_say_what_is_outside_of_the_bound(settings: Settings, length: int, chance: str) -> None:
+    chosen = replace(settings, code_length=length)
+    _, outside = [finding.how for finding in doctor.examine(chosen) if finding.part == "guessing"]
+    assert f"{devices.MOST_GUESSES} guesses at one account ({chance})" in outside
+    assert "intercepted texts, swapped SIM cards" in outside
+    for document in ("README.md", "docs/guessing.md", "docs/security.md"):
+        text = (Path(config.__file__).parent / document).read_text()
+        assert "0.1 %" in text
+        assert re.search(r"copied\s+token", text)

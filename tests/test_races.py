@@ -233,6 +233,40 @@ def test_parallel_first_uses_of_new_tokens_are_all_answered(server: Server, rows
     assert rows(received, number=number) == [(1,)]
 
 
+@pytest.mark.requirement("THR-06")
+def test_devices_that_are_ended_while_they_sign_in_make_no_two_wait_for_each_other(
+    server: Server, rows: Callable[..., list[Any]]
+) -> None:
+    """A sign-in locks its device and then its user; all that forgets devices does so in the same order. Two that waited for each
+    other would be told 503."""
+    for n in range(8):
+        number, other = fresh_number(), fresh_number()
+        me, phone = server.sign_in(number), server.sign_in(number)
+        body = {"telephone_number": number, "device_token": phone["device_token"]}
+        asked = [server.call("POST", "/auth/signup/", body).json for _ in range(3)]
+        change = server.call("POST", "/users/me/telephone_number/", {"telephone_number": other}, token=me["access_token"]).json
+        code = {"verification_id": change["verification_id"], "code": change["Ваш код активации"], "end_other_sessions": True}
+        [(user_id,)] = rows("select id from users where telephone_number = :number", number=number)
+        confirms: list[Callable[[], Answer]] = [
+            partial(
+                server.call_once,
+                "POST",
+                "/auth/code/",
+                {"verification_id": sent["verification_id"], "code": sent["Ваш код активации"]},
+            )
+            for sent in asked
+        ]
+        ends: list[Callable[[], Answer]] = [
+            partial(server.call_once, "DELETE", "/auth/sessions/", token=me["access_token"]),
+            partial(server.call_once, "DELETE", "/auth/sessions/", token=phone["access_token"]),
+            partial(server.call_once, "POST", "/users/me/telephone_number/code/", code, token=me["access_token"]),
+        ]
+        answers = at_once(confirms + ends[: 2 + n % 2])
+        assert set(statuses(answers)) <= {200, 204, 401}, statuses(answers)
+        known = "select count(*) from devices where user_id = :id"
+        assert rows(known, id=user_id)[0][0] <= 4
+
+
 def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> None:
     people = [server.sign_in(fresh_number()) for _ in range(20)]
     answers = at_once(

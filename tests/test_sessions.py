@@ -278,6 +278,17 @@ def test_that_an_answer_arrived_is_written_once_and_only_while_it_matters(
     assert [writes(1), writes(2)] == [[], []]
 
 
+@pytest.mark.requirement("TOK-04")
+def test_a_clock_that_was_ahead_does_not_lengthen_the_thirty_seconds(settings: Settings, clock: Traveller) -> None:
+    session = sign_in(settings).session
+    spent = sessions.refresh_token(settings, session)
+    clock.shift(5 * HOUR)
+    sessions.refresh(settings, spent)
+    clock.shift(-5 * HOUR)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+
+
 FORGERIES: list[Callable[[str], str]] = [
     lambda _: "",
     lambda _: "x",
