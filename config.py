@@ -43,6 +43,8 @@ LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
 LONGEST_HOST = 253
 """Letters in a name of the DNS (RFC 1035 §2.3.4)."""
+MOST_DIGITS = 15
+"""Of a telephone number with its country code (ITU-T E.164)."""
 SHORTEST_SECRET_BYTES = 32
 SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
@@ -99,6 +101,8 @@ class Settings:
     region: str
     regions: frozenset[str]
     """Countries that get texts, like `RU`; empty: every country."""
+    extra_ranges: tuple[str, ...] = ()
+    """Mobile numbers beside those that phonenumbers knows, like `+22901xxxxxxxx`: each `x` is a digit."""
     code_length: int
     code_ttl: timedelta
     guesses_per_code: int
@@ -270,6 +274,7 @@ def read() -> Settings:
             validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
         )
         or ([region] if production else []),
+        "extra_ranges": env.list("HAMMER_EXTRA_RANGES", [], validate=_ranges),
         "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
         "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
         "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
@@ -312,7 +317,29 @@ def read() -> Settings:
     values["regions"], values["public_url"] = frozenset(values["regions"]), values["public_url"].rstrip("/")
     if _MAIL.fullmatch(values["support"]):
         values["support"] = f"mailto:{values['support']}"
+    values["extra_ranges"] = tuple(values["extra_ranges"])
     return Settings(**values)
+
+
+def _ranges(ranges: list[str]) -> None:
+    wrong = [f"{extra!a} {fault}" for extra, fault in ((extra, _fault_of_range(extra)) for extra in ranges) if fault]
+    if wrong:
+        raise ValidationError(wrong)
+
+
+def _fault_of_range(extra: str) -> str:
+    """What is wrong with a range of numbers like `+22901xxxxxxxx`; empty if nothing is."""
+    if not re.fullmatch(r"\+[1-9][0-9]+x+", extra):
+        return "is no range like +22901xxxxxxxx: a plus, the digits that all its numbers begin with, and an x for each other digit."
+    if not 8 <= len(extra) - 1 <= MOST_DIGITS:
+        return f"has {len(extra) - 1} digits; a telephone number has 8 to {MOST_DIGITS} with its country code."
+    known = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    code = next((digits for digits in (extra[1:2], extra[1:3], extra[1:4]) if digits.isdigit() and int(digits) in known), "")
+    if not code or known[int(code)] == ("001",):
+        return "begins with no country code."
+    if extra[1:].rstrip("x") == code:
+        return "is a whole country; name one digit after its code or more."
+    return ""
 
 
 def _budgets(most: list[int]) -> None:

@@ -66,7 +66,7 @@ def create(
 
     Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
     """
-    number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
+    number = phones.read(settings, telephone_number)
     user_id, now = codes.random_id(), clock.now()
     stored = _as_stored(names)
     values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | stored
@@ -108,7 +108,7 @@ def ask_number(settings: Settings, user_id: str, session_id: str, telephone_numb
     Nobody learns here whether somebody else has it. Refuses with `NotAllowed` when the old number was not proved lately for this
     session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` as signing in does.
     """
-    number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
+    number = phones.read(settings, telephone_number)
     with transaction() as session:
         if not _is_fresh(session, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)

@@ -225,7 +225,7 @@ def list_texts(state: str | None, limit: int) -> None:
 @click.pass_context
 def try_gateways(ctx: click.Context, phone: str) -> None:
     """Send PHONE one real text, by the first gateway that takes it, and tell how each did."""
-    number = phones.read(phone, region=settings().region, regions=settings().regions)
+    number = phones.read(settings(), phone)
     fault = "there is none"
     for gateway, fault, seconds in outbox.trial(settings(), number):
         click.echo(f"{gateway}: {fault or 'took the text'}, after {seconds:.1f} s")

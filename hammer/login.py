@@ -68,7 +68,7 @@ def send_code(
     much was guessed at this number; with `Unavailable` when so much was guessed everywhere that unknown devices must wait for the
     next day.
     """
-    number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
+    number = phones.read(settings, telephone_number)
     invite = invite_codes.meant(invite_code, settings.public_url) if invite_code else None
     with transaction() as session:
         begin = partial(verifications.begin, session, settings, number, asker, invite_code=invite)

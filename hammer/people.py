@@ -1,5 +1,6 @@
 """People as they and staff see them: `find` one, one's `profile`, and `everyone`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from config import Settings
 from hammer import invite_codes, phones
+from hammer.characters import plain
 from hammer.database import db
 from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
@@ -38,15 +40,16 @@ class Profile:
 
 
 def find(settings: Settings, name: str) -> str:
-    """The id of the user with this username, or this number in any spelling. Refuses with `NotFound`."""
-    if name[:1].isascii() and name[:1].isalpha():
-        same = func.lower(User.username) == name.lower()
-    else:
-        same = User.telephone_number == phones.canonical(name, region=settings.region)
-    user_id = db.session.scalar(select(User.id).where(same, User.deleted_at.is_(None)))
-    if user_id is None:
+    """The id of the user with this username, or this number in any spelling: also one that no numbering plan has any more.
+
+    Refuses with `NotFound`.
+    """
+    numbers = [] if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII) else phones.meant(settings, name)
+    same = User.telephone_number.in_(numbers) if numbers else func.lower(User.username) == name.lower()
+    found = db.session.execute(select(User.telephone_number, User.id).where(same, User.deleted_at.is_(None))).all()
+    if not found:
         raise NotFound
-    return user_id
+    return str(min(found, key=lambda user: numbers.index(user.telephone_number) if numbers else 0).id)
 
 
 def profile(settings: Settings, user_id: str) -> Profile:
@@ -67,12 +70,12 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         moment, user_id = read_place(after)
         ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
     if q:
-        digits = "".join(c for c in q if c.isdigit() and c.isascii())
+        digits = re.sub("[^0-9]", "", plain(q))
         name = User.first_name + literal_column("' '") + User.last_name  # as the index `ix_users_search` has it
         likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        code, number = invite_codes.read(q, settings.public_url), phones.canonical(q, region=settings.region)
+        code = invite_codes.read(q, settings.public_url)
         likes += [User.invite_code == code] if code else []
-        likes += [User.telephone_number == number] if number else []
+        likes += [User.telephone_number == number for number in phones.meant(settings, q)]
         likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
         ids = ids.where(or_(*likes))
     found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())

@@ -238,7 +238,7 @@ def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None 
         Verification.created_at <= now + clock.APART,
     )
     if telephone_number is not None:
-        number = phones.read(telephone_number, region=settings.region, regions=settings.regions)
+        number = phones.read(settings, telephone_number)
         live = live.where(Verification.telephone_number == number)
     found = db.session.scalars(live.order_by(Verification.created_at.desc()).limit(_DEMO_CANDIDATES)).all()
     matching = [v for v in found if v.code(settings.key("codes")) == typed]

@@ -108,7 +108,7 @@ def _already(visitor: Caller) -> Response:
     """To the profile; with a word to whoever wanted to sign in with another number and would take it for theirs."""
     asked = verifications.find(request.form.get("verification", ""))
     typed = request.form.get("telephone_number", "")
-    meant = asked.telephone_number if asked else phones.canonical(typed, region=tokens.settings().region)
+    meant = asked.telephone_number if asked else phones.canonical(tokens.settings(), typed)
     if meant and meant != people.profile(tokens.settings(), visitor.user_id).telephone_number:
         flash(gettext(_OTHER_NUMBER))
     return go("auth.profile")

@@ -267,7 +267,7 @@ def _in_another_tab(asked: Verification) -> bool:
 
 def _has_its_text(refusal: Refusal, typed: str, what: str = "verification") -> bool:
     """Whether somebody went back and pressed the button again: the text that they have is still good."""
-    number = phones.canonical(typed, region=tokens.settings().region)
+    number = phones.canonical(tokens.settings(), typed)
     for last in (what, f"{what}-before") if isinstance(refusal, TooManyRequests) else ():
         waiting = verifications.pending(tokens.settings(), session.get(last, ""))
         if waiting is not None and waiting.verification.telephone_number == number:

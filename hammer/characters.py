@@ -1,0 +1,51 @@
+"""What people type and paste, in plain characters: digits of every script as ASCII, and nothing that cannot be seen."""
+
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+_TURNED: Final = "\u202e"
+"""RIGHT-TO-LEFT OVERRIDE: what follows is seen in the reverse order of what is there."""
+_IGNORABLE: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u20e3\u2065\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000))))
+)
+"""Characters outside category Cf that are not seen (Unicode's Default_Ignorable_Code_Point), and the frame of a keycap."""
+_SEEN: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+"""Characters of category Cf that are seen."""
+_BLANK: Final = "\u2800"
+"""BRAILLE PATTERN BLANK, which is no space to Unicode."""
+_HYPHENS: Final = "\u2043\u2212\u30fc"
+"""Hyphens that are no dash (Pd) to Unicode: the bullet, the minus sign, the long sound of Japanese."""
+_PLUSES: Final = "\u207a\ufb29\ufe62\uff0b\u2795"
+_DOT: Final = "\u2024"
+
+
+def plain(text: str) -> str:
+    """The text with decimal digits of every script as `0` to `9`, every space as ` `, every dash as `-`, every plus as `+`,
+    brackets of every kind as `(` and `)`, full-width signs as their ASCII twins, and without the characters that are not seen.
+
+    Empty where the order of what is seen is not that of what is there.
+    """
+    return "" if _TURNED in text else "".join(map(_plain, text))
+
+
+@lru_cache(maxsize=4096)
+def _plain(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    if digit is not None:
+        return str(digit)
+    kind = unicodedata.category(sign)
+    if sign in _IGNORABLE or (kind == "Cf" and sign not in _SEEN):
+        return ""
+    if sign.isspace() or sign == _BLANK:
+        return " "
+    if sign in _PLUSES:
+        return "+"
+    if kind == "Pd" or sign in _HYPHENS:
+        return "-"
+    if kind in ("Ps", "Pe"):
+        return "(" if kind == "Ps" else ")"
+    if "\uff01" <= sign <= "\uff5e" or "\ufe50" <= sign <= "\ufe6b":
+        return unicodedata.normalize("NFKC", sign)
+    return "." if sign == _DOT else sign
