@@ -274,7 +274,7 @@ def read() -> Settings:
             validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
         )
         or ([region] if production else []),
-        "extra_ranges": env.list("HAMMER_EXTRA_RANGES", [], validate=_ranges),
+        "extra_ranges": env.list("HAMMER_EXTRA_RANGES", [], subcast=str.strip, validate=_ranges),
         "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
         "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
         "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
@@ -329,7 +329,7 @@ def _ranges(ranges: list[str]) -> None:
 
 def _fault_of_range(extra: str) -> str:
     """What is wrong with a range of numbers like `+22901xxxxxxxx`; empty if nothing is."""
-    if not re.fullmatch(r"\+[1-9][0-9]+x+", extra):
+    if not re.fullmatch(r"\+[1-9][0-9]*x+", extra):
         return "is no range like +22901xxxxxxxx: a plus, the digits that all its numbers begin with, and an x for each other digit."
     if not 8 <= len(extra) - 1 <= MOST_DIGITS:
         return f"has {len(extra) - 1} digits; a telephone number has 8 to {MOST_DIGITS} with its country code."

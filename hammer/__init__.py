@@ -51,6 +51,7 @@
               addresses    whom the limits of an address count
               refusals     every way a rule may say no
               clock        now()
+              characters   what people type, in plain characters
 
 Calls go down this list, never up, and neighbours do not know each other; only cli also calls another door, to print its document.
 """

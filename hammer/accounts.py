@@ -133,13 +133,37 @@ def change_number(
         purpose = verifications.CHANGE_NUMBER
         guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
         if guess.verification is not None and guess.refusal is None:
-            keep = session_id if end_other_sessions else None
-            refusal = _move(session, settings, user_id, guess.verification, forget_devices_but_that_of=keep)
+            keep, proved = session_id if end_other_sessions else None, guess.verification
+            new = proved.telephone_number, proved.language
+            refusal = _move(session, settings, user_id, *new, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
                 endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
     guess.proven()
     if refusal is not None:
         raise refusal
+    texts.wake()
+
+
+def move(settings: Settings, user_id: str, telephone_number: str, *, language: str, end_sessions: bool = False) -> None:
+    """Staff's act: gives the user another number without a proof, as when a numbering plan has changed.
+
+    What was known or pending by the old number goes: devices, and codes under way. Sessions stay unless `end_sessions` says
+    otherwise: the person is the same, and would be shut out by a new number that is wrong. The old number gets a notice in
+    `language`.
+
+    Refuses with `InvalidFields` and `RegionNotServed` as a new number is, with `TelephoneNumberTaken`, and with `NotFound`.
+    """
+    number = phones.read(settings, telephone_number)
+    with transaction() as session:
+        _hold_proofs(session, user_id)
+        session.execute(delete_from(Verification).where(Verification.user_id == user_id))
+        devices.forget(session, user_id)
+        refusal = _move(session, settings, user_id, number, language)
+        if refusal is not None:
+            raise NotFound if isinstance(refusal, NotSignedIn) else refusal
+        devices.forget(session, user_id)  # a login that was quicker has left a new one
+        if end_sessions:
+            endings.end(session, user_id, noted_as=events.SESSIONS_ENDED)
     texts.wake()
 
 
@@ -215,9 +239,15 @@ def _is_fresh(session: Transaction, session_id: str | None) -> bool:
 
 
 def _move(
-    session: Transaction, settings: Settings, user_id: str, proved: Verification, *, forget_devices_but_that_of: str | None
+    session: Transaction,
+    settings: Settings,
+    user_id: str,
+    number: str,
+    language: str,
+    *,
+    forget_devices_but_that_of: str | None = None,
 ) -> Refusal | None:
-    """Gives the user the number that they proved, and tells the one they had; or why not."""
+    """Gives the user the number, and tells the one they had, in this language; or why not."""
     now = clock.now()
     mine = select(User.telephone_number).where(User.id == user_id)
     try:
@@ -227,14 +257,14 @@ def _move(
             if forget_devices_but_that_of is not None:
                 devices.forget(session, user_id, devices.all_but_that_of(session, forget_devices_but_that_of))
             old = session.scalar(mine.with_for_update())
-            moved = session.scalar(_living(user_id).values(telephone_number=proved.telephone_number).returning(User.id))
+            moved = session.scalar(_living(user_id).values(telephone_number=number).returning(User.id))
     except IntegrityError:
         return TelephoneNumberTaken()
     if moved is None:
         return NotSignedIn()
-    if old is not None and old != proved.telephone_number:
+    if old is not None and old != number:
         tombstones.lay(session, settings, user_id, old, now)
-        texts.queue_notice(session, old, proved.language)
+        texts.queue_notice(session, old, language)
         events.note(session, events.NUMBER_CHANGED, user_id)
     return None
 

@@ -3,22 +3,24 @@
 import logging
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
+from babel.languages import get_official_languages
 from flask import Flask, current_app, json
 from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions
+from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions, words
 from hammer import keys as token_keys
 from hammer import texts as outbox
 from hammer.lists import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
-from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, Unavailable
+from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, TelephoneNumberTaken, Unavailable
 from hammer.tokens import settings
 
 log = logging.getLogger(__name__)
@@ -160,6 +162,52 @@ def delete(user: str, by_id: bool, yes: bool) -> None:
         click.confirm(f"Forget {_called(them)}, who joined {_moment(them.date_joined)}, for ever?", abort=True)
     accounts.delete(settings(), user_id)
     click.echo(f"{_called(them)} is forgotten.")
+
+
+@users.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--language", type=click.Choice(words.languages()), help="Of the text to OLD; else that of its country, or English.")
+@click.option("--sign-out", is_flag=True, help="End their sessions too. Else they stay: the person is the same.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) -> None:
+    """Let the user of the number OLD sign in with NEW instead, as when a numbering plan has changed.
+
+    OLD gets a text that says so. Codes that are under way to it, and the devices that are known by it, are forgotten.
+    """
+    user_id = _find(old)
+    them = people.profile(settings(), user_id)
+    number = phones.read(settings(), new)
+    if number == them.telephone_number:
+        raise click.ClickException(f"{number} is their number already.")
+    if not yes:
+        click.confirm(f"Let {_called(them)} sign in with {number} alone from now on?", abort=True)
+    try:
+        accounts.move(settings(), user_id, number, language=language or _language(them.telephone_number), end_sessions=sign_out)
+    except TelephoneNumberTaken as no:
+        free = f"To look at it: flask --app wsgi users show {number}"
+        raise click.ClickException(f"There is a user with {number} already. {free}") from no
+    click.echo(f"{number} is the number of {_called(them)} now, and {them.telephone_number} opens nothing any more.")
+    if not sign_out and sessions.devices(user_id):
+        click.echo("They stay signed in where they are. To end that too: --sign-out, or `users block` and then `--undo`.")
+
+
+@users.command()
+@click.option("--full", is_flag=True, help="Show whole numbers, as `users move` takes them.")
+def unreadable(full: bool) -> None:
+    """List stored numbers that are no mobile numbers any more, since their numbering plan has changed.
+
+    Nobody can sign in with them. `users move` gives one user another number; HAMMER_EXTRA_RANGES lets a range of numbers in.
+    """
+    seen, plans = 0, Counter[str]()
+    for seen, found in enumerate(people.unreadable(settings()), 1):  # noqa: B007  # how many there were is told below
+        if found:
+            number = found.telephone_number if full else phones.masked(found.telephone_number)
+            plans[phones.plan_of(found.telephone_number)] += 1
+            click.echo(f"{number}  {_moment(found.date_joined)}")
+    for plan, count in sorted(plans.items()):
+        click.echo(f"{plan}: {count}", err=True)
+    click.echo(f"{plans.total()} of {seen} stored numbers are no mobile numbers any more.", err=True)
 
 
 @commands.group(cls=_Group)
@@ -328,6 +376,12 @@ def _find(user: str) -> str:
         return people.find(settings(), user)
     except NotFound as no:
         raise click.ClickException(f"There is no user {user!r}. To look for one: flask --app wsgi users list --q TEXT") from no
+
+
+def _language(number: str) -> str:
+    """The first of our languages that is official in the country of this number; else that of the source."""
+    official = get_official_languages(phones.country(number), de_facto=True)
+    return next((language for language in official if language in words.languages()), words.languages()[0])
 
 
 def _called(them: people.Profile) -> str:

@@ -6,12 +6,20 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
+from hammer.characters import plain
+
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""
 
 INVITE_LENGTH: Final = 6
 
-_BETWEEN: Final = r"[\s\-\u2010-\u2015]"
+_APART: Final = re.compile(r"[ -]*[0-9](?:[ -]*[0-9])*[ -]*")
+_GROUPED: Final = re.compile(
+    r"(?<![^\W_])(?<![0-9][ .,:/+-])(?<!\+)"
+    r"(?:[0-9]{2}([ -])[0-9]{2}(?:\1[0-9]{2}){0,2}|[0-9]{3}[ -][0-9]{3}|[0-9]{4}[ -][0-9]{4})"
+    r"(?![^\W_])(?![ .,:/+-][0-9])"
+)
+"""A code in groups of the same size, with no other digits beside it."""
 
 
 def random_id() -> str:
@@ -50,20 +58,33 @@ def same(one: str, other: str) -> bool:
 
 
 def read_one_time_code(typed: str) -> str | None:
-    """The digits of `1234`, `12 34` or `12-34`; None for what is not 4 to 8 ASCII digits. Full-width and Arabic digits are not."""
-    digits = re.sub(_BETWEEN, "", typed[:64])
-    return digits if re.fullmatch(r"[0-9]{4,8}", digits) else None
+    """The 4 to 8 digits of `1234`, `12 34` or `12-34`, in any script, alone or in the text that they came in.
 
-
-def one_time_code_in(text: str) -> str | None:
-    """The digits of a code that was pasted with words around it, as the whole text that it came in.
-
-    None when there are other digits besides, except in the host of the text's last line (`@127.0.0.1 #1234`): a guess is never
-    made of what may mean something else.
+    None for anything else, as when there are other digits besides (except in the host of the text's last line, `@127.0.0.1 #1234`),
+    or for a date: a guess is never made of what may mean something else.
     """
-    words = re.findall(r"[\w+]+", re.sub(r"@\S+", " ", text))
-    found = {word for word in words if re.search(r"\d", word)}
-    return read_one_time_code(text) or (read_one_time_code(found.pop()) if len(found) == 1 else None)
+    text = re.sub(r"@\S+", "@", plain(typed))
+    alone = _APART.fullmatch(text)
+    if alone and not _is_date(text):
+        text = re.sub("[ -]", "", text)
+    text = _GROUPED.sub(lambda found: found[0] if _is_date(found[0]) else re.sub("[ -]", "", found[0]), text)
+    found = {word for word in re.findall(r"(?:[^\W_]|\+)+", text) if any(sign.isnumeric() for sign in word)}
+    code = found.pop() if len(found) == 1 else ""
+    return code if re.fullmatch(r"[0-9]{4,8}", code) else None
+
+
+def _is_date(text: str) -> bool:
+    """Whether groups of digits read as a date, like `29-11-2026` or `11 2026`. Six digits in pairs do with hyphens alone."""
+    groups = re.findall(r"[0-9]+", text)
+    years = [group for group in (groups[0], groups[-1]) if re.fullmatch(r"(?:19|20)[0-9]{2}", group)]
+    if years:
+        groups.remove(years[0])
+    elif len(groups) == 3 and "-" in text and len(groups[-1]) == 2:
+        groups.pop()
+    else:
+        return False
+    days = sorted(int(group) for group in groups)
+    return len(days) in (1, 2) and all(len(group) <= 2 for group in groups) and 1 <= days[0] <= 12 and days[-1] <= 31
 
 
 def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:

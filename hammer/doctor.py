@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import config
 from config import Settings
-from hammer import clock, devices, gateways, readiness, texts, words
+from hammer import clock, devices, gateways, people, readiness, texts, words
 from hammer.database import db, transaction
 from hammer.models import FAILED, GIVEN_UP, User, Verification
 from hammer.refusals import Unavailable
@@ -32,6 +32,8 @@ MOST_SKEW = timedelta(seconds=5)
 """Between this machine's clock and the database's: codes and tokens count in seconds."""
 UNPRUNED = timedelta(days=3)
 """So old a verification would be gone if `prune` ran at all."""
+NUMBERS_SEEN = 10_000
+"""So many stored numbers are looked at; more would take longer than a second."""
 WAITS_LONG = timedelta(minutes=2)
 MIGRATE = "Run: flask --app wsgi db upgrade"
 
@@ -200,7 +202,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _writable(on_sqlite)
         yield _clocks(on_sqlite)
         yield from _outbox()
+        yield _numbers(settings)
         yield from _housekeeping(settings, on_sqlite)
+
+
+def _numbers(settings: Settings) -> Finding:
+    """Whether people can still sign in with the numbers that are stored: numbering plans change."""
+    lost, seen = people.sample_unreadable(settings, NUMBERS_SEEN)
+    of = f"{seen} stored numbers" + (", taken at random" if seen == NUMBERS_SEEN else "")
+    if not lost:
+        return Finding(FINE, "numbers", f"none of {of} has become unreadable")
+    remedy = "List them: flask --app wsgi users unreadable. Then move each (users move), or set HAMMER_EXTRA_RANGES."
+    return Finding(ADVICE, "numbers", f"{lost} of {of} are no mobile numbers any more, so nobody can sign in with them", remedy)
 
 
 def _sqlite() -> Iterator[Finding]:

@@ -77,6 +77,17 @@ def send_code(
     return sent
 
 
+def send_code_to_stored(settings: Settings, number: str, asker: Asker) -> CodeSent:
+    """The same for a number that is stored already, in E.164. It is not read again: its numbering plan may have changed.
+
+    Refuses with `TooManyRequests` and `Unavailable`.
+    """
+    with transaction() as session:
+        sent = verifications.begin(session, settings, number, asker)
+    texts.wake()
+    return sent
+
+
 def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: idempotency.Key | None = None) -> CodeSent:
     """The same code on its way once more: same expiry, same guesses left. Repeated with its `key`, not once more.
 

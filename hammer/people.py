@@ -1,7 +1,7 @@
 """People as they and staff see them: `find` one, one's `profile`, and `everyone`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -18,6 +18,8 @@ from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
 from hammer.refusals import NotFound
 from hammer.statements import run
+
+_BATCH: Final = 5000
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,37 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
     found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
     last = found[limit - 1] if len(found) > limit else None
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A user whose number no numbering plan has any more: who types it is refused, and who types its successor is a stranger."""
+
+    telephone_number: str
+    date_joined: datetime
+
+
+def unreadable(settings: Settings) -> Iterator[Unreadable | None]:
+    """For each stored number, in their order: who has it if it is not read any more, else None. Holds one batch at a time."""
+    last = ""
+    while True:
+        numbers = select(User.telephone_number, User.date_joined).where(User.telephone_number > last)
+        batch = db.session.execute(numbers.order_by(User.telephone_number).limit(_BATCH)).all()
+        for number, joined in batch:
+            yield None if phones.is_readable(settings, number or "") else Unreadable(number or "", joined)
+        if len(batch) < _BATCH:
+            return
+        last = batch[-1].telephone_number
+
+
+def sample_unreadable(settings: Settings, most: int) -> tuple[int, int]:
+    """How many of so many numbers, taken at random, are not read any more, and how many were looked at: all, if there are fewer."""
+    start = codes.random_id()
+    numbers = select(User.telephone_number).where(User.telephone_number.is_not(None)).order_by(User.id).limit(most)
+    found = db.session.scalars(numbers.where(User.id >= start)).all()
+    if len(found) < most:
+        found = [*found, *db.session.scalars(numbers.where(User.id < start).limit(most - len(found)))]
+    return sum(not phones.is_readable(settings, number) for number in found if number), len(found)
 
 
 def _profiles_of(ids: Any) -> Any:

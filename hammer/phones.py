@@ -87,7 +87,8 @@ def read(plan: Plan, typed: str) -> str:
 
 def canonical(plan: Plan, typed: str) -> str | None:
     """The E.164 form of any spelling, for looking somebody up; None for what cannot be one. It need not exist."""
-    return _named(plan, typed)[0] or _spelled_out(plan, typed)
+    number, fault = _named(plan, typed)
+    return number or (None if fault == SEVERAL else _spelled_out(plan, typed))
 
 
 def meant(plan: Plan, typed: str) -> list[str]:
@@ -95,8 +96,8 @@ def meant(plan: Plan, typed: str) -> list[str]:
 
     They differ where a numbering plan changed since the number was stored.
     """
-    found = (_spelled_out(plan, typed), canonical(plan, typed))
-    return list(dict.fromkeys(number for number in found if number))
+    number = canonical(plan, typed)
+    return list(dict.fromkeys([_spelled_out(plan, typed) or number, number])) if number else []
 
 
 def is_readable(plan: Plan, e164: str) -> bool:
@@ -104,6 +105,12 @@ def is_readable(plan: Plan, e164: str) -> bool:
     number = _parsed(e164)
     as_read = number and phonenumbers.format_number(number, PhoneNumberFormat.E164)
     return (as_read == e164 and number is not None and _gets_texts(number)) or _is_let_in(plan, e164)
+
+
+def plan_of(e164: str) -> str:
+    """The country code and how many digits follow it, like `+229 and 8 digits`."""
+    code = _calling_code(e164[1:])
+    return f"+{code} and {len(e164) - 1 - len(code)} digits"
 
 
 def pretty(e164: str) -> str:

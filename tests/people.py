@@ -1,6 +1,7 @@
 """One person before either door: the same few deeds through the pages (`Browser`) and the JSON API (`Program`)."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any, Protocol
@@ -21,8 +22,8 @@ class Seen:
 
 
 class Person(Protocol):
-    def sign_in(self, telephone_number: str) -> None:
-        """Asks for a code, reads the text, and is in."""
+    def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
+        """Asks for a code, reads the text, types it in some way, and is in."""
 
     def is_signed_in(self) -> bool: ...
 
@@ -54,11 +55,11 @@ class Program:
         assert answer.status_code < 300, answer.text
         return answer.json
 
-    def sign_in(self, telephone_number: str) -> None:
+    def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
         asked = self.told("POST", "/auth/signup/", {"telephone_number": telephone_number})
         with self.app.app_context():
             code = outbox.code_for(self.app.config["SETTINGS"], asked["telephone_number"])
-        self.tokens = self.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
+        self.tokens = self.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": typing(code)})
 
     def is_signed_in(self) -> bool:
         return self.call("GET", "/users/me/").status_code == 200
@@ -141,7 +142,7 @@ class Browser:
         self.at = answer.request.path
         return Page(answer.text)
 
-    def sign_in(self, telephone_number: str) -> None:
+    def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
         phone_form = self.get("/login/").form_with("telephone_number")
         assert phone_form is not None
         page = self.send(phone_form, telephone_number=telephone_number)
@@ -150,7 +151,7 @@ class Browser:
         digits = re.sub(r"\D", "", telephone_number)
         with self.app.app_context():
             code = outbox.code_for(self.app.config["SETTINGS"], f"+7{digits[-10:]}")
-        page = self.send(code_form, code=code)
+        page = self.send(code_form, code=typing(code))
         assert self.at.startswith("/profile"), f"{self.at}: {page.words}"
 
     def is_signed_in(self) -> bool:

@@ -230,6 +230,35 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_typing_error(monke
     assert read(monkeypatch, **of_a_service, **of_another).env == "development"
 
 
+@pytest.mark.parametrize(
+    ("ranges", "fault"),
+    [
+        ("+22901", "'+22901' is no range like +22901xxxxxxxx"),
+        ("22901xxxxxxxx", "is no range like"),
+        ("+22901:10", "is no range like"),
+        ("+229x01xxxx", "is no range like"),
+        ("+٢٢٩01xxxxxx", "is no range like"),
+        ("+22901xxx,", "is no range like"),
+        ("+2290xx", "has 6 digits; a telephone number has 8 to 15"),
+        ("+22901xxxxxxxxxxxxx", "has 18 digits"),
+        ("+999xxxxxxxx", "begins with no country code"),
+        ("+870xxxxxxxxx", "begins with no country code"),
+        ("+229xxxxxxxx", "is a whole country"),
+        ("+7xxxxxxxxxx", "is a whole country"),
+        ("+22901xxxxxxxx,+7x", "'+7x' has 2 digits"),
+    ],
+)
+def test_a_range_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, ranges: str, fault: str) -> None:
+    [problem] = problems(monkeypatch, HAMMER_EXTRA_RANGES=ranges)
+    assert problem.startswith("HAMMER_EXTRA_RANGES: ")
+    assert fault in problem
+
+
+def test_ranges_of_the_operators_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch).extra_ranges == ()
+    assert read(monkeypatch, HAMMER_EXTRA_RANGES="+22901xxxxxxxx, +7100xxxxxxx").extra_ranges == ("+22901xxxxxxxx", "+7100xxxxxxx")
+
+
 def test_the_application_does_not_start_with_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAMMER_CODE_TTL_SECONDS", "601")
     with pytest.raises(Misconfigured, match="does not start"):

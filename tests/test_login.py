@@ -169,7 +169,9 @@ def test_a_code_of_another_length_takes_no_guess(settings: Settings, typed: str)
     assert guesses_of(verification) == 0
 
 
-@pytest.mark.parametrize("typed", ["", "123", "123456789", "abcd", "12a4", "\uff11\uff12\uff13\uff14", "12\x0034", "🔨🔨🔨🔨"])
+@pytest.mark.parametrize(
+    "typed", ["", "123", "123456789", "12a4", "\u2460\u2461\u2462\u2463", "29.11.2026", "12\x0034", "🔨🔨🔨🔨"]
+)
 @pytest.mark.requirement("OTP-07")
 def test_what_cannot_be_a_code_takes_no_guess(settings: Settings, typed: str) -> None:
     verification = ask(settings)

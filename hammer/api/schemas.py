@@ -20,7 +20,10 @@ TOO_LONG = N_("This is too long.")
 LONGEST_TEXT = 4096
 """Characters of any one field, before its rule has a look."""
 
-NUMBER = {"description": "In any spelling; without `+` it is read in the service’s region.", "example": "+7 929 828-43-01"}
+NUMBER = {
+    "description": "In any spelling, also with words around it; without `+` it is read in the service’s region.",
+    "example": "+7 929 828-43-01",
+}
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
 AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
 """A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
@@ -125,7 +128,12 @@ class ResendIn(In):
 class CodeIn(NumberIn):
     verification_id = _text(VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."}, required=False)
     telephone_number = _text(NUMBER | {"description": "In demo mode, in place of `verification_id`."}, required=False)
-    code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
+    code = _text(
+        {
+            "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
+            "example": "1234",
+        }
+    )
 
 
 class RefreshIn(In):
@@ -147,7 +155,12 @@ class NumberChangeIn(NumberIn):
 
 class NumberCodeIn(In):
     verification_id = _text(VERIFICATION_ID)
-    code = _text({"description": "The digits from the text; spaces and hyphens are ignored.", "example": "1234"})
+    code = _text(
+        {
+            "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
+            "example": "1234",
+        }
+    )
     end_other_sessions = _Flag(
         error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
         metadata={"description": "Signs all other devices out.", "example": True},

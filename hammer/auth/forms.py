@@ -50,7 +50,7 @@ class Number(Phone):
 
 
 class Code(Form):
-    code = StringField(lazy_gettext("Code"), filters=[lambda typed: typed and (codes.one_time_code_in(typed) or typed)])
+    code = StringField(lazy_gettext("Code"), filters=[lambda typed: typed and (codes.read_one_time_code(typed) or typed)])
     """What was typed; of a whole text that was pasted, its code."""
 
 

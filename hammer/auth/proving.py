@@ -109,7 +109,7 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
     ):
         return go("auth.prove")
     try:
-        sent = _send_again(asked) if asked else login.send_code(tokens.settings(), number, _asker()).verification
+        sent = _send_again(asked) if asked else login.send_code_to_stored(tokens.settings(), number, _asker()).verification
     except (Mend, Wait) as refusal:
         if asked is None:
             flash(told(refusal))
@@ -292,7 +292,7 @@ def _send_again(asked: Verification, anew: Callable[[], Verification] | None = N
     try:
         return login.resend_code(settings, asked.id, _asker()).verification
     except NotFound:
-        return anew() if anew else login.send_code(settings, asked.telephone_number, _asker()).verification
+        return anew() if anew else login.send_code_to_stored(settings, asked.telephone_number, _asker()).verification
 
 
 def _ask_number(caller: Caller, typed: str) -> Verification:

@@ -1,0 +1,347 @@
+"""Numbering plans change, and nobody loses their account over it: `users move`, `users unreadable`, and what `doctor` says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from sqlalchemy import insert, select, update
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, codes, doctor, events, gateways, login, people, sessions, tombstones
+from hammer.clock import now
+from hammer.database import db, transaction
+from hammer.login import SignedIn
+from hammer.models import Device, Event, User, Verification
+from hammer.refusals import AlreadyActivated, InvalidFields, NotFound, RegionNotServed, TelephoneNumberTaken, WrongCode
+from tests import outbox
+from tests.deeds import ANNA, BORIS, HOME, activate, ask, chain, confirm, right, sign_in, user
+from tests.people import Browser
+from tests.serving import at_once
+
+OLD, NEW = "+22997123456", "+2290197123456"
+"""Of one telephone in Benin, before and after the end of 2024."""
+in_context = pytest.mark.usefixtures("context")
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(app: Flask) -> Run:
+    return lambda *words, typed=None: app.test_cli_runner().invoke(args=words, input=typed)
+
+
+@pytest.fixture
+def owner(app: Flask, settings: Settings) -> SignedIn:
+    """Somebody who signed up with `OLD` while it was a number."""
+    with app.app_context():
+        return sign_in(old_plan(settings), OLD)
+
+
+def old_plan(settings: Settings) -> Settings:
+    return replace(settings, extra_ranges=("+2299xxxxxxx",))
+
+
+def many(n: int) -> None:
+    """So many people, of whom one in ten has a number of Benin's old plan."""
+    rows = [
+        {
+            "id": codes.random_id(),
+            "telephone_number": f"+2299{place:07d}" if place % 10 == 0 else f"+7929{place:07d}",
+            "invite_code": f"{place:06d}",
+            "date_joined": now(),
+        }
+        for place in range(n)
+    ]
+    with transaction() as session:
+        session.execute(insert(User), rows)
+
+
+def move(settings: Settings, user_id: str, number: str = NEW, *, end_sessions: bool = False) -> None:
+    accounts.move(settings, user_id, number, language="en", end_sessions=end_sessions)
+
+
+# The rule
+
+
+@in_context
+def test_an_account_goes_on_with_the_new_number_and_all_that_it_has(settings: Settings, owner: SignedIn) -> None:
+    before = people.profile(settings, owner.user.id)
+
+    move(settings, owner.user.id)
+
+    assert people.profile(settings, owner.user.id) == replace(before, telephone_number=NEW)
+    again = sign_in(settings, NEW)
+    assert (again.user.id, again.created) == (owner.user.id, False)
+
+
+@in_context
+def test_the_old_number_is_told_and_the_trail_says_so(settings: Settings, owner: SignedIn, memory: list[gateways.Sent]) -> None:
+    move(settings, owner.user.id)
+    outbox.deliver(settings)
+
+    assert memory[-1].telephone_number == OLD
+    assert "another number opens your account now" in memory[-1].words
+    noted = db.session.scalars(select(Event).where(Event.user_id == owner.user.id).order_by(Event.id.desc())).first()
+    assert noted is not None
+    assert (noted.kind, noted.actor_id) == (events.NUMBER_CHANGED, None)
+
+
+@in_context
+def test_sessions_stay_unless_they_are_ended_too(settings: Settings, owner: SignedIn) -> None:
+    move(settings, owner.user.id)
+    assert len(sessions.devices(owner.user.id)) == 1
+
+    move(settings, owner.user.id, ANNA, end_sessions=True)
+    assert sessions.devices(owner.user.id) == []
+
+
+@in_context
+def test_codes_under_way_and_known_devices_of_the_old_number_go(settings: Settings, owner: SignedIn) -> None:
+    old = old_plan(settings)
+    to_old = ask(replace(old, resend_wait=timedelta(0)), OLD)
+    to_another = accounts.ask_number(settings, owner.user.id, owner.session.id, ANNA, HOME).verification
+
+    move(settings, owner.user.id)
+
+    db.session.expire_all()
+    assert db.session.query(Verification).count() == 0
+    assert db.session.query(Device).where(Device.user_id == owner.user.id).count() == 0
+    with pytest.raises(WrongCode):
+        confirm(settings, to_old, right(settings, to_old))
+    with pytest.raises(WrongCode):
+        accounts.change_number(settings, owner.user.id, owner.session.id, to_another.id, right(settings, to_another))
+
+
+@in_context
+def test_a_number_that_is_left_activates_no_second_invite(settings: Settings) -> None:
+    anna, boris = chain(settings, 2)
+    left = people.profile(settings, boris.id).telephone_number
+
+    move(settings, boris.id)
+
+    with transaction() as session:
+        assert tombstones.lies(session, settings, left, now())
+    again = user(settings, left)
+    with pytest.raises(AlreadyActivated):
+        activate(settings, again.id, anna.invite_code)
+
+
+@in_context
+def test_a_number_that_somebody_has_or_nobody_could_sign_up_with_is_refused(settings: Settings, owner: SignedIn) -> None:
+    user(settings, ANNA)
+
+    with pytest.raises(TelephoneNumberTaken):
+        move(settings, owner.user.id, ANNA)
+    with pytest.raises(InvalidFields):
+        move(settings, owner.user.id, "+22997123457")
+    with pytest.raises(RegionNotServed):
+        move(settings, owner.user.id, "+870 773 111 632")
+    with pytest.raises(NotFound):
+        move(settings, "A" * 22)
+
+    assert people.profile(settings, owner.user.id).telephone_number == OLD
+    assert db.session.query(Device).where(Device.user_id == owner.user.id).count() == 1
+
+
+def test_of_many_who_are_moved_to_one_number_at_once_one_has_it(app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        ids = [user(settings, f"+7929111000{n}").id for n in range(5)]
+
+    def go(n: int) -> str:
+        with app.app_context():
+            try:
+                move(settings, ids[n])
+            except TelephoneNumberTaken:
+                return "taken"
+            return "moved"
+
+    assert sorted(at_once([lambda n=n: go(n) for n in range(5)])) == ["moved", *["taken"] * 4]  # type: ignore[misc]
+
+
+def test_a_login_by_the_old_number_at_the_same_moment_never_leaves_two_accounts_with_one_number(
+    app: Flask, settings: Settings
+) -> None:
+    for _ in range(5):
+        with app.app_context():
+            number = f"+7929222{db.session.query(User).count():04d}"
+            them = user(settings, number)
+            asked = ask(settings, number)
+            code = right(settings, asked)
+
+        def enter(asked: Verification = asked, code: str = code) -> str:
+            with app.app_context():
+                try:
+                    return confirm(settings, asked, code).user.id
+                except WrongCode:
+                    return "refused"
+
+        def leave(user_id: str = them.id, new: str = f"+7929333{number[-4:]}") -> str:
+            with app.app_context():
+                move(settings, user_id, new)
+                return "moved"
+
+        deeds: list[Callable[[], str]] = [enter, leave]
+        entered, moved = at_once(deeds)
+
+        assert moved == "moved"
+        with app.app_context():
+            if entered in (them.id, "refused"):
+                assert people.profile(settings, them.id).telephone_number == f"+7929333{number[-4:]}"
+                assert db.session.scalar(select(User.id).where(User.telephone_number == number)) is None
+            else:  # the number had left before the login looked for its user: it is a stranger's now, as any number that is free
+                assert db.session.scalar(select(User.id).where(User.telephone_number == number)) == entered
+
+
+# Before the number is moved
+
+
+def test_who_is_signed_in_with_a_number_of_an_old_plan_gets_a_fresh_code_by_it(
+    app: Flask, settings: Settings, browser: Browser, memory: list[gateways.Sent], clock: Traveller
+) -> None:
+    """Or they could neither change their number nor delete themselves."""
+    browser.sign_in(ANNA)
+    with app.app_context(), transaction() as session:
+        session.execute(update(User).values(telephone_number=OLD))
+    clock.shift(timedelta(minutes=10))
+
+    form = next(form for form in browser.get("/profile/delete/").forms if form.action.startswith("/profile/proof/send"))
+    code_form = browser.send(form).form_with("code")
+    assert code_form is not None
+    with app.app_context():
+        code = outbox.code_for(settings, OLD)
+    browser.send(code_form, code=code)
+
+    assert memory[-1].telephone_number == OLD
+    assert browser.at == "/profile/delete/"
+
+
+@in_context
+def test_a_stored_number_gets_its_code_whatever_its_plan_says(settings: Settings, owner: SignedIn) -> None:
+    sent = login.send_code_to_stored(settings, OLD, HOME)
+    assert confirm(settings, sent.verification, right(settings, sent.verification)).user.id == owner.user.id
+
+
+@pytest.mark.parametrize("typed", [OLD, "+229 97-12-34-56", "00229 97123456", "+229 97 12 34 56 (Иван)", "tel:+22997123456"])
+def test_staff_find_a_number_of_an_old_plan_in_any_spelling(
+    run: Run, app: Flask, settings: Settings, owner: SignedIn, typed: str
+) -> None:
+    with app.app_context():
+        assert people.find(settings, typed) == owner.user.id
+        assert [found.telephone_number for found in people.everyone(settings, q=typed).items] == [OLD]
+    assert "+229 97123456" in run("users", "show", typed).stdout
+
+
+@in_context
+def test_a_number_digit_for_digit_is_found_before_one_that_its_plan_makes_of_it(settings: Settings) -> None:
+    """Mexico took the `1` out of its numbers: the two may be two people."""
+    before = accounts.create(replace(settings, extra_ranges=("+521xxxxxxxxxx",)), "+52 1 55 1234 5678", {})
+    today = accounts.create(settings, "+52 55 1234 5678", {})
+
+    assert people.find(settings, "+52 1 55 1234 5678") == before
+    assert people.find(settings, "+52 55 1234 5678") == today
+
+
+# The commands
+
+
+def test_move_says_what_it_did(run: Run, owner: SignedIn) -> None:
+    told = run("users", "move", "+229 97 12 34 56", "+229 01 97 12 34 56", "--yes")
+
+    assert told.exit_code == 0, told.output
+    assert f"{NEW} is the number of {OLD} now" in told.stdout
+    assert "They stay signed in" in told.stdout
+    assert run("users", "show", NEW).exit_code == 0
+    assert "no user" in run("users", "show", OLD).stderr
+
+
+def test_move_asks_first_and_may_sign_out(run: Run, owner: SignedIn) -> None:
+    asked = run("users", "move", OLD, NEW, typed="n\n")
+    assert "Aborted" in asked.output
+    assert run("users", "show", OLD).exit_code == 0
+
+    told = run("users", "move", OLD, NEW, "--sign-out", typed="y\n")
+    assert "stay signed in" not in told.stdout
+    assert "Signed in nowhere" in run("users", "show", NEW).stdout
+
+
+@pytest.mark.parametrize(
+    ("new", "why"),
+    [
+        (OLD, "does not look like a telephone number"),
+        (ANNA, f"There is a user with {ANNA} already"),
+        ("447911123456", "begin with a plus"),
+        ("+74951234567", "cannot send texts"),
+    ],
+)
+def test_move_says_in_a_line_what_is_wrong(run: Run, app: Flask, settings: Settings, owner: SignedIn, new: str, why: str) -> None:
+    with app.app_context():
+        user(settings, ANNA)
+
+    told = run("users", "move", OLD, new, "--yes")
+
+    assert told.exit_code == 1
+    assert why in told.stderr
+    assert "There is no user" in run("users", "move", "+229 97 00 00 00", NEW).stderr
+    assert "already" in run("users", "move", ANNA, ANNA).stderr
+
+
+def test_the_notice_is_in_a_language_of_the_numbers_country(
+    run: Run, app: Flask, settings: Settings, memory: list[gateways.Sent]
+) -> None:
+    with app.app_context():
+        user(settings, ANNA)
+    run("users", "move", ANNA, BORIS, "--yes")
+    run("users", "move", BORIS, NEW, "--yes", "--language", "en")
+    run("users", "move", NEW, ANNA, "--yes")
+    with app.app_context():
+        outbox.deliver(settings)
+
+    russian, chosen, english = memory[-3:]
+    assert "another number" not in russian.words
+    assert "another number" in chosen.words
+    assert "another number" in english.words  # Benin's is French, which we do not speak
+
+
+def test_unreadable_lists_numbers_that_are_none_any_more(run: Run, app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        many(40)
+
+    told, whole = run("users", "unreadable"), run("users", "unreadable", "--full")
+
+    assert len(told.stdout.splitlines()) == 4
+    assert told.stdout.startswith("+2········00 ")
+    assert "+2299" not in told.stdout
+    assert [line.split()[0] for line in whole.stdout.splitlines()] == [f"+2299{place:07d}" for place in range(0, 40, 10)]
+    assert "+229 and 8 digits: 4" in told.stderr
+    assert "4 of 40 stored numbers are no mobile numbers any more." in told.stderr
+
+
+@in_context
+def test_every_stored_number_is_looked_at_once_over_many_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(25)
+    monkeypatch.setattr(people, "_BATCH", 5)
+
+    seen = list(people.unreadable(settings))
+
+    assert len(seen) == 25
+    assert [found.telephone_number for found in seen if found] == [f"+2299{place:07d}" for place in (0, 10, 20)]
+
+
+def test_doctor_says_how_many_numbers_nobody_can_sign_in_with(
+    app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        with app.app_context():
+            [finding] = [finding for finding in doctor.examine(settings) if finding.part == "numbers"]
+            return f"{finding.state}: {finding.how} {finding.remedy}"
+
+    assert said().startswith("fine: none of 0 stored numbers")
+    with app.app_context():
+        many(30)
+    assert said().startswith("advice: 3 of 30 stored numbers are no mobile numbers any more")
+    assert "users unreadable" in said()
+    monkeypatch.setattr(doctor, "NUMBERS_SEEN", 20)
+    assert " of 20 stored numbers, taken at random" in said()
