@@ -171,9 +171,10 @@ def delete(user: str, by_id: bool, yes: bool) -> None:
 @click.option("--sign-out", is_flag=True, help="End their sessions too. Else they stay: the person is the same.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) -> None:
-    """Let the user of the number OLD sign in with NEW instead, as when a numbering plan has changed.
+    """Give the user of the number OLD another one.
 
-    OLD gets a text that says so. Codes that are under way to it, and the devices that are known by it, are forgotten.
+    As when a numbering plan has changed: they sign in with NEW alone from now on, and keep all that they have. OLD gets a text
+    that says so. Codes that are under way to it, and the devices that are known by it, are forgotten.
     """
     user_id = _find(old)
     them = people.profile(settings(), user_id)
@@ -195,9 +196,10 @@ def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) ->
 @users.command()
 @click.option("--full", is_flag=True, help="Show whole numbers, as `users move` takes them.")
 def unreadable(full: bool) -> None:
-    """List stored numbers that are no mobile numbers any more, since their numbering plan has changed.
+    """List numbers that are none any more.
 
-    Nobody can sign in with them. `users move` gives one user another number; HAMMER_EXTRA_RANGES lets a range of numbers in.
+    Their numbering plan has changed since they were stored, so nobody can sign in with them. `users move` gives one user another
+    number; HAMMER_EXTRA_RANGES lets a range of numbers in.
     """
     seen, plans = 0, Counter[str]()
     for seen, found in enumerate(people.unreadable(settings()), 1):  # noqa: B007  # how many there were is told below

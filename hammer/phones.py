@@ -13,7 +13,14 @@ from typing import Final, Protocol
 from urllib.parse import unquote
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    NumberParseException,
+    PhoneNumber,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 from config import FULL, MASKED
 from hammer.characters import plain
@@ -27,12 +34,16 @@ INVALID = N_("This does not look like a telephone number. Example: +7 929 123-45
 NO_PLUS = N_(
     "There is no such number here. If it is one of another country, begin with a plus and its country code: +44 7911 123456."
 )
+TOO_SHORT = N_("This number is too short. Please compare it digit by digit.")
+TOO_LONG = N_("This number is too long. Please compare it digit by digit.")
 SEVERAL = N_("Enter one number alone, without an extension or other digits.")
 
 _GET_TEXTS: Final = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
 _NO_COUNTRY: Final = "001"
 """What phonenumbers calls the region of networks that belong to no country: satellites, international toll-free numbers."""
 _CALLING_CODES: Final = {str(code) for code in COUNTRY_CODE_TO_REGION_CODE}
+_FEWEST_DIGITS: Final = 7
+"""With fewer it is not said that some are missing: it may be anything."""
 _MOST_DIGITS: Final = 20
 """Of one number: 15 (E.164), and a prefix for calls abroad."""
 
@@ -180,8 +191,9 @@ def _named(plan: Plan, typed: str) -> tuple[str | None, str]:
         return numbers.pop(), ""
     if len(numbers) > 1:
         return None, SEVERAL
-    fault = NO_PLUS if any(_lacks_its_plus(plan, run) for run in runs) else INVALID
-    return None, fault if typed.strip() else MISSING
+    if not typed.strip():
+        return None, MISSING
+    return None, _fault(plan, runs[0]) if len(runs) == 1 and runs[0].whole else INVALID
 
 
 def _prepared(typed: str) -> str | None:
@@ -277,10 +289,21 @@ def _spelled_out(plan: Plan, typed: str) -> str | None:
     return e164 if re.fullmatch(r"\+[1-9][0-9]{4,14}", e164) else None
 
 
-def _lacks_its_plus(plan: Plan, run: _Run) -> bool:
-    """Whether it would be a number with a plus before it."""
-    alone = run.whole and len(run.pieces) == 1 and not run.pieces[0].plus
-    return alone and "" not in _numbers(plan, _Piece(run.pieces[0].text, plus=True))
+def _fault(plan: Plan, run: _Run) -> str:
+    """What is wrong with a number that does not exist."""
+    piece = run.pieces[-1]
+    if len(run.pieces) > 1 or len(piece.digits) < _FEWEST_DIGITS or (piece.plus and _existing(plan, piece.digits)):
+        return INVALID
+    if not piece.plus and "" not in _numbers(plan, _Piece(piece.text, plus=True)):
+        return NO_PLUS
+    home = _national_prefix(plan.region)
+    digits = piece.digits.removeprefix(home) if home and not piece.plus else piece.digits  # or `8 929 123 45 6` is long enough
+    try:
+        number = phonenumbers.parse(f"{'+' * piece.plus}{digits}", plan.region)
+    except NumberParseException:
+        return INVALID
+    reason = phonenumbers.is_possible_number_for_type_with_reason(number, PhoneNumberType.MOBILE)
+    return {ValidationResult.TOO_SHORT: TOO_SHORT, ValidationResult.TOO_LONG: TOO_LONG}.get(reason, INVALID)
 
 
 def _refusal(plan: Plan, e164: str) -> Mend | None:

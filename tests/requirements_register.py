@@ -44,7 +44,10 @@ REGISTER: Final[dict[str, Requirement]] = {
     "OTP-04": Requirement("MUST", "The database holds no code and nothing from which one could be tried out without the key."),
     "OTP-05": Requirement("MUST", "Known and unknown numbers, and all ways for a code to be wrong, are answered alike."),
     "OTP-06": Requirement("MUST", "The length of a code is a setting, and callers are told it."),
-    "OTP-07": Requirement("MUST", "What cannot be the code is refused before anything is compared, and takes no guess."),
+    "OTP-07": Requirement(
+        "MUST",
+        "What cannot be the code is refused before anything is compared, and takes no guess. Digits of every script are digits.",
+    ),
     "OTP-08": Requirement(
         "MUST",
         "A number is changed with a fresh proof and a code to the new one; the old one is told.",
