@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, desc, func, literal, literal_column, or_, sele
 from sqlalchemy.orm import aliased
 
 from config import Settings
-from hammer import invite_codes, phones
+from hammer import codes, invite_codes, phones
 from hammer.characters import plain
 from hammer.database import db
 from hammer.lists import MOST_PER_PAGE, Page, place, read_place
