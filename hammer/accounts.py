@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, devices, endings, events, phones, texts, tombstones, tries, verifications
+from hammer import clock, codes, devices, endings, events, idempotency, phones, texts, tombstones, tries, verifications
 from hammer.database import db, insert, transaction
 from hammer.models import Device, Session, User, Verification
 from hammer.refusals import (
@@ -60,9 +60,15 @@ _FREE_CODE_TRIES = 10
 
 
 def create(
-    settings: Settings, telephone_number: str, names: Mapping[str, str], *, is_staff: bool = False, actor_id: str | None = None
+    settings: Settings,
+    telephone_number: str,
+    names: Mapping[str, str],
+    *,
+    is_staff: bool = False,
+    actor_id: str | None = None,
+    key: idempotency.Key | None = None,
 ) -> str:
-    """A user made by hand, and their id.
+    """A user made by hand, and their id. A request that is repeated with its `key` gets the same one.
 
     Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
     """
@@ -71,12 +77,18 @@ def create(
     stored = _as_stored(names)
     values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | stored
     with transaction() as session:
+        if idempotency.claim(session, key) is not None:
+            # By the number, which is part of the request: the id of a person is not kept with the key.
+            before = session.scalar(select(User.id).where(User.telephone_number == number))
+            if before is not None:
+                return before
         for _ in range(_FREE_CODE_TRIES):
             new = insert(session, User).values(values | {"invite_code": codes.new_invite_code()})
             if session.scalar(new.on_conflict_do_nothing().returning(User.id)):
                 events.note(session, events.USER_CREATED, user_id, actor_id=actor_id)
                 if is_staff:
                     events.note(session, events.STAFF_GIVEN, user_id, actor_id=actor_id)
+                idempotency.keep(session, key)
                 return user_id
             if session.scalar(select(User.id).where(User.telephone_number == number)):
                 raise TelephoneNumberTaken
@@ -102,33 +114,57 @@ def proved_lately(session_id: str) -> bool:
     return _is_fresh(db.session(), session_id)
 
 
-def ask_number(settings: Settings, user_id: str, session_id: str, telephone_number: str, asker: Asker) -> CodeSent:
-    """A new verification of the number that the user wants to have from now on, its code on the way by text.
+def ask_number(
+    settings: Settings,
+    user_id: str,
+    session_id: str,
+    telephone_number: str,
+    asker: Asker,
+    *,
+    key: idempotency.Key | None = None,
+) -> CodeSent:
+    """A new verification of the number that the user wants to have from now on, its code on the way by text. A request that is
+    repeated with its `key` gets the same one.
 
     Nobody learns here whether somebody else has it. Refuses with `NotAllowed` when the old number was not proved lately for this
     session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` as signing in does.
     """
     number = phones.read(settings, telephone_number)
-    with transaction() as session:
+
+    def ask() -> CodeSent:
         if not _is_fresh(session, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
         if session.scalar(select(User.telephone_number).where(User.id == user_id)) == number:
             raise InvalidFields({"telephone_number": [YOUR_NUMBER]})
-        sent = verifications.begin(session, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
+        return verifications.begin(session, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
+
+    with transaction() as session:
+        sent = verifications.ask_once(session, settings, key, ask)
     texts.wake()
     return sent
 
 
 def change_number(
-    settings: Settings, user_id: str, session_id: str, verification_id: str, code: str, *, end_other_sessions: bool = False
+    settings: Settings,
+    user_id: str,
+    session_id: str,
+    verification_id: str,
+    code: str,
+    *,
+    end_other_sessions: bool = False,
+    key: idempotency.Key | None = None,
 ) -> None:
     """Gives the user the number that `ask_number` asked about; the old one is told so by a text.
+
+    A request that is repeated with its `key` takes no guess.
 
     Refuses with `WrongCode` and `InvalidFields` as signing in does, and with `TelephoneNumberTaken`: whoever hears that has proved
     that they hold the number. With `NotSignedIn` a user who was deleted meanwhile.
     """
     refusal: Refusal | None = None
     with transaction() as session:
+        if idempotency.claim(session, key) is not None:
+            return
         _hold_proofs(session, user_id)
         purpose = verifications.CHANGE_NUMBER
         guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
@@ -138,6 +174,7 @@ def change_number(
             refusal = _move(session, settings, user_id, *new, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
                 endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
+        idempotency.keep_outcome(session, key, guess.refusal or refusal)
     guess.proven()
     if refusal is not None:
         raise refusal
@@ -167,14 +204,24 @@ def move(settings: Settings, user_id: str, telephone_number: str, *, language: s
     texts.wake()
 
 
-def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, session_id: str | None = None) -> None:
-    """Forgets all that is personal and ends every session. What remains counts for others and names nobody.
+def delete(
+    settings: Settings,
+    user_id: str,
+    *,
+    actor_id: str | None = None,
+    session_id: str | None = None,
+    key: idempotency.Key | None = None,
+) -> None:
+    """Forgets all that is personal and ends every session. What remains counts for others and names nobody. A request
+    that is repeated with its `key` is done already; `was_deleted` says so to a caller whose session is gone.
 
     Who deletes themselves (`actor_id`) must have proved their number lately for their session. Refuses with `NotAllowed`,
     `NotFound`.
     """
     now = clock.now()
     with transaction() as session:
+        if idempotency.claim(session, key) is not None:
+            return
         if actor_id == user_id and not _is_fresh(session, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
         _hold_proofs(session, user_id)
@@ -192,7 +239,13 @@ def delete(settings: Settings, user_id: str, *, actor_id: str | None = None, ses
         for table in (Session, Device):  # a login that was quicker has left new ones
             session.execute(delete_from(table).where(table.user_id == user_id))
         events.note(session, events.USER_DELETED, user_id, actor_id=actor_id)
+        idempotency.keep(session, key)
     log.info("Deleted user %s.", user_id)  # a backup of before knows nothing of it: docs/privacy.md
+
+
+def was_deleted(key: idempotency.Key) -> bool:
+    """Whether `delete` has done the request with this key."""
+    return idempotency.peek(db.session(), key) is not None
 
 
 def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:

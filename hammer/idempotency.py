@@ -16,7 +16,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from config import LONGEST_CODE_TTL_SECONDS
@@ -63,8 +63,10 @@ _KEPT: Final[Mapping[str, type[Refusal]]] = {
 }
 """Refusals that leave a trace, so that repeating the request must not leave a second one."""
 
-_FOUND: Final = select(IdempotencyKey.body_hash, IdempotencyKey.answer).where(IdempotencyKey.key_hash == bindparam("name"))
-_ANSWERED: Final = update(IdempotencyKey).where(IdempotencyKey.key_hash == bindparam("name")).values(answer=bindparam("said"))
+_HERE: Final = IdempotencyKey.key_hash == bindparam("name")
+_FOUND: Final = select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_HERE)
+_ANSWERED: Final = update(IdempotencyKey).where(_HERE).values(answer=bindparam("said"))
+_FREED: Final = delete(IdempotencyKey).where(_HERE)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def claim(tx: Session, key: Key | None) -> dict[str, Any] | None:
     }
     if run(tx, _claiming(dialect(tx)), **values):
         return None
-    [(fingerprint, answer)] = run(tx, _FOUND, name=key.name)
+    [(fingerprint, answer, _)] = run(tx, _FOUND, name=key.name)
     if fingerprint != key.fingerprint:
         raise InvalidFields({HEADER: [REUSED]})
     before: dict[str, Any] | None = json.loads(answer) if answer else None
@@ -109,16 +111,36 @@ def claim(tx: Session, key: Key | None) -> dict[str, Any] | None:
     return before
 
 
+def peek(session: Session, key: Key) -> dict[str, Any] | None:
+    """What a request with this key stored; None when there was none, or when it was refused."""
+    now = clock.now()
+    for fingerprint, answer, expires_at in run(session, _FOUND, name=key.name):
+        before: dict[str, Any] = json.loads(answer or "{}")
+        if fingerprint == key.fingerprint and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
+            return before
+    return None
+
+
 def keep(tx: Session, key: Key | None, **ids: object) -> None:
     """Stores what the answer is computed from: ids and flags, nothing secret."""
     if key is not None:
         run(tx, _ANSWERED, name=key.name, said=json.dumps(ids))
 
 
+def keep_outcome(tx: Session, key: Key | None, refusal: Refusal | None) -> None:
+    """Stores that the request was done, or why not."""
+    if refusal is None:
+        keep(tx, key)
+    else:
+        keep_refusal(tx, key, refusal)
+
+
 def keep_refusal(tx: Session, key: Key | None, refusal: Refusal) -> None:
-    """Stores a refusal that left a trace; the verb raises it after its transaction. Another one may not come a second time."""
+    """Stores a refusal that left a trace; the verb raises it after its transaction. After any other the key is free again."""
     if refusal.slug in _KEPT:
         keep(tx, key, refusal=refusal.slug, **refusal.details)
+    elif key is not None:
+        run(tx, _FREED, name=key.name)
 
 
 @cache

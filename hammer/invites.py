@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from config import Settings
-from hammer import clock, events, invite_codes, phones, tombstones, tries
+from hammer import clock, events, idempotency, invite_codes, phones, tombstones, tries
 from hammer.database import db, dialect, one_at_a_time, transaction
 from hammer.lists import MOST_PER_PAGE, Page, place, read_place
 from hammer.models import Referral, User
@@ -45,19 +45,22 @@ class Invitee:
     activated_at: datetime
 
 
-def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> None:
+def activate(settings: Settings, user_id: str, typed: str, *, address: str, key: idempotency.Key | None = None) -> None:
     """Makes the user a referee of the code's owner. The code may be typed in any way, or be a whole link.
 
-    The same code again changes nothing. Refuses with `InvalidFields`; with `AlreadyActivated` before the code is looked up, so that
-    nobody can go on to try which codes exist, and when the number did so before its owner left; with `TooManyRequests` after too
-    many codes that came to nothing; with `UnknownInvite`, `OwnInvite`, and `InviteLoop` when the owner came by the user's
-    invitation, directly or further down.
+    The same code again changes nothing, and a request that is repeated with its `key` takes no try. Refuses with `InvalidFields`;
+    with `AlreadyActivated` before the code is looked up, so that nobody can go on to try which codes exist, and when the number did
+    so before its owner left; with `TooManyRequests` after too many codes that came to nothing; with `UnknownInvite`, `OwnInvite`,
+    and `InviteLoop` when the owner came by the user's invitation, directly or further down.
     """
     code, now = meant(settings, typed), clock.now()
     with transaction() as session:
+        if idempotency.claim(session, key) is not None:
+            return
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
         before = value_of(run(session, _BEFORE, user=user_id))
         if before == code:
+            idempotency.keep(session, key)
             return
         number = value_of(run(session, _MY_NUMBER, user=user_id))
         if number is None:
@@ -68,6 +71,7 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str) -> N
         refusal = tries.take(session, limits, now) or _join(session, user_id, code, now)
         if refusal is None:
             tries.give_back(session, limits, now)
+        idempotency.keep_outcome(session, key, refusal)
     if refusal is not None:
         raise refusal
 

@@ -1,5 +1,6 @@
 """Signing in by a code: `send_code`, `resend_code`, `confirm_code`."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
@@ -24,9 +25,9 @@ from hammer import (
     tries,
     verifications,
 )
-from hammer.database import dialect, transaction
+from hammer.database import db, dialect, transaction
 from hammer.models import Device, Referral, Session, User, Verification
-from hammer.refusals import NotAllowed, Unavailable
+from hammer.refusals import NotAllowed, Unavailable, WrongCode
 from hammer.statements import add, row_of, run, value_of
 from hammer.verifications import Asker, CodeSent
 
@@ -77,13 +78,13 @@ def send_code(
     return sent
 
 
-def send_code_to_stored(settings: Settings, number: str, asker: Asker) -> CodeSent:
+def send_code_to_stored(settings: Settings, number: str, asker: Asker, *, key: idempotency.Key | None = None) -> CodeSent:
     """The same for a number that is stored already, in E.164. It is not read again: its numbering plan may have changed.
 
     Refuses with `TooManyRequests` and `Unavailable`.
     """
     with transaction() as session:
-        sent = verifications.begin(session, settings, number, asker)
+        sent = verifications.ask_once(session, settings, key, partial(verifications.begin, session, settings, number, asker))
     texts.wake()
     return sent
 
@@ -101,7 +102,15 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: 
 
 
 def confirm_code(
-    settings: Settings, verification_id: str, code: str, *, door: str, device: str, address: str, instead_of: str | None = None
+    settings: Settings,
+    verification_id: str,
+    code: str,
+    *,
+    door: str,
+    device: str,
+    address: str,
+    instead_of: str | None = None,
+    key: idempotency.Key | None = None,
 ) -> SignedIn:
     """A new session of whoever holds the number, and at the first login the user with an invite code of their own.
 
@@ -112,18 +121,53 @@ def confirm_code(
     Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot
     be the code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is; the session `instead_of`
     ends, for somebody who proves their number anew.
+
+    A request that is repeated with its `key` takes no guess: it gets the same refusal, or the same session as long as that lives
+    and was never refreshed, else `WrongCode`.
     """
     signed_in = None
     with transaction() as session:
+        before = idempotency.claim(session, key)
+        if before is not None:
+            return _opened_before(session, **before)
         guess = verifications.guess(session, settings, verification_id, code)
         if guess.verification is not None and guess.refusal is None:
             signed_in = _sign_in(session, settings, guess.verification, door, device, address)
             if signed_in is not None and instead_of is not None:
                 endings.end(session, signed_in.user.id, Session.id == instead_of)
+        if signed_in is not None:
+            opened = {"session": signed_in.session.id, "turn": signed_in.device.turns, "created": signed_in.created}
+            idempotency.keep(session, key, **opened)
+        else:
+            idempotency.keep_refusal(session, key, guess.refusal or NotAllowed())
     guess.proven()
     if signed_in is None:
         raise NotAllowed
     return signed_in
+
+
+def signed_in_before(key: idempotency.Key) -> SignedIn | None:
+    """What `confirm_code` gave to the request with this key; None when there was none, or when that session is over."""
+    before = idempotency.peek(db.session(), key)
+    with suppress(WrongCode):
+        return _opened_before(db.session(), **before) if before and "session" in before else None
+    return None
+
+
+def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> SignedIn:
+    """The session that the same request opened before, for whoever lost the answer. Refuses with `WrongCode` when that is over, or
+    was refreshed, or its device signed in again: then the answer arrived."""
+    opened = (
+        select(Session, User, Device)
+        .join(User, User.id == Session.user_id)
+        .join(Device, Device.id == Session.device_id)
+        .where(Session.id == session, Session.ended_at.is_(None), Session.expires_at > clock.now(), Session.refreshes == 0)
+        .where(Device.turns == turn, User.blocked_at.is_(None), User.deleted_at.is_(None))
+    )
+    found = tx.execute(opened.execution_options(populate_existing=True)).one_or_none()
+    if found is None:
+        raise WrongCode(attempts_left=0)
+    return SignedIn(found.User, found.Session, found.Device, created)
 
 
 def _sign_in(

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, 
 from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
-from hammer import clock, codes, endings, events
+from hammer import clock, codes, endings, events, idempotency
 from hammer import devices as known_devices
 from hammer.database import db, transaction
 from hammer.lists import MOST_PER_PAGE
@@ -82,8 +82,14 @@ def refresh_token(settings: Settings, session: Session) -> str:
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
     """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
+    session_id = id_in_cookie(settings, shown)
+    return caller(session_id, BROWSER) if session_id else None
+
+
+def id_in_cookie(settings: Settings, shown: str) -> str | None:
+    """The id of the session whose cookie this is, which may be over; None when it is forged."""
     claim = codes.read_proof(settings.key("sessions"), BROWSER, shown)
-    return claim and caller(claim[0], BROWSER)
+    return claim[0] if claim else None
 
 
 def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) -> Caller | None:
@@ -107,11 +113,12 @@ def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) 
     return Caller(user_id, found_id, is_staff)
 
 
-def refresh(settings: Settings, shown: str) -> Session:
+def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = None) -> Session:
     """The session, ready for its next pair of tokens; the refresh token that was shown is spent.
 
     One that comes twice ends the whole session (RFC 9700 §4.14.2), unless neither its successor nor an access token that came with
-    that was ever used and `GRACE` has not passed: then the same successor is given again, and the window does not move. Refuses
+    that was ever used and `GRACE` has not passed: then the same successor is given again, and the window does not move. A request
+    that is repeated with its `key` gets the same successor too, as long as that was never exchanged, and ends nothing. Refuses
     with `NotSignedIn`.
     """
     claim = codes.read_proof(settings.key("sessions"), PROGRAM, shown)
@@ -122,6 +129,8 @@ def refresh(settings: Settings, shown: str) -> Session:
     welcome = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
     here = and_(Session.id == session_id, _live(now, PROGRAM), welcome)
     with transaction() as tx:
+        if idempotency.claim(tx, key) is not None:
+            return _refreshed_before(tx, here, Session.refreshes == number + 1)
         exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
         session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
         if session is not None and session.created_at > now + clock.APART:
@@ -132,6 +141,17 @@ def refresh(settings: Settings, shown: str) -> Session:
             session = tx.scalar(select(Session).where(here, Session.refreshes == number + 1, not_received, *just_now))
         if session is None:
             _end_the_stolen(tx, session_id, number, now)
+            idempotency.keep_refusal(tx, key, NotSignedIn())
+        else:
+            idempotency.keep(tx, key)
+    if session is None:
+        raise NotSignedIn
+    return session
+
+
+def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> Session:
+    """The session, while the refresh token that the same request was given has not been exchanged. Refuses with `NotSignedIn`."""
+    session = tx.scalar(select(Session).where(*same_successor))
     if session is None:
         raise NotSignedIn
     return session

@@ -194,6 +194,12 @@ def visitor() -> Caller | None:
     return cast(Caller | None, g.visitor)
 
 
+def session_shown() -> str | None:
+    """The id of the session whose cookie this browser shows, which may be over; None for a stranger's."""
+    shown = request.cookies.get(cookie_name(SESSION_COOKIE))
+    return sessions.id_in_cookie(settings(), shown) if shown else None
+
+
 def set_cookies(response: Response, session: Session, device: Device) -> None:
     """Signs the browser in for as long as the session lasts, and makes it a known device. No script can read either cookie."""
     _set_cookie(response, SESSION_COOKIE, sessions.cookie(settings(), session), SESSION_LIFETIME[BROWSER])

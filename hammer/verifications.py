@@ -222,8 +222,9 @@ def guess(
 def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None = None) -> str:
     """In demo mode, where codes are shown anyway: the id of the live verification that somebody means by its code alone.
 
-    With a number, the newest of that number when none has the code, so that the wrong guess counts. Refuses with `WrongCode`, and
-    with `InvalidFields` what cannot be a code, and outside demo mode everything: there two logins may have the same code.
+    With a number, the newest of that number when none has the code, so that the wrong guess counts. Empty, as no id is, where none
+    is meant. Refuses with `InvalidFields` what cannot be a code, and outside demo mode everything: there two logins may have the
+    same code.
     """
     if not settings.demo:
         raise InvalidFields({"verification_id": [REQUIRED]})
@@ -244,9 +245,7 @@ def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None 
     matching = [v for v in found if v.code(settings.key("codes")) == typed]
     if telephone_number is not None and found:
         return (matching or found)[0].id
-    if len(matching) != 1:
-        raise WrongCode(attempts_left=0)
-    return matching[0].id
+    return matching[0].id if len(matching) == 1 else ""
 
 
 def number_hash(settings: "Settings", number: str) -> str:

@@ -20,6 +20,7 @@ from config import Settings
 from hammer import accounts, keeping
 from hammer.database import db, transaction
 from hammer.models import SendAllowance, User, Verification
+from hammer.tokens import SESSION_COOKIE
 from tests.deeds import ANNA, BORIS, HOME, right, sign_in
 from tests.people import Page
 
@@ -27,7 +28,7 @@ SPARE = "+79290000009"
 NUMBERS = st.sampled_from([ANNA, BORIS])
 AppWith = Callable[[Settings], Flask]
 START = datetime(2026, 11, 23, 23, 50, tzinfo=UTC)
-FORM_COOKIE, SESSION_COOKIE = "hammer_form", "hammer_session"
+FORM_COOKIE = "hammer_form"
 
 
 @dataclass
@@ -169,9 +170,12 @@ class Codes(RuleBasedStateMachine):
             self.try_out(code, code)
 
     def try_out(self, code: Code, at: Code) -> None:
-        """Types a code where another was asked for, or itself."""
-        answer = self.call("/auth/code/", {"verification_id": at.verification_id, "code": code.digits})
-        opened = [answer.json["refresh_token"].partition(".")[0]] if answer.status_code == 200 and answer.json else []
+        """Types a code where another was asked for, or itself: as a program with and without a key, and on every old page."""
+        opened = []
+        for key in (at.verification_id, ""):
+            answer = self.call("/auth/code/", {"verification_id": at.verification_id, "code": code.digits}, key)
+            if answer.status_code == 200 and answer.json:
+                opened.append(answer.json["refresh_token"].partition(".")[0])
         opened += [session_id for form in at.forms if (session_id := self.type_on_a_page(code, form))]
         for session_id in opened:
             assert code is at, "A used code opened another verification."

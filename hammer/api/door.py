@@ -4,18 +4,31 @@ Each is said once, where it is done: whoever puts a guard on a call has it in th
 """
 
 import json
+import re
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, cast
+from functools import wraps
+from typing import Any, Final, Self, TypeVar, cast
 
-from flask import Request, request
+from flask import Request, g, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from hammer import tokens
+from hammer import idempotency, tokens
 from hammer.api import schemas
 from hammer.api.problems import PROBLEM_JSON, Problem
-from hammer.refusals import REQUIRED, InvalidFields, InvalidRequest, NotFound, NotSignedIn, Refusal, Unavailable, Wait, WrongCode
+from hammer.refusals import (
+    N_,
+    REQUIRED,
+    InvalidFields,
+    InvalidRequest,
+    NotFound,
+    NotSignedIn,
+    Refusal,
+    Unavailable,
+    Wait,
+    WrongCode,
+)
 from hammer.statuses import status_of
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -26,6 +39,19 @@ LIMITS = {
         "description": 'So many texts in so many seconds: `"number";q=5;w=86400, …`.',
     },
     "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
+}
+NOT_A_KEY: Final = N_("A key is 16 to 255 visible ASCII characters, in quotation marks or without; a UUID is a good one.")
+_KEY: Final = r'^(?:"([!#-\[\]-~]{16,255})"|([!#-+\--\[\]-~]{16,255}))$'
+"""A string of structured fields (RFC 9651 §3.3.3) without what would have to be escaped; or the same without quotation marks, and
+then without a comma, by which servers join two headers."""
+_KEY_HEADER = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "description": "Drawn for each request, and sent again when the request is repeated because its answer was lost. For "
+    f"{idempotency.LIFETIME.seconds // 60} minutes the same key with the same body gets the same answer, and nothing is done "
+    "twice. With another body it is `invalid-fields`.",
+    "schema": {"type": "string", "pattern": _KEY},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 _HEADERS = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
@@ -144,6 +170,27 @@ def takes(schema: type[schemas.In]) -> Callable[[View], View]:
         return refuses(InvalidRequest, InvalidFields)(not_json(view))
 
     return decorate
+
+
+def repeatable(view: View) -> View:
+    """Hands the view the idempotency key of the request, or None, as `key`, and states the header. Stands below `takes`."""
+
+    @wraps(view)
+    def keyed(body: dict[str, Any], **path: Any) -> Any:
+        return view(body, key=_key(body), **path)
+
+    return cast(View, blueprint.doc(parameters=[_KEY_HEADER])(keyed))
+
+
+def _key(body: dict[str, Any]) -> idempotency.Key | None:
+    shown = request.headers.get(idempotency.HEADER)
+    if shown is None:
+        return None
+    read = re.fullmatch(_KEY, shown)
+    if read is None:
+        raise InvalidFields({idempotency.HEADER: [NOT_A_KEY]})
+    call, caller = request.endpoint or "", g.bearer.session_id if "bearer" in g else ""
+    return idempotency.made(tokens.settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(body, sort_keys=True))
 
 
 def signed_in(view: View) -> View:

@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from hammer import accounts, devices, exports, invites, languages, limits, login, people, sessions, texts, tokens, verifications
 from hammer.api import schemas as s
-from hammer.api.door import LIMITS, blueprint, not_json, refuses, signed_in, takes, well_known
+from hammer.api.door import LIMITS, blueprint, not_json, refuses, repeatable, signed_in, takes, well_known
 from hammer.audience import public
+from hammer.idempotency import Key
 from hammer.lists import Page
 from hammer.models import PROGRAM
 from hammer.refusals import (
@@ -46,16 +47,15 @@ _KEPT = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`publi
 @public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
+@repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
-def signup(body: dict[str, str]) -> ResponseReturnValue:
+def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     """Text a code to a number
 
     The answer is the same for known and unknown numbers.
     """
-    sent = login.send_code(
-        settings(), body["telephone_number"], _asker(body.get("device_token")), invite_code=body.get("invite_code")
-    )
-    return _code_sent(sent)
+    asker, invite_code = _asker(body.get("device_token")), body.get("invite_code")
+    return _code_sent(login.send_code(settings(), body["telephone_number"], asker, invite_code=invite_code, key=key))
 
 
 @blueprint.post("/auth/resend/")
@@ -63,13 +63,14 @@ def signup(body: dict[str, str]) -> ResponseReturnValue:
 @public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
+@repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
-def resend(body: dict[str, str]) -> ResponseReturnValue:
+def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     """Text the same code once more
 
     Same expiry, same guesses left.
     """
-    return _code_sent(login.resend_code(settings(), body["verification_id"], _asker()))
+    return _code_sent(login.resend_code(settings(), body["verification_id"], _asker(), key=key))
 
 
 @blueprint.post("/auth/code/")
@@ -77,8 +78,9 @@ def resend(body: dict[str, str]) -> ResponseReturnValue:
 @public
 @refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
+@repeatable
 @blueprint.response(200, s.SignedInOut)
-def code(body: dict[str, str]) -> dict[str, Any]:
+def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     """Exchange a code for a session
 
     The first login of a number makes the user and their invite code.
@@ -86,8 +88,8 @@ def code(body: dict[str, str]) -> dict[str, Any]:
     verification_id = body.get("verification_id")
     if verification_id is None:
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
-    here = limits.address()
-    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, device=tokens.device(), address=here)
+    here = {"device": tokens.device(), "address": limits.address()}
+    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, **here, key=key)
     pair = tokens.pair(came.session)
     own = came.user.invite_code
     device_token = devices.token(settings(), came.device)
@@ -105,14 +107,15 @@ def code(body: dict[str, str]) -> dict[str, Any]:
 @public
 @refuses(NotSignedIn)
 @takes(s.RefreshIn)
+@repeatable
 @blueprint.response(200, s.PairOut)
-def refresh(body: dict[str, str]) -> dict[str, Any]:
+def refresh(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     """Exchange a refresh token for a new pair
 
     The old one is spent. One that comes twice ends the session, unless the answer was lost within the last 30 seconds: then, and
     until a token of that answer is used for the first time, the same successor is given again.
     """
-    return tokens.pair(sessions.refresh(settings(), body["refresh_token"]))
+    return tokens.pair(sessions.refresh(settings(), body["refresh_token"], key=key))
 
 
 @blueprint.post("/auth/logout/")
@@ -200,11 +203,12 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @refuses(NotAllowed, RegionNotServed, TelephoneNumberTaken, UsernameTaken)
 @tokens.staff_only
 @takes(s.UserIn)
+@repeatable
 @blueprint.response(201, s.UserOut)
-def create_user(body: dict[str, str]) -> people.Profile:
+def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
     """Staff: make a user by hand"""
     number = body.pop("telephone_number")
-    return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id))
+    return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id, key=key))
 
 
 @blueprint.get("/users/<username>/")
@@ -263,8 +267,9 @@ def delete_user(username: str) -> None:
 @signed_in
 @refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
 @takes(s.InviteIn)
+@repeatable
 @blueprint.response(200, s.UserOut)
-def activate(body: dict[str, str], username: str) -> people.Profile:
+def activate(body: dict[str, str], username: str, key: Key | None) -> people.Profile:
     """Activate somebody's invite code, once for ever
 
     Its owner will see the caller's number: tell people so before. The same code again changes nothing.
@@ -272,7 +277,7 @@ def activate(body: dict[str, str], username: str) -> people.Profile:
     me = bearer()
     if _meant(username) != me.user_id:
         raise NotAllowed
-    invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address())
+    invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address(), key=key)
     return people.profile(settings(), me.user_id)
 
 
@@ -292,14 +297,15 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @signed_in
 @refuses(NotAllowed, InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.NumberChangeIn)
+@repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
-def ask_number(body: dict[str, str]) -> ResponseReturnValue:
+def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     """Text a code to the number that one wants to have from now on
 
     Only within five minutes after signing in with a code, else `not-allowed`. The answer is the same for known and unknown numbers.
     """
     me = bearer()
-    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker()))
+    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker(), key=key))
 
 
 @blueprint.post("/users/me/telephone_number/code/")
@@ -307,15 +313,16 @@ def ask_number(body: dict[str, str]) -> ResponseReturnValue:
 @signed_in
 @refuses(WrongCode, InvalidFields, TelephoneNumberTaken)
 @takes(s.NumberCodeIn)
+@repeatable
 @blueprint.response(200, s.UserOut)
-def change_number(body: dict[str, Any]) -> people.Profile:
+def change_number(body: dict[str, Any], key: Key | None) -> people.Profile:
     """Exchange the code for the new number
 
     The old one is told so by a text. Until then it stays the caller's.
     """
     me = bearer()
     others = body.pop("end_other_sessions", False)
-    accounts.change_number(settings(), me.user_id, me.session_id, **body, end_other_sessions=others)
+    accounts.change_number(settings(), me.user_id, me.session_id, **body, end_other_sessions=others, key=key)
     return people.profile(settings(), me.user_id)
 
 

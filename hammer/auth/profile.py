@@ -9,21 +9,19 @@ from flask import Response, flash, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, exports, invite_codes, invites, limits, people, phones, sessions, tokens
+from hammer import accounts, exports, idempotency, invite_codes, invites, limits, people, phones, sessions, tokens
 from hammer.audience import public
 from hammer.auth import carried, forms, pictures
-from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, go, once, only_shown, refused, signed_in
+from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, form_key, go, leads_on, only_shown, refused, signed_in
 from hammer.languages import say
 from hammer.refusals import (
     AlreadyActivated,
     Choose,
     InvalidFields,
-    InviteLoop,
     Mend,
     NotAllowed,
     NotFound,
     OwnInvite,
-    UnknownInvite,
     Wait,
 )
 from hammer.sessions import Caller
@@ -48,13 +46,12 @@ def profile(caller: Caller) -> ResponseReturnValue:
         if activating:
             invite.invite_code.data = typed = said_yes_to or invite.invite_code.data or ""
             carried.drop(invite_codes.read(typed, tokens.settings().public_url))
-            invites.activate(tokens.settings(), caller.user_id, typed, address=limits.address())
+            key = form_key(caller.session_id)
+            invites.activate(tokens.settings(), caller.user_id, typed, address=limits.address(), key=key)
             carried.drop_all()
         else:
             _rename(caller, names)
     except (Mend, Choose, Wait) as refusal:
-        if isinstance(refusal, UnknownInvite | OwnInvite | InviteLoop):
-            once("auth.profile")
         return refused(refusal, form, "profile.html", **_profile_page(caller, me, names, invite))
     if not activating:
         return _ask(caller) if (invite.invite_code.data or "").strip() else go("auth.profile", "about")
@@ -118,15 +115,21 @@ def export(caller: Caller) -> ResponseReturnValue:
     return Response(written + "\n", mimetype="application/json", headers=to_keep)
 
 
+def _deleted_before(key: idempotency.Key) -> ResponseReturnValue | None:
+    return _goodbye(gettext("Your data is deleted.")) if accounts.was_deleted(key) else None
+
+
 @blueprint.route("/profile/delete/", methods=["GET", "POST"])
+@leads_on(_deleted_before)
 @signed_in
 def delete(caller: Caller) -> ResponseReturnValue:
     """Asks once more, then deletes; with a fresh code alone."""
     if only_shown():
-        me, fresh = people.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
-        return render_template("delete.html", me=me, fresh=fresh)
+        shown, fresh = people.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
+        return render_template("delete.html", me=shown, fresh=fresh)
     try:
-        accounts.delete(tokens.settings(), caller.user_id, actor_id=caller.user_id, session_id=caller.session_id)
+        me, mine = caller.user_id, caller.session_id
+        accounts.delete(tokens.settings(), me, actor_id=me, session_id=mine, key=form_key(mine))
     except NotAllowed:
         flash(gettext(TOO_OLD))
         return go("auth.delete")

@@ -12,9 +12,9 @@ from flask import flash, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, languages, limits, login, people, phones, tokens, verifications
+from hammer import accounts, idempotency, languages, limits, login, people, phones, tokens, verifications
 from hammer.auth import carried, forms
-from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, form_key, go, once, only_shown, refused, signed_in, signed_out
+from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, form_key, go, leads_on, only_shown, refused, signed_in, signed_out
 from hammer.auth.show import phone as phone_number
 from hammer.auth.show import told
 from hammer.models import BROWSER, Verification
@@ -72,7 +72,7 @@ def code() -> ResponseReturnValue:
     if only_shown():
         return render_template("code.html", form=form, **_waiting(asked))
     try:
-        opened = _confirm(asked, form.code.data or "")
+        opened = _confirm(asked, form.code.data or "", form_key("", asked.id))
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked)
     forget_all_but(carried.KEY)
@@ -91,7 +91,7 @@ def resend() -> ResponseReturnValue:
     if _in_another_tab(asked):
         return go("auth.code")
     try:
-        sent = _send_again(asked)
+        sent = _send_again(asked, form_key("", asked.id))
     except (Mend, Wait) as refusal:
         return _refused_code(refusal, asked)
     session["verification"] = sent.id
@@ -109,7 +109,8 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
     ):
         return go("auth.prove")
     try:
-        sent = _send_again(asked) if asked else login.send_code_to_stored(tokens.settings(), number, _asker()).verification
+        key = form_key(caller.session_id, asked.id if asked else "")
+        sent = _send_again(asked, key) if asked else _ask_anew(number, key)
     except (Mend, Wait) as refusal:
         if asked is None:
             flash(told(refusal))
@@ -119,7 +120,13 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
     return _resent(asked, sent, _PROOF) if asked else go("auth.prove")
 
 
+def _proved_before(key: idempotency.Key) -> ResponseReturnValue | None:
+    opened = login.signed_in_before(key)
+    return _lead_to_what_waits(opened) if opened else None
+
+
 @blueprint.route("/profile/proof/", methods=["GET", "POST"])
+@leads_on(_proved_before)
 @signed_in
 def prove(caller: Caller) -> ResponseReturnValue:
     """The code form for that; the right code opens a new session in place of this one."""
@@ -134,10 +141,14 @@ def prove(caller: Caller) -> ResponseReturnValue:
     if only_shown():
         return render_template("code.html", form=form, **_waiting(asked, _PROOF))
     try:
-        opened = _confirm(asked, form.code.data or "", instead_of=caller.session_id)
+        opened = _confirm(asked, form.code.data or "", form_key(caller.session_id), instead_of=caller.session_id)
     except (Mend, Prove, Wait) as refusal:
         return _refused_code(refusal, asked, _PROOF)
-    response = go(_then())
+    return _lead_to_what_waits(opened)
+
+
+def _lead_to_what_waits(opened: login.SignedIn) -> ResponseReturnValue:
+    response = go(_then(request.form.get("then")))
     forget_all_but(carried.KEY)
     tokens.set_cookies(response, opened.session, opened.device)
     return response
@@ -155,7 +166,7 @@ def number(caller: Caller) -> ResponseReturnValue:
         return render_template("number.html", form=form, me=me, fresh=fresh)
     typed = form.telephone_number.data or ""
     try:
-        _remember("number", _ask_number(caller, typed).id)
+        _remember("number", _ask_number(caller, typed, form_key(caller.session_id)).id)
     except (Mend, Wait) as refusal:
         if not _has_its_text(refusal, typed, "number"):
             return refused(refusal, form, "number.html", me=me, fresh=fresh)
@@ -177,8 +188,9 @@ def number_code(caller: Caller) -> ResponseReturnValue:
         return render_template("code.html", form=form, **_waiting(asked, _NUMBER))
     typed, others = form.code.data or "", bool(session.get("end_others"))
     mine = tokens.settings(), caller.user_id, caller.session_id
+    same_form = form_key(caller.session_id, asked.id)
     try:
-        accounts.change_number(*mine, asked.id, typed, end_other_sessions=others)
+        accounts.change_number(*mine, asked.id, typed, end_other_sessions=others, key=same_form)
     except Choose as refusal:
         del session["number"]  # or there would be another text for it
         me, form = people.profile(tokens.settings(), caller.user_id), forms.Number(telephone_number=_number_of(asked))
@@ -202,7 +214,8 @@ def resend_number(caller: Caller) -> ResponseReturnValue:
     if _in_another_tab(asked):
         return go("auth.number_code")
     try:
-        sent = _send_again(asked, lambda: _ask_number(caller, asked.telephone_number))
+        key = form_key(caller.session_id, asked.id)
+        sent = _send_again(asked, key, lambda: _ask_number(caller, asked.telephone_number, key))
     except NotAllowed:
         flash(gettext(TOO_OLD))
         return go("auth.number")
@@ -213,18 +226,17 @@ def resend_number(caller: Caller) -> ResponseReturnValue:
 
 
 def _refused_code(refusal: Refusal, asked: Verification, ways: Mapping[str, str] = _LOGIN) -> ResponseReturnValue:
-    if isinstance(refusal, Prove):
-        once(ways["enter"])
     return refused(refusal, forms.Code(), "code.html", **_waiting(asked, ways))
 
 
 def _resent(asked: Verification, sent: Verification, ways: Mapping[str, str] = _LOGIN) -> ResponseReturnValue:
     """The code form after another text; with the digits that were typed meanwhile, if they are still those of the code."""
+    if verifications.pending(tokens.settings(), sent.id) is None:  # the form was sent again, long after
+        return go(ways["enter"])
     flash(gettext("We have sent you another text."))
     form = forms.Code()
     if not form.code.data or sent.id != asked.id:
         return go(ways["enter"])
-    once(ways["enter"])
     return render_template("code.html", form=form, **_waiting(sent, ways))
 
 
@@ -243,9 +255,9 @@ def _waiting(asked: Verification, ways: Mapping[str, str] = _LOGIN) -> dict[str,
     }
 
 
-def _confirm(asked: Verification, typed: str, *, instead_of: str | None = None) -> login.SignedIn:
-    settings, device, here = tokens.settings(), tokens.device(), limits.address()
-    return login.confirm_code(settings, asked.id, typed, door=BROWSER, device=device, address=here, instead_of=instead_of)
+def _confirm(asked: Verification, typed: str, key: idempotency.Key, *, instead_of: str | None = None) -> login.SignedIn:
+    here = {"door": BROWSER, "device": tokens.device(), "address": limits.address()}
+    return login.confirm_code(tokens.settings(), asked.id, typed, **here, instead_of=instead_of, key=key)
 
 
 def _asker() -> verifications.Asker:
@@ -287,16 +299,20 @@ def _number_of(asked: Verification | None) -> str:
     return phones.pretty(asked.telephone_number) if asked else ""
 
 
-def _send_again(asked: Verification, anew: Callable[[], Verification] | None = None) -> Verification:
+def _send_again(asked: Verification, key: idempotency.Key, anew: Callable[[], Verification] | None = None) -> Verification:
     settings = tokens.settings()
     try:
-        return login.resend_code(settings, asked.id, _asker()).verification
+        return login.resend_code(settings, asked.id, _asker(), key=key).verification
     except NotFound:
-        return anew() if anew else login.send_code_to_stored(settings, asked.telephone_number, _asker()).verification
+        return anew() if anew else _ask_anew(asked.telephone_number, key)
 
 
-def _ask_number(caller: Caller, typed: str) -> Verification:
-    return accounts.ask_number(tokens.settings(), caller.user_id, caller.session_id, typed, _asker()).verification
+def _ask_anew(number: str, key: idempotency.Key) -> Verification:
+    return login.send_code_to_stored(tokens.settings(), number, _asker(), key=key).verification
+
+
+def _ask_number(caller: Caller, typed: str, key: idempotency.Key) -> Verification:
+    return accounts.ask_number(tokens.settings(), caller.user_id, caller.session_id, typed, _asker(), key=key).verification
 
 
 def _proof(caller: Caller) -> tuple[str, Verification | None]:

@@ -1,0 +1,504 @@
+"""A request whose answer was lost is sent again, and does nothing twice: `Idempotency-Key` at the API, the form itself on pages."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from time_machine import Traveller
+from werkzeug.test import TestResponse
+
+from config import Settings
+from hammer import accounts, devices, idempotency, keeping, login, sessions
+from hammer.api import document
+from hammer.database import db
+from hammer.models import PROGRAM, Verification
+from hammer.refusals import WrongCode
+from hammer.tokens import DEVICE_COOKIE, SESSION_COOKIE
+from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, right, sign_in, wrong
+from tests.people import Page, Program
+
+CodeFor = Callable[[str], str]
+KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+OTHER_KEY = "1c7f2a0e-95a6-4c0f-8a53-0a2a4ba3f0c1"
+
+
+def call(program: Program, path: str, body: object, key: str = KEY) -> TestResponse:
+    return program.call("POST", path, body, **{"Idempotency-Key": key})
+
+
+def count(app: Flask, table: str) -> int:
+    with app.app_context():
+        return int(db.session.scalar(text(f"select count(*) from {table}")) or 0)
+
+
+def other(code: str) -> str:
+    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+
+
+@pytest.fixture
+def asked(program: Program) -> str:
+    """The id of a verification of Anna's number."""
+    verification_id: str = program.told("POST", "/auth/signup/", {"telephone_number": ANNA})["verification_id"]
+    return verification_id
+
+
+# The API
+
+
+def test_a_repeated_signup_gets_the_same_verification_and_no_other_text(app: Flask, program: Program) -> None:
+    answers = [call(program, "/auth/signup/", {"telephone_number": ANNA}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len({answer.text for answer in answers}) == 1
+    assert count(app, "texts") == 1
+    assert call(program, "/auth/signup/", {"telephone_number": ANNA}, OTHER_KEY).status_code == 429
+
+
+def test_a_repeated_resend_texts_once_more_and_not_twice(app: Flask, program: Program, asked: str, clock: Traveller) -> None:
+    clock.shift(61)
+    answers = [call(program, "/auth/resend/", {"verification_id": asked}) for _ in range(3)]
+    assert [answer.json["verification_id"] for answer in answers if answer.json] == [asked] * 3
+    assert count(app, "texts") == 2
+
+
+@pytest.mark.parametrize("spelling", ["{}", '"{}"'])
+def test_the_right_code_again_gives_the_same_session_with_new_tokens(
+    app: Flask, program: Program, asked: str, code_for: CodeFor, spelling: str
+) -> None:
+    body = {"verification_id": asked, "code": code_for(ANNA)}
+    answers = [call(program, "/auth/code/", body, how.format(KEY)) for how in ("{}", spelling, "{}")]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    told: list[dict[str, Any]] = [answer.json or {} for answer in answers]
+    for same in ("refresh_token", "invite_code", "created", "device_token"):
+        assert len({str(one[same]) for one in told}) == 1, same
+    assert len({one["access_token"] for one in told}) == 3
+    assert (count(app, "sessions"), count(app, "users"), count(app, "devices")) == (1, 1, 1)
+    for one in told:
+        program.tokens = one
+        assert program.is_signed_in()
+
+
+def test_the_right_code_again_without_its_key_is_wrong_as_ever(program: Program, asked: str, code_for: CodeFor) -> None:
+    body = {"verification_id": asked, "code": code_for(ANNA)}
+    assert call(program, "/auth/code/", body).status_code == 200
+    assert call(program, "/auth/code/", body, OTHER_KEY).status_code == 401
+    assert program.call("POST", "/auth/code/", body).status_code == 401
+
+
+@pytest.mark.parametrize("since", ["ended", "refreshed", "blocked", "deleted", "late"])
+def test_a_repeated_sign_in_is_refused_once_its_session_is_over_or_its_answer_arrived(
+    app: Flask, settings: Settings, program: Program, asked: str, code_for: CodeFor, clock: Traveller, since: str
+) -> None:
+    body = {"verification_id": asked, "code": code_for(ANNA)}
+    program.tokens = call(program, "/auth/code/", body).json or {}
+    if since == "ended":
+        program.sign_out()
+    elif since == "refreshed":
+        program.told("POST", "/auth/refresh/", {"refresh_token": program.tokens["refresh_token"]})
+    elif since == "late":
+        clock.shift(idempotency.LIFETIME)
+    else:
+        with app.app_context():
+            user_id = db.session.scalar(text("select id from users")) or ""
+            accounts.delete(settings, user_id) if since == "deleted" else accounts.set_blocked(user_id, True)
+    program.tokens = {}
+    again = call(program, "/auth/code/", body)
+    assert (again.status_code, again.json and again.json["type"]) == (401, "/problems/wrong-code")
+    assert count(app, "sessions") == (0 if since == "deleted" else 1)
+
+
+def test_a_repeated_wrong_code_costs_one_guess(app: Flask, program: Program, asked: str, code_for: CodeFor) -> None:
+    body = {"verification_id": asked, "code": other(code_for(ANNA))}
+    answers = [call(program, "/auth/code/", body) for _ in range(5)]
+    assert {(answer.status_code, answer.json and answer.json["attempts_left"]) for answer in answers} == {(401, 2)}
+    with app.app_context():
+        assert db.session.scalar(text("select guesses from verifications")) == 1
+
+
+def test_a_blocked_user_is_refused_again(app: Flask, settings: Settings, program: Program, asked: str, code_for: CodeFor) -> None:
+    with app.app_context():
+        accounts.set_blocked(accounts.create(settings, ANNA, {}), True)
+    answers = [call(program, "/auth/code/", {"verification_id": asked, "code": code_for(ANNA)}) for _ in range(2)]
+    assert {(answer.status_code, answer.json and answer.json["type"]) for answer in answers} == {(403, "/problems/not-allowed")}
+
+
+def test_in_demo_mode_a_code_alone_can_be_repeated_too(
+    settings: Settings, app: Flask, program: Program, code_for: CodeFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(app.config, "SETTINGS", demo := replace(settings, demo=True))
+    code = program.told("POST", "/auth/signup/", {"telephone_number": ANNA})["Ваш код активации"]
+    answers = [call(program, "/auth/code/", {"code": code}) for _ in range(2)]
+    assert demo.demo
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_a_repeated_refresh_gives_the_same_successor_and_ends_nothing(app: Flask, program: Program, clock: Traveller) -> None:
+    program.sign_in(ANNA)
+    body = {"refresh_token": program.tokens["refresh_token"]}
+    first = call(program, "/auth/refresh/", body).json or {}
+    clock.shift(sessions.GRACE + timedelta(seconds=1))
+    again = call(program, "/auth/refresh/", body).json or {}
+    assert again["refresh_token"] == first["refresh_token"]
+    assert program.told("POST", "/auth/refresh/", {"refresh_token": first["refresh_token"]})
+    clock.shift(sessions.GRACE + timedelta(seconds=1))
+    refused = call(program, "/auth/refresh/", body)
+    assert refused.status_code == 401
+    program.tokens = first
+    assert program.is_signed_in(), "A repeated request ended the session."
+
+
+def test_a_spent_refresh_token_without_its_key_still_ends_the_session(program: Program, clock: Traveller) -> None:
+    program.sign_in(ANNA)
+    body = {"refresh_token": program.tokens["refresh_token"]}
+    call(program, "/auth/refresh/", body)
+    clock.shift(sessions.GRACE + timedelta(seconds=1))
+    assert call(program, "/auth/refresh/", body, OTHER_KEY).status_code == 401
+    assert not program.is_signed_in()
+
+
+def test_staff_make_a_user_once(app: Flask, program: Program) -> None:
+    program.sign_in(ANNA)
+    with app.app_context():
+        accounts.set_staff(db.session.scalar(text("select id from users")) or "", True)
+    answers = [call(program, "/users/", {"telephone_number": BORIS, "username": "boris"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json == answers[1].json
+    assert call(program, "/users/", {"telephone_number": BORIS, "username": "boris"}, OTHER_KEY).status_code == 409
+
+
+def test_a_repeated_try_of_an_invite_code_is_one_try(app: Flask, program: Program) -> None:
+    program.sign_in(ANNA)
+    body = {"invite_code": "Q9UK59"}
+    answers = [call(program, "/users/me/invite/", body) for _ in range(9)]
+    assert {(answer.status_code, answer.json and answer.json["type"]) for answer in answers} == {(422, "/problems/unknown-invite")}
+    with app.app_context():
+        assert db.session.scalar(text("select taken from counters where scope = 'invites/day'")) == 1
+
+
+def test_a_repeated_change_of_number_is_one_change(app: Flask, program: Program, code_for: CodeFor) -> None:
+    program.sign_in(ANNA)
+    asked = [call(program, "/users/me/telephone_number/", {"telephone_number": BORIS}).json or {} for _ in range(2)]
+    assert asked[0] == asked[1]
+    code = code_for(BORIS)
+    body = {"verification_id": asked[0]["verification_id"], "code": other(code)}
+    wrong = [call(program, "/users/me/telephone_number/code/", body) for _ in range(2)]
+    assert [answer.json and answer.json["attempts_left"] for answer in wrong] == [2, 2]
+    right = [call(program, "/users/me/telephone_number/code/", body | {"code": code}, OTHER_KEY) for _ in range(2)]
+    assert [answer.json and answer.json["telephone_number"] for answer in right] == [BORIS, BORIS]
+    with app.app_context():
+        assert db.session.scalar(text("select count(*) from events where kind = 'number-changed'")) == 1
+
+
+def test_a_number_that_is_taken_is_so_again(app: Flask, settings: Settings, program: Program, code_for: CodeFor) -> None:
+    program.sign_in(ANNA)
+    asked = program.told("POST", "/users/me/telephone_number/", {"telephone_number": BORIS})
+    with app.app_context():
+        accounts.create(settings, BORIS, {})
+    body = {"verification_id": asked["verification_id"], "code": code_for(BORIS)}
+    answers = [call(program, "/users/me/telephone_number/code/", body) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [409, 409]
+
+
+def test_another_body_with_the_same_key_is_refused(app: Flask, program: Program, asked: str, code_for: CodeFor) -> None:
+    code = code_for(ANNA)
+    body = {"verification_id": asked, "code": other(code)}
+    call(program, "/auth/code/", body)
+    changed = call(program, "/auth/code/", body | {"code": code})
+    assert changed.status_code == 422
+    assert changed.json
+    assert list(changed.json["errors"]) == ["Idempotency-Key"]
+    assert (call(program, "/auth/code/", body).json or {})["attempts_left"] == 2
+    assert call(program, "/auth/code/", body | {"code": code}, OTHER_KEY).status_code == 200
+
+
+def test_a_request_that_changed_nothing_leaves_its_key_free(program: Program, asked: str, code_for: CodeFor) -> None:
+    code = code_for(ANNA)
+    for nonsense in ("none", "123456"):
+        assert call(program, "/auth/code/", {"verification_id": asked, "code": nonsense}).status_code == 422
+    assert call(program, "/auth/signup/", {"telephone_number": ANNA}).status_code == 429
+    assert call(program, "/auth/signup/", {"telephone_number": BORIS}).status_code == 200
+    assert call(program, "/auth/code/", {"verification_id": asked, "code": code}).status_code == 200
+
+
+def test_a_key_belongs_to_one_caller_and_one_call(app: Flask, code_for: CodeFor) -> None:
+    anna, boris = Program(app), Program(app)
+    anna.sign_in(ANNA)
+    boris.sign_in(BORIS)
+    for person, number in ((anna, CLARA), (boris, ANNA)):
+        assert call(person, "/users/me/telephone_number/", {"telephone_number": number}).status_code == 200
+        assert call(person, "/users/me/invite/", {"invite_code": "Q9UK59"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "short",
+        "x" * 15,
+        "x" * 256,
+        '"' + "x" * 15 + '"',
+        "with a space in it",
+        '"' + "x" * 20,
+        "x" * 20 + '"',
+        "x" * 20 + "\\",
+        "x" * 10 + "," + "x" * 10,
+        "ключ" * 5,
+        '"' + "x" * 20 + '";a=1',
+    ],
+)
+def test_what_is_no_key_is_said_by_the_name_of_the_header(app: Flask, program: Program, key: str) -> None:
+    answer = call(program, "/auth/signup/", {"telephone_number": ANNA}, key.encode().decode("latin-1"))
+    assert answer.status_code == 422
+    assert answer.json
+    assert list(answer.json["errors"]) == ["Idempotency-Key"]
+    assert count(app, "texts") == 0
+
+
+@pytest.mark.parametrize("key", ["x" * 16, "x" * 255, "!#$%&'()*+-./:;<=>?@[]^_`{|}~", '"' + "a,b" * 6 + '"'])
+def test_a_key_is_any_16_to_255_visible_characters(program: Program, key: str) -> None:
+    assert call(program, "/auth/signup/", {"telephone_number": ANNA}, key).status_code == 200
+
+
+def test_every_post_that_costs_something_takes_a_key(app: Flask) -> None:
+    paths = document(app)["paths"]
+    takes = {
+        path.removeprefix("/api/v1")
+        for path, methods in paths.items()
+        if any(p["name"] == "Idempotency-Key" for p in methods.get("post", {}).get("parameters", ()))
+    }
+    costs_nothing = {"/auth/logout/", "/users/{username}/"}
+    assert takes == {path.removeprefix("/api/v1") for path, methods in paths.items() if "post" in methods} - costs_nothing
+
+
+def test_after_two_minutes_a_key_is_free_again_and_prune_forgets_it(app: Flask, program: Program, clock: Traveller) -> None:
+    first = call(program, "/auth/signup/", {"telephone_number": ANNA}).json or {}
+    clock.shift(idempotency.LIFETIME)
+    again = call(program, "/auth/signup/", {"telephone_number": ANNA}).json or {}
+    assert again["verification_id"] != first["verification_id"]
+    clock.shift(idempotency.LIFETIME)
+    with app.app_context():
+        assert keeping.prune()["idempotency keys"] == 1
+
+
+def test_a_clock_that_was_ahead_leaves_no_key_that_lives_on(app: Flask, program: Program, clock: Traveller) -> None:
+    clock.shift(timedelta(hours=5))
+    call(program, "/auth/signup/", {"telephone_number": ANNA})
+    clock.shift(timedelta(hours=-5))
+    assert call(program, "/auth/signup/", {"telephone_number": BORIS}).status_code == 200
+
+
+@pytest.mark.requirement("OTP-04")
+def test_a_copy_of_the_table_is_no_way_to_try_out_codes(app: Flask, settings: Settings, program: Program, asked: str) -> None:
+    """Not even for somebody who has the server's secret and all ids, as long as they lack the key."""
+    with app.app_context():
+        code = right(settings, db.session.get_one(Verification, asked))
+    call(program, "/auth/code/", {"verification_id": asked, "code": code})
+    with app.app_context():
+        stored = set(db.session.execute(text("select body_hash from idempotency_keys")).scalars())
+    bodies = [json.dumps({"code": f"{n:04d}", "verification_id": asked}, sort_keys=True) for n in range(10_000)]
+    tried = {idempotency.made(settings, "", call="api.code", body=body).fingerprint for body in bodies}
+    assert stored
+    assert not stored & tried
+
+
+# Pages
+
+
+@pytest.fixture(autouse=True)
+def english(client: FlaskClient) -> None:
+    client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
+
+
+class Lossy:
+    """A browser that can forget that it was answered."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def form(self, path: str, field: str) -> dict[str, str]:
+        form = Page(self.client.get(path).text).form_with(field)
+        assert form is not None
+        return form.fields
+
+    def cookies(self) -> dict[str, str]:
+        found = ((name, self.client.get_cookie(name)) for name in ("hammer_form", SESSION_COOKIE, DEVICE_COOKIE))
+        return {name: cookie.value for name, cookie in found if cookie}
+
+    def post_and_lose(self, path: str, fields: dict[str, str]) -> tuple[TestResponse, dict[str, str]]:
+        """The answer that gets lost, and the cookies that it would have set; those of before are back."""
+        before = self.cookies()
+        answer = self.client.post(path, data=fields)
+        after = self.cookies()
+        for name in after:
+            self.client.delete_cookie(name)
+        for name, value in before.items():
+            self.client.set_cookie(name, value)
+        return answer, after
+
+
+@pytest.fixture
+def lossy(client: FlaskClient) -> Lossy:
+    return Lossy(client)
+
+
+def test_the_right_code_posted_twice_signs_in_with_the_same_session(app: Flask, lossy: Lossy, code_for: CodeFor) -> None:
+    phone = lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA}
+    lost, _ = lossy.post_and_lose("/login/", phone)
+    assert lossy.client.post("/login/", data=phone).location == lost.location == "/login/code/"
+    assert count(app, "texts") == 1
+    code = lossy.form("/login/code/", "code") | {"code": code_for(ANNA)}
+    lost, would_have = lossy.post_and_lose("/login/code/", code)
+    again = lossy.client.post("/login/code/", data=code)
+    assert again.location == lost.location == "/profile/"
+    assert lossy.cookies()[SESSION_COOKIE] == would_have[SESSION_COOKIE]
+    assert lossy.client.get("/profile/").status_code == 200
+    assert count(app, "sessions") == 1
+
+
+def test_a_session_that_was_ended_is_not_opened_again_by_an_old_form(lossy: Lossy, code_for: CodeFor) -> None:
+    lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
+    code = lossy.form("/login/code/", "code") | {"code": code_for(ANNA)}
+    _, would_have = lossy.post_and_lose("/login/code/", code)
+    with lossy.client.application.app_context():
+        sessions.end(str(db.session.scalar(text("select id from users"))), would_have[SESSION_COOKIE].partition(".")[0])
+    assert lossy.client.post("/login/code/", data=code).status_code == 401
+    assert lossy.client.get("/profile/").status_code == 303
+
+
+def test_another_browser_cannot_use_the_form(app: Flask, lossy: Lossy, code_for: CodeFor) -> None:
+    """Nor with a token of its own in a header, where Flask-WTF reads it too."""
+    lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
+    code = lossy.form("/login/code/", "code") | {"code": code_for(ANNA)}
+    assert lossy.client.post("/login/code/", data=code).location == "/profile/"
+    stranger = Lossy(app.test_client())
+    stranger.client.post("/login/", data=stranger.form("/login/", "telephone_number") | {"telephone_number": BORIS})
+    own = stranger.form("/login/code/", "code")["csrf_token"]
+    for fields, headers in ((code, {}), (code | {"csrf_token": own}, {}), ({"code": code["code"]}, {"X-CSRFToken": own})):
+        stranger.client.post("/login/code/", data=fields, headers=headers)
+        assert stranger.client.get("/profile/").status_code == 303
+
+
+def test_a_resend_whose_answer_was_lost_texts_once(app: Flask, lossy: Lossy, clock: Traveller) -> None:
+    lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
+    clock.shift(61)
+    again = lossy.form("/login/code/", "code")
+    lost, _ = lossy.post_and_lose("/login/resend/", again)
+    assert lossy.client.post("/login/resend/", data=again).location == lost.location == "/login/code/"
+    assert count(app, "texts") == 2
+
+
+def test_a_new_code_for_one_that_is_over_is_asked_for_once(app: Flask, lossy: Lossy, clock: Traveller) -> None:
+    lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
+    clock.shift(301)
+    again = lossy.form("/login/code/", "verification")
+    _, would_have = lossy.post_and_lose("/login/resend/", again)
+    assert lossy.client.post("/login/resend/", data=again).location == "/login/code/"
+    assert count(app, "verifications") == 2
+    assert "Code from the text" in lossy.client.get("/login/code/").text
+    assert would_have
+
+
+def sign_in_on_pages(lossy: Lossy, code_for: CodeFor) -> None:
+    lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
+    code = lossy.form("/login/code/", "code") | {"code": code_for(ANNA)}
+    assert lossy.client.post("/login/code/", data=code).location == "/profile/"
+
+
+def test_a_change_of_number_whose_answers_were_lost_goes_on(app: Flask, lossy: Lossy, code_for: CodeFor) -> None:
+    sign_in_on_pages(lossy, code_for)
+    number = lossy.form("/profile/number/", "telephone_number") | {"telephone_number": BORIS}
+    lossy.post_and_lose("/profile/number/", number)
+    assert lossy.client.post("/profile/number/", data=number).location == "/profile/number/code/"
+    assert count(app, "texts") == 2
+    code = lossy.form("/profile/number/code/", "code") | {"code": code_for(BORIS)}
+    lost, _ = lossy.post_and_lose("/profile/number/code/", code)
+    assert lossy.client.post("/profile/number/code/", data=code).location == lost.location == "/profile/#about"
+    assert "+7 929 000-00-02" in lossy.client.get("/profile/").text.replace("\u00a0", " ").replace("\u2011", "-")
+    with app.app_context():
+        assert db.session.scalar(text("select count(*) from events where kind = 'number-changed'")) == 1
+
+
+def test_a_proof_whose_answer_was_lost_leads_to_what_waits_for_it(
+    app: Flask, lossy: Lossy, code_for: CodeFor, clock: Traveller
+) -> None:
+    sign_in_on_pages(lossy, code_for)
+    clock.shift(301)
+    page = Page(lossy.client.get("/profile/delete/").text)
+    send = next(form for form in page.forms if form.action == "/profile/proof/send/").fields
+    lossy.post_and_lose("/profile/proof/send/", send)
+    assert lossy.client.post("/profile/proof/send/", data=send).location == "/profile/proof/"
+    assert count(app, "texts") == 2
+    code = lossy.form("/profile/proof/", "code") | {"code": code_for(ANNA)}
+    lost, would_have = lossy.post_and_lose("/profile/proof/", code)
+    assert lossy.client.get("/profile/").status_code == 303, "The session of before has ended."
+    again = lossy.client.post("/profile/proof/", data=code)
+    assert again.location == lost.location == "/profile/delete/"
+    assert lossy.cookies()[SESSION_COOKIE] == would_have[SESSION_COOKIE]
+    assert lossy.client.get("/profile/delete/").status_code == 200
+
+
+def test_a_deletion_whose_answer_was_lost_says_that_it_was_done(app: Flask, lossy: Lossy, code_for: CodeFor) -> None:
+    sign_in_on_pages(lossy, code_for)
+    page = Page(lossy.client.get("/profile/delete/").text)
+    form = next(form for form in page.forms if form.action in ("", "/profile/delete/")).fields
+    lossy.post_and_lose("/profile/delete/", form)
+    again = lossy.client.post("/profile/delete/", data=form, follow_redirects=True)
+    assert "Your data is deleted." in again.text
+    assert "nothing was done" not in again.text
+    with app.app_context():
+        assert db.session.scalar(text("select count(*) from events where kind = 'user-deleted'")) == 1
+
+
+def test_an_activation_whose_answer_was_lost_is_shown(app: Flask, settings: Settings, lossy: Lossy, code_for: CodeFor) -> None:
+    with app.app_context():
+        invite_code = sign_in(settings, BORIS).user.invite_code
+    sign_in_on_pages(lossy, code_for)
+    fields = lossy.form("/profile/", "invite_code") | {"invite_code": invite_code}
+    question = Page(lossy.client.post("/profile/invite/", data=fields).text).form_with("invite_code")
+    assert question
+    lost, _ = lossy.post_and_lose("/profile/", question.fields)
+    assert lossy.client.post("/profile/", data=question.fields).location == lost.location == "/profile/#activation"
+    with app.app_context():
+        assert db.session.scalar(text("select count(*) from referrals")) == 1
+
+
+# The verbs
+
+
+@pytest.mark.usefixtures("context")
+def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, statements: Callable[[], Any]) -> None:
+    verification = ask(settings)
+    with statements() as seen:
+        login.confirm_code(settings, verification.id, right(settings, verification), door=PROGRAM, device="", address=HOME.address)
+    assert not [statement for statement in seen if "idempotency" in statement]
+
+
+@pytest.mark.usefixtures("context")
+def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statements: Callable[[], Any]) -> None:
+    verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
+    sent = settings, verification.id, right(settings, verification)
+    first = login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    with statements() as seen:
+        again = login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    assert (again.session.id, again.created) == (first.session.id, first.created)
+    assert devices.token(settings, again.device) == devices.token(settings, first.device)
+    assert len([statement for statement in seen if re.match("(?i)select|insert|update|delete", statement)]) == 3
+
+
+@pytest.mark.usefixtures("context")
+def test_a_request_that_breaks_off_leaves_its_key_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
+    sent = settings, verification.id, wrong(settings, verification)
+    with monkeypatch.context() as broken:
+        broken.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    with pytest.raises(WrongCode) as refused:
+        login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    assert refused.value.attempts_left == 2
