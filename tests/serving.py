@@ -72,12 +72,22 @@ class Server:
         raise AssertionError("It stayed too busy.")
 
     def call_once(
-        self, method: str, path: str, body: object = None, *, token: str = "", timeout: float = 60, source: str = HOME
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str = "",
+        key: str = "",
+        timeout: float = 60,
+        source: str = HOME,
     ) -> Answer:
         """One call of the JSON API (`path` after `/api/v1`), on a connection of its own, from a loopback address (`source`)."""
         headers = {"Content-Type": "application/json", "Accept-Language": "en"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        if key:
+            headers["Idempotency-Key"] = f'"{key}"'
         return self.request(method, f"/api/v1{path}", None if body is None else json.dumps(body).encode(), headers, timeout, source)
 
     def request(
