@@ -1606,10 +1606,9 @@ def test_the_memory_of_a_refusal_tells_nothing_of_what_was_typed(app: Flask, cli
     kept = rows(app)["idempotency_keys"]
 
     assert len(kept) == 2
-    for key_hash, body_hash, answer, _ in kept:
-        assert re.fullmatch("[0-9a-f]{64}", key_hash)
-        assert re.fullmatch("[0-9a-f]{64}", body_hash)
-        assert re.fullmatch(r'\{"verification": "[\w-]{22}"\}|\{"refusal": "wrong-code", "attempts_left": 2\}', answer)
+    for row in kept:
+        answer = r'\{"verification": "[\w-]{22}"\}|\{"refusal": "wrong-code", "attempts_left": 2\}'
+        assert re.match(rf"\('[0-9a-f]{{64}}', '[0-9a-f]{{64}}', '({answer})', datetime", row)
 
 
 def test_another_text_keeps_the_digits_that_were_typed_and_a_reload_texts_nobody(

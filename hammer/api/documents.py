@@ -25,7 +25,8 @@ DESCRIPTION: Final = (
     "Phone-number login and invite codes. Sign up with a number, confirm the code from the text, and call the rest with the "
     "access token in the `Authorization` header. Every answer of 400 and above is a problem document (RFC 9457) whose `type` ends "
     "in the name of the problem. `Accept-Language: ru` or `en` chooses the sentences, never the names. A trailing slash is "
-    "optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. In demo mode alone, which production refuses, `Ваш код активации` in an answer shows the code."
+    "optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. In demo mode alone, which production "
+    "refuses, `Ваш код активации` in an answer shows the code."
 )
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
