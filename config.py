@@ -39,6 +39,8 @@ DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
 FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
+INVITATIONS = {"": "HAMMER_INVITATION", "en": "HAMMER_INVITATION_EN", "ru": "HAMMER_INVITATION_RU"}
+LONGEST_INVITATION = 200
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
 LONGEST_HOST = 253
@@ -118,6 +120,8 @@ class Settings:
     """How the operator is reached, as a URI (`https:` or `mailto:`); empty: not at all."""
     invitee_numbers: str
     """How people see the numbers of those who activated their code: `full`, `masked`, or `count` for how many there are alone."""
+    invitations: Mapping[str, str]
+    """Language, or "" for all of them -> the operator's sentence on the landing of an invite link; "" where there is none."""
     requests_per_address_minute: int
     """Of any kind, files included; 0 for no limit."""
     metrics_token: str = field(repr=False)
@@ -135,6 +139,10 @@ class Settings:
     def expected_takeovers_per_year(self) -> float:
         """The most accounts that guessing is expected to take over in a year."""
         return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
+
+    def invitation(self, language: str) -> str:
+        """What one is invited to, in the operator's own words; "" where the operator has none for this language."""
+        return self.invitations.get(language) or self.invitations[""]
 
     def key(self, purpose: str) -> bytes:
         """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
@@ -290,6 +298,7 @@ def read() -> Settings:
         "metrics_token": env.str("HAMMER_METRICS_TOKEN", "", validate=_token),
         "metrics_directory": env.str("PROMETHEUS_MULTIPROC_DIR", ""),
         "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
+        "invitations": {language: env.str(variable, "", validate=_sentence) for language, variable in INVITATIONS.items()},
         "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
         "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
         "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
@@ -387,6 +396,11 @@ def _text(value: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValidationError("Is no text in UTF-8.") from error
+
+
+def _sentence(value: str) -> None:
+    if len(value) > LONGEST_INVITATION or not value.isprintable() or re.search(r"[<>]", value) or value != value.strip():
+        raise ValidationError(f"Write one line of plain text, {LONGEST_INVITATION} characters at most, without markup.")
 
 
 def _parts(url: str) -> SplitResult | None:

@@ -46,6 +46,7 @@ hypothesis.settings.load_profile("house")
 os.environ["FLASK_SKIP_DOTENV"] = "1"  # a developer's own `.env` changes no test
 
 SETTINGS = config.Settings(
+    invitations={"": ""},
     env="testing",
     demo=False,
     secret_key="only for the tests, 32 bytes and more of it",

@@ -192,6 +192,11 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("REDIS_URL", "redis://host/9?nosuch=1"),
         ("REDIS_URL", "redis://host/name"),
         ("SECRET_KEY", "\udcff\udcfe" * 20),
+        ("HAMMER_INVITATION", "x" * 201),
+        ("HAMMER_INVITATION", " "),
+        ("HAMMER_INVITATION_EN", "Come in.\nNow."),
+        ("HAMMER_INVITATION_RU", "<b>Заходите</b>"),
+        ("HAMMER_INVITATION_RU", "Заходите\u202e"),
     ],
 )
 @pytest.mark.requirement("OTP-02", "OTP-06")
@@ -201,6 +206,14 @@ def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: st
         assert sentence.startswith(f"{name}: ")
         assert "s3cr" not in sentence
         assert len(sentence) < 200
+
+
+def test_the_invitation_is_that_of_the_language_else_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    neither = read(monkeypatch)
+    both = read(monkeypatch, HAMMER_INVITATION="Come & see", HAMMER_INVITATION_RU="Заходите")
+
+    assert [both.invitation(language) for language in ("en", "ru", "kk")] == ["Come & see", "Заходите", "Come & see"]
+    assert neither.invitation("en") == ""
 
 
 @pytest.mark.parametrize(

@@ -1359,6 +1359,112 @@ def test_the_landing_says_for_whom_an_invite_is(client: FlaskClient) -> None:
     assert {"property": "og:title", "content": "An invite to Hammer"} in Outline(page).all("meta")
 
 
+def test_the_landing_says_what_one_is_invited_to_in_the_operators_words(
+    settings: config.Settings, app_with: Callable[[config.Settings], Flask], client: FlaskClient
+) -> None:
+    words_of_ours = {"": "The club of <b>cooks</b> & friends.", "ru": "Клуб поваров."}
+    own = app_with(replace(settings, invitations=words_of_ours)).test_client()
+
+    english, russian = (own.get("/i/Q9UK59", headers={"Accept-Language": language}) for language in ("en", "ru"))
+
+    assert "The club of <b>cooks</b> & friends." in words(english)
+    assert "<b>cooks" not in english.text
+    assert {"property": "og:description", "content": words_of_ours[""]} in Outline(english).all("meta")
+    assert "Клуб поваров." in words(russian)
+    assert "A person who is here already invites you to join." in words(client.get("/i/Q9UK59"))
+
+
+def test_the_way_on_from_an_invite_keeps_it_in_the_address_for_another_browser(
+    client: FlaskClient, another: FlaskClient, code_for: CodeFor
+) -> None:
+    [way_on] = [link["href"] or "" for link in Outline(client.get("/i/q9uk59")).all("a") if "button" in (link.get("class") or "")]
+
+    opened = another.get(way_on)
+    again = another.get(Page(opened.text).forms[0].action)
+    refused = another.post(Page(again.text).forms[0].action, data=Page(again.text).forms[0].fields | {"telephone_number": "1"})
+    sign_in(another, code_for)
+
+    assert way_on == "/login/?invite=Q9UK59"
+    assert all("You are invited: Q9U K59" in words(page) for page in (opened, again, refused))
+    assert "Activate Q9U K59?" in words(another.get("/profile/"))
+
+
+@pytest.mark.parametrize("rubbish", ["", "K7M", "<script>", "K7M2QX/T9RW4C", "%00" * 6, "x" * 5000])
+def test_an_address_that_holds_no_invite_carries_none(client: FlaskClient, rubbish: str) -> None:
+    answer = client.get("/login/", query_string={"invite": rubbish})
+
+    assert answer.status_code == 200
+    assert "You are invited" not in words(answer)
+
+
+def test_somebody_who_is_signed_in_is_asked_about_the_invite_of_an_address(client: FlaskClient, code_for: CodeFor) -> None:
+    sign_in(client, code_for)
+
+    assert client.get("/login/?invite=Q9UK59").location == "/profile/"
+    assert "Activate Q9U K59?" in words(client.get("/profile/"))
+
+
+def folds(answer: TestResponse) -> list[bool]:
+    """Whether each thing that can be folded is open: the field for an invite, the names, ..."""
+    return ["open" in attributes for attributes in Outline(answer).all("details")]
+
+
+def test_what_most_people_never_need_is_folded_until_it_is_opened_or_refused(client: FlaskClient, code_for: CodeFor) -> None:
+    sign_in(client, code_for)
+    page = client.get("/profile/")
+    bad_name = send(client, "/profile/", username="7", first_name="", last_name="")
+    bad_code = send(client, "/profile/invite/", invite_code="?")
+    half_typed = send(client, "/profile/sessions/", first_name="A", last_name="", username="", invite_code="K7M")
+
+    assert [folds(answer) for answer in (page, bad_name, bad_code, half_typed)] == [
+        [False, False],
+        [False, True],
+        [True, False],
+        [True, True],
+    ]
+    assert "About you No name yet Edit" in words(page)
+
+
+def loud(answer: TestResponse) -> list[str]:
+    """The words of the buttons that are filled."""
+    buttons = re.findall(r"<main.*</main>", answer.text, re.DOTALL)[0].split("<button")[1:]
+    return [
+        plain(re.sub(r"<[^>]*>", "", one.partition(">")[2].partition("</button>")[0]))
+        for one in buttons
+        if "quiet" not in one.partition(">")[0]
+    ]
+
+
+def test_the_one_loud_button_of_the_profile_shares_the_invite_but_while_one_is_asked_about(
+    client: FlaskClient, code_for: CodeFor
+) -> None:
+    sign_in(client, code_for)
+    usual = client.get("/profile/")
+    client.get("/i/K7M2QX")
+
+    assert loud(usual) == ["Share"]
+    assert loud(client.get("/profile/")) == ["Activate"]
+    assert "<h1>Your profile</h1>" in usual.text
+
+
+def test_devices_are_folded_after_three_and_this_one_never(
+    app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
+) -> None:
+    sign_in(client, code_for)
+    for _ in range(3):
+        clock.shift(timedelta(minutes=3))
+        newer = app.test_client()
+        sign_in(newer, code_for)
+
+    page = words(client.get("/profile/"))
+
+    shown, _, folded = page.partition("1 more device")
+    assert [part.count("Signed in") for part in (shown, folded)] == [3, 1]
+    assert "This device" in shown
+    assert [len(re.findall(r"\bEnd\b", part)) for part in (shown, folded)] == [2, 2]  # one of them ends all others
+    assert page.count("Sign out") == 1
+
+
 def test_moments_are_there_for_scripts_to_tell_in_the_readers_time(
     client: FlaskClient, another: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:

@@ -12,9 +12,9 @@ from flask import Blueprint, Response, flash, g, redirect, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
-from hammer import idempotency, languages, logs, people, phones, tokens, verifications
+from hammer import idempotency, invite_codes, languages, logs, people, phones, tokens, verifications
 from hammer.audience import Audience, guarded
-from hammer.auth import faults, forms
+from hammer.auth import carried, faults, forms
 from hammer.refusals import N_, Refusal
 from hammer.sessions import Caller
 from hammer.statuses import status_of
@@ -72,6 +72,15 @@ def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRe
         return _already(visitor) if visitor else _lead_to_the_form() or view(*args, **kwargs)
 
     return guarded(Audience.PUBLIC, checked)
+
+
+@blueprint.before_request
+def _carry_invite_of_address() -> None:
+    """Keeps the invite code in an address like `/login/?invite=Q9UK59`. The landing leads there, and the page may be opened in
+    another browser than the landing was."""
+    code = invite_codes.read_path(request.args.get("invite", ""))
+    if code and request.method == "GET" and code != carried.newest():
+        carried.add(code)
 
 
 @blueprint.after_request

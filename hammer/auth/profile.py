@@ -9,7 +9,7 @@ from flask import Response, flash, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, exports, idempotency, invite_codes, invites, limits, people, phones, sessions, tokens
+from hammer import accounts, exports, idempotency, invite_codes, invites, languages, limits, people, phones, sessions, tokens
 from hammer.audience import public
 from hammer.auth import carried, forms, pictures
 from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, form_key, go, leads_on, only_shown, refused, signed_in
@@ -157,7 +157,9 @@ def landing(invite_code: str) -> ResponseReturnValue:
     if read and not own:
         carried.add(read)
     activated = visitor is not None and invites.activated(visitor.user_id) is not None
-    return render_template("landing.html", code=read, own=own, visitor=visitor, activated=activated), 200 if read else 404
+    invitation = tokens.settings().invitation(languages.chosen())
+    page = render_template("landing.html", code=read, own=own, visitor=visitor, activated=activated, invitation=invitation)
+    return page, 200 if read else 404
 
 
 def _ask(caller: Caller) -> ResponseReturnValue:

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests import parts
 
-_QUIET = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @contextmanager
@@ -15,8 +15,15 @@ def start() -> Iterator[Browser]:
     """Started, and ended with the block."""
     program = parts.program("chromium")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic", *_QUIET]
-        )
+        started = playwright.chromium.launch(executable_path=program, args=_QUIET)
         yield started
         started.close()
+
+
+@contextmanager
+def with_letters_twice_the_size(browser: Browser) -> Iterator[Browser]:
+    """Another one, whose owner has set the size of letters to 32 px."""
+    args = [*_QUIET, "--blink-settings=defaultFontSize=32"]
+    started = browser.browser_type.launch(executable_path=parts.program("chromium"), args=args)
+    yield started
+    started.close()

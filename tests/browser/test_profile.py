@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.chromium import with_letters_twice_the_size
+from tests.browser.conftest import coming
 from tests.browser.deeds import (
     Visit,
     ask,
@@ -241,3 +244,41 @@ def test_on_a_wide_screen_fields_and_buttons_have_one_width_on_a_surface_below_t
 
     assert {path: widths for path, (widths, _) in seen.items() if widths != {442}} == {}  # 26 rem of 17 px
     assert {path: top for path, (_, top) in seen.items() if not 0.15 < top < 0.35} == {}
+
+
+_BROKEN_WORDS = """() => [...document.documentElement.scrollWidth > 320 ? ["(the page scrolls sideways)"] : [], ...[...document.querySelectorAll("h1, h2")].filter((one) => one.checkVisibility()).flatMap((heading) => {
+    const broken = [];
+    const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode())
+        for (const { 0: word, index } of texts.currentNode.data.matchAll(/[^\\s\\u2010-\\u2015-]+/g)) {
+            const range = document.createRange();
+            range.setStart(texts.currentNode, index);
+            range.setEnd(texts.currentNode, index + word.length);
+            if (new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size > 1) broken.push(word);
+        }
+    return broken;
+})]"""
+
+
+@pytest.mark.requirement("ACC-04")
+@pytest.mark.parametrize("large", [False, True], ids=["letters of usual size", "letters of twice the size"])
+def test_no_word_of_a_heading_is_broken_and_nothing_scrolls_sideways_on_the_narrowest_phone(
+    chromium: Browser, server: Server, heard: list[str], numbers: Iterator[str], large: bool
+) -> None:
+    broken: dict[str, list[str]] = {}
+    with ExitStack() as leaving:
+        browser = leaving.enter_context(with_letters_twice_the_size(chromium)) if large else chromium
+        page = leaving.enter_context(coming(browser, server, heard))(viewport={"width": 320, "height": 640}, locale="ru")
+        for path in ("/i/K7M2QX", "/i/no", "/nowhere", "/login/"):
+            page.goto(path)
+            broken[path] = page.evaluate(_BROKEN_WORDS)
+        page.locator("#telephone_number").fill(next(numbers))
+        page.keyboard.press("Enter")
+        broken["code"] = page.locator("#code").evaluate(_BROKEN_WORDS)
+        page.locator("#code").fill(page.locator("main .note code").inner_text())
+        expect(page.locator(".ticket")).to_be_visible()
+        for path in ("/profile/", "/profile/delete/", "/profile/number/"):
+            page.goto(path)
+            broken[path] = page.evaluate(_BROKEN_WORDS)
+
+    assert {name: words for name, words in broken.items() if words} == {}
