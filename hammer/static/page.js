@@ -38,7 +38,7 @@ const MAY_BECOME = {
   code: (text, field) => {
     const words = text.replace(/@\S+/g, " ").split(/[^\p{L}\p{Nd}+]+/u).filter((word) => /\p{Nd}/u.test(word));
     const digits = text.replace(/[\s\p{Pd}\p{Cf}]/gu, "");
-    return (/^\p{Nd}*$/u.test(digits) && digits.length <= field.size) || (words.length === 1 && words[0].length === field.size);
+    return (/^\p{Nd}*$/u.test(digits) && digits.length <= field.size) || (words.length === 1 && /^\p{Nd}+$/u.test(words[0]) && words[0].length === field.size);
   },
   phone: (text) => {
     const digits = text.replace(/\P{Nd}/gu, "").length;
