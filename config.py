@@ -39,7 +39,6 @@ DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
 FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
-INVITATIONS = {"": "HAMMER_INVITATION", "en": "HAMMER_INVITATION_EN", "ru": "HAMMER_INVITATION_RU"}
 LONGEST_INVITATION = 200
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
@@ -298,7 +297,11 @@ def read() -> Settings:
         "metrics_token": env.str("HAMMER_METRICS_TOKEN", "", validate=_token),
         "metrics_directory": env.str("PROMETHEUS_MULTIPROC_DIR", ""),
         "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
-        "invitations": {language: env.str(variable, "", validate=_sentence) for language, variable in INVITATIONS.items()},
+        "invitations": {
+            "": env.str("HAMMER_INVITATION", "", validate=_sentence),
+            "en": env.str("HAMMER_INVITATION_EN", "", validate=_sentence),
+            "ru": env.str("HAMMER_INVITATION_RU", "", validate=_sentence),
+        },
         "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
         "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
         "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
