@@ -3,8 +3,7 @@
 PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
-HAMMER_PUBLIC_URL ?= http://127.0.0.1:$(PORT)
-export HAMMER_PUBLIC_URL
+INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format cover bench evidence vitals postman translations pictures clean
@@ -13,8 +12,10 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/runs ## make the environment and the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
-	$(BIN)/flask --app wsgi db upgrade
-	$(BIN)/flask --app wsgi run --host 127.0.0.1 --port $(PORT)
+	@echo "Bringing the database up to date ..."
+	@$(BIN)/flask --app wsgi db upgrade
+	@echo "Starting the server ..."
+	@$(BIN)/flask --app wsgi run --host 127.0.0.1 --port $(PORT)
 
 test: .venv/tests ## run the tests (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
 	$(BIN)/pytest $(ARGS)
@@ -59,14 +60,17 @@ clean: ## forget the environment and what tools keep; the database in instance/ 
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 
 .venv/runs: requirements.txt | .venv/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Installing what Hammer needs into .venv (about half a minute) ..."
+	@$(INSTALL) -r requirements.txt
 	@touch $@
 
 .venv/tests: requirements.txt tests/requirements.txt | .venv/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@echo "Installing what the tests need into .venv (about a minute) ..."
+	@$(INSTALL) -r tests/requirements.txt
 	@touch $@ .venv/runs
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Hammer needs Python 3.11 or newer. Name one that you have: make run PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	@echo "Making the environment in .venv (about ten seconds, once) ..."
+	@$(PYTHON) -m venv .venv

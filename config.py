@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 from urllib.parse import SplitResult, urlsplit
 
 import click
@@ -60,6 +60,10 @@ _OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 """What Kubernetes sets in each pod for a service whose name begins with `hammer`."""
 
 
+USUAL_ADDRESS = "http://127.0.0.1:5000"
+"""Where `flask run` serves unless it is told another port."""
+_notes: list[TextIO] = []
+"""Kept open, and so locked, for as long as this process lives."""
 _LOCAL = [
     ipaddress.ip_network(each)
     for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
@@ -255,13 +259,54 @@ def is_local(url: str) -> bool:
     return any(address in network for network in _LOCAL)
 
 
+def _served_at() -> str:
+    """Where this process serves if it is `flask run`; else where another of this folder does, or would."""
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name != "run" or "port" not in command.params:
+        return served_by_another() or USUAL_ADDRESS
+    host, port = command.params["host"], command.params["port"]
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # of all addresses of this machine the nearest
+    url = f"{'https' if command.params.get('cert') else 'http'}://{f'[{here}]' if ':' in here else here}:{port}"
+    _leave_note(url, port)
+    return url
+
+
+def _leave_note(url: str, port: int) -> None:
+    """Lets commands in other terminals know where this process serves, until it ends: the lock on the note goes with it."""
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415  # not on every system
+
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+        note = open(INSTANCE / f"served-{port}", "a+", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
+        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        note.truncate(0)
+        note.write(url)
+        note.flush()
+        _notes.append(note)
+
+
+def served_by_another() -> str | None:
+    """Where a `flask run` of this folder serves now, of several the one that was started last."""
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415
+
+        for note in sorted(INSTANCE.glob("served-*"), key=lambda file: file.stat().st_mtime, reverse=True):
+            with note.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read()
+    return None
+
+
 def read() -> Settings:
     """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong at once."""
     unreadable = load_env_file()
     env = Env(eager=False)
     name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
     developing, production = name == "development", name == "production"
-    public_url = env.str("HAMMER_PUBLIC_URL", "http://127.0.0.1:5000", validate=_origin)
+    served_at = _served_at() if developing and "HAMMER_PUBLIC_URL" not in os.environ else USUAL_ADDRESS
+    public_url = env.str("HAMMER_PUBLIC_URL", served_at, validate=_origin)
     local = is_local(public_url or "")
     region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
     values: dict[str, Any] = {

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from babel.languages import get_official_languages
@@ -15,6 +16,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+import config
 from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions, words
 from hammer import keys as token_keys
 from hammer import texts as outbox
@@ -73,7 +75,8 @@ def createsuperuser(phone: str) -> None:
     click.echo(f"{_called(them)} is staff now.")
     if them.blocked_at:
         click.echo(f"They are blocked. To let them in: flask --app wsgi users block --undo {them.telephone_number}")
-    click.echo(f"They sign in like everybody, with this number and the code that is texted to it: {settings().public_url}/login/")
+    where = "shown on the page" if settings().demo else "texted to it"
+    click.echo(f"They sign in like everybody, with this number and the code that is {where}: {settings().public_url}/login/")
 
 
 @commands.group(cls=_Group)
@@ -350,7 +353,7 @@ def openapi(postman: bool) -> None:
 @commands.command()
 @click.option("--people", "many", type=click.IntRange(2, 100_000), default=300, show_default=True)
 @click.option("--seed", type=int, default=3, show_default=True, help="Another number makes other people.")
-@click.option("--more", is_flag=True, help="Even if there are people already.")
+@click.option("--more", is_flag=True, help="Even if there are more than a few people already.")
 def demo(many: int, seed: int, more: bool) -> None:
     """Fill a development database with people and invitations."""
     from hammer import demo as room  # noqa: PLC0415  # nobody else needs lists of names
@@ -360,17 +363,29 @@ def demo(many: int, seed: int, more: bool) -> None:
     except NotAllowed as no:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
-        raise click.ClickException("There are people here already. To add others to them: --more")
+        raise click.ClickException(f"There are {room.FEW} people or more here already. To add others to them: --more")
     star = people.profile(settings(), made.most_inviting)
     click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
     click.echo(f"{_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
-    click.echo("  1. flask --app wsgi run")
-    click.echo(f"  2. open {settings().public_url}/login/ and enter {star.telephone_number}")
-    click.echo(f"  3. enter the code; it is {'shown on the page' if settings().demo else 'in the text'}")
+    steps = [
+        f"open {settings().public_url}/login/ and enter {star.telephone_number}",
+        f"enter the code; it is {'shown on the page' if settings().demo else 'in the text'}",
+    ]
+    if config.served_by_another() != settings().public_url:
+        steps.insert(0, _how_to_serve())
+    for number, step in enumerate(steps, 1):
+        click.echo(f"  {number}. {step}")
 
 
 def _counted(gone: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in gone.items())
+
+
+def _how_to_serve() -> str:
+    """The command that serves where the settings say."""
+    port = urlsplit(settings().public_url).port
+    elsewhere = f" --port {port}" if port and settings().public_url != config.USUAL_ADDRESS else ""
+    return f"flask --app wsgi run{elsewhere}"
 
 
 def _find(user: str) -> str:
@@ -404,7 +419,7 @@ def _use(key: token_keys.Key, every: list[token_keys.Key], now: datetime) -> str
         return "signs"
     if key.ends > now:
         return "signs next"
-    return "believed" if key.is_believed(now) else "over"
+    return f"trusted until {_moment(key.ends + token_keys.BELIEVED)}" if key.is_believed(now) else "over"
 
 
 def _moment(moment: datetime) -> str:

@@ -16,6 +16,8 @@ from hammer.database import one_at_a_time, transaction
 from hammer.models import Referral, User
 from hammer.refusals import NotAllowed
 
+FEW = 10
+"""So many people no one makes by trying out the first steps: fewer may be there before the others come."""
 SPAN = timedelta(days=200)
 """So long ago the first of them joined; more and more did since."""
 INVITED, AT_ONCE = 0.72, 0.8
@@ -58,7 +60,7 @@ class Filled:
 
 
 def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> Filled | None:
-    """Adds `people` users who invited each other; None when there is somebody already, unless `more` are wanted.
+    """Adds `people` users who invited each other; None when there are `FEW` or more already, unless `more` are wanted.
 
     In an empty database the same `seed` makes the same people, numbers, codes and trees, with dates that end now.
     Their numbers may be real persons': refuses with `NotAllowed` in production.
@@ -67,9 +69,9 @@ def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> F
         raise NotAllowed
     with transaction() as session:
         one_at_a_time(session, "demo")
-        theirs = session.execute(select(User.telephone_number, User.invite_code, func.lower(User.username)))
+        theirs = session.execute(select(User.telephone_number, User.invite_code, func.lower(User.username))).all()
         taken = {value for row in theirs for value in row}
-        if taken and not more:
+        if len(theirs) >= FEW and not more:
             return None
         made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # guards nothing
         session.execute(insert(User), made)

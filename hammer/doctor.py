@@ -122,6 +122,10 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
 
 def _address(settings: Settings) -> Iterator[Finding]:
     yield Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+    served = config.served_by_another()
+    if served and served != settings.public_url:
+        remedy = "Set HAMMER_PUBLIC_URL in .env, so that all processes read the same."
+        yield Finding(ADVICE, "address", f"but a server of this folder is at {served}", remedy)
     for language, shortcoming in words.shortcomings(settings).items():
         remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 25 letters fit every text."
         yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)

@@ -26,7 +26,8 @@ _NUMBERS_AND_TOKENS: Final = re.compile(r"\+\d{6,}|\d{10,}|(?=[\w.-]*\d)[\w.-]{4
 _IN_FAULTS: Final = re.compile(r"\+?\d[\d ().-]{2,}\d|(?=[\w.-]*\d)[\w.-]{20,}")
 """Drivers and libraries put values into what they say of a fault, so there short codes and ids are masked too."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from")
+_OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from|^(\x1b\[\d+m)?Press CTRL\+C")
+_SERVED: Final = re.compile(r"^ \* Running on (http\S+)", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,10 @@ def _one_line(text: str) -> str:
 def _is_no_request(record: logging.LogRecord) -> bool:
     if record.msg.startswith("Error handling request"):  # gunicorn's own last resort goes on with the path
         record.msg, record.args = "Error handling a request", ()
-    return not _OF_SERVERS.search(record.getMessage())
+    said = record.getMessage()
+    if served := _SERVED.findall(said):  # Flask's own words for it are a paragraph, of which a line would keep the beginning
+        record.msg, record.args = f"Open {served[0]} in a browser. Ctrl+C ends the server.", ()
+    return not _OF_SERVERS.search(said)
 
 
 def _begin() -> None:

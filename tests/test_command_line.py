@@ -724,6 +724,13 @@ def test_demo_has_few_who_invite_many_and_many_who_invite_nobody(app: Flask, set
     assert counts.count(0) > 150
 
 
+def test_demo_comes_to_those_who_tried_out_the_first_steps(run: Run, app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        for last in range(demo.FEW - 1):
+            accounts.create(settings, f"+7916123450{last}", {})
+    assert said(run("demo", "--people", "20")).startswith("Made 20 people.")
+
+
 def test_demo_says_no_where_there_are_people_unless_more_are_wanted(run: Run, app: Flask) -> None:
     said(run("demo", "--people", "20"))
     assert "--more" in refused(run("demo", "--people", "20"))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -296,9 +296,11 @@ def test_keys_are_listed_with_what_they_are_good_for(app: Flask, clock: Travelle
     clock.shift(timedelta(minutes=1))
     told = say(app, "rotate", "--ahead", "10")
     rows = [row.split() for row in say(app, "list").splitlines()[1:]]
+    until = datetime.now(UTC) - timedelta(minutes=1) + keys.BELIEVED
 
     assert "UTC on" in told
-    assert [" ".join(row).rsplit(" ", 1)[1] for row in rows] == ["believed", "signs", "next"]
+    assert [row[-1] for row in rows[1:]] == ["signs", "next"]
+    assert " ".join(rows[0]).endswith(f"trusted until {until:%Y-%m-%d %H:%M}")
     assert rows[0][0] == first[1].split()[0]
     assert rows[2][0] == told.split()[0]
     clock.shift(timedelta(minutes=30))
