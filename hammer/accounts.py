@@ -259,9 +259,8 @@ def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> 
     """Shuts a user out at once, or lets them in again (to sign in anew); none of their devices is known then. Refuses with
     `NotFound`."""
     with transaction() as session:
-        devices.forget(session, user_id)
+        endings.end_all(session, user_id)
         _change(session, user_id, blocked_at=clock.now() if blocked else None)
-        endings.end(session, user_id)
         events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 

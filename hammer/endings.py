@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session as Transaction
 
-from hammer import clock, events
+from hammer import clock, devices, events
 from hammer.models import Session
 
 
@@ -17,3 +17,12 @@ def end(session: Transaction, user_id: str, *which: ColumnElement[bool], noted_a
     if ended and noted_as:
         events.note(session, noted_as, user_id)
     return ended
+
+
+def end_all(tx: Transaction, user_id: str, *, but: str | None = None, noted_as: str = "") -> None:
+    """Ends all of the user's sessions but one, and forgets all of their devices but the one on which that was opened."""
+    others = () if but is None else (Session.id != but,)
+    not_its_own = () if but is None else (devices.all_but_that_of(tx, but),)
+    devices.forget(tx, user_id, *not_its_own)
+    end(tx, user_id, *others, noted_as=noted_as)
+    devices.forget(tx, user_id, *not_its_own)  # a sign-in that was quicker has left a new one

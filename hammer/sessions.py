@@ -190,8 +190,7 @@ def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
 def end_others(user_id: str, session_id: str) -> None:
     """Ends all of the user's sessions but this one, and forgets all devices but the one on which it was opened."""
     with transaction() as tx:
-        known_devices.forget(tx, user_id, known_devices.all_but_that_of(tx, session_id))
-        endings.end(tx, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
+        endings.end_all(tx, user_id, but=session_id, noted_as=events.SESSIONS_ENDED)
 
 
 def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
