@@ -213,11 +213,16 @@ def _database(settings: Settings) -> Iterator[Finding]:
 def _numbers(settings: Settings) -> Finding:
     """Whether people can still sign in with the numbers that are stored: numbering plans change."""
     lost, seen = people.sample_unreadable(settings, NUMBERS_SEEN)
-    of = f"{seen} stored numbers" + (", taken at random" if seen == NUMBERS_SEEN else "")
+    drawn = ", taken at random," if seen == NUMBERS_SEEN else ""
     if not lost:
-        return Finding(FINE, "numbers", f"none of {of} has become unreadable")
+        return Finding(FINE, "numbers", f"of {seen} that are stored{drawn} none has become unreadable")
     remedy = "List them: flask --app wsgi users unreadable. Then move each (users move), or set HAMMER_EXTRA_RANGES."
-    return Finding(ADVICE, "numbers", f"{lost} of {of} are no mobile numbers any more, so nobody can sign in with them", remedy)
+    return Finding(
+        ADVICE,
+        "numbers",
+        f"{lost} of {seen} that are stored{drawn} are no mobile numbers any more: nobody can sign in with them",
+        remedy,
+    )
 
 
 def _sqlite() -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -36,6 +37,7 @@ NO_PLUS = N_(
 )
 TOO_SHORT = N_("This number is too short. Please compare it digit by digit.")
 TOO_LONG = N_("This number is too long. Please compare it digit by digit.")
+LETTER = N_("There is a letter among the digits of this number. Please enter digits alone.")
 SEVERAL = N_("Enter one number alone, without an extension or other digits.")
 
 _GET_TEXTS: Final = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
@@ -193,7 +195,9 @@ def _named(plan: Plan, typed: str) -> tuple[str | None, str]:
         return None, SEVERAL
     if not typed.strip():
         return None, MISSING
-    return None, _fault(plan, runs[0]) if len(runs) == 1 and runs[0].whole else INVALID
+    if len(_digits(text)) >= _FEWEST_DIGITS and _letter_touches_digit(text):
+        return None, LETTER
+    return None, _fault(plan, runs[0]) if len(runs) == 1 else INVALID
 
 
 def _prepared(typed: str) -> str | None:
@@ -294,7 +298,7 @@ def _fault(plan: Plan, run: _Run) -> str:
     piece = run.pieces[-1]
     if len(run.pieces) > 1 or len(piece.digits) < _FEWEST_DIGITS or (piece.plus and _existing(plan, piece.digits)):
         return INVALID
-    if not piece.plus and "" not in _numbers(plan, _Piece(piece.text, plus=True)):
+    if run.whole and not piece.plus and "" not in _numbers(plan, _Piece(piece.text, plus=True)):
         return NO_PLUS
     home = _national_prefix(plan.region)
     digits = piece.digits.removeprefix(home) if home and not piece.plus else piece.digits  # or `8 929 123 45 6` is long enough
@@ -304,6 +308,10 @@ def _fault(plan: Plan, run: _Run) -> str:
         return INVALID
     reason = phonenumbers.is_possible_number_for_type_with_reason(number, PhoneNumberType.MOBILE)
     return {ValidationResult.TOO_SHORT: TOO_SHORT, ValidationResult.TOO_LONG: TOO_LONG}.get(reason, INVALID)
+
+
+def _letter_touches_digit(text: str) -> bool:
+    return any((one.isalpha() and other.isdecimal()) or (one.isdecimal() and other.isalpha()) for one, other in pairwise(text))
 
 
 def _refusal(plan: Plan, e164: str) -> Mend | None:

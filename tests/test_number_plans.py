@@ -338,10 +338,10 @@ def test_doctor_says_how_many_numbers_nobody_can_sign_in_with(
             [finding] = [finding for finding in doctor.examine(settings) if finding.part == "numbers"]
             return f"{finding.state}: {finding.how} {finding.remedy}"
 
-    assert said().startswith("fine: none of 0 stored numbers")
+    assert said().startswith("fine: of 0 that are stored none")
     with app.app_context():
         many(30)
-    assert said().startswith("advice: 3 of 30 stored numbers are no mobile numbers any more")
+    assert said().startswith("advice: 3 of 30 that are stored are no mobile numbers any more")
     assert "users unreadable" in said()
     monkeypatch.setattr(doctor, "NUMBERS_SEEN", 20)
-    assert " of 20 stored numbers, taken at random" in said()
+    assert " of 20 that are stored, taken at random, are" in said()

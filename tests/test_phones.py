@@ -129,9 +129,8 @@ def test_other_digits_beside_a_number_are_said_to_be_too_many(typed: str) -> Non
 @pytest.mark.parametrize(
     "typed",
     ["", " ", "abc", "😀", "../../etc", "me", "\x00", "+", "12", "8" * 65,
-     "+79290000001" + " " * 256, "+999290000001", "' or 1=1 --", "+7929000\x0000001", "8929000000О", "8929000000l",
-     "+7 (929) 000-00-0_", "\u202e+79290000001", "79290000001+", "79290000001@s.whatsapp.net",
-     "89290000001x", "8 929 000 00 0\u00b9", "8929000000\u2460"],
+     "+79290000001" + " " * 256, "+999290000001", "' or 1=1 --", "+7929000\x0000001",
+     "\u202e+79290000001", "79290000001+", "79290000001@s.whatsapp.net"],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
 def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
@@ -291,11 +290,13 @@ def test_a_digit_too_many_is_not_taken_for_a_country_code_once_more(typed: str) 
         ("+44 7911 1234", phones.TOO_SHORT), ("тел. 8 929 828-43-0", phones.TOO_SHORT),
         ("8 929 828-43-011", phones.TOO_LONG), ("+7 929 828-43-011", phones.TOO_LONG), ("+79298284301000000", phones.TOO_LONG),
         ("112", phones.INVALID), ("+7 929", phones.INVALID), ("+7 229 828-43-01", phones.INVALID),
-        ("+999 929 828-43-01", phones.INVALID),
+        ("+999 929 828-43-01", phones.INVALID), ("+7 (929) 828-43-0_", phones.TOO_SHORT), ("8929828430О", phones.LETTER),
+        ("8 929 828-43-0¹", phones.TOO_SHORT), ("8929828430①", phones.TOO_SHORT),
+        ("8 929 828-4з-01", phones.LETTER), ("код89298284301", phones.LETTER), ("abc1", phones.INVALID),
     ],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_a_digit_that_is_missing_or_too_many_is_said(typed: str, said: str) -> None:
+def test_a_digit_that_is_missing_or_too_many_or_a_letter_is_said(typed: str, said: str) -> None:
     assert fault(typed) == said
 
 
