@@ -28,7 +28,7 @@ REDIS_APART_SECONDS: Final = 5.0
 
 SLOW_SECONDS: Final = 0.05
 MOST_SLOW: Final = 5
-"""So many answers in a row that take longer than that, and it counts as away too: each request would wait as long."""
+"""So many answers one after another that take longer than that, and it counts as away too: each request would wait as long."""
 WINDOW_SECONDS: Final = 60
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Knocks:
         self.shared = _Shared(settings.redis_url) if settings.redis_url else None
         self.away = False
         self.slow_in_a_row = 0
+        self.slow_at = 0.0
         self.next_try_at = 0.0
 
     def take(self, address: str) -> None:
@@ -93,7 +94,7 @@ class Knocks:
             except _Away as fault:
                 self._leave_alone(f"away ({fault})")
             else:
-                self.slow_in_a_row = self.slow_in_a_row + 1 if time.monotonic() - began > SLOW_SECONDS else 0
+                self._note(began)
                 if self.slow_in_a_row and (self.away or self.slow_in_a_row >= MOST_SLOW):
                     self._leave_alone("slow")
                 else:
@@ -102,6 +103,14 @@ class Knocks:
                     self.away, self.next_try_at = False, 0.0
                 return wait
         return self.here.take(limits)
+
+    def _note(self, began: float) -> None:
+        """Counts slow answers in a row. Of those that were waited for at the same time one counts: that may be a burst of ours."""
+        ended = time.monotonic()
+        if ended - began <= SLOW_SECONDS:
+            self.slow_in_a_row = 0
+        elif began >= self.slow_at:
+            self.slow_in_a_row, self.slow_at = self.slow_in_a_row + 1, ended
 
     def _leave_alone(self, how: str) -> None:
         self.next_try_at = time.monotonic() + REDIS_APART_SECONDS

@@ -15,6 +15,7 @@ from hammer import limits
 from hammer.limits import Knocks
 from hammer.refusals import TooManyRequests
 from tests.deployment.peers import Redis, wait_until
+from tests.serving import at_once
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -134,6 +135,14 @@ def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, line: Lin
     for delay in (0.0, 0.6, 0.0, 0.6, 0.0):
         line.delay = delay
         knock(knocks, 1)
+    assert not knocks.away
+
+
+def test_slow_answers_to_a_burst_count_once(knocks: Knocks, line: Line) -> None:
+    """A machine that is busy with a burst of requests is slow itself."""
+    line.delay = 1.0  # in which all of them have asked
+    at_once([lambda: knocks.take("192.0.2.1")] * (limits.MOST_SLOW * 2))
+    assert line.asked >= limits.MOST_SLOW * 2
     assert not knocks.away
 
 
