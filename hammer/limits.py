@@ -95,7 +95,7 @@ class Knocks:
                 self._leave_alone(f"away ({fault})")
             else:
                 self._note(began)
-                if self.slow_in_a_row and (self.away or self.slow_in_a_row >= MOST_SLOW):
+                if self.slow_in_a_row >= MOST_SLOW:
                     self._leave_alone("slow")
                 else:
                     if self.away:

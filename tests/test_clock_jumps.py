@@ -109,7 +109,10 @@ def test_a_text_of_then_blocks_the_number_for_no_longer_than_any_other(settings:
 def test_texts_of_then_count_for_the_day(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     with ahead():
         ask(settings)
-    assert granted(settings, clock, DAY - timedelta(minutes=1)) == settings.sends_per_number_day - 1
+    assert granted(settings, clock, DAY - timedelta(minutes=5)) == settings.sends_per_number_day - 1
+    refused(settings)
+    clock.shift(300)
+    ask(settings)
 
 
 @in_context
@@ -192,9 +195,12 @@ def test_wrong_guesses_of_then_count_on_the_ladder_of_their_number(settings: Set
     wide = replace(settings, guess_budgets={4: 1000, 6: 1000, 8: 1000}, resend_wait=timedelta(0), guesses_per_code=10)
     with ahead():
         fail(wide, ANNA, 3)
-    assert ask(wide).code_length == 4
+    waiting = ask(wide)
+    assert waiting.code_length == 4
     fail(wide, ANNA, guesses.LADDER[4] - 3)
     assert ask(wide).code_length == 6
+    with pytest.raises(WrongCode):  # one guess more than the ladder has, though it is right
+        confirm(wide, waiting, right(wide, waiting))
     verification = ask(wide, BORIS)
     with ahead():
         clock.shift(timedelta(days=365))
@@ -228,9 +234,10 @@ def test_tries_at_invite_codes_of_then_are_missing_on_that_day_alone(settings: S
 def test_a_sign_in_of_then_is_no_fresh_proof(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     with ahead():
         signed_in = sign_in(settings)
-    assert sessions.caller(signed_in.session.id, signed_in.session.door) is not None
+    assert not accounts.proved_lately(signed_in.session.id)
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
+    assert sessions.caller(signed_in.session.id, signed_in.session.door) is not None
     clock.shift(JUMP)  # its time comes, and the proof is five hours old
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
