@@ -98,7 +98,7 @@ def _read(typed: str, public_url: str) -> tuple[str | None, str]:
     found = {code for code in links if code} | said | looks_like
     if len(found) == 1 and not (looks_like - said) and None not in links:
         return found.pop(), ""
-    if not said and (looks_like or (links == {None} and _apart(text.translate(_LOOK_ALIKES), public_url)[0] != links)):
+    if not said and (looks_like or _apart(text.translate(_LOOK_ALIKES), public_url)[0] != links):
         return None, NOT_LATIN
     return None, UNSURE if len(text.strip()) > LONGEST_ALONE else NOT_AN_INVITE
 
@@ -178,7 +178,7 @@ def _ours(address: str, public_url: str) -> Iterator[str | None]:
 def _begins_there(lead: str) -> bool:
     """Whether an address begins behind `lead`, rather than going on: another site's path holds no link."""
     before = _SCHEME.sub("", lead)
-    return before.endswith("=") or not (re.search(r"[/\\@]", before) or _SIGN.search(before))
+    return before.endswith("=") or _SIGN.search(before) is None
 
 
 def _is_ours(address: str, public_url: str) -> bool:
