@@ -4,6 +4,7 @@ sessions were ended, and nothing waits for each other."""
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -96,7 +97,7 @@ def test_a_proof_in_place_of_a_session_waits_for_nobody_who_ends_it(app: Flask, 
         code = deeds.right(cast.settings, asked)
 
         def prove() -> SignedIn:
-            how = {"door": PROGRAM, "device": "", "address": deeds.HOME.address, "instead_of": phone.session.id}
+            how: dict[str, Any] = {"door": PROGRAM, "device": "", "address": deeds.HOME.address, "instead_of": phone.session.id}
             return login.confirm_code(cast.settings, asked.id, code, **how)
 
         verbs: tuple[Verb, Verb] = end(cast, mine, phone), prove
