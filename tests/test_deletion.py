@@ -1,0 +1,233 @@
+"""What a deletion forgets, whatever the person did before; and who may delete whom."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import update
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, clock, devices, exports, idempotency, login, tombstones, tries
+from hammer.database import db, transaction
+from hammer.login import SignedIn
+from hammer.models import BROWSER, Event, SendAllowance, Text, User, Verification
+from hammer.refusals import UnknownInvite, WrongCode
+from hammer.verifications import Asker
+from tests import outbox
+from tests.deeds import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
+from tests.people import Browser, Program
+
+OTHER, PENDING = "+79290000004", "+79290000005"
+NAMES = {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"}
+STAYS = {"users.id", "referrals.referee_id", "referrals.referrer_id", "events.user_id", "events.actor_id"}
+"""Where docs/privacy.md says that the id of somebody who left stays."""
+OF_NOBODY = {"token_keys"}
+"""Tables that hold nothing about people."""
+in_context = pytest.mark.usefixtures("context")
+
+
+@pytest.fixture
+def noon() -> Iterator[Traveller]:
+    with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False) as standing:
+        yield standing
+
+
+def soon() -> None:
+    """Lets the next text to any number be asked for at once."""
+    with transaction() as tx:
+        tx.execute(update(SendAllowance).values(next_send_at=SendAllowance.day_began_at, sends=1))
+
+
+def try_an_unknown_code(settings: Settings, user_id: str, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(UnknownInvite):
+            activate(settings, user_id, "AAAAAA")
+
+
+@pytest.fixture
+def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
+    """Somebody of whom there is everything that there can be, and who has the number again that she began with."""
+    them = sign_in(settings, ANNA)
+    boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
+    accounts.rename(them.user.id, NAMES)
+    activate(settings, boris.id, them.user.invite_code)
+    try_an_unknown_code(settings, them.user.id, tries.A_DAY)
+    noon.shift(timedelta(days=1))
+    try_an_unknown_code(settings, them.user.id, tries.A_LIFE - tries.A_DAY)
+    noon.shift(timedelta(days=1))
+    try_an_unknown_code(settings, them.user.id, 1)  # that of the week
+    noon.shift(timedelta(days=7))
+    activate(settings, them.user.id, clara.invite_code)
+    accounts.set_staff(them.user.id, True, actor_id=boris.id)
+    accounts.rename(clara.id, {"first_name": "Клара"}, actor_id=them.user.id)
+    them = sign_in(settings, ANNA)
+    for number in (OTHER, ANNA):
+        soon()
+        asked = accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
+        accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+    soon()
+    at_home = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
+    confirm(settings, at_home, right(settings, at_home), door=BROWSER)
+    soon()
+    key = idempotency.made(settings, "key", call="signup", body=ANNA)
+    attacked = login.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
+    with pytest.raises(WrongCode):
+        confirm(settings, attacked, wrong(settings, attacked))
+    outbox.deliver(settings)  # the notices to her numbers of before leave
+    accounts.ask_number(settings, them.user.id, them.session.id, PENDING, HOME)
+    exports.export(settings, them.user.id)
+    return them
+
+
+def mentions(*marks: str) -> set[str]:
+    """The columns (`table.column`) of any table in which one of these stands."""
+    db.session.expire_all()
+    return {
+        f"{table.name}.{column}"
+        for table in db.metadata.sorted_tables
+        for row in db.session.execute(table.select()).mappings()
+        for column, value in row.items()
+        if any(mark in str(value) for mark in marks)
+    }
+
+
+def tables(columns: set[str]) -> set[str]:
+    return {column.partition(".")[0] for column in columns}
+
+
+@pytest.mark.requirement("PRV-03")
+def test_of_somebody_who_left_no_table_holds_an_id_a_name_or_a_number(settings: Settings, anna: SignedIn) -> None:
+    clear = (ANNA[1:], OTHER[1:], PENDING[1:], *NAMES.values())
+    hashed = [settings.keyed_hash(purpose, ANNA) for purpose in ("numbers", "numbers of known devices")]
+    keys = [idempotency.made(settings, "key", call="signup", body=ANNA).name]
+    there = mentions(anna.user.id, *clear, *hashed, *keys)
+    assert set(db.metadata.tables) - tables(there) == OF_NOBODY | {"texts"}, "Nothing of her life stands there."
+    assert {row.verification_id for row in db.session.query(Text)} & {row.id for row in db.session.query(Verification)}
+    accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
+    assert mentions(*clear) == set()
+    assert mentions(anna.user.id) == STAYS
+    assert mentions(anna.session.id, anna.device.id) == set()
+
+
+@pytest.mark.requirement("PRV-03")
+def test_of_somebody_who_left_counters_name_the_number_by_hash_alone(settings: Settings, anna: SignedIn) -> None:
+    counted = {scope for scope in _counted() if anna.user.id in scope}
+    assert {scope.rpartition("/")[0] for scope in counted} == {"invites/life", "invites/week"}
+    accounts.delete(settings, anna.user.id)
+    assert {scope for scope in _counted() if anna.user.id in scope} == set()
+
+
+def _counted() -> list[str]:
+    return [row.scope for row in db.session.execute(db.metadata.tables["counters"].select())]
+
+
+def test_a_deletion_forgets_nothing_of_others(settings: Settings, anna: SignedIn) -> None:
+    boris = db.session.query(User).filter_by(telephone_number=BORIS).one().id
+    before = _rows_about(boris, BORIS)
+    accounts.delete(settings, anna.user.id)
+    assert _rows_about(boris, BORIS) == before
+    assert any("Клара" in row for row in _rows_about("Клара"))
+
+
+def _rows_about(*marks: str) -> list[str]:
+    db.session.expire_all()
+    rows = [str(dict(row)) for table in db.metadata.sorted_tables for row in db.session.execute(table.select()).mappings()]
+    return sorted(row for row in rows if any(mark in row for mark in marks))
+
+
+@in_context
+def test_a_notice_that_waits_goes_to_the_number_of_before_and_then_forgets_it(settings: Settings, noon: Traveller) -> None:
+    """Also when its user has left since: whoever took the account over could silence it otherwise."""
+    them = sign_in(settings, ANNA)
+    asked = accounts.ask_number(settings, them.user.id, them.session.id, OTHER, HOME).verification
+    accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+    accounts.delete(settings, them.user.id)
+    assert mentions(ANNA[1:], OTHER[1:]) == {"texts.telephone_number"}
+    outbox.deliver(settings)
+    assert mentions(ANNA[1:], OTHER[1:]) == set()
+
+
+@in_context
+def test_a_mark_is_prolonged_when_the_number_is_left_again(settings: Settings, noon: Traveller) -> None:
+    owner = sign_in(settings, BORIS).user
+    them = sign_in(settings, ANNA, invite_code=owner.invite_code)
+    for number in (OTHER, ANNA):
+        soon()
+        asked = accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
+        accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+    noon.shift(timedelta(days=60))
+    accounts.delete(settings, them.user.id)
+    noon.shift(timedelta(days=60))
+    assert tombstones.lies(db.session(), settings, ANNA, clock.now())
+    noon.shift(timedelta(days=30))
+    assert not tombstones.lies(db.session(), settings, ANNA, clock.now())
+
+
+# Who may
+
+
+@pytest.mark.parametrize("name", ["me", "ME", ANNA, "8 929 000-00-01", "anna"])
+def test_staff_too_delete_themselves_with_a_fresh_code_alone(app: Flask, program: Program, noon: Traveller, name: str) -> None:
+    program.sign_in(ANNA)
+    assert program.call("PATCH", "/users/me/", {"username": "anna"}).status_code == 200
+    make_staff(app, ANNA)
+    noon.shift(timedelta(minutes=5))
+    answer = program.call("DELETE", f"/users/{name}/")
+    assert (answer.status_code, (answer.json or {}).get("type")) == (403, "/problems/not-allowed")
+    assert program.is_signed_in()
+
+
+def test_staff_delete_others_without_a_fresh_code(app: Flask, noon: Traveller) -> None:
+    staff, other = Program(app), Program(app)
+    staff.sign_in(ANNA)
+    other.sign_in(BORIS)
+    make_staff(app, ANNA)
+    noon.shift(timedelta(minutes=5))
+    assert staff.call("DELETE", f"/users/{BORIS}/").status_code == 204
+    assert not other.is_signed_in()
+
+
+def test_staff_delete_themselves_on_the_pages_with_a_fresh_code_alone(app: Flask, browser: Browser, noon: Traveller) -> None:
+    browser.sign_in(ANNA)
+    make_staff(app, ANNA)
+    confirmation = next(form for form in browser.get("/profile/delete/").forms if not form.action.startswith("/logout"))
+    noon.shift(timedelta(minutes=5))
+    browser.send(confirmation)
+    assert browser.is_signed_in()
+
+
+def make_staff(app: Flask, telephone_number: str) -> None:
+    with app.app_context():
+        accounts.set_staff(db.session.query(User).filter_by(telephone_number=telephone_number).one().id, True)
+
+
+# Invites of those who left
+
+
+@in_context
+@pytest.mark.requirement("INV-04")
+def test_an_invite_code_whose_owner_left_counts_nothing_at_a_first_login(settings: Settings) -> None:
+    owner = sign_in(settings, BORIS).user
+    accounts.delete(settings, owner.id)
+    came = sign_in(settings, ANNA, invite_code=owner.invite_code)
+    assert came.created
+    assert referrals() == set()
+    assert count_of(owner.id) == 0
+    kinds: Any = [event.kind for event in db.session.query(Event).filter_by(user_id=came.user.id)]
+    assert "invite-activated" not in kinds
+
+
+@in_context
+def test_an_invite_code_whose_owner_left_while_the_code_was_on_its_way_counts_nothing(settings: Settings) -> None:
+    owner = sign_in(settings, BORIS).user
+    asked = ask(settings, ANNA, invite_code=owner.invite_code)
+    accounts.delete(settings, owner.id)
+    came = confirm(settings, asked, right(settings, asked))
+    assert (came.created, referrals(), count_of(owner.id)) == (True, set(), 0)
+    clara = sign_in(settings, CLARA).user
+    activate(settings, came.user.id, clara.invite_code)
+    assert count_of(clara.id) == 1

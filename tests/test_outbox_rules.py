@@ -1,0 +1,215 @@
+"""The outbox: who is woken for a text and when, and what a gateway's report may end."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, gateways, login, texts
+from hammer.database import db
+from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, WAITING, Text
+from tests import outbox
+from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in
+from tests.fake_gateway import FakeGateway, fake_gateway
+from tests.interleaving import until
+
+in_context = pytest.mark.usefixtures("context")
+
+
+def ask_number(settings: Settings) -> Callable[[], object]:
+    them = sign_in(settings)
+    return lambda: accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME)
+
+
+def change_number(settings: Settings) -> Callable[[], object]:
+    them = sign_in(settings)
+    asked = accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME).verification
+    return lambda: accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
+
+
+def send_code(settings: Settings) -> Callable[[], object]:
+    return lambda: login.send_code(settings, ANNA, HOME)
+
+
+def resend_code(settings: Settings) -> Callable[[], object]:
+    asked = ask(settings)
+    return lambda: login.resend_code(settings, asked.id, HOME)
+
+
+every_verb_that_texts = pytest.mark.parametrize(
+    "about_to", [send_code, resend_code, ask_number, change_number], ids=lambda verb: verb.__name__
+)
+
+
+@in_context
+@every_verb_that_texts
+def test_senders_are_woken_once_the_text_is_committed(
+    settings: Settings, about_to: Callable[[Settings], Callable[[], object]]
+) -> None:
+    verb = about_to(replace(settings, resend_wait=timedelta(0)))
+    woken_at_commits: list[bool] = []
+
+    def committing(_connection: object) -> None:
+        woken_at_commits.append(texts._news.is_set())
+
+    texts._news.clear()
+    event.listen(db.engine, "commit", committing)
+    try:
+        verb()
+    finally:
+        event.remove(db.engine, "commit", committing)
+    assert woken_at_commits == [False]
+    assert texts._news.is_set()
+
+
+@every_verb_that_texts
+def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
+    app: Flask,
+    settings: Settings,
+    memory: list[gateways.Sent],
+    monkeypatch: pytest.MonkeyPatch,
+    about_to: Callable[[Settings], Callable[[], object]],
+) -> None:
+    monkeypatch.setattr(texts, "_IDLE_SECONDS", 3600)
+    with app.app_context():
+        verb = about_to(replace(settings, resend_wait=timedelta(0)))
+        outbox.deliver(settings)
+        before = len(memory)
+        texts._news.clear()
+        sender = texts.Carriers(app, 1)
+        sender.start()
+        try:
+            verb()
+            until(lambda: len(memory) > before)
+        finally:
+            sender.stop()
+        assert not sender.alive
+    assert len(memory) == before + 1
+
+
+# Reports
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    with fake_gateway() as one:
+        yield one
+
+
+def only_text() -> Text:
+    db.session.expire_all()
+    return db.session.query(Text).one()
+
+
+def report(app: Flask, url: str, said: str) -> None:
+    assert app.test_client().get(urlsplit(url).path, query_string={"status": said}).status_code == 204
+
+
+@pytest.mark.parametrize("said", ["2", "16", "undelivered", "rejected", "expired"])
+def test_a_report_of_failure_does_not_end_a_text_that_waits_for_its_next_try(
+    app: Flask, settings: Settings, gateway: FakeGateway, clock: Traveller, memory: list[gateways.Sent], said: str
+) -> None:
+    """A gateway may report the failure of a try that it has refused before."""
+    gateway.status = 503
+    with app.app_context():
+        ask(settings)
+        texts.deliver_next(replace(settings, sms_url=gateway.template))
+        receipt = texts.receipt_url(settings, only_text())
+    report(app, receipt, said)
+    clock.shift(3)
+    with app.app_context():
+        assert (only_text().state, only_text().ended_at) == (WAITING, None)
+        assert texts.deliver_next(settings)
+        assert only_text().state == SENT
+    assert [sent.telephone_number for sent in memory] == [ANNA]
+
+
+def test_a_report_of_failure_does_not_change_a_text_that_was_given_up(app: Flask, settings: Settings, clock: Traveller) -> None:
+    with app.app_context():
+        ask(settings)
+        clock.shift(settings.code_ttl)
+        texts.deliver_next(settings)
+        receipt, ended_at = texts.receipt_url(settings, only_text()), only_text().ended_at
+    clock.shift(1)
+    report(app, receipt, "undelivered")
+    with app.app_context():
+        assert (only_text().state, only_text().ended_at) == (GIVEN_UP, ended_at)
+
+
+def test_a_report_keeps_the_moment_at_which_the_text_left(app: Flask, settings: Settings, clock: Traveller) -> None:
+    with app.app_context():
+        ask(settings)
+        texts.deliver_next(settings)
+        receipt, left_at = texts.receipt_url(settings, only_text()), only_text().ended_at
+    for said, becomes in (("undelivered", FAILED), ("delivered", DELIVERED)):
+        clock.shift(60)
+        report(app, receipt, said)
+        with app.app_context():
+            assert (only_text().state, only_text().ended_at) == (becomes, left_at)
+
+
+def test_a_report_ends_its_own_text_alone(app: Flask, settings: Settings) -> None:
+    with app.app_context():
+        for number in (ANNA, BORIS):
+            ask(settings, number)
+        outbox.deliver(settings)
+        first = db.session.query(Text).order_by(Text.id).first()
+        assert first is not None
+        receipt = texts.receipt_url(settings, first)
+    report(app, receipt, "delivered")
+    with app.app_context():
+        assert [text.state for text in db.session.query(Text).order_by(Text.id)] == [DELIVERED, SENT]
+
+
+def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, settings: Settings) -> None:
+    """SQLite gives the ids of deleted rows away again."""
+    with app.app_context():
+        ask(settings)
+        outbox.deliver(settings)
+        kept = only_text()
+        older = Text(id=kept.id, created_at=kept.created_at - timedelta(days=2))
+        receipt = texts.receipt_url(settings, older)
+    report(app, receipt, "undelivered")
+    with app.app_context():
+        assert only_text().state == SENT
+
+
+@in_context
+def test_a_text_that_waits_for_its_next_try_is_not_taken_before(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+    gateway.status = 503
+    ask(settings)
+    texts.deliver_next(replace(settings, sms_url=gateway.template))
+    due_at = only_text().due_at
+    clock.move_to(due_at - timedelta(microseconds=1))
+    assert texts.deliver_next(settings) is False
+    clock.move_to(due_at)
+    assert texts.deliver_next(settings) is True
+
+
+@in_context
+def test_a_code_that_expires_this_moment_is_not_sent(settings: Settings, clock: Traveller, memory: list[gateways.Sent]) -> None:
+    asked = ask(settings)
+    clock.move_to(asked.expires_at - timedelta(microseconds=1))
+    ask(settings, BORIS)
+    clock.move_to(asked.expires_at)
+    outbox.deliver(settings)
+    assert [sent.telephone_number for sent in memory] == [BORIS]
+
+
+@in_context
+def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings: Settings, clock: Traveller) -> None:
+    assert texts.tally() == texts.Tally({}, 0, timedelta(0))
+    used = ask(settings)
+    confirm(settings, used, right(settings, used))
+    outbox.deliver(settings)
+    ask(settings, BORIS)
+    clock.shift(90)
+    seen = texts.tally()
+    assert (seen.waiting, seen.oldest_waiting) == (1, timedelta(seconds=90))
+    assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
