@@ -1,0 +1,300 @@
+"""The audit trail: what each verb leaves there, about whom, and who did it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from time_machine import Traveller
+
+from config import Settings
+from hammer import accounts, events, exports, keys, login, sessions
+from hammer.database import db
+from hammer.login import SignedIn
+from hammer.models import Event, User
+from hammer.refusals import NotAllowed, NotFound, NotSignedIn, Refusal, UnknownInvite, WrongCode
+from tests.deeds import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, right, sign_in, user, wrong
+from tests.people import Program
+
+in_context = pytest.mark.usefixtures("context")
+LATER = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Noted:
+    kind: str
+    about: str | None = None
+    by: str | None = None
+
+
+class Trail:
+    """What was noted since the last look."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def new(self) -> list[Noted]:
+        db.session.expire_all()
+        found = db.session.query(Event).filter(Event.id > self.seen).order_by(Event.id).all()
+        self.seen = found[-1].id if found else self.seen
+        return [Noted(event.kind, event.user_id, event.actor_id) for event in found]
+
+
+@pytest.fixture
+def trail() -> Trail:
+    return Trail()
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_a_first_login_and_a_second_one_are_told_apart(settings: Settings, trail: Trail) -> None:
+    anna = sign_in(settings).user
+    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.SIGNED_UP, anna.id)]
+    sign_in(settings)
+    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.SIGNED_IN, anna.id)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_an_invite_is_noted_when_it_comes_along_and_when_it_is_typed(settings: Settings, trail: Trail) -> None:
+    owner = user(settings, BORIS)
+    trail.new()
+    anna = sign_in(settings, ANNA, invite_code=owner.invite_code).user
+    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.INVITE_ACTIVATED, anna.id), Noted(events.SIGNED_UP, anna.id)]
+    clara = user(settings, CLARA)
+    trail.new()
+    activate(settings, clara.id, owner.invite_code)
+    assert trail.new() == [Noted(events.INVITE_ACTIVATED, clara.id)]
+    activate(settings, clara.id, owner.invite_code)
+    assert trail.new() == []
+    with pytest.raises(UnknownInvite):
+        activate(settings, owner.id, "AAAAAA")
+    assert trail.new() == []
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_a_resend_is_noted_as_a_text_is(settings: Settings, trail: Trail, clock: Traveller) -> None:
+    anna = sign_in(settings)
+    trail.new()
+    for asked, about in ((ask(settings, BORIS), None), (_wish(settings, anna, CLARA), anna.user.id)):
+        trail.new()
+        clock.shift(LATER)
+        login.resend_code(settings, asked.id, HOME)
+        assert trail.new() == [Noted(events.CODE_SENT, about)]
+
+
+def _wish(settings: Settings, them: SignedIn, number: str) -> Any:
+    return accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_a_wrong_code_is_noted_only_where_a_budget_is_spent(settings: Settings, trail: Trail) -> None:
+    asked = ask(settings)
+    trail.new()
+    with pytest.raises(WrongCode):
+        confirm(settings, asked, wrong(settings, asked))
+    assert trail.new() == []
+    with pytest.raises(WrongCode):
+        confirm(replace(settings, guess_budgets={4: 0, 6: 0, 8: 0}), asked, wrong(settings, asked))
+    assert trail.new() == [Noted(events.GUESSES_SPENT)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_a_blocked_user_who_has_the_right_code_is_noted(settings: Settings, trail: Trail) -> None:
+    anna = user(settings)
+    accounts.set_blocked(anna.id, True)
+    asked = ask(settings)
+    trail.new()
+    with pytest.raises(NotAllowed):
+        confirm(settings, asked, right(settings, asked))
+    assert trail.new() == [Noted(events.SIGN_IN_BLOCKED, anna.id)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_a_change_of_number_is_noted_and_so_are_the_sessions_that_it_ends(settings: Settings, trail: Trail) -> None:
+    sign_in(settings)
+    anna = sign_in(settings)
+    asked = _wish(settings, anna, BORIS)
+    trail.new()
+    accounts.change_number(settings, anna.user.id, anna.session.id, asked.id, right(settings, asked), end_other_sessions=True)
+    assert trail.new() == [Noted(events.NUMBER_CHANGED, anna.user.id), Noted(events.SESSIONS_ENDED, anna.user.id)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_ended_sessions_are_noted_and_those_that_were_over_are_not(settings: Settings, trail: Trail) -> None:
+    first, second, third = (sign_in(settings) for _ in range(3))
+    trail.new()
+    sessions.end(first.user.id, first.session.id)
+    assert trail.new() == [Noted(events.SESSION_ENDED, first.user.id)]
+    with pytest.raises(NotFound):
+        sessions.end(first.user.id, first.session.id)
+    assert trail.new() == []
+    sessions.end_others(third.user.id, third.session.id)
+    assert trail.new() == [Noted(events.SESSIONS_ENDED, second.user.id)]
+    sessions.end_others(third.user.id, third.session.id)
+    assert trail.new() == []
+
+
+@in_context
+@pytest.mark.requirement("LOG-01", "TOK-04")
+def test_a_refresh_token_that_comes_twice_is_noted_once_and_one_that_is_late_never(
+    settings: Settings, trail: Trail, clock: Traveller
+) -> None:
+    anna = sign_in(settings)
+    spent = sessions.refresh_token(settings, anna.session)
+    sessions.refresh(settings, spent)
+    trail.new()
+    clock.shift(sessions.GRACE)
+    for noted in ([Noted(events.REFRESH_REUSED, anna.user.id)], []):
+        with pytest.raises(NotSignedIn):
+            sessions.refresh(settings, spent)
+        assert trail.new() == noted
+    late = sign_in(settings)
+    trail.new()
+    clock.shift(timedelta(days=31))
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, sessions.refresh_token(settings, late.session))
+    assert trail.new() == []
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
+    anna = user(settings)
+    trail.new()
+    exports.export(settings, anna.id)
+    keys.rotate(settings)
+    assert trail.new() == [Noted(events.DATA_EXPORTED, anna.id), Noted(events.KEY_ROTATED)]
+
+
+# Who did it
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+@pytest.mark.parametrize("who", ["nobody", "themselves", "staff"])
+@pytest.mark.parametrize(
+    ("deed", "kind"),
+    [
+        (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.USER_RENAMED),
+        (lambda _, them, by: accounts.set_staff(them, True, actor_id=by), events.STAFF_GIVEN),
+        (lambda _, them, by: accounts.set_staff(them, False, actor_id=by), events.STAFF_TAKEN),
+        (lambda _, them, by: accounts.set_blocked(them, True, actor_id=by), events.USER_BLOCKED),
+        (lambda _, them, by: accounts.set_blocked(them, False, actor_id=by), events.USER_UNBLOCKED),
+    ],
+    ids=["rename", "make-staff", "unmake-staff", "block", "unblock"],
+)
+def test_an_event_names_who_did_it_where_somebody_else_did(
+    settings: Settings, trail: Trail, deed: Callable[[Settings, str, str | None], None], kind: str, who: str
+) -> None:
+    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    trail.new()
+    by = {"nobody": None, "themselves": anna.id, "staff": boris.id}[who]
+    deed(settings, anna.id, by)
+    assert trail.new() == [Noted(kind, anna.id, boris.id if who == "staff" else None)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_who_deleted_a_user_is_noted(settings: Settings, trail: Trail) -> None:
+    anna, boris, clara = (sign_in(settings, number) for number in (ANNA, BORIS, CLARA))
+    trail.new()
+    accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
+    accounts.delete(settings, boris.user.id, actor_id=clara.user.id, session_id=clara.session.id)
+    accounts.delete(settings, clara.user.id)
+    deleted = events.USER_DELETED
+    assert trail.new() == [
+        Noted(deleted, anna.user.id),
+        Noted(deleted, boris.user.id, clara.user.id),
+        Noted(deleted, clara.user.id),
+    ]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+def test_who_made_a_user_by_hand_is_noted_also_of_staff(settings: Settings, trail: Trail) -> None:
+    anna = user(settings)
+    trail.new()
+    boris = accounts.create(settings, BORIS, {}, actor_id=anna.id)
+    assert trail.new() == [Noted(events.USER_CREATED, boris, anna.id)]
+    clara = accounts.create(settings, CLARA, {}, is_staff=True)
+    assert trail.new() == [Noted(events.USER_CREATED, clara), Noted(events.STAFF_GIVEN, clara)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda *_: accounts.rename(STRANGER_ID, {"first_name": "A"}),
+        lambda *_: accounts.set_staff(STRANGER_ID, True),
+        lambda *_: accounts.set_blocked(STRANGER_ID, True),
+        lambda s, _: accounts.delete(s, STRANGER_ID),
+        lambda _, them: accounts.rename(them, {"username": "1"}),
+        lambda s, _: accounts.create(s, ANNA, {}),
+        lambda s, _: exports.export(s, STRANGER_ID),
+        lambda _, them: sessions.end(them, STRANGER_ID),
+        lambda s, _: login.send_code(s, "nothing", HOME),
+        lambda s, _: login.resend_code(s, STRANGER_ID, HOME),
+    ],
+)
+def test_nothing_is_noted_of_what_did_not_happen(settings: Settings, trail: Trail, deed: Callable[[Settings, str], object]) -> None:
+    anna = user(settings)
+    trail.new()
+    with pytest.raises(Refusal):
+        deed(settings, anna.id)
+    assert trail.new() == []
+
+
+@pytest.fixture
+def staff(app: Flask) -> Program:
+    program = Program(app)
+    program.sign_in(ANNA)
+    with app.app_context():
+        accounts.set_staff(_id(ANNA), True)
+    return program
+
+
+def _id(number: str) -> str:
+    return str(db.session.query(User.id).filter_by(telephone_number=number).scalar())
+
+
+@pytest.mark.requirement("LOG-01")
+@pytest.mark.parametrize("name", [BORIS, "me"])
+@pytest.mark.parametrize(
+    ("method", "body", "kind"),
+    [
+        ("PATCH", {"first_name": "A"}, events.USER_RENAMED),
+        ("POST", {"first_name": "A"}, events.USER_RENAMED),
+        ("PUT", {"first_name": "A"}, events.USER_RENAMED),
+        ("DELETE", None, events.USER_DELETED),
+    ],
+)
+def test_what_staff_do_by_the_api_is_noted_as_theirs(
+    app: Flask, staff: Program, trail: Trail, method: str, body: object, kind: str, name: str
+) -> None:
+    with app.app_context():
+        user(app.config["SETTINGS"], BORIS)
+        anna, about = _id(ANNA), _id(ANNA if name == "me" else BORIS)
+        trail.new()
+    answer = staff.call(method, f"/users/{name}/", body)
+    assert answer.status_code in (200, 204)
+    with app.app_context():
+        assert trail.new() == [Noted(kind, about, None if name == "me" else anna)]
+        assert db.session.query(Event).filter_by(kind=kind).one().request_id == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.requirement("LOG-01")
+def test_a_user_whom_staff_make_by_the_api_is_noted_as_theirs(app: Flask, staff: Program, trail: Trail) -> None:
+    with app.app_context():
+        trail.new()
+    assert staff.call("POST", "/users/", {"telephone_number": BORIS}).status_code == 201
+    with app.app_context():
+        assert trail.new() == [Noted(events.USER_CREATED, _id(BORIS), _id(ANNA))]
