@@ -184,7 +184,7 @@ def test_no_parameter_leads_to_another_site(app: Flask, browser: Browser, elsewh
                     leads = answer.headers.get("Location", "/")
                     assert re.match(r"/(?![/\\])", leads), f"{rule.rule} {name}"
                     assert "evil" not in leads
-                    assert "a=b" not in str(answer.headers.getlist("Set-Cookie"))
+                    assert not [one for one in answer.headers.getlist("Set-Cookie") if one.startswith("a=b")]
     assert not re.search(r"args.*next|\bnext_url\b", "".join(file.read_text() for file in HOUSE.rglob("*.py")))
 
 
