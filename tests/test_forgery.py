@@ -110,6 +110,10 @@ def test_a_refused_form_says_how_to_go_on(client: FlaskClient) -> None:
     assert 'href="/login/"' in answer.text
 
 
+TRIES_TO_WRITE = {"/readyz", "/metrics"}
+"""They write a row and take it away again, to find out whether anything can be written."""
+
+
 @pytest.mark.requirement("WEB-01")
 def test_nothing_is_changed_by_looking(
     app: Flask, program: Program, browser: Browser, statements: Callable[[], AbstractContextManager[list[str]]]
@@ -123,6 +127,8 @@ def test_nothing_is_changed_by_looking(
     looked = 0
     with statements() as seen:
         for rule in routes.rules(app):
+            if rule.rule in TRIES_TO_WRITE:
+                continue
             for method in {"GET", "HEAD"} & (rule.methods or set()):
                 answer = browser.client.open(routes.path(rule), method=method, headers=_bearer(program), buffered=True)
                 assert answer.status_code < 500, rule
