@@ -174,7 +174,10 @@ def change_number(
             refusal = _move(session, settings, user_id, *new, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
                 endings.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
-        idempotency.keep_outcome(session, key, guess.refusal or refusal)
+        if guess.verification is not None:
+            idempotency.keep_outcome(session, key, guess.refusal or refusal)
+        else:
+            idempotency.free(session, key)
     guess.proven()
     if refusal is not None:
         raise refusal

@@ -29,7 +29,6 @@ from hammer.refusals import (
     InvalidFields,
     InviteLoop,
     NotAllowed,
-    NotSignedIn,
     OwnInvite,
     Refusal,
     TelephoneNumberTaken,
@@ -54,14 +53,13 @@ _KEPT: Final[Mapping[str, type[Refusal]]] = {
         AlreadyActivated,
         InviteLoop,
         NotAllowed,
-        NotSignedIn,
         OwnInvite,
         TelephoneNumberTaken,
         UnknownInvite,
         WrongCode,
     )
 }
-"""Refusals that leave a trace, so that repeating the request must not leave a second one."""
+"""Refusals that may leave a trace, so that repeating the request must not leave a second one."""
 
 _HERE: Final = IdempotencyKey.key_hash == bindparam("name")
 _FOUND: Final = select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_HERE)
@@ -136,10 +134,16 @@ def keep_outcome(tx: Session, key: Key | None, refusal: Refusal | None) -> None:
 
 
 def keep_refusal(tx: Session, key: Key | None, refusal: Refusal) -> None:
-    """Stores a refusal that left a trace; the verb raises it after its transaction. After any other the key is free again."""
+    """Stores a refusal that left a trace; the verb raises it after its transaction. After any other the key is `free` again."""
     if refusal.slug in _KEPT:
         keep(tx, key, refusal=refusal.slug, **refusal.details)
-    elif key is not None:
+    else:
+        free(tx, key)
+
+
+def free(tx: Session, key: Key | None) -> None:
+    """Stores nothing: the request changed nothing, so that repeating it does no harm, and no table grows by it."""
+    if key is not None:
         run(tx, _FREED, name=key.name)
 
 

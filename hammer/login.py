@@ -138,8 +138,10 @@ def confirm_code(
         if signed_in is not None:
             opened = {"session": signed_in.session.id, "turn": signed_in.device.turns, "created": signed_in.created}
             idempotency.keep(session, key, **opened)
-        else:
+        elif guess.verification is not None:
             idempotency.keep_refusal(session, key, guess.refusal or NotAllowed())
+        else:
+            idempotency.free(session, key)
     guess.proven()
     if signed_in is None:
         raise NotAllowed

@@ -141,7 +141,7 @@ def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = Non
             session = tx.scalar(select(Session).where(here, Session.refreshes == number + 1, not_received, *just_now))
         if session is None:
             _end_the_stolen(tx, session_id, number, now)
-            idempotency.keep_refusal(tx, key, NotSignedIn())
+            idempotency.free(tx, key)
         else:
             idempotency.keep(tx, key)
     if session is None:

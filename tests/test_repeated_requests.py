@@ -226,6 +226,34 @@ def test_a_request_that_changed_nothing_leaves_its_key_free(program: Program, as
     assert call(program, "/auth/code/", {"verification_id": asked, "code": code}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/auth/code/", {"verification_id": "A" * 22, "code": "1234"}),
+        ("/auth/code/", {"verification_id": "A" * 22, "code": "123"}),
+        ("/auth/resend/", {"verification_id": "A" * 22}),
+        ("/auth/signup/", {"telephone_number": "112"}),
+        ("/auth/refresh/", {"refresh_token": "none"}),
+        ("/users/me/telephone_number/code/", {"verification_id": "A" * 22, "code": "1234"}),
+        ("/users/me/telephone_number/", {"telephone_number": "+79290000001"}),
+        ("/users/me/invite/", {"invite_code": "?"}),
+        ("/users/", {"telephone_number": BORIS}),
+    ],
+)
+def test_no_table_grows_by_requests_that_are_refused_for_nothing(app: Flask, program: Program, path: str, body: object) -> None:
+    program.sign_in(ANNA)
+    assert call(program, path, body).status_code >= 400
+    assert count(app, "idempotency_keys") == 0
+
+
+def test_a_session_that_ended_leaves_no_keys_behind(app: Flask, program: Program) -> None:
+    program.sign_in(ANNA)
+    token = program.tokens["refresh_token"]
+    program.sign_out()
+    assert call(program, "/auth/refresh/", {"refresh_token": token}).status_code == 401
+    assert count(app, "idempotency_keys") == 0
+
+
 def test_a_key_belongs_to_one_caller_and_one_call(app: Flask, code_for: CodeFor) -> None:
     anna, boris = Program(app), Program(app)
     anna.sign_in(ANNA)
