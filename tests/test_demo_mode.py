@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 import config
 from config import Settings
-from hammer import doctor
+from hammer import doctor, logs
 from tests import routes, serving
 from tests.outbox import wait_until
 from tests.people import Browser, Page
@@ -109,6 +109,15 @@ def test_each_process_that_serves_says_in_its_log_once_that_it_is_on(serve: Call
         assert len(said) == processes
         assert all("WARNING" in line for line in said)
     assert LOGGED not in serve(HAMMER_DEMO="off").log.read_text()
+
+
+def test_a_process_that_makes_several_applications_says_it_once(
+    app_with: Callable[[Settings], Flask], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs._warn_of_demo_mode.cache_clear()
+    for _ in range(3):
+        app_with(replace(settings, demo=True))
+    assert [record.levelname for record in caplog.records if LOGGED in record.message] == ["WARNING"]
 
 
 def test_development_answers_for_no_host_that_strangers_could_have_come_by(server: Server) -> None:
