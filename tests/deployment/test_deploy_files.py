@@ -1,6 +1,7 @@
 """What lies in `docs/deploy/` and beside it, held against the programs that read it and against our own settings."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -88,23 +89,20 @@ def test_the_image_copies_what_there_is_and_what_the_program_needs() -> None:
 
 @pytest.mark.needs("docker-compose")
 def test_compose_understands_the_composition(tmp_path: Path) -> None:
-    told = tmp_path / "env"
+    shutil.copy(ROOT / "compose.yaml", tmp_path)
     settings = (
         "HAMMER_PUBLIC_URL=https://login.example.com",
         "SECRET_KEY=s",
         "POSTGRES_PASSWORD=p",
         "HAMMER_SMS_URL=sns://eu-central-1",
     )
-    told.write_text("\n".join(settings))
+    (tmp_path / ".env").write_text("\n".join((*settings, "HAMMER_CODE_LENGTH=6", "HAMMER_ENV=testing")))
 
-    understood = subprocess.run(
-        ["docker-compose", "-f", str(ROOT / "compose.yaml"), "--env-file", str(told), "config"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-    )
+    understood = subprocess.run(["docker-compose", "config"], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert understood.returncode == 0, understood.stderr
+    given = yaml.safe_load(understood.stdout)["services"]["web"]["environment"]
+    assert (given["HAMMER_CODE_LENGTH"], given["HAMMER_ENV"]) == ("6", "production")
 
 
 def test_the_composition_hands_its_proxy_what_it_reads() -> None:
