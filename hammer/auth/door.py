@@ -1,4 +1,4 @@
-"""The frame of every page: who is let in, what was sent twice and leads on, and how a page says no.
+"""The frame of every page: who is let in, by which key a form that is sent twice is known again, and how a page says no.
 
 A form may be sent to be shown alone, in another language or because it came too late: so its page asks `only_shown`, and not
 whether it was sent.
