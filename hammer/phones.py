@@ -240,10 +240,8 @@ def _numbers_of_run(plan: Plan, run: _Run) -> set[str]:
 
 
 def _numbers(plan: Plan, piece: _Piece) -> set[str]:
-    """The numbers that a piece names, `""` for digits that name none or may name two."""
+    """The numbers that a piece names or may name, `""` for digits that name none."""
     whole = _readings(plan, piece.digits, plus=piece.plus)
-    if len(whole) > 1:
-        return {""}
     for gap in re.finditer(r"[ ().\-_~/]+", piece.text):
         rest = _Piece(piece.text[gap.end() :], plus=False)
         if whole and not set(gap[0]) & set("(/") and len(rest.digits) > 1:
