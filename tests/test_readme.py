@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+import config
 from tests.serving import Server
 
 ROOT = Path(__file__).parent.parent
@@ -65,3 +66,21 @@ def test_every_file_that_the_readme_links_to_exists(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"http://127\.0\.0\.1:5000(/[a-z0-9/]+)", README)) - {"/api/v1"}))
 def test_every_address_that_the_readme_names_answers(server: Server, path: str) -> None:
     assert server.request("GET", path).status == 200
+
+
+def test_the_documents_compute_right_from_how_many_logins_a_day_longer_codes_are_better() -> None:
+    """At 0.2 % of logins that leave a wrong guess behind: as long as the budget of each length lasts."""
+    guessing = (ROOT / "docs" / "guessing.md").read_text()
+    told = re.findall(
+        r"^\| (\d) digits \| ([\d ]+) \| [\d ]+ / 0\.002 = (.+?) logins a day \| ([\d.]+) \|$", guessing, re.MULTILINE
+    )
+    budgets = {4: 20, 6: 250, 8: 10_000}
+
+    lasts = {int(length): round(float(logins.replace(" million", "e6").replace(" ", ""))) for length, _, logins, _ in told}
+    expected = {int(length): float(bound) for length, _, _, bound in told}
+
+    assert {int(length): int(budget.replace(" ", "")) for length, budget, _, _ in told} == budgets
+    assert lasts == {length: round(budget / 0.002) for length, budget in budgets.items()}
+    assert expected == {length: round(config.expected_takeovers_per_year(length, 3, budgets), 2) for length in budgets}
+    assert "from about 10 000 logins a day on, begin with six digits" in README
+    assert "the 250 at six last for 125 000" in README
