@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, false, not_, or_,
 from sqlalchemy.orm import Session as Transaction
 
 from hammer import clock, codes
+from hammer.database import one_at_a_time
 from hammer.models import Device, Session, User
 from hammer.statements import add, row_of, run, value_of
 
@@ -97,6 +98,7 @@ def welcome(tx: Transaction, device_id: str | None, user: User, now: datetime) -
 def forget(tx: Transaction, user_id: str, *which: ColumnElement[bool]) -> None:
     """The user's devices, or those of them that are meant by `which`, are strangers from now on, and codes that they asked for are
     void."""
+    one_at_a_time(tx, f"devices/{user_id}")  # of two that end sessions, one may have new devices to forget when it holds sessions
     tx.execute(delete(Device).where(Device.user_id == user_id, *which))
 
 
