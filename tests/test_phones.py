@@ -421,12 +421,21 @@ def test_a_number_of_an_old_plan_is_found_and_shown_as_it_is_stored() -> None:
     assert phones.meant(RUSSIA, "+52 1 55 1234 5678")[0] == "+5215512345678"
     assert phones.pretty("+5215512345678").replace(" ", "") == "+5215512345678"
     assert phones.pretty("+22997123456") == "+229 97123456"
+    assert phones.pretty("+789298284301") == "+789298284301"
+    assert phones.meant(RUSSIA, "+7 8 929 828 43 01") == ["+789298284301", MEANT]
     assert phones.country("+22997123456") == "BJ"
 
 
 @pytest.mark.parametrize(
     ("stored", "readable"),
-    [(MEANT, True), ("+2290197123456", True), ("+22997123456", False), ("+5215512345678", False), ("+74951234567", False)],
+    [
+        (MEANT, True),
+        ("+2290197123456", True),
+        ("+22997123456", False),
+        ("+5215512345678", False),
+        ("+74951234567", False),
+        ("+789298284301", False),
+    ],
 )
 def test_a_stored_number_is_readable_while_who_types_it_reaches_it(stored: str, readable: bool) -> None:
     assert phones.is_readable(Plan(regions=frozenset({"RU"})), stored) == readable
