@@ -188,7 +188,8 @@ def _is_ours(address: str, public_url: str) -> bool:
 
 @cache
 def _invite_links(public_url: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.@-])(?:{_hosts(public_url)})\.?(?::\d{{1,5}})?/+i/+", re.IGNORECASE)
+    ways = r"i/+|login/*\?(?:[^\s#?/]*?&)??invite="  # the landing, and its way on
+    return re.compile(rf"(?<![\w.@-])(?:{_hosts(public_url)})\.?(?::\d{{1,5}})?/+(?:{ways})", re.IGNORECASE)
 
 
 def _hosts(public_url: str) -> str:

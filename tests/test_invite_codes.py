@@ -35,6 +35,8 @@ links = st.sampled_from(
         "https://login.example.com./i/{}.", "(https://login.example.com/i/{})", "Сюда:https://login.example.com/i/{},заходи",
         "https://login.example.com%2Fi%2F{}", "https://t.me/share/url?url=https%3A%2F%2Flogin.example.com%2Fi%2F{}&text=K7M2QX",
         "https://vk.com/away.php?to=https%253A%252F%252Flogin.example.com%252Fi%252F{}", "[HAMMER](https://login.example.com/i/{})",
+        "https://login.example.com/login/?invite={}", "login.example.com/login?lang=ru&invite={}&invite=K7M2QX#K7M2QX",
+        "https://t.me/share/url?url=https%3A%2F%2Flogin.example.com%2Flogin%2F%3Finvite%3D{}",
         "<https://login.example.com/i/{}>", "/i/{}", "i/{}", "/I/{}", "Смотри, https://login.example.com/i/{}!",
     ]
 )  # fmt: skip
@@ -95,7 +97,10 @@ def test_a_code_is_found_in_a_whole_message(pasted: str) -> None:
         "https://login.example.com.evil.example/i/HQ5C3V", "https://evil-login.example.com/i/HQ5C3V", "www.HQ5C3V.com",
         "https://evil.example/login.example.com/i/HQ5C3V", "https://evil.example/https://login.example.com/i/HQ5C3V",
         "https://login.example.com@evil.example/i/HQ5C3V", "https://evil@login.example.com/i/HQ5C3V",
-        "https://www.login.example.com/i/HQ5C3V", "login.example.com/x/HQ5C3V", "login.example.com/i/x/HQ5C3V",
+        "https://www.login.example.com/i/HQ5C3V", "login.example.com/x/HQ5C3V", "login.example.com/login/?invited=HQ5C3V",
+        "https://evil.example/login/?invite=HQ5C3V", "login.example.com/?next=//evil.example/login/?invite=HQ5C3V",
+        "login.example.com/login/?next=/evil/?invite=HQ5C3V", "https://login.example.com/login/?invite=HQ5C3V1",
+        "login.example.com/i/x/HQ5C3V",
         "https://shop.example/p/ HQ5C3V", "смотри shop.example/x?c= HQ5C3V", "https:\\\\shop.example\\i\\HQ5C3V",
         # pieces of addresses, tags, numbers, prices, dates
         "HQ5C3V@mail.ru", "anna@HQ5C3V.ru", "HQ5C3V.RU", "#HQ5C3V", "Привет #HQ5C3V", "@HQ5C3V", "+7 929 82",

@@ -1359,6 +1359,18 @@ def test_the_landing_says_for_whom_an_invite_is(client: FlaskClient) -> None:
     assert {"property": "og:title", "content": "An invite to Hammer"} in Outline(page).all("meta")
 
 
+def test_the_landing_of_a_code_in_letters_that_are_not_read_says_which_ones_are(client: FlaskClient) -> None:
+    english, russian = (client.get("/i/ЖQ5С3V", headers={"Accept-Language": language}) for language in ("en", "ru"))
+
+    assert "six Latin letters or digits" in words(english)
+    assert "латинские буквы и цифры" in words(russian)
+
+
+@pytest.mark.parametrize("typed", ["12345", "447911123456"])
+def test_a_refused_number_meets_an_example_once(client: FlaskClient, typed: str) -> None:
+    assert words(send(client, "/login/", telephone_number=typed)).count("+") == 1
+
+
 def test_the_landing_says_what_one_is_invited_to_in_the_operators_words(
     settings: config.Settings, app_with: Callable[[config.Settings], Flask], client: FlaskClient
 ) -> None:

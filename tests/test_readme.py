@@ -34,10 +34,29 @@ def test_the_curl_example_logs_two_people_in_and_the_second_activates_the_firsts
         answers.append(answer)
         rest = rest[end:].strip()
     me, renamed, second, invitees = answers
-    assert me["telephone_number"] == "+79298284301"
+    assert me["telephone_number"] == "+79161234501"
     assert (renamed["username"], renamed["first_name"]) == ("ivan", "Иван")
     assert second["activated_invite_code"] == me["invite_code"]
-    assert [invitee["telephone_number"] for invitee in invitees] == ["+79298284302"]
+    assert [invitee["telephone_number"] for invitee in invitees] == ["+79161234502"]
+
+
+def test_the_curl_example_asks_for_other_numbers_than_the_browser_did_just_before() -> None:
+    browser, curl = (
+        {re.sub(r"\D", "", number)[-10:] for number in re.findall(r"(?:\+7|8) \d{3} \d{3}[- ]\d{2}[- ]\d{2}", section(title))}
+        for title in ("Log in with a browser", "Log in with curl")
+    )
+
+    assert (len(browser), len(curl)) == (1, 2)
+    assert browser.isdisjoint(curl)
+
+
+def test_the_curl_example_says_why_there_was_no_answer() -> None:
+    [field] = re.findall(r"^field\(\).*$", README, re.MULTILINE)
+    script = f"{field}\necho '{json.dumps({'detail': 'Too many texts.', 'retry_after': 5})}' | field verification_id"
+
+    run = subprocess.run(["bash", "-uc", script], check=False, capture_output=True, text=True, timeout=60)
+
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", "Too many texts.\n")
 
 
 def test_make_knows_every_target_that_the_readme_names() -> None:

@@ -11,12 +11,13 @@ from typing import Any, Final
 from flask import flash, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from markupsafe import Markup
 
 from hammer import accounts, idempotency, languages, limits, login, people, phones, tokens, verifications
 from hammer.auth import carried, forms
 from hammer.auth.door import TOO_OLD, blueprint, forget_all_but, form_key, go, leads_on, only_shown, refused, signed_in, signed_out
 from hammer.auth.show import phone as phone_number
-from hammer.auth.show import told
+from hammer.auth.show import strong, told
 from hammer.models import BROWSER, Verification
 from hammer.refusals import N_, Choose, Mend, NotAllowed, NotFound, Prove, Refusal, TooManyRequests, Wait
 from hammer.sessions import Caller
@@ -200,7 +201,8 @@ def number_code(caller: Caller) -> ResponseReturnValue:
         return _refused_code(refusal, asked, _NUMBER)
     for key in ("number", "number-before", "end_others"):
         session.pop(key, None)
-    flash(gettext("Your number is %(number)s now.", number=phone_number(asked.telephone_number)), "about")
+    number_now = strong(phone_number(asked.telephone_number))
+    flash(Markup(gettext("Your number is %(number)s now.")) % {"number": number_now}, "about")  # noqa: S704  # our own sentence
     return go("auth.profile", "about")
 
 

@@ -36,13 +36,15 @@ addEventListener("pageshow", () => { for (const form of document.forms) release(
 const LATIN_OR_ALIKE = "A-Za-zАВЕКМНОРСТУХЅІЈавекмнорстухѕіј";
 const MAY_BECOME = {
   code: (text, field) => {
-    const words = text.replace(/@\S+/g, " ").split(/[^\p{L}\p{Nd}+]+/u).filter((word) => /\p{Nd}/u.test(word));
+    const words = text.replace(/@\S+/g, " ").replace(/(?<=\p{Nd}{2})[\s\p{Pd}](?=\p{Nd}{2})/gu, "") // groups, as in "Code: 24 63"
+      .split(/[^\p{L}\p{Nd}+]+/u).filter((word) => /\p{Nd}/u.test(word));
     const digits = text.replace(/[\s\p{Pd}\p{Cf}]/gu, "");
     return (/^\p{Nd}*$/u.test(digits) && digits.length <= field.size) || (words.length === 1 && /^\p{Nd}+$/u.test(words[0]) && words[0].length === field.size);
   },
   phone: (text) => {
-    const digits = text.replace(/\P{Nd}/gu, "").length;
-    return /\p{L}/u.test(text) ? digits >= 10 : digits <= 17;
+    const digits = text.replace(/\P{Nd}/gu, "");
+    const again = /\p{Nd}\P{Nd}/u.test(text) && digits.indexOf(digits.slice(-7)) < digits.length - 7; // one number, named twice
+    return /\p{L}/u.test(text) ? digits.length >= 10 : digits.length <= 17 || again;
   },
   invite: (text) =>
     new RegExp(`^[^\\p{L}\\p{Nd}]*([${LATIN_OR_ALIKE}\\p{Nd}][^\\p{L}\\p{Nd}]*){0,6}$`, "u").test(text) || /[/:]|\S\s+\S+\s+\S/.test(text),

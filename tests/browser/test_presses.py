@@ -192,7 +192,20 @@ def test_the_shown_code_of_demo_mode_can_be_typed_by_a_button(page: Page, number
     expect_profile(page)
 
 
-TYPED_CODES = {"12a4": True, "x": True, "12345": True, "1": False, "12 3": False, "12-3": False, "١٢": False, "": False}
+TYPED_CODES = {
+    "12a4": True,
+    "x": True,
+    "12345": True,
+    "Код: 24": True,
+    "Код: 24 63": False,
+    "Your code: 24-63.": False,
+    "24 63 57": True,
+    "1": False,
+    "12 3": False,
+    "12-3": False,
+    "١٢": False,
+    "": False,
+}
 
 
 @pytest.mark.requirement("ACC-02")
@@ -226,6 +239,9 @@ def test_a_typing_error_in_a_code_is_shown_while_typing_and_goes_when_it_is_mend
         ("+7 (929", False),
         ("8 929 x", True),
         ("1" * 18, True),
+        ("+7 929 828-43-01, 8 (929) 828-43-01", False),
+        ("[+7 929 828-43-01](+79298284301)", False),
+        ("+7 929 828-43-01, +7 929 828-43-02", True),
         ("Anna: +7 929 828-43-01", False),
     ],
 )
