@@ -61,7 +61,7 @@ _OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 
 
 USUAL_ADDRESS = "http://127.0.0.1:5000"
-"""Where `flask run` serves unless it is told another port."""
+"""Where `flask run` serves unless another port is named."""
 _notes: list[TextIO] = []
 """Kept open, and so locked, for as long as this process lives."""
 _LOCAL = [

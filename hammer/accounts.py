@@ -259,7 +259,7 @@ def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> N
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
-    """Shuts a user out at once, or lets them in again (to sign in anew); none of their devices is known then. Refuses with
+    """Shuts a user out at once, or lets them in again (with a new sign-in); none of their devices is known then. Refuses with
     `NotFound`."""
     with transaction() as session:
         endings.end_all(session, user_id)

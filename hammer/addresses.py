@@ -1,7 +1,7 @@
 """Whom the limits of an address count: an IPv4 address, or the networks of 64, 56 and 48 bits that an IPv6 address lies in.
 
 One customer gets a whole network of 64, 56 or 48 bits (RIPE-690), so a limit for addresses or for networks of 64 bits alone would
-be 65,536 limits for whoever has 48. A wider network has a limit of its own, a small multiple of the narrowest one's.
+be 65,536 limits for a customer with 48. A wider network has a limit of its own, a small multiple of the narrowest one's.
 """
 
 from functools import lru_cache

@@ -201,11 +201,11 @@ def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) ->
 def unreadable(full: bool) -> None:
     """List numbers that are none any more.
 
-    Their numbering plan has changed since they were stored, so nobody can sign in with them. `users move` gives one user another
+    Their numbering plan has changed since they were stored, so no sign-in with them is possible. `users move` gives one user another
     number; HAMMER_EXTRA_RANGES lets a range of numbers in.
     """
     seen, plans = 0, Counter[str]()
-    for seen, found in enumerate(people.unreadable(settings()), 1):  # noqa: B007  # how many there were is told below
+    for seen, found in enumerate(people.unreadable(settings()), 1):  # noqa: B007  # how many there were is said below
         if found:
             number = found.telephone_number if full else phones.masked(found.telephone_number)
             plans[phones.plan_of(found.telephone_number)] += 1

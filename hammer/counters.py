@@ -43,7 +43,7 @@ def used(session: Session, limits: Iterable[Limit], now: datetime) -> dict[str, 
     """How much of each scope still counts; those of which nothing does are missing.
 
     What was counted while the clock was ahead counts only where the present span and that one can be of the same limit: further
-    ahead it blocks nobody, and nobody gets more by it than the spans of a limit together have.
+    ahead it blocks no caller, and no caller gets more by it than the spans of a limit together have.
     """
     values: dict[str, object] = {"now": now}
     for n, limit in enumerate(named := list(limits)):

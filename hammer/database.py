@@ -53,8 +53,8 @@ AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 """What is raised when the database cannot be reached, hangs up, or stays locked by others."""
 
 
-_TELL_AGAIN_SECONDS: Final = 60.0
-_told: dict[str, float] = {}
+_LOG_AGAIN_SECONDS: Final = 60.0
+_silent_until: dict[str, float] = {}
 """Cause of a refusal -> when it may stand in the log again."""
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ def cause(error: BaseException) -> str:
 def unavailable(error: BaseException) -> Unavailable:
     """The refusal for those who wait while the database refuses. Each cause stands in the log once a minute at most."""
     why, now = cause(error), time.monotonic()
-    if now >= _told.get(why, 0.0):
-        _told[why] = now + _TELL_AGAIN_SECONDS
+    if now >= _silent_until.get(why, 0.0):
+        _silent_until[why] = now + _LOG_AGAIN_SECONDS
         log.warning("The database refuses: %s.", why)
     return Unavailable(retry_after=BUSY_SECONDS)
 

@@ -23,7 +23,7 @@ LONGEST: Final = 2048
 """Characters that are read; of a longer text a part could mean something else."""
 
 LONGEST_ALONE: Final = 12
-"""Of what somebody may have meant as a code and nothing else."""
+"""Of what may have been meant as a code and nothing else."""
 
 _LOOK_ALIKES: Final = str.maketrans("АВЕКМНОРСТУХЅІЈавекмнорстухѕіј", "ABEKMHOPCTYXSIJabekmhopctyxsij")
 """Cyrillic letters, and the Latin ones that they look like."""

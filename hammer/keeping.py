@@ -97,7 +97,7 @@ def restored() -> dict[str, int]:
 
 def _set_right(now: datetime) -> None:
     """Moments that lie further ahead than they can: a clock was wrong. Left as they are they would count for as long as it was
-    ahead. A session is set right when it is used (`sessions`); here one ends that nobody uses any more."""
+    ahead. A session is set right when it is used (`sessions`); here one ends that is not used any more."""
     latest = {
         SendAllowance.day_began_at: now,
         Session.expires_at: now + max(SESSION_LIFETIME.values()),

@@ -120,7 +120,7 @@ class Knocks:
 
 
 class _Here:
-    """Counts in this process, by a clock that nobody sets."""
+    """Counts in this process, by a clock that cannot be set."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -49,7 +49,7 @@ def init_app(app: Flask) -> None:
 
 
 def _serves() -> bool:
-    """Whether this process serves or carries texts; other commands are over before anybody signs in."""
+    """Whether this process serves or carries texts; other commands are over before a person signs in."""
     command = click.get_current_context(silent=True)
     return command is None or command.info_name in ("run", "worker")
 

@@ -157,7 +157,7 @@ class Device(Base):
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
     """Taken for as long as it is known, but for those that were right; each is taken before it is compared."""
     turns: Mapped[int] = mapped_column(server_default="0")
-    """How often it was given another token: the one that is good now carries this number."""
+    """How often it was given another token: the one that is good now has this number."""
     turned_at: Mapped[datetime | None]
     known_since: Mapped[datetime]
     used_at: Mapped[datetime] = mapped_column(index=True)

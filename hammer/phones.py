@@ -86,8 +86,8 @@ def read(plan: Plan, typed: str) -> str:
     """The number that a new text may go to, in E.164.
 
     Refuses with `InvalidFields` what is no number, names more than one, has an extension, or does not exist, and with
-    `RegionNotServed` what gets no texts. A stored number is never sent through here again: numbering plans change, and nobody
-    should lose an account over it.
+    `RegionNotServed` what gets no texts. A stored number is never sent through here again: numbering plans change, and no
+    account should be lost over it.
     """
     number, fault = _named(plan, typed)
     if number is None:
@@ -99,7 +99,7 @@ def read(plan: Plan, typed: str) -> str:
 
 
 def canonical(plan: Plan, typed: str) -> str | None:
-    """The E.164 form of any spelling, for looking somebody up; None for what cannot be one. It need not exist."""
+    """The E.164 form of any spelling, for looking a person up; None for what cannot be one. It need not exist."""
     number, fault = _named(plan, typed)
     return number or (None if fault == SEVERAL else _spelled_out(plan, typed))
 
@@ -114,7 +114,7 @@ def meant(plan: Plan, typed: str) -> list[str]:
 
 
 def is_readable(plan: Plan, e164: str) -> bool:
-    """Whether somebody who types this stored number still reaches it, whichever countries are served."""
+    """Whether a person who types this stored number still reaches it, whichever countries are served."""
     number = _parsed(e164)
     as_read = number and phonenumbers.format_number(number, PhoneNumberFormat.E164)
     return (as_read == e164 and number is not None and _gets_texts(number)) or _is_let_in(plan, e164)

@@ -194,7 +194,7 @@ def end_others(user_id: str, session_id: str) -> None:
 
 
 def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
-    """Ends a session whose refresh token came twice, and forgets its device: whoever copied the one may have copied the other. One
+    """Ends a session whose refresh token came twice, and forgets its device: a thief of the one may have copied the other. One
     that has ended, or is not good for other reasons, is only over."""
     this = Session.id == session_id, Session.ended_at.is_(None)
     stolen = tx.scalar(select(Session.user_id).where(*this, Session.refreshes > number))

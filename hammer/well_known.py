@@ -40,6 +40,7 @@ def favicon() -> ResponseReturnValue:
 @blueprint.get("/apple-touch-icon.png")
 @public
 def touch_icon() -> ResponseReturnValue:
+    """For home screens of Apple's phones, which ask for it by this name."""
     return _kept(current_app.send_static_file("mark.png"))
 
 
@@ -53,7 +54,7 @@ def robots() -> ResponseReturnValue:
 @blueprint.get("/.well-known/security.txt")
 @public
 def security() -> ResponseReturnValue:
-    """Whom to write to about a fault (RFC 9116). Refuses with `NotFound` where the operator names nobody (`HAMMER_SUPPORT`)."""
+    """Whom to write to about a fault (RFC 9116). Refuses with `NotFound` where the operator names no contact (`HAMMER_SUPPORT`)."""
     here = settings()
     if not here.support:
         raise NotFound

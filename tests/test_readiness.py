@@ -30,7 +30,8 @@ Statements = Callable[[], AbstractContextManager[list[str]]]
 @pytest.fixture(autouse=True)
 def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "KNOWN_SECONDS", 0.0)
-    monkeypatch.setattr(database, "_told", {})
+    monkeypatch.setattr(database, "_silent_until", {})
+    monkeypatch.setattr(database, "_LOG_AGAIN_SECONDS", 1000.0)  # also where a test takes more than a minute
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Invite codes whose links were opened in this browser, kept in the signed cookie until one is activated or declined.
 
-Nobody is told here whether a code exists, so none that was opened takes the place of another: they are asked about one after the
+Whether a code exists is not said here, so none that was opened takes the place of another: the person is asked about one after the
 other, the newest first.
 """
 
@@ -36,6 +36,7 @@ def drop(code: str | None) -> None:
 
 
 def drop_all() -> None:
+    """Forgets all codes."""
     _keep([])
 
 

@@ -111,7 +111,7 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
         return go("auth.prove")
     try:
         key = form_key(caller.session_id, asked.id if asked else "")
-        sent = _send_again(asked, key) if asked else _ask_anew(number, key)
+        sent = _send_again(asked, key) if asked else _ask_stored(number, key)
     except (Mend, Wait) as refusal:
         if asked is None:
             flash(told(refusal))
@@ -301,15 +301,15 @@ def _number_of(asked: Verification | None) -> str:
     return phones.pretty(asked.telephone_number) if asked else ""
 
 
-def _send_again(asked: Verification, key: idempotency.Key, anew: Callable[[], Verification] | None = None) -> Verification:
+def _send_again(asked: Verification, key: idempotency.Key, ask: Callable[[], Verification] | None = None) -> Verification:
     settings = tokens.settings()
     try:
         return login.resend_code(settings, asked.id, _asker(), key=key).verification
     except NotFound:
-        return anew() if anew else _ask_anew(asked.telephone_number, key)
+        return ask() if ask else _ask_stored(asked.telephone_number, key)
 
 
-def _ask_anew(number: str, key: idempotency.Key) -> Verification:
+def _ask_stored(number: str, key: idempotency.Key) -> Verification:
     return login.send_code_to_stored(tokens.settings(), number, _asker(), key=key).verification
 
 

@@ -73,7 +73,7 @@ def wait(seconds: int) -> str:
 
 
 def remaining(seconds: int) -> str:
-    """The same, rounded down, so that whoever comes within it is not too late."""
+    """The same, rounded down, so that a person who comes within it is not too late."""
     span, unit = _span(seconds)
     return _in(span // unit * unit, unit)
 
