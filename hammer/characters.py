@@ -27,17 +27,28 @@ def plain(text: str) -> str:
 
     Empty where the order of what is seen is not that of what is there.
     """
-    return "" if _TURNED in text else "".join(map(_plain, text))
+    return "" if _TURNED in text else "".join(map(_plain, visible(text)))
+
+
+def visible(text: str) -> str:
+    """The text with decimal digits of every script as `0` to `9`, full-width and small signs as their ASCII twins, and without the
+    characters that are not seen."""
+    return "".join(map(_visible, text))
+
+
+@lru_cache(maxsize=4096)
+def _visible(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    if digit is not None:
+        return str(digit)
+    if sign in _IGNORABLE or (unicodedata.category(sign) == "Cf" and sign not in _SEEN):
+        return ""
+    return unicodedata.normalize("NFKC", sign) if "\uff01" <= sign <= "\uff5e" or "\ufe50" <= sign <= "\ufe6b" else sign
 
 
 @lru_cache(maxsize=4096)
 def _plain(sign: str) -> str:
-    digit = unicodedata.decimal(sign, None)
-    if digit is not None:
-        return str(digit)
     kind = unicodedata.category(sign)
-    if sign in _IGNORABLE or (kind == "Cf" and sign not in _SEEN):
-        return ""
     if sign.isspace() or sign == _BLANK:
         return " "
     if sign in _PLUSES:
@@ -46,6 +57,4 @@ def _plain(sign: str) -> str:
         return "-"
     if kind in ("Ps", "Pe"):
         return "(" if kind == "Ps" else ")"
-    if "\uff01" <= sign <= "\uff5e" or "\ufe50" <= sign <= "\ufe6b":
-        return unicodedata.normalize("NFKC", sign)
     return "." if sign == _DOT else sign

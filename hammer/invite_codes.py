@@ -4,13 +4,13 @@ What is not surely one code is not read: an activation is for ever, and a code t
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from hammer.characters import visible
 from hammer.codes import INVITE_ALPHABET
 from hammer.refusals import N_, InvalidFields
 
@@ -27,8 +27,6 @@ LONGEST_ALONE: Final = 12
 
 _LOOK_ALIKES: Final = str.maketrans("АВЕКМНОРСТУХЅІЈавекмнорстухѕіј", "ABEKMHOPCTYXSIJabekmhopctyxsij")
 """Cyrillic letters, and the Latin ones that they look like."""
-_UNSEEN: Final = re.compile(r"[\u00ad\u034f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
-"""What messengers and keyboards put between letters and nobody sees."""
 _GAP: Final = r"[\s\-\u2010-\u2015]"
 _SIGNS_OF_ADDRESSES: Final = r"#@/\\=&+%$\u00a2-\u00a5\u20a0-\u20cf"
 """In addresses, tags, telephone numbers and prices: no code stands in a word of prose that has one of them."""
@@ -71,7 +69,7 @@ def read(typed: str, public_url: str) -> str | None:
 
 def read_path(rest: str) -> str | None:
     """The code in what follows `/i/` in an address of ours, with what a messenger glued to it; None where that is not sure."""
-    found = _IN_PATH.fullmatch(_plain(rest))
+    found = _IN_PATH.fullmatch(visible(rest))
     if found is None:
         return None
     six, tail = found[1] + found[2], re.split(r"[?#&]", found[3], maxsplit=1)[0]
@@ -83,7 +81,7 @@ def read_path(rest: str) -> str | None:
 
 def _read(typed: str, public_url: str) -> tuple[str | None, str]:
     """The code, or None and why there is none."""
-    text = _plain(typed)
+    text = visible(typed)
     if len(typed) > LONGEST or "\0" in text:
         return None, NOT_AN_INVITE
     if alone := _ALONE.fullmatch(text):
@@ -101,19 +99,6 @@ def _read(typed: str, public_url: str) -> tuple[str | None, str]:
     if not said and (looks_like or _apart(text.translate(_LOOK_ALIKES), public_url)[0] != links):
         return None, NOT_LATIN
     return None, UNSURE if len(text.strip()) > LONGEST_ALONE else NOT_AN_INVITE
-
-
-def _plain(typed: str) -> str:
-    """Without what nobody sees; digits of every script, and wide letters, in ASCII."""
-    return "".join(map(_plain_sign, _UNSEEN.sub("", typed)))
-
-
-@cache
-def _plain_sign(sign: str) -> str:
-    if "\uff01" <= sign <= "\uff5e":
-        return chr(ord(sign) - 0xFEE0)
-    digit = unicodedata.decimal(sign, None)
-    return sign if digit is None else str(digit)
 
 
 def _latin(six: str) -> str | None:
