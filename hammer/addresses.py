@@ -4,6 +4,7 @@ One customer gets a whole network of 64, 56 or 48 bits (RIPE-690), so a limit fo
 be 65,536 limits for a customer with 48. A wider network has a limit of its own, a small multiple of the narrowest one's.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from re import compile as pattern
@@ -40,6 +41,11 @@ def networks(counted: str) -> tuple[str, ...]:
         return (counted,)
     there = IPv6Network(counted).network_address
     return tuple(str(_network(there, bits)) for bits in BITS)
+
+
+def shares(counted: str, most: int, times: Sequence[int] = TIMES) -> list[tuple[str, int]]:
+    """What stands for an address and for the wider networks around it, and how much of a limit each has."""
+    return [(network, most * many) for network, many in zip(networks(counted), times, strict=False)]
 
 
 def _network(there: IPv6Address, bits: int) -> IPv6Network:

@@ -69,11 +69,10 @@ class Knocks:
 
     def take(self, address: str) -> None:
         """Takes one of the requests that this address, and each network around it, has a minute. Refuses with `TooManyRequests`."""
-        keys: Iterable[str] = addresses.networks(address)
+        shares = addresses.shares(address, self.settings.requests_per_address_minute)
         if self.shared is not None:  # what leaves this process names nobody
-            keys = [self.settings.keyed_hash("knocks", key) for key in keys]
-        most = [self.settings.requests_per_address_minute * times for times in addresses.TIMES]
-        wait = self._take(list(zip(keys, most, strict=False)))
+            shares = [(self.settings.keyed_hash("knocks", network), most) for network, most in shares]
+        wait = self._take(shares)
         if wait:
             raise TooManyRequests(retry_after=wait)
 

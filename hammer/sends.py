@@ -116,17 +116,17 @@ def _of_system(settings: "Settings", *, known: bool) -> dict[str, Limit]:
 
 
 def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
-    places = [settings.keyed_hash("addresses", network) for network in addresses.networks(address)]
-    an_hour = settings.sends_per_address_hour
     if known:  # whoever has a number can have an account, and so a known device
-        most = dict(zip(places, KNOWN_TIMES, strict=False))
-        theirs = {f"known-{place}": Limit(f"texts/known/{place}", an_hour * times, HOUR) for place, times in most.items()}
+        shares = addresses.shares(address, settings.sends_per_address_hour, KNOWN_TIMES)
+        places = {settings.keyed_hash("addresses", network): most for network, most in shares}
+        theirs = {f"known-{place}": Limit(f"texts/known/{place}", most, HOUR) for place, most in places.items()}
         return _of_system(settings, known=True) | theirs
     prefix = settings.keyed_hash("prefixes", number[:-4])
     limits = _of_system(settings, known=False)
     limits["prefix"] = Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR)
     allowed = policies(settings)
-    for name, place in zip(NAMES, places, strict=False):
+    for name, network in zip(NAMES, addresses.networks(address), strict=False):
+        place = settings.keyed_hash("addresses", network)
         limits[name] = Limit(f"texts/address/h/{place}", *allowed[name])
         limits[f"{name}-day"] = Limit(f"texts/address/d/{place}", *allowed[f"{name}-day"])
     return limits

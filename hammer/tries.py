@@ -70,9 +70,8 @@ def _of_number(settings: "Settings", number: str) -> str:
 
 
 def _of_address(settings: "Settings", address: str) -> list[Limit]:
-    places = [settings.keyed_hash("addresses", network) for network in addresses.networks(address)]
-    most = [PER_ADDRESS_A_DAY * times for times in addresses.TIMES]
-    return [Limit(f"invites/address/{place}", many, DAY) for place, many in zip(places, most, strict=False)]
+    shares = addresses.shares(address, PER_ADDRESS_A_DAY)
+    return [Limit(f"invites/address/{settings.keyed_hash('addresses', network)}", most, DAY) for network, most in shares]
 
 
 def _of_account(user_id: str) -> tuple[Limit, Limit]:
