@@ -201,8 +201,8 @@ def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) ->
 def unreadable(full: bool) -> None:
     """List numbers that are none any more.
 
-    Their numbering plan has changed since they were stored, so no sign-in with them is possible. `users move` gives one user another
-    number; HAMMER_EXTRA_RANGES lets a range of numbers in.
+    Their numbering plan has changed since they were stored, so no sign-in with them is possible. `users move` gives one user
+    another number; HAMMER_EXTRA_RANGES lets a range of numbers in.
     """
     seen, plans = 0, Counter[str]()
     for seen, found in enumerate(people.unreadable(settings()), 1):  # noqa: B007  # how many there were is said below

@@ -1,8 +1,8 @@
 """Devices that signed in before. Each keeps a lane of its own for texts and guesses, which strangers cannot use up (OWASP device
 cookies).
 
-What a device shows is turned at each sign-in, and what was guessed on it counts for as long as it is known, no matter who guessed. So
-a copied token buys `MOST_GUESSES` guesses at most, and nothing once its owner has signed in with the token again.
+What a device shows is turned at each sign-in, and what was guessed on it counts for as long as it is known, no matter who guessed.
+So a copied token buys `MOST_GUESSES` guesses at most, and nothing once its owner has signed in with the token again.
 """
 
 from datetime import datetime, timedelta

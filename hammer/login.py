@@ -157,8 +157,8 @@ def signed_in_before(key: idempotency.Key) -> SignedIn | None:
 
 
 def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> SignedIn:
-    """The session that the same request opened before, for a caller who lost the answer. Refuses with `WrongCode` when that is over, or
-    was refreshed, or its device signed in again: then the answer arrived."""
+    """The session that the same request opened before, for a caller who lost the answer. Refuses with `WrongCode` when that has
+    ended, or was refreshed, or its device signed in again: then the answer arrived."""
     opened = (
         select(Session, User, Device)
         .join(User, User.id == Session.user_id)

@@ -46,8 +46,10 @@ TOKEN = {"example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcksiLCJ0eXAiOiJhdCtqd3QifQ.
 REFRESH_TOKEN = {"example": "Xq3vH0c8R1yZb5rT8kLwAg.0.c2lnbmF0dXJlIG9mIHRoZSBzZXNzaW9uIGFuZCBudW0"}
 DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
-
-
+CODE = {
+    "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
+    "example": "1234",
+}
 DEVICE_ID = {"description": "A device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
@@ -128,12 +130,7 @@ class ResendIn(In):
 class CodeIn(NumberIn):
     verification_id = _text(VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."}, required=False)
     telephone_number = _text(NUMBER | {"description": "In demo mode, in place of `verification_id`."}, required=False)
-    code = _text(
-        {
-            "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
-            "example": "1234",
-        }
-    )
+    code = _text(CODE)
 
 
 class RefreshIn(In):
@@ -155,12 +152,7 @@ class NumberChangeIn(NumberIn):
 
 class NumberCodeIn(In):
     verification_id = _text(VERIFICATION_ID)
-    code = _text(
-        {
-            "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
-            "example": "1234",
-        }
-    )
+    code = _text(CODE)
     end_other_sessions = _Flag(
         error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
         metadata={"description": "Signs all other devices out.", "example": True},
