@@ -31,10 +31,14 @@ def right(settings: Settings, verification: Verification) -> str:
     return verification.code(settings.key("codes"))
 
 
+def another(code: str) -> str:
+    """Another code of the same length."""
+    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+
+
 def wrong(settings: Settings, verification: Verification) -> str:
     """Another code of the same length."""
-    code = right(settings, verification)
-    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+    return another(right(settings, verification))
 
 
 def confirm(

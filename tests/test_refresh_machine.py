@@ -4,18 +4,18 @@ thief who copied what the owner had, and a clock. What must always hold stands i
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import time_machine
 from flask import Flask
 from hypothesis import settings as played
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from config import Settings
 from hammer import events, sessions
-from hammer.database import db, transaction
+from hammer.database import db
 from hammer.models import PROGRAM, Event, Session
 from hammer.refusals import NotSignedIn
 from tests.deeds import sign_in
+from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
@@ -27,28 +27,13 @@ class Client:
         self.number = number
 
 
-class Refreshing(RuleBasedStateMachine):
-    app: Flask
-    settings: Settings
-
+class Refreshing(Machine):
     @initialize()
     def sign_in(self) -> None:
-        self.moved = time_machine.travel(START, tick=False)
-        self.clock = self.moved.start()
-        self.context = self.app.app_context()
-        self.context.push()
-        with transaction() as session:
-            for table in reversed(db.metadata.sorted_tables):
-                session.execute(table.delete())
+        self.begin(START)
         self.session = sign_in(self.settings).session
         self.owner, self.thief = Client(), Client()
         self.newest, self.issued_at, self.arrived, self.dead = 0, START - timedelta(days=1), True, False
-
-    def teardown(self) -> None:
-        if hasattr(self, "context"):
-            db.session.remove()
-            self.context.pop()
-            self.moved.stop()
 
     @rule(who=st.sampled_from(["owner", "thief"]), lost=st.booleans())
     def refresh(self, who: str, lost: bool) -> None:

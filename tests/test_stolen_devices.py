@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import time_machine
 from flask import Flask
 from hypothesis import settings as played
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import func
 from time_machine import Traveller
 
@@ -24,6 +23,7 @@ from hammer.refusals import NotFound, NotSignedIn, WrongCode
 from hammer.verifications import Asker
 from tests.attacker import Attacker
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
+from tests.machines import Machine
 from tests.people import Browser, Program
 
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -397,32 +397,17 @@ class Known:
     forgotten: bool = False
 
 
-class Devices(RuleBasedStateMachine):
+class Devices(Machine):
     """An owner who signs in, mistypes, loses answers and ends devices; a thief with a copy of every token there ever was."""
-
-    app: Flask
-    settings: Settings
 
     @initialize()
     def open_everything(self) -> None:
-        self.moved = time_machine.travel(START, tick=False)
-        self.clock = self.moved.start()
-        self.context = self.app.app_context()
-        self.context.push()
-        with transaction() as session:
-            for table in reversed(db.metadata.sorted_tables):
-                session.execute(table.delete())
+        self.begin(START)
         self.devices: dict[str, Known] = {}
         self.tokens: list[tuple[str, int, str]] = []
         self.asked: list[Verification] = []
         self.came: list[SignedIn] = []
         self._arrive(sign_in(self.settings))
-
-    def teardown(self) -> None:
-        if hasattr(self, "context"):
-            db.session.remove()
-            self.context.pop()
-            self.moved.stop()
 
     def _arrive(self, came: SignedIn) -> None:
         device = self.devices.setdefault(came.device.id, Known())

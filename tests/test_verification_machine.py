@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import time_machine
 from flask import Flask
 from hypothesis import settings as played
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, rule, run_state_machine_as_test
 
 from config import Settings
 from hammer import login, verifications
@@ -18,6 +17,7 @@ from hammer.models import Counter, Verification
 from hammer.refusals import InvalidFields, NotFound, TooManyRequests, Unavailable, WrongCode
 from hammer.verifications import CHANGE_NUMBER, LOGIN
 from tests.deeds import ANNA, BORIS, HOME, confirm, right, wrong
+from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 23, 50, tzinfo=UTC)
 """Ten minutes before midnight, which the machine often passes."""
@@ -40,28 +40,13 @@ class Life:
         return not self.succeeded and self.compared < settings.guesses_per_code and datetime.now(UTC) < self.expires_at
 
 
-class Verifications(RuleBasedStateMachine):
-    app: Flask
-    settings: Settings
-
+class Verifications(Machine):
     lives = Bundle("lives")
 
     @initialize()
     def open_everything(self) -> None:
-        self.moved = time_machine.travel(START, tick=False)
-        self.clock = self.moved.start()
-        self.context = self.app.app_context()
-        self.context.push()
-        with transaction() as session:
-            for table in reversed(db.metadata.sorted_tables):
-                session.execute(table.delete())
+        self.begin(START)
         self.all: list[Life] = []
-
-    def teardown(self) -> None:
-        if hasattr(self, "context"):
-            db.session.remove()
-            self.context.pop()
-            self.moved.stop()
 
     @rule(target=lives, number=st.sampled_from([ANNA, BORIS]), user_id=st.sampled_from(OWNERS))
     def ask(self, number: str, user_id: str | None) -> Life | None:

@@ -1,0 +1,33 @@
+"""What machines of states have in common that play verbs in any order: an empty database, an application context, and a clock."""
+
+from datetime import datetime
+
+import time_machine
+from flask import Flask
+from hypothesis.stateful import RuleBasedStateMachine
+
+from config import Settings
+from hammer.database import db, transaction
+
+
+class Machine(RuleBasedStateMachine):
+    """Begins each play with `begin`, in an `@initialize` of its own."""
+
+    app: Flask
+    settings: Settings
+
+    def begin(self, start: datetime) -> None:
+        """Stops the clock there, enters an application context, and empties the database."""
+        self.moved = time_machine.travel(start, tick=False)
+        self.clock = self.moved.start()
+        self.context = self.app.app_context()
+        self.context.push()
+        with transaction() as session:
+            for table in reversed(db.metadata.sorted_tables):
+                session.execute(table.delete())
+
+    def teardown(self) -> None:
+        if hasattr(self, "context"):
+            db.session.remove()
+            self.context.pop()
+            self.moved.stop()
