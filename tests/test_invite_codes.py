@@ -77,7 +77,8 @@ def test_a_link_of_ours_is_read(link: str, code: str, lower: bool) -> None:
         "Код — HQ5C3V — от anna@mail.ru", "https://shop.example/i/K7M2QX и код HQ5C3V", "#СКИДКА HQ5C3V", "2GB 4GB, HQ5C3V",
         f"HQ5 C3V {LINK}", f"{LINK} (HQ5C3V)", f"HAMMER: {LINK}", f"{LINK} PROMO1", f"{URL}/ HQ5C3V", "код HQ5-C3V.",
         f"https://shop.example/i/K7M2QX {LINK}", f"K7M2QX@mail.ru {LINK}", "Код HQWCXV", f"{URL}/login/ код: HQ5C3V",
-        "\u200ehq5 c3v", "HQ5\u200bC3V", "HQ\u31645C3\U000e0021V", "HQ5\u180eC3V", "ＨＱ５Ｃ３Ｖ", "HQ٥C٣V", "login.example.com/i/HQ5%20C3V", f"{LINK}заходи", f"{LINK}and",
+        "\u200ehq5 c3v", "HQ5\u200bC3V", "HQ\u31645C3\U000e0021V", "HQ5\u180eC3V",
+        "ＨＱ５Ｃ３Ｖ", "HQ٥C٣V", "login.example.com/i/HQ5%20C3V", f"{LINK}заходи", f"{LINK}and",
     ],
 )  # fmt: skip
 @pytest.mark.requirement("INV-01")
