@@ -296,9 +296,9 @@ def _fault(plan: Plan, run: _Run) -> str:
     piece = run.pieces[-1]
     if len(run.pieces) > 1 or len(piece.digits) < _FEWEST_DIGITS or (piece.plus and _existing(plan, piece.digits)):
         return INVALID
-    if run.whole and not piece.plus and "" not in _numbers(plan, _Piece(piece.text, plus=True)):
-        return NO_PLUS
     home = _national_prefix(plan.region)
+    if run.whole and not piece.plus and _is_foreign(plan, piece, home):
+        return NO_PLUS
     digits = piece.digits.removeprefix(home) if home and not piece.plus else piece.digits  # or `8 929 123 45 6` is long enough
     try:
         number = phonenumbers.parse(f"{'+' * piece.plus}{digits}", plan.region)
@@ -306,6 +306,13 @@ def _fault(plan: Plan, run: _Run) -> str:
         return INVALID
     reason = phonenumbers.is_possible_number_for_type_with_reason(number, PhoneNumberType.MOBILE)
     return {ValidationResult.TOO_SHORT: TOO_SHORT, ValidationResult.TOO_LONG: TOO_LONG}.get(reason, INVALID)
+
+
+def _is_foreign(plan: Plan, piece: _Piece, home: str) -> bool:
+    """Whether only the plus is missing; or the number begins with one `0`, as calls within most countries do, and those within this
+    one with another `home`."""
+    dialled_abroad = home[:1] not in ("", "0") and re.match("0[1-9]", piece.digits)
+    return bool(dialled_abroad) or "" not in _numbers(plan, _Piece(piece.text, plus=True))
 
 
 def _letter_touches_digit(text: str) -> bool:

@@ -301,7 +301,13 @@ def test_a_digit_that_is_missing_or_too_many_or_a_letter_is_said(typed: str, sai
     assert fault(typed) == said
 
 
-@pytest.mark.parametrize("typed", ["447911123456", "380671234567", "44 7911 123456", "Call 447911123456", "wa.me/447911123456"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "447911123456", "380671234567", "44 7911 123456", "Call 447911123456", "wa.me/447911123456",
+        "07911 123456", "0151 23456789", "06 12 34 56 78",  # as at home in Britain, Germany and France
+    ],
+)  # fmt: skip
 @pytest.mark.requirement("PHN-01")
 def test_a_foreign_number_without_a_plus_is_told_what_is_missing(typed: str) -> None:
     assert fault(typed) == phones.NO_PLUS
