@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover bench evidence vitals postman translations pictures clean
+.PHONY: help run test check format cover mutants bench evidence vitals postman translations pictures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,10 @@ format: .venv/tests ## bring the code into form
 cover: .venv/tests ## run the tests and show which lines and branches they never reach
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
+mutants: .venv/tests ## change the rules in one small way at a time and show what no test notices (some of them: make mutants ARGS="hammer.guesses*")
+	env -u TEST_DATABASE_URL $(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results | sed -nE 's/^ *([^ :]+): (survived|timeout|suspicious|no tests)$$/\1/p' | xargs -r -n 1 $(BIN)/mutmut show
+
 bench: .venv/tests ## measure what a login costs beside a floor (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -57,7 +61,7 @@ pictures: .venv/tests ## draw every screen in every state into docs/pictures (ne
 	$(BIN)/python -m tests.pictures $(ARGS)
 
 clean: ## forget the environment and what tools keep; the database in instance/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 
 .venv/runs: requirements.txt | .venv/bin/pip
 	@echo "Installing what Hammer needs into .venv (about half a minute) ..."

@@ -231,3 +231,14 @@ def test_an_invite_code_whose_owner_left_while_the_code_was_on_its_way_counts_no
     clara = sign_in(settings, CLARA).user
     activate(settings, came.user.id, clara.invite_code)
     assert count_of(clara.id) == 1
+
+
+@in_context
+def test_the_mark_of_one_number_stands_in_no_other_export(settings: Settings, noon: Traveller) -> None:
+    owner = sign_in(settings, BORIS).user
+    marked, other = sign_in(settings, ANNA, invite_code=owner.invite_code), sign_in(settings, CLARA)
+    accounts.delete(settings, marked.user.id)
+    soon()
+    again = sign_in(settings, ANNA)
+    assert exports.export(settings, other.user.id)["left_before"] is None
+    assert exports.export(settings, again.user.id)["left_before"] == clock.now() + tombstones.LIFETIME

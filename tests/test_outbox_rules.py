@@ -1,5 +1,6 @@
 """The outbox: who is woken for a text and when, and what a gateway's report may end."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -7,12 +8,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import event, update
 from time_machine import Traveller
 
 from config import Settings
 from hammer import accounts, gateways, login, texts
-from hammer.database import db
+from hammer import clock as clock_module
+from hammer.database import db, transaction
 from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, WAITING, Text
 from tests import outbox
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in
@@ -213,3 +215,50 @@ def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings
     seen = texts.tally()
     assert (seen.waiting, seen.oldest_waiting) == (1, timedelta(seconds=90))
     assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
+
+
+def in_its_hands(app: Flask, settings: Settings, gateway: FakeGateway) -> threading.Thread:
+    """A sender whose try the gateway will refuse, once `gateway.open` lets it."""
+    gateway.open.clear()
+    gateway.status = 503
+
+    def send() -> None:
+        with app.app_context():
+            texts.deliver_next(replace(settings, sms_url=gateway.template))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert gateway.arrived.wait(30)
+    return sender
+
+
+def test_a_sender_that_was_too_slow_does_not_shorten_the_claim_of_the_next(
+    app: Flask, settings: Settings, gateway: FakeGateway, clock: Traveller
+) -> None:
+    with app.app_context():
+        ask(settings)
+    slow = in_its_hands(app, settings, gateway)
+    clock.shift(texts.LEASE)
+    claimed_until = clock_module.now() + texts.LEASE
+    with app.app_context(), transaction() as tx:  # as a claim does
+        tx.execute(update(Text).values(due_at=claimed_until, tries=Text.tries + 1))
+    gateway.open.set()
+    slow.join(30)
+    with app.app_context():
+        assert (only_text().due_at, only_text().tries) == (claimed_until, 2)
+
+
+def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
+    app: Flask, settings: Settings, gateway: FakeGateway, clock: Traveller
+) -> None:
+    with app.app_context():
+        ask(settings)
+        with transaction() as tx:
+            tx.execute(update(Text).values(tries=texts.MOST_TRIES - 1))
+        receipt = texts.receipt_url(settings, only_text())
+    last = in_its_hands(app, settings, gateway)
+    report(app, receipt, "delivered")
+    gateway.open.set()
+    last.join(30)
+    with app.app_context():
+        assert (only_text().state, only_text().tries) == (DELIVERED, texts.MOST_TRIES)

@@ -147,7 +147,7 @@ def test_no_token_gets_in_with_a_header(app: Flask, anna: Program, how: str, mon
     assert anna.is_signed_in()
 
 
-@pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"null", b"0", b'"a"', b"{", b"\xff", DEEP, b'{"alg":NaN}'], ids=repr)
+@pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"null", b"0", b'"a"', b"{", b"\xff", DEEP, b'{"alg":NaN}'], ids=len)
 @pytest.mark.requirement("TOK-01")
 def test_no_token_gets_in_whose_header_is_none(app: Flask, anna: Program, header: bytes) -> None:
     _, claims = parts(anna.tokens["access_token"])
@@ -267,7 +267,7 @@ def test_a_token_of_an_older_version_says_nothing_of_refreshes(app: Flask, anna:
     assert ask(anna, put_together(header, claims, signing(app).private.sign)).status_code == 200
 
 
-@pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000], ids=repr)
+@pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000], ids=len)
 @pytest.mark.requirement("TOK-02")
 def test_claims_that_are_none_are_refused(app: Flask, anna: Program, claims: bytes) -> None:
     header, _ = parts(anna.tokens["access_token"])
