@@ -17,7 +17,7 @@ from hammer import clock as clock_module
 from hammer.database import db, transaction
 from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, WAITING, Text
 from tests import outbox
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in
+from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in
 from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.interleaving import until
 
@@ -262,3 +262,14 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
     last.join(30)
     with app.app_context():
         assert (only_text().state, only_text().tries) == (DELIVERED, texts.MOST_TRIES)
+
+
+@in_context
+def test_the_text_for_a_change_of_number_speaks_of_no_login(settings: Settings, memory: list[gateways.Sent]) -> None:
+    """Who is asked for it on the telephone would think that nothing can happen to their account."""
+    them = sign_in(settings)
+    accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME)
+    ask(settings, CLARA)
+    outbox.deliver(settings)
+    speaks_of_login = {sent.telephone_number: "login" in sent.words for sent in memory}
+    assert speaks_of_login == {BORIS: False, CLARA: True}

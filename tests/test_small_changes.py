@@ -1,0 +1,63 @@
+"""Rules whose small changes no other test would notice: what `make mutants` has found."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from config import Settings
+from hammer import clock, devices, login, sends
+from hammer.database import db
+from hammer.login import SignedIn
+from hammer.refusals import NotFound, TooManyRequests, WrongCode
+from hammer.verifications import Asker
+from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, sign_in, wrong
+
+pytestmark = pytest.mark.usefixtures("context")
+
+
+@pytest.fixture
+def patient(settings: Settings) -> Settings:
+    return replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
+
+
+def at(settings: Settings, them: SignedIn) -> Asker:
+    return Asker(HOME.address, "en", devices.token(settings, them.device))
+
+
+def test_a_code_of_a_device_without_guesses_is_not_sent_again_though_others_have_some(patient: Settings) -> None:
+    spent, other = sign_in(patient, ANNA), sign_in(patient, BORIS)
+    last, others = ask(patient, ANNA, asker=at(patient, spent)), ask(patient, BORIS, asker=at(patient, other))
+    for n in range(devices.MOST_GUESSES):
+        if n % patient.guesses_per_code == 0:
+            asked = ask(patient, ANNA, asker=at(patient, spent))
+        login.resend_code(patient, last.id, HOME)  # while it has guesses
+        with pytest.raises(WrongCode):
+            confirm(patient, asked, wrong(patient, asked))
+    with pytest.raises(NotFound):
+        login.resend_code(patient, last.id, HOME)
+    login.resend_code(patient, others.id, HOME)
+
+
+def test_the_texts_of_the_system_are_told_against_all_that_there_are(settings: Settings) -> None:
+    """And not against the part that strangers may use."""
+    few = replace(settings, sends_per_hour=10)
+    now = clock.now()
+    assert sends.system_used(db.session(), few, now) == {"hour": (0, 10), "day": (0, 100)}
+    for n in range(3):
+        ask(few, number(n))
+    assert sends.system_used(db.session(), few, now) == {"hour": (3, 10), "day": (3, 100)}
+
+
+def test_strangers_may_use_seven_tenths_of_the_systems_texts(settings: Settings) -> None:
+    few = replace(settings, sends_per_hour=10)
+    them = sign_in(few, ANNA)
+    for n in range(6):
+        ask(few, number(n + 10))
+    with pytest.raises(TooManyRequests):
+        ask(few, number(30))
+    at_home, patient = at(few, them), replace(few, resend_wait=timedelta(0))
+    for _ in range(3):
+        ask(patient, ANNA, asker=at_home)
+    with pytest.raises(TooManyRequests):
+        ask(patient, ANNA, asker=at_home)
