@@ -81,6 +81,18 @@ def test_a_limit_of_several_days_forgets_the_first_of_them_at_midnight(settings:
         assert counters.eases_at(tx, limit, almost) == MIDNIGHT + 3 * DAY
         assert counters.take(tx, [limit], MIDNIGHT + 3 * DAY) == {"edge": 2}
         assert counters.used(tx, [limit], MIDNIGHT + 3 * DAY) == {"edge": 2}
+        later = MIDNIGHT + 3 * DAY + SECOND
+        assert counters.eases_at(tx, limit, later) == later  # it is not spent any more
+
+
+@in_context
+def test_when_a_limit_eases_does_not_depend_on_others(settings: Settings) -> None:
+    limit, other = (counters.Limit(name, 1, counters.DAY, spans=3) for name in ("edge", "other"))
+    with transaction() as tx:
+        counters.take(tx, [limit], MIDNIGHT)
+        counters.take(tx, [other], MIDNIGHT + DAY)
+        assert counters.eases_at(tx, limit, MIDNIGHT + DAY) == MIDNIGHT + 3 * DAY
+        assert counters.eases_at(tx, other, MIDNIGHT + DAY) == MIDNIGHT + 4 * DAY
 
 
 @in_context

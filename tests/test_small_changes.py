@@ -1,14 +1,18 @@
 """Rules whose small changes no other test would notice: what `make mutants` has found."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
+from time_machine import Traveller
 
 from config import Settings
-from hammer import clock, devices, login, sends
+from hammer import clock, devices, login, sends, sessions
 from hammer.database import db
 from hammer.login import SignedIn
+from hammer.models import BROWSER, PROGRAM
 from hammer.refusals import NotFound, TooManyRequests, WrongCode
 from hammer.verifications import Asker
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, sign_in, wrong
@@ -19,6 +23,13 @@ pytestmark = pytest.mark.usefixtures("context")
 @pytest.fixture
 def patient(settings: Settings) -> Settings:
     return replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
+
+
+@pytest.fixture
+def standing() -> Iterator[Traveller]:
+    """A clock that stands at noon."""
+    with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False) as one:
+        yield one
 
 
 def at(settings: Settings, them: SignedIn) -> Asker:
@@ -61,3 +72,18 @@ def test_strangers_may_use_seven_tenths_of_the_systems_texts(settings: Settings)
         ask(patient, ANNA, asker=at_home)
     with pytest.raises(TooManyRequests):
         ask(patient, ANNA, asker=at_home)
+
+
+@pytest.mark.parametrize("door", [BROWSER, PROGRAM])
+def test_a_session_that_was_used_while_the_clock_was_ahead_lives_no_longer(
+    settings: Settings, standing: Traveller, door: str
+) -> None:
+    them = sign_in(settings, ANNA, door=door).session
+    kept = them.created_at, them.refreshed_at, them.expires_at
+    standing.shift(timedelta(hours=7))
+    sessions.caller(them.id, door)
+    standing.shift(timedelta(hours=-5))
+    assert sessions.caller(them.id, door)
+    [seen] = sessions.devices(them.user_id)
+    assert (seen.created_at, seen.refreshed_at, seen.expires_at) == kept
+    assert seen.seen_at == clock.now()
