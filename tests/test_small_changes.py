@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
+from sqlalchemy import select, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import clock, devices, login, sends, sessions
-from hammer.database import db
+from hammer import clock, devices, events, idempotency, login, sends, sessions
+from hammer.database import db, transaction
 from hammer.login import SignedIn
-from hammer.models import BROWSER, PROGRAM
-from hammer.refusals import NotFound, TooManyRequests, WrongCode
+from hammer.models import BROWSER, PROGRAM, SESSION_IDLE, Event, User
+from hammer.refusals import NotFound, NotSignedIn, TooManyRequests, WrongCode
 from hammer.verifications import Asker
 from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, sign_in, wrong
 
@@ -87,3 +89,63 @@ def test_a_session_that_was_used_while_the_clock_was_ahead_lives_no_longer(
     [seen] = sessions.devices(them.user_id)
     assert (seen.created_at, seen.refreshed_at, seen.expires_at) == kept
     assert seen.seen_at == clock.now()
+
+
+def kinds() -> list[str]:
+    return list(db.session.scalars(select(Event.kind).order_by(Event.id)))
+
+
+def is_known(settings: Settings, them: SignedIn) -> bool:
+    patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
+    return ask(patient, ANNA, asker=at(settings, them)).device_id is not None
+
+
+def test_signing_out_ends_this_session_alone_and_is_noted(settings: Settings) -> None:
+    first, second = sign_in(settings), sign_in(settings)
+    sessions.sign_out(first.user.id, first.session.id)
+    assert [device.id for device in sessions.devices(first.user.id)] == [second.session.id]
+    assert kinds()[-1] == events.SESSION_ENDED
+    assert is_known(settings, first)
+
+
+def test_a_session_that_is_over_by_itself_is_not_signed_out(settings: Settings, standing: Traveller) -> None:
+    them = sign_in(settings)
+    standing.shift(SESSION_IDLE[PROGRAM])
+    with pytest.raises(NotFound):
+        sessions.sign_out(them.user.id, them.session.id)
+    assert kinds()[-1] == events.SIGNED_UP
+
+
+def test_a_stolen_session_takes_its_own_device_along_and_no_other(settings: Settings, standing: Traveller) -> None:
+    stolen, other = sign_in(settings), sign_in(settings)
+    spent = sessions.refresh_token(settings, stolen.session)
+    sessions.refresh(settings, spent)
+    standing.shift(sessions.GRACE)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, spent)
+    assert [device.id for device in sessions.devices(stolen.user.id)] == [other.session.id]
+    assert (is_known(settings, stolen), is_known(settings, other)) == (False, True)
+
+
+@pytest.mark.parametrize("column", [User.blocked_at, User.deleted_at], ids=["blocked", "deleted"])
+def test_a_session_whose_user_is_gone_opens_nothing_though_it_was_not_ended(settings: Settings, column: Any) -> None:
+    """Nor does it while others are there. What ends sessions comes a moment later than what shuts their user out."""
+    sign_in(settings, BORIS)
+    program, browser = sign_in(settings, ANNA), sign_in(settings, ANNA, door=BROWSER)
+    with transaction() as tx:
+        tx.execute(update(User).where(User.id == program.user.id).values({column: clock.now()}))
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, sessions.refresh_token(settings, program.session))
+    assert sessions.by_cookie(settings, sessions.cookie(settings, browser.session)) is None
+    assert sessions.caller(program.session.id, PROGRAM) is None
+
+
+def test_a_refresh_that_is_repeated_gets_its_own_session_and_no_other(settings: Settings) -> None:
+    others, mine = sign_in(settings, BORIS), sign_in(settings, ANNA)
+    sessions.refresh(settings, sessions.refresh_token(settings, others.session))
+    shown = sessions.refresh_token(settings, mine.session)
+    key = idempotency.made(settings, "key", call="refresh", body=shown)
+    assert {sessions.refresh(settings, shown, key=key).id for _ in range(3)} == {mine.session.id}
+    sessions.sign_out(mine.user.id, mine.session.id)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, shown, key=key)
