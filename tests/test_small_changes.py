@@ -149,3 +149,14 @@ def test_a_refresh_that_is_repeated_gets_its_own_session_and_no_other(settings: 
     sessions.sign_out(mine.user.id, mine.session.id)
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, shown, key=key)
+
+
+def test_a_lost_answer_is_given_again_for_its_own_session_and_no_other(settings: Settings) -> None:
+    others, mine = sign_in(settings, BORIS), sign_in(settings, ANNA)
+    shown = sessions.refresh_token(settings, mine.session)
+    for token in (sessions.refresh_token(settings, others.session), shown):
+        sessions.refresh(settings, token)
+    assert sessions.refresh(settings, shown).id == mine.session.id
+    sessions.sign_out(mine.user.id, mine.session.id)
+    with pytest.raises(NotSignedIn):
+        sessions.refresh(settings, shown)
