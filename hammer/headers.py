@@ -25,19 +25,24 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 """Where a view has set one of its own, that one stands: the documents' policy, and what may be kept of files."""
+_CALLERS: Final = ("X-Forwarded-For", "X-Real-IP")
+"""Where proxies write whom they speak for."""
 HTTPS_ALONE: Final = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app: Flask) -> None:
     """Adds the headers to every answer, and refuses requests for other hosts than that of `HAMMER_PUBLIC_URL`.
 
-    Development also answers for loopback and private addresses. Where it is served to strangers by mistake, they see no codes.
+    Development also answers for loopback and private addresses. Where it is served to strangers by mistake, they see no codes: in
+    demo mode at a local public address, callers from elsewhere are refused whatever host they name.
     """
     app.after_request(_protect)
     settings: Settings = app.config["SETTINGS"]
     if settings.env != "testing":
         ours = urlsplit(settings.public_url).hostname or ""
         app.before_request(lambda: _refuse_other_hosts(ours, settings.env == "development"))
+        if settings.demo and settings.local:
+            app.before_request(_refuse_strangers)
 
 
 def _protect(response: Response) -> Response:
@@ -62,3 +67,18 @@ def _refuse_other_hosts(ours: str, local_too: bool) -> None:
             "Refused a request for a host that is neither that of HAMMER_PUBLIC_URL nor of this machine or a private network."
         )
         raise BadRequest
+
+
+def _refuse_strangers() -> None:
+    # Callers choose their `Host`, and nginx passes its own address on unless it is configured otherwise. They do not choose where
+    # they connect from, and a header that they invent only gets them refused.
+    written = [request.remote_addr or "", *(entry for name in _CALLERS for entry in request.headers.get(name, "").split(","))]
+    callers = [entry for entry in map(str.strip, written) if entry]
+    if request.blueprint != "health" and not all(map(_is_near, callers)):
+        log.warning("Refused a caller from outside: demo mode is on, and HAMMER_PUBLIC_URL says that nobody comes from there.")
+        raise BadRequest
+
+
+def _is_near(caller: str) -> bool:
+    bare_ipv6 = caller.count(":") > 1 and "[" not in caller
+    return is_local(f"//[{caller}]" if bare_ipv6 else f"//{caller}")

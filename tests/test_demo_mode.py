@@ -133,6 +133,32 @@ def test_development_answers_for_no_host_that_strangers_could_have_come_by(serve
     assert "Refused a request for a host" in server.log.read_text()
 
 
+@pytest.mark.parametrize("caller", ["203.0.113.9", "2001:db8::1", "::ffff:203.0.113.9"])
+def test_demo_mode_at_a_local_address_shows_no_codes_to_callers_from_elsewhere(
+    app_with: Callable[[Settings], Flask], settings: Settings, caller: str
+) -> None:
+    """They choose the host that they name, and a proxy may name its own: only where they come from tells."""
+    app = app_with(replace(settings, env="development", demo=True, public_url="http://127.0.0.1:5000"))
+    body = {"telephone_number": "+79161234503"}
+    mistakes: list[tuple[str, dict[str, str]]] = [
+        (caller, {}),
+        ("127.0.0.1", {"X-Forwarded-For": f"10.0.0.1, {caller}"}),
+        ("127.0.0.1", {"X-Real-IP": caller}),
+        ("127.0.0.1", {"X-Forwarded-For": "unknown"}),
+    ]
+    for peer, headers in mistakes:
+        there = {"REMOTE_ADDR": peer, "HTTP_HOST": "127.0.0.1:5000"}
+        refused = app.test_client().post("/api/v1/auth/signup/", json=body, headers=headers, environ_overrides=there)
+        assert (refused.status_code, "verification_id" in refused.text) == (400, False), (peer, headers)
+    for near in ("127.0.0.1", "192.168.1.20", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"):
+        there = {"REMOTE_ADDR": near, "HTTP_HOST": "127.0.0.1:5000"}
+        proxied = {"X-Forwarded-For": f"{near}, 10.0.0.1:4711"}
+        assert app.test_client().get("/login/", headers=proxied, environ_overrides=there).status_code == 200, near
+    public = replace(settings, env="development", demo=True, public_url="https://try.example.com")
+    there = {"REMOTE_ADDR": caller, "HTTP_HOST": "try.example.com"}
+    assert app_with(public).test_client().get("/login/", environ_overrides=there).status_code == 200
+
+
 def test_doctor_says_what_is_open_to_strangers(app_with: Callable[[Settings], Flask], settings: Settings) -> None:
     def examined(**what: object) -> list[tuple[str, str]]:
         app = app_with(replace(settings, **what))  # type: ignore[arg-type]
