@@ -14,8 +14,8 @@ BITS: Final = (64, 56, 48)
 TIMES: Final = (1, 2, 4)
 """How much of a limit each of these networks has. An IPv4 address has the first of them."""
 
-_WITH_PORT: Final = pattern(r"([\d.]+|\[.+\]):\d+")
-"""How some proxies write an address."""
+_WITH_PORT: Final = pattern(r"([\d.]+(?=:)|\[.+\])(?::\d*)?")
+"""How some proxies write an address: with a port, or of IPv6 in brackets alone."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
