@@ -60,7 +60,7 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str, key:
         one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
         before = value_of(run(session, _BEFORE, user=user_id))
         if before == code:
-            idempotency.keep(session, key)
+            idempotency.free(session, key)
             return
         number = value_of(run(session, _MY_NUMBER, user=user_id))
         if number is None:

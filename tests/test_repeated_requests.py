@@ -241,6 +241,15 @@ def test_no_table_grows_by_requests_that_are_refused_for_nothing(app: Flask, pro
     assert count(app, "idempotency_keys") == 0
 
 
+def test_no_table_grows_by_the_same_invite_code_again(app: Flask, settings: Settings, program: Program) -> None:
+    with app.app_context():
+        code = sign_in(settings, BORIS).user.invite_code
+    program.sign_in(ANNA)
+    for nth in range(4):
+        assert call(program, "/users/me/invite/", {"invite_code": code}, f"0123456789abcdef-{nth}").status_code < 300
+    assert count(app, "idempotency_keys") == 1
+
+
 def test_a_session_that_ended_leaves_no_keys_behind(app: Flask, program: Program) -> None:
     program.sign_in(ANNA)
     token = program.tokens["refresh_token"]
