@@ -463,7 +463,7 @@ def _parts(url: str) -> SplitResult | None:
 
 def _origin(url: str) -> None:
     parts = _parts(url)
-    if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\s]", url):
+    if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\\\s]", url):
         raise ValidationError("Is no address like https://login.example.com.")
     if len(parts.hostname or "") > LONGEST_HOST:
         raise ValidationError(f"Its host is longer than {LONGEST_HOST} letters.")
