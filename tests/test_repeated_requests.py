@@ -20,7 +20,7 @@ from hammer.api import document
 from hammer.database import db
 from hammer.models import PROGRAM, Verification
 from hammer.refusals import WrongCode
-from tests.deeds import ANNA, BORIS, CLARA, HOME, another, ask, right, wrong
+from tests.deeds import ANNA, BORIS, CLARA, HOME, another, ask, right, sign_in, wrong
 from tests.people import Program
 
 CodeFor = Callable[[str], str]
