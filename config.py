@@ -303,15 +303,32 @@ def read() -> Settings:
     """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong at once."""
     unreadable = load_env_file()
     env = Env(eager=False)
+    values = _values(env)
+    problems = unreadable + _problems(env, values)
+    if not problems:
+        values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
+        problems = _too_guessable(values) if values["env"] == "production" else []
+    if problems:
+        raise Misconfigured(problems)
+    for duration in ("sms_delay", "code_ttl", "resend_wait"):
+        values[duration] = timedelta(seconds=values[duration])
+    values["regions"], values["public_url"] = frozenset(values["regions"]), values["public_url"].rstrip("/")
+    if _MAIL.fullmatch(values["support"]):
+        values["support"] = f"mailto:{values['support']}"
+    values["extra_ranges"] = tuple(values["extra_ranges"])
+    return Settings(**values)
+
+
+def _values(env: Env) -> dict[str, Any]:
+    """Field of `Settings` -> what the environment sets, or its default; None where that is malformed."""
     name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
     developing, production = name == "development", name == "production"
     served_at = _served_at() if developing and "HAMMER_PUBLIC_URL" not in os.environ else USUAL_ADDRESS
     public_url = env.str("HAMMER_PUBLIC_URL", served_at, validate=_origin)
-    local = is_local(public_url or "")
     region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
-    values: dict[str, Any] = {
+    return {
         "env": name,
-        "demo": env.bool("HAMMER_DEMO", developing and local),
+        "demo": env.bool("HAMMER_DEMO", developing and is_local(public_url or "")),
         "secret_key": env.str("SECRET_KEY", "", validate=_text) or ("" if production else _development_secret()),
         "database_url": env.str("DATABASE_URL", "", validate=_database) or _sqlite_in_instance(),
         "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=_gateways),
@@ -351,31 +368,25 @@ def read() -> Settings:
         "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
         "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
     }
+
+
+def _problems(env: Env, values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with values that were read from this environment, and with names that it has."""
     malformed: Mapping[str, Any] = {}
     try:
         env.seal()
     except EnvValidationError as error:
         malformed = cast(Mapping[str, Any], error.error_messages)
-    known = {*env.dump(), *malformed}  # all that was asked for above
-    problems = unreadable + _unknown(known) + _known_to_flask_alone(known)
+    known = {*env.dump(), *malformed}  # all that was asked for
+    problems = _unknown(known) + _known_to_flask_alone(known)
     problems += [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
-    if public_url and not local and "HAMMER_ENV" not in os.environ:
+    public_url = values["public_url"]
+    if public_url and not is_local(public_url) and "HAMMER_ENV" not in os.environ:
         problems.append(f"HAMMER_ENV: People reach {public_url} from outside: {_CHOOSE}")
-    if production:
+    if values["env"] == "production":
         unsafe = _unsafe_in_production(values)
         problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
-    if not problems:
-        values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
-        problems += _too_guessable(values) if production else []
-    if problems:
-        raise Misconfigured(problems)
-    for duration in ("sms_delay", "code_ttl", "resend_wait"):
-        values[duration] = timedelta(seconds=values[duration])
-    values["regions"], values["public_url"] = frozenset(values["regions"]), values["public_url"].rstrip("/")
-    if _MAIL.fullmatch(values["support"]):
-        values["support"] = f"mailto:{values['support']}"
-    values["extra_ranges"] = tuple(values["extra_ranges"])
-    return Settings(**values)
+    return problems
 
 
 def _ranges(ranges: list[str]) -> None:
