@@ -23,7 +23,7 @@ LONGEST: Final = 2048
 """Characters that are read; of a longer text a part could mean something else."""
 
 LONGEST_ALONE: Final = 12
-"""Of what may have been meant as a code and nothing else."""
+"""Of what may have been meant as a code and nothing else, if there is no code of six in it."""
 
 _LOOK_ALIKES: Final = str.maketrans("АВЕКМНОРСТУХЅІЈавекмнорстухѕіј", "ABEKMHOPCTYXSIJabekmhopctyxsij")
 """Cyrillic letters, and the Latin ones that they look like."""
@@ -35,8 +35,12 @@ _LETTER: Final = "[A-Za-z0-9" + "".join(map(chr, _LOOK_ALIKES)) + "]"
 _AROUND: Final = rf"(?:[^\w\0{_SIGNS_OF_ADDRESSES}]|_)*"
 _ALONE: Final = re.compile(rf"{_AROUND}({_LETTER}(?:(?:(?![\r\n]){_GAP}){{0,3}}{_LETTER}){{5}}){_AROUND}")
 _SIX: Final = re.compile(rf"{_AROUND}[^\W_](?:{_GAP}?[^\W_]){{5}}{_AROUND}")
-_BARE_PATH: Final = re.compile(r"\s*/*[iI]/+(\S.*)", re.DOTALL)
+_WAYS: Final = r"i/+|login/*\?(?:[^\s#?/]*?&)??invite="
+"""What stands before the code in an address of ours: the landing, and its way on."""
+_BARE_PATH: Final = re.compile(rf"\s*/*(?:{_WAYS})(\S.*)", re.DOTALL | re.IGNORECASE)
 _IN_PATH: Final = re.compile(rf"[\s/]*({_LETTER}{{3}}){_GAP}?({_LETTER}{{3}})(.*)", re.DOTALL)
+_WITH_MORE: Final = re.compile(rf"(?<![^\W_]){_LETTER}{{3}}{_GAP}?{_LETTER}{{3}}(?![^\W_])")
+"""What may be a code, with other words beside it."""
 _BEGINS, _ENDS = r"(?<![^\W_])(?<![^\W_][-_.'’])", r"(?![^\W_])(?![-_'’][^\W_])"
 """With no letter or digit of any script before it, or behind it, nor a hyphen to one."""
 _GLUED: Final = re.compile(rf"{_BEGINS}([{INVITE_ALPHABET}]{{6}}){_ENDS}")
@@ -98,7 +102,7 @@ def _read(typed: str, public_url: str) -> tuple[str | None, str]:
         return found.pop(), ""
     if not said and (looks_like or _apart(text.translate(_LOOK_ALIKES), public_url)[0] != links):
         return None, NOT_LATIN
-    return None, UNSURE if len(text.strip()) > LONGEST_ALONE else NOT_AN_INVITE
+    return None, UNSURE if len(text.strip()) > LONGEST_ALONE or _WITH_MORE.search(text) else NOT_AN_INVITE
 
 
 def _latin(six: str) -> str | None:
@@ -173,8 +177,7 @@ def _is_ours(address: str, public_url: str) -> bool:
 
 @cache
 def _invite_links(public_url: str) -> re.Pattern[str]:
-    ways = r"i/+|login/*\?(?:[^\s#?/]*?&)??invite="  # the landing, and its way on
-    return re.compile(rf"(?<![\w.@-])(?:{_hosts(public_url)})\.?(?::\d{{1,5}})?/+(?:{ways})", re.IGNORECASE)
+    return re.compile(rf"(?<![\w.@-])(?:{_hosts(public_url)})\.?(?::\d{{1,5}})?/+(?:{_WAYS})", re.IGNORECASE)
 
 
 def _hosts(public_url: str) -> str:

@@ -58,6 +58,7 @@ _BEFORE_DIGITS: Final = re.compile(rf"(?:\A|[ ().\-~/,;:!?<>=&|{_QUOTES}☎☏�
 _AFTER_DIGITS: Final = re.compile(rf"\Z|[ ().\-~/,;:!?<>&|{_QUOTES}]")
 _CUT_OFF: Final = re.compile(r"[ .\-]*(?:_|\.\.|--|…|[OoОоΟοlIІіı](?!\w))")
 """After a number: the mask of a digit that is missing, the dots of one that is cut off, a lone letter that looks like a digit."""
+_LOOKS_LIKE_DIGITS: Final = re.compile(r"(?<=[0-9])[ ().-]+[OoОоΟοlIІіЗзBВБб]+[ ().-]+(?=[0-9])")
 _LEFT_OUT: Final = re.compile(r"[._~-]{2}")
 """Within a number: two signs where digits seem to be left out."""
 _EMPHASIS: Final = re.compile(r"([^0-9*_]*)([*_]{1,2})([^*_]+)\2([^0-9*_]*)")
@@ -195,7 +196,7 @@ def _named(plan: Plan, typed: str) -> tuple[str | None, str]:
         return None, SEVERAL
     if not typed.strip():
         return None, MISSING
-    if len(_digits(text)) >= _FEWEST_DIGITS and _letter_touches_digit(text):
+    if len(_digits(text)) >= _FEWEST_DIGITS and _letter_among_digits(text):
         return None, LETTER
     return None, _fault(plan, runs[0]) if len(runs) == 1 else INVALID
 
@@ -315,8 +316,10 @@ def _is_foreign(plan: Plan, piece: _Piece, home: str) -> bool:
     return bool(dialled_abroad) or "" not in _numbers(plan, _Piece(piece.text, plus=True))
 
 
-def _letter_touches_digit(text: str) -> bool:
-    return any((one.isalpha() and other.isdecimal()) or (one.isdecimal() and other.isalpha()) for one, other in pairwise(text))
+def _letter_among_digits(text: str) -> bool:
+    """Whether a letter touches a digit, or stands between digits as one that it looks like (`929-OOO-00-01`)."""
+    touches = any((one.isalpha() and other.isdecimal()) or (one.isdecimal() and other.isalpha()) for one, other in pairwise(text))
+    return touches or _LOOKS_LIKE_DIGITS.search(text) is not None
 
 
 def _refusal(plan: Plan, e164: str) -> Mend | None:

@@ -21,9 +21,9 @@ LOGIN: Final = "login"
 CHANGE_NUMBER: Final = "change-number"
 NOT_DIGITS = N_("The code is digits alone, 4 to 8 of them.")
 OF_LENGTH: Final = {
-    4: N_("The code in the text is 4 digits."),
-    6: N_("The code in the text is 6 digits."),
-    8: N_("The code in the text is 8 digits."),
+    4: N_("The code in the text is 4 digits. Please enter them alone."),
+    6: N_("The code in the text is 6 digits. Please enter them alone."),
+    8: N_("The code in the text is 8 digits. Please enter them alone."),
 }
 _DEMO_CANDIDATES = 1000
 

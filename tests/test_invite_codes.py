@@ -37,7 +37,7 @@ links = st.sampled_from(
         "https://vk.com/away.php?to=https%253A%252F%252Flogin.example.com%252Fi%252F{}", "[HAMMER](https://login.example.com/i/{})",
         "https://login.example.com/login/?invite={}", "login.example.com/login?lang=ru&invite={}&invite=K7M2QX#K7M2QX",
         "https://t.me/share/url?url=https%3A%2F%2Flogin.example.com%2Flogin%2F%3Finvite%3D{}",
-        "<https://login.example.com/i/{}>", "/i/{}", "i/{}", "/I/{}", "Смотри, https://login.example.com/i/{}!",
+        "<https://login.example.com/i/{}>", "/login/?invite={}", "login?lang=ru&invite={}", "/i/{}", "i/{}", "/I/{}", "Смотри, https://login.example.com/i/{}!",
     ]
 )  # fmt: skip
 
@@ -141,7 +141,19 @@ def test_whoever_types_cyrillic_letters_reads_that_they_are_latin(typed: str) ->
     assert why_not(typed) == [invite_codes.NOT_LATIN]
 
 
-@pytest.mark.parametrize("typed", ["HQ5C3V или HQ5C3W", "Заходи https://shop.example/i/HQ5C3V", "Мой код в Hammer: скажу"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "HQ5C3V или HQ5C3W",
+        "Заходи https://shop.example/i/HQ5C3V",
+        "Мой код в Hammer: скажу",
+        "код q9uk59",
+        "код hq5 c3v",
+        "hq5c3v код",
+        "Code: q9uk59",
+        "#Q9UK59",
+    ],
+)
 def test_whoever_pastes_what_may_mean_anything_reads_what_to_do(typed: str) -> None:
     assert why_not(typed) == [invite_codes.UNSURE]
 

@@ -1973,7 +1973,7 @@ def test_letters_typed_as_a_code_hear_how_many_digits_it_has(
     for browser, told in ((client, "4 digits"), (guessed, "6 digits")):
         send(browser, "/login/", telephone_number=ANNA if browser is client else BORIS)
         for typed in ("abcd", "12345", ""):
-            assert f"The code in the text is {told}." in words(send(browser, "/login/code/", code=typed))
+            assert f"The code in the text is {told}. Please enter them alone." in words(send(browser, "/login/code/", code=typed))
 
 
 @pytest.mark.parametrize("text", ["Hammer: {} — код для входа.@127.0.0.1:5000 #{}", "G-{}", "{}."])

@@ -293,7 +293,9 @@ def test_a_digit_too_many_is_not_taken_for_a_country_code_once_more(typed: str) 
         ("112", phones.INVALID), ("+7 929", phones.INVALID), ("+7 229 828-43-01", phones.INVALID),
         ("+999 929 828-43-01", phones.INVALID), ("+7 (929) 828-43-0_", phones.TOO_SHORT), ("8929828430О", phones.LETTER),
         ("8 929 828-43-0¹", phones.TOO_SHORT), ("8929828430①", phones.TOO_SHORT),
-        ("8 929 828-4з-01", phones.LETTER), ("код89298284301", phones.LETTER), ("abc1", phones.INVALID),
+        ("8 929 828-4з-01", phones.LETTER), ("код89298284301", phones.LETTER),
+        ("8-929-OOO-43-01", phones.LETTER), ("8 (929) ООО-43-01", phones.LETTER), ("+7 929 828 4З 0 l", phones.LETTER),
+        ("abc1", phones.INVALID),
     ],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")

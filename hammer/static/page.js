@@ -44,10 +44,11 @@ const MAY_BECOME = {
   phone: (text) => {
     const digits = text.replace(/\P{Nd}/gu, "");
     const again = /\p{Nd}\P{Nd}/u.test(text) && digits.indexOf(digits.slice(-7)) < digits.length - 7; // one number, named twice
-    return /\p{L}/u.test(text) ? digits.length >= 10 : digits.length <= 17 || again;
+    return /\p{L}/u.test(text) ? digits.length >= 7 : digits.length <= 17 || again;
   },
   invite: (text) =>
-    new RegExp(`^[^\\p{L}\\p{Nd}]*([${LATIN_OR_ALIKE}\\p{Nd}][^\\p{L}\\p{Nd}]*){0,6}$`, "u").test(text) || /[/:]|\S\s+\S+\s+\S/.test(text),
+    new RegExp(`^[^\\p{L}\\p{Nd}]*([${LATIN_OR_ALIKE}\\p{Nd}][^\\p{L}\\p{Nd}]*){0,6}$`, "u").test(text) || /[/:]|\S\s+\S+\s+\S/.test(text)
+    || (/\S\s+\S/.test(text) && /(?<![\p{L}\p{Nd}])[A-Za-z\p{Nd}]{6}(?![\p{L}\p{Nd}])/u.test(text)), // with a word beside it
   username: (text) => /^(\s*|\s*[A-Za-z][\w.-]{0,29}\s*)$/.test(text),
 };
 

@@ -242,6 +242,7 @@ def test_a_typing_error_in_a_code_is_shown_while_typing_and_goes_when_it_is_mend
         ("+7 929 828-43-01, 8 (929) 828-43-01", False),
         ("[+7 929 828-43-01](+79298284301)", False),
         ("+7 929 828-43-01, +7 929 828-43-02", True),
+        ("Anna +298 211234", False),
         ("Anna: +7 929 828-43-01", False),
     ],
 )
@@ -265,6 +266,9 @@ def test_a_typing_error_in_a_number_is_shown_while_typing(page: Page, typed: str
         ("Invite code", "K7M2QXT", True),
         ("Invite code", "https://login.example.com/i/K7M2QX", False),
         ("Invite code", "Here is my code: K7M2QX", False),
+        ("Invite code", "код K7M2QX", False),
+        ("Invite code", "K7M2QX, hi", False),
+        ("Invite code", "код K7M2QXT", True),
         ("Username", "anna.k", False),
         ("Username", "7", True),
         ("Username", "анна", True),
