@@ -147,7 +147,7 @@ class Codes(RuleBasedStateMachine):
             self.backup = {t.name: [dict(row) for row in db.session.execute(t.select()).mappings()] for t in tables}
 
     def restore(self) -> None:
-        """As docs/deploy.md says: the rows of before, and then the command that voids what may not come back."""
+        """As docs/deploy.md says: the rows of the backup, and then the command that voids what may not come back."""
         self.empty(self.backup)
         keeping.restored()
 
