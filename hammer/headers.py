@@ -1,7 +1,8 @@
 """What every answer says to browsers, errors and files included, and the one host that we answer for."""
 
 import logging
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
@@ -9,6 +10,9 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.sansio.utils import host_is_trusted
 
 from config import Settings, is_local
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +41,27 @@ def init_app(app: Flask) -> None:
     demo mode at a local public address, callers from elsewhere are refused whatever host they name.
     """
     app.after_request(_protect)
+    app.wsgi_app = _without_impossible_hosts(app.wsgi_app)  # type: ignore[method-assign]
     settings: Settings = app.config["SETTINGS"]
     if settings.env != "testing":
         ours = urlsplit(settings.public_url).hostname or ""
         app.before_request(lambda: _refuse_other_hosts(ours, settings.env == "development"))
         if settings.demo and settings.local:
             app.before_request(_refuse_strangers)
+
+
+def _without_impossible_hosts(serve: "WSGIApplication") -> "WSGIApplication":
+    """Reads a host that cannot be in the DNS (an empty label, or one of more than 63 letters) as an empty one, which is refused.
+    For the host itself Flask could build no address, not even on the page that says so."""
+
+    def served(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            environ.get("HTTP_HOST", "").partition(":")[0].encode("idna")
+        except UnicodeError:
+            environ["HTTP_HOST"] = ""
+        return serve(environ, start_response)
+
+    return served
 
 
 def _protect(response: Response) -> Response:

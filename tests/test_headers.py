@@ -159,7 +159,18 @@ ANYWHERE = ("/", "/login/", "/api/v1/users/me/", "/static/hammer.css", "/redoc/"
 
 @pytest.mark.requirement("CRY-01")
 @pytest.mark.parametrize(
-    "host", ["evil.example", "login.example.com.evil.example", "127.0.0.1", "xlogin.example.com", "a b", "[::1"]
+    "host",
+    [
+        "evil.example",
+        "login.example.com.evil.example",
+        "127.0.0.1",
+        "xlogin.example.com",
+        "a b",
+        "[::1",
+        ".login.example.com",
+        "login..example.com",
+        f"{'x' * 64}.example.com",
+    ],
 )
 def test_production_answers_for_one_host(production: Flask, host: str) -> None:
     for at in ANYWHERE:
