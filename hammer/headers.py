@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
     demo mode at a local public address, callers from elsewhere are refused whatever host they name.
     """
     app.after_request(_protect)
-    app.wsgi_app = _without_impossible_hosts(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _without_impossible_hosts(app.wsgi_app)  # type: ignore[method-assign,assignment]
     settings: Settings = app.config["SETTINGS"]
     if settings.env != "testing":
         ours = urlsplit(settings.public_url).hostname or ""

@@ -50,7 +50,8 @@ def test_ten_megabytes_are_too_large(server: Server) -> None:
 @pytest.mark.parametrize("size", [60_000, 100_000])
 def test_a_header_of_a_hundred_kilobytes_is_refused(server: Server, header: str, size: int) -> None:
     raw = f"GET /api/v1/users/me/ HTTP/1.1\r\n{header}: Bearer {'a' * size}\r\n".encode() + LINES + b"\r\n"
-    assert send(server, raw)[0] == (401 if size < 65_536 else 431)
+    read = 400 if header == "X-Forwarded-For" else 401  # no caller from near is called that, and the server is in demo mode
+    assert send(server, raw)[0] == (read if size < 65_536 else 431)
 
 
 @pytest.mark.parametrize("scheme", [b"Basic", b"Bearer", b"Digest"])
