@@ -244,6 +244,7 @@ def test_asking_for_another_text_too_early_says_when_it_is_not(client: FlaskClie
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "48")
     assert "You can try again in 48 seconds." in words(answer)
+    assert words(answer).count("48 seconds") == 1
     assert Page(answer.text).form_with("code")
 
 
