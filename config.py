@@ -480,6 +480,8 @@ def _origin(url: str) -> None:
         raise ValidationError(f"Its host is longer than {LONGEST_HOST} letters.")
     if not url.isascii():
         raise ValidationError("Write its host in ASCII, as browsers send it: xn--….")
+    if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?", parts.netloc):  # or browsers read another host in it
+        raise ValidationError("Its host has signs that no name has.")
 
 
 def _gateways(urls: str) -> None:

@@ -179,6 +179,8 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
         ("HAMMER_PUBLIC_URL", "https://user:s3cr@example.com"),
         ("HAMMER_PUBLIC_URL", "https://exam ple.com"),
         ("HAMMER_PUBLIC_URL", "http://example.com\\.localhost"),
+        ("HAMMER_PUBLIC_URL", "http://example.com;.localhost"),
+        ("HAMMER_PUBLIC_URL", "http://example.com%2f.localhost"),
         ("DATABASE_URL", "postgresql://user:s3cr@et@host/name"),
         ("HAMMER_SUPPORT", "help"),
         ("HAMMER_SUPPORT", "http://example.com/help"),
