@@ -46,7 +46,10 @@ def find(settings: Settings, name: str) -> str:
 
     Refuses with `NotFound`.
     """
-    numbers = [] if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII) else phones.meant(settings, name)
+    is_username = re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII)
+    numbers = [] if is_username else phones.meant(settings, name)
+    if not is_username and not numbers:
+        raise NotFound
     same = User.telephone_number.in_(numbers) if numbers else func.lower(User.username) == name.lower()
     found = db.session.execute(select(User.telephone_number, User.id).where(same, User.deleted_at.is_(None))).all()
     if not found:

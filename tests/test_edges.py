@@ -389,6 +389,8 @@ def test_no_verb_stumbles_over_a_nul(settings: Settings) -> None:
     with pytest.raises(InvalidFields):
         ask(settings, "\0")
     with pytest.raises(NotFound):
+        people.find(settings, "a\0")
+    with pytest.raises(NotFound):
         sessions.end(anna.id, "\0")
     assert verifications.find("\0") is None
     assert sessions.by_cookie(settings, "\0") is None
