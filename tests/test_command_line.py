@@ -218,7 +218,8 @@ def test_a_user_who_is_not_there_is_named_in_the_refusal(run: Run, command: str,
 
 
 def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
-    assert "UTF-8" in refused(run("users", "show", "a\udcff"))
+    assert "UTF-8" in refused(run("users", "list", "--q", "a\udcff"))
+    assert "There is no user" in refused(run("users", "show", "a\udcff"))
 
 
 def test_make_staff_gives_and_takes(run: Run, anna: str, profile: Callable[[str], people.Profile]) -> None:
