@@ -31,7 +31,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
 
 import config
-from hammer import create_app, gateways, logs, tokens
+from hammer import create_app, gateways, logs, readiness, tokens
 from hammer.database import db
 from tests import outbox, parts, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
@@ -138,6 +138,7 @@ def built_once(databases: Databases) -> Flask:
 def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings
     built_once.extensions["hammer.tokens"] = tokens.Checks(settings)  # it knows what a process knows at its start
+    built_once.extensions["hammer.health"] = readiness.Writing()  # what a test before found out is not known
     as_built = dict(built_once.config)
     yield built_once
     built_once.config.clear()
