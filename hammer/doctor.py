@@ -220,7 +220,7 @@ def _numbers(settings: Settings) -> Finding:
     return Finding(
         ADVICE,
         "numbers",
-        f"{lost} of {seen} that are stored{drawn} are no mobile numbers any more: nobody can sign in with them",
+        f"{lost} of {seen} that are stored{drawn} are no mobile numbers any more: their owners cannot sign in",
         remedy,
     )
 

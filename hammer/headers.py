@@ -94,7 +94,7 @@ def _refuse_strangers() -> None:
     written = [request.remote_addr or "", *(entry for name in _CALLERS for entry in request.headers.get(name, "").split(","))]
     callers = [entry for entry in map(str.strip, written) if entry]
     if request.blueprint != "health" and not all(map(_is_near, callers)):
-        log.warning("Refused a caller from outside: demo mode is on, and HAMMER_PUBLIC_URL says that nobody comes from there.")
+        log.warning("Refused a caller from outside: demo mode is on, and HAMMER_PUBLIC_URL is a local address.")
         raise BadRequest
 
 

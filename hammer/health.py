@@ -66,7 +66,7 @@ def _state() -> str:
     try:
         at = db.session.scalar(text("select version_num from alembic_version"))
     except (DBAPIError, *AWAY) as error:
-        db.session.rollback()  # or whoever reads next in this request gets an error of the session instead
+        db.session.rollback()  # or the next read in this request fails with an error of the session instead
         return readiness.word(error)
     if at is None or at < NEWEST_MIGRATION:  # migrations come first, and this one serves until the next is there
         return readiness.UNMIGRATED
