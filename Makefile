@@ -33,7 +33,7 @@ format: .venv/tests ## bring the code into form
 cover: .venv/tests ## run the tests and show which lines and branches they never reach
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-mutants: .venv/tests ## change the rules in one small way at a time and show what no test notices (some of them: make mutants ARGS="hammer.guesses*")
+mutants: .venv/tests ## change the rules in one small way at a time and show what no test notices (some of them: make mutants ARGS="hammer.quotas.guesses*")
 	env -u TEST_DATABASE_URL $(BIN)/mutmut run $(ARGS)
 	@$(BIN)/mutmut results | sed -nE 's/^ *([^ :]+): (survived|timeout|suspicious|no tests)$$/\1/p' | xargs -r -n 1 $(BIN)/mutmut show
 

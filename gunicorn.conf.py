@@ -101,7 +101,7 @@ def on_starting(server: Any) -> None:
 
 def _read_gateways(settings: Any) -> None:
     from config import Misconfigured  # noqa: PLC0415
-    from hammer import gateways  # noqa: PLC0415
+    from hammer.sms import gateways  # noqa: PLC0415
 
     try:
         gateways.check(settings)
@@ -129,7 +129,7 @@ def post_worker_init(worker: Any) -> None:
     # A body in pieces that are none is its sender's fault; gunicorn's own error for it would be taken for ours.
     app = worker.wsgi
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
-    app.extensions.get("hammer.texts", lambda: None)()  # texts that waited for a server do not wait for a request as well
+    app.extensions.get("hammer.sms.outbox", lambda: None)()  # texts that waited for a server do not wait for a request as well
     for pid in worker.former:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

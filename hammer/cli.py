@@ -17,13 +17,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import config
-from hammer import accounts, clock, doctor, gateways, keeping, people, phones, sessions, words
-from hammer import keys as token_keys
-from hammer import texts as outbox
-from hammer.lists import MOST_PER_PAGE
+from hammer import clock
+from hammer.db.pagination import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
+from hammer.operations import doctor, retention
+from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, TelephoneNumberTaken, Unavailable
-from hammer.tokens import settings
+from hammer.sessions import keys as token_keys
+from hammer.sessions import sessions
+from hammer.sms import gateways, messages, outbox
+from hammer.users import accounts, people
+from hammer.web.settings import settings
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +174,9 @@ def delete(user: str, by_id: bool, yes: bool) -> None:
 @users.command()
 @click.argument("old")
 @click.argument("new")
-@click.option("--language", type=click.Choice(words.languages()), help="Of the text to OLD; else that of its country, or English.")
+@click.option(
+    "--language", type=click.Choice(messages.languages()), help="Of the text to OLD; else that of its country, or English."
+)
 @click.option("--sign-out", is_flag=True, help="End their sessions too. Else they stay: the person is the same.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) -> None:
@@ -316,10 +322,10 @@ def worker(threads: int) -> None:
 @click.option("--restored", is_flag=True, help="Void all codes, sessions and known devices: a backup was restored.")
 def prune(restored: bool) -> None:
     """Delete what is past its keeping time. Run it every hour."""
-    gone = keeping.prune()
+    gone = retention.prune()
     click.echo("Deleted " + _counted(gone) + ".")
     if restored:
-        click.echo("Voided " + _counted(keeping.restored()) + ".")
+        click.echo("Voided " + _counted(retention.restored()) + ".")
 
 
 @commands.command("doctor")
@@ -356,7 +362,7 @@ def openapi(postman: bool) -> None:
 @click.option("--more", is_flag=True, help="Even if there are more than a few people already.")
 def demo(many: int, seed: int, more: bool) -> None:
     """Fill a development database with people and invitations."""
-    from hammer import demo as room  # noqa: PLC0415  # nobody else needs lists of names
+    from hammer.operations import demo as room  # noqa: PLC0415  # nobody else needs lists of names
 
     try:
         made = room.fill(settings(), people=many, seed=seed, more=more)
@@ -398,7 +404,7 @@ def _find(user: str) -> str:
 def _language(number: str) -> str:
     """The first of our languages that is official in the country of this number; else that of the source."""
     official = get_official_languages(phones.country(number), de_facto=True)
-    return next((language for language in official if language in words.languages()), words.languages()[0])
+    return next((language for language in official if language in messages.languages()), messages.languages()[0])
 
 
 def _called(them: people.Profile) -> str:

@@ -6,7 +6,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
-from hammer.characters import plain
+from hammer.parsing.characters import plain
 
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 """28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from hammer import clock
+from hammer.db.prepared import add
 from hammer.models import Event
-from hammer.statements import add
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being served, as it stands in the log; None on the command line."""

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hammer import codes
-from hammer.database import Base, RandomId
+from hammer.db.database import Base, RandomId
 
 BROWSER: Final = "browser"
 PROGRAM: Final = "program"
@@ -229,7 +229,7 @@ class Text(Base):
 
 
 class IdempotencyKey(Base):
-    """What a request was answered with, in case it comes again: see `hammer.idempotency`. Names no person and holds no secret."""
+    """What a request was answered with, in case it comes again (`quotas.idempotency`). Names no person, holds no secret."""
 
     __tablename__ = "idempotency_keys"
 

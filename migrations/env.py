@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeDecorator
 
 from hammer.cli import database_fault
-from hammer.database import db
+from hammer.db.database import db
 
 
 def render_item(kind, item, autogen_context):

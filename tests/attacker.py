@@ -19,13 +19,16 @@ from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, clock, codes, devices, login
-from hammer.database import db
-from hammer.login import SignedIn
+from hammer import clock, codes
+from hammer.db.database import db
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
 from hammer.models import PROGRAM, Verification
 from hammer.refusals import NotFound, Refusal, TooManyRequests, Unavailable, WrongCode
-from hammer.verifications import Asker
-from tests.deeds import right
+from hammer.sessions import devices
+from hammer.users import accounts
+from tests.actions import right
 from tests.serving import at_once
 
 DAY = timedelta(days=1)
@@ -115,7 +118,7 @@ class Attacker:
         n = next(self._numbers)
         try:
             asker = Asker(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", "en", device_token)
-            return login.send_code(self.settings, number, asker).verification
+            return by_code.send_code(self.settings, number, asker).verification
         except (TooManyRequests, Unavailable):
             return None
 
@@ -159,7 +162,7 @@ class Attacker:
         if mover := self.moves.get(verification.id):
             accounts.change_number(self.settings, mover.user.id, mover.session.id, verification.id, code)
             return mover
-        return login.confirm_code(self.settings, verification.id, code, door=PROGRAM, device="attacker", address="10.0.0.1")
+        return by_code.confirm_code(self.settings, verification.id, code, door=PROGRAM, device="attacker", address="10.0.0.1")
 
     def move(self, mover: SignedIn, number: str) -> Verification | None:
         """A verification by which an account of one's own would get this number; None when it is refused."""
@@ -186,7 +189,7 @@ class Attacker:
 
     def resend(self, verification: Verification) -> bool:
         try:
-            login.resend_code(self.settings, verification.id, Asker("10.0.0.1", "en"))
+            by_code.resend_code(self.settings, verification.id, Asker("10.0.0.1", "en"))
         except (NotFound, TooManyRequests, Unavailable):
             return False
         return True

@@ -31,9 +31,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, make_url
 
 import config
-from hammer import create_app, gateways, logs, readiness, tokens
-from hammer.database import db
-from tests import outbox, parts, serving
+from hammer import create_app
+from hammer.db.database import db
+from hammer.operations import readiness
+from hammer.sms import gateways
+from hammer.web import logs, tokens
+from tests import delivery, parts, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
 from tests.evidence import pytest_addoption, pytest_configure, pytest_itemcollected
 from tests.people import Browser, Person, Program
@@ -137,8 +140,8 @@ def built_once(databases: Databases) -> Flask:
 @pytest.fixture
 def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings
-    built_once.extensions["hammer.tokens"] = tokens.Checks(settings)  # it knows what a process knows at its start
-    built_once.extensions["hammer.health"] = readiness.Writing()  # what a test before found out is not known
+    built_once.extensions["hammer.web.tokens"] = tokens.Checks(settings)  # it knows what a process knows at its start
+    built_once.extensions["hammer.web.health"] = readiness.Writing()  # what a test before found out is not known
     as_built = dict(built_once.config)
     yield built_once
     built_once.config.clear()
@@ -188,7 +191,7 @@ def code_for(app: Flask) -> Callable[[str], str]:
 
     def read(telephone_number: str) -> str:
         with app.app_context():
-            return outbox.code_for(app.config["SETTINGS"], telephone_number)
+            return delivery.code_for(app.config["SETTINGS"], telephone_number)
 
     return read
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask, g
 from flask_jwt_extended import JWTManager, create_access_token, verify_jwt_in_request
 
-from hammer import clock, create_app, tokens
+from hammer import clock, create_app
 from hammer.models import Session
+from hammer.web import tokens
 from tests.conftest import SETTINGS
 from tests.databases import migrate
 
@@ -75,7 +76,7 @@ def alone(app: Flask, algorithm: str, private: Ed25519PrivateKey | str, public: 
 
 def now(app: Flask) -> list[Way]:
     """How Hammer does."""
-    checks: tokens.Checks = app.extensions["hammer.tokens"]
+    checks: tokens.Checks = app.extensions["hammer.web.tokens"]
     session = Session(id="B" * 22, user_id="A" * 22, refreshes=0)
     with app.test_request_context():
         token = tokens.pair(session)["access_token"]

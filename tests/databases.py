@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 
 import config
 from hammer import create_app
-from hammer.database import db
+from hammer.db.database import db
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 

@@ -16,8 +16,8 @@ import psycopg
 from flask import Flask
 from sqlalchemy import Engine, event
 
-from hammer import database
-from hammer.database import db
+from hammer.db import database
+from hammer.db.database import db
 
 SECONDS: float = 30
 """So long everything may take; a test that needs more fails."""

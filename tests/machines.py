@@ -7,7 +7,7 @@ from flask import Flask
 from hypothesis.stateful import RuleBasedStateMachine
 
 from config import Settings
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
 
 
 class Machine(RuleBasedStateMachine):

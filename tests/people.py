@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests import outbox
+from tests import delivery
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Program:
     def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
         asked = self.told("POST", "/auth/signup/", {"telephone_number": telephone_number})
         with self.app.app_context():
-            code = outbox.code_for(self.app.config["SETTINGS"], asked["telephone_number"])
+            code = delivery.code_for(self.app.config["SETTINGS"], asked["telephone_number"])
         self.tokens = self.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": typing(code)})
 
     def is_signed_in(self) -> bool:
@@ -150,7 +150,7 @@ class Browser:
         assert code_form is not None, page.words
         digits = re.sub(r"\D", "", telephone_number)
         with self.app.app_context():
-            code = outbox.code_for(self.app.config["SETTINGS"], f"+7{digits[-10:]}")
+            code = delivery.code_for(self.app.config["SETTINGS"], f"+7{digits[-10:]}")
         page = self.send(code_form, code=typing(code))
         assert self.at.startswith("/profile"), f"{self.at}: {page.words}"
 

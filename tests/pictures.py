@@ -24,12 +24,14 @@ from sqlalchemy import insert, update
 from werkzeug.exceptions import InternalServerError
 from werkzeug.serving import make_server
 
-from hammer import clock, create_app, gateways, sessions
-from hammer.audience import public
-from hammer.database import db
+from hammer import clock, create_app
+from hammer.db.database import db
 from hammer.models import BROWSER, Referral, SendAllowance, Session, User, Verification
 from hammer.refusals import TooManyRequests, Unavailable
-from tests import outbox
+from hammer.sessions import sessions
+from hammer.sms import gateways
+from hammer.web.access import public
+from tests import delivery
 from tests.conftest import SETTINGS
 from tests.databases import migrate
 
@@ -78,7 +80,7 @@ class Visit:
 
     def guess(self, right: bool = False) -> None:
         with self.app.app_context():
-            code = outbox.code_for(self.app.config["SETTINGS"], ME)
+            code = delivery.code_for(self.app.config["SETTINGS"], ME)
         with self.page.expect_navigation():  # the form sends itself
             self.page.locator("#code").press_sequentially(code if right else code[:-1] + str((int(code[-1]) + 1) % 10))
 

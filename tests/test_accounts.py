@@ -11,9 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, events, exports, invites, people
 from hammer import clock as time_of_day
-from hammer.database import UtcDateTime, db, transaction
+from hammer import codes, events
+from hammer.db.database import UtcDateTime, db, transaction
+from hammer.invites import activation
 from hammer.models import Event, Session, User, Verification
 from hammer.refusals import (
     InvalidFields,
@@ -25,7 +26,8 @@ from hammer.refusals import (
     Unavailable,
     UsernameTaken,
 )
-from tests.deeds import (
+from hammer.users import accounts, exports, people
+from tests.actions import (
     ANNA,
     BORIS,
     CLARA,
@@ -148,7 +150,7 @@ def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, sta
     invite_a_crowd(famous)
     with explained() as plans:
         profile = people.profile(settings, famous)
-        page = invites.invitees(settings, famous)
+        page = activation.invitees(settings, famous)
     with statements() as with_many:
         people.profile(settings, famous)
     assert sum("ix_referrals_newest" in plan for plan in plans) == 2

@@ -14,9 +14,11 @@ from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, devices, guesses
-from hammer.database import transaction
+from hammer.db.database import transaction
 from hammer.models import Verification
+from hammer.quotas import counters, guesses
+from hammer.sessions import devices
+from hammer.users import accounts
 from tests.attacker import DAY, Attacker
 
 SMALL = {4: 20, 6: 30, 8: 40}

@@ -7,10 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from hammer import audience
-from hammer.audience import Audience
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import Referral, Session, User
+from hammer.web import access
+from hammer.web.access import Audience
 from tests import routes
 from tests.people import Browser, Program
 
@@ -86,7 +86,7 @@ def ask(person: Program, method: str, route: str, **arguments: str) -> int:
 
 @pytest.mark.requirement("AZN-02")
 def test_every_route_says_for_whom_it_is(app: Flask) -> None:
-    stated = audience.audiences(app)
+    stated = access.audiences(app)
 
     assert {name for name, whom in stated.items() if whom == Audience.PUBLIC} == ANYBODY
     assert {name for name, whom in stated.items() if whom == Audience.STAFF} == STAFF_ALONE
@@ -96,8 +96,8 @@ def test_every_route_says_for_whom_it_is(app: Flask) -> None:
 def test_an_application_with_a_route_for_nobody_in_particular_does_not_start(app: Flask) -> None:
     app.view_functions["forgotten"] = lambda: ""
     try:
-        with pytest.raises(audience.Unmarked, match="forgotten"):
-            audience.audiences(app)
+        with pytest.raises(access.Unmarked, match="forgotten"):
+            access.audiences(app)
     finally:
         del app.view_functions["forgotten"]
 
@@ -106,12 +106,12 @@ def test_an_application_with_a_route_for_nobody_in_particular_does_not_start(app
 def test_of_two_guards_the_stricter_counts() -> None:
     def view() -> None: ...
 
-    assert audience.public(audience.guarded(Audience.STAFF, view)).audience == Audience.STAFF  # type: ignore[attr-defined]
+    assert access.public(access.guarded(Audience.STAFF, view)).audience == Audience.STAFF  # type: ignore[attr-defined]
 
 
 @pytest.mark.requirement("AZN-02")
 def test_every_call_of_the_api_keeps_to_its_audience(app: Flask, cast: Callable[[], Cast]) -> None:
-    stated = audience.audiences(app)
+    stated = access.audiences(app)
 
     for method, route, endpoint in calls(app):
         people = cast()
@@ -195,7 +195,7 @@ def test_who_is_staff_no_longer_is_refused_at_the_next_request(app: Flask, cast:
 
 @pytest.mark.requirement("AZN-02")
 def test_pages_that_are_not_for_everybody_lead_a_stranger_to_the_first_form(app: Flask, browser: Browser) -> None:
-    stated = audience.audiences(app)
+    stated = access.audiences(app)
     stranger = app.test_client()
     browser.sign_in("+79290000001")
     sent = {"csrf_token": routes.form_token(stranger)}

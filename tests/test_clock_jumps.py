@@ -13,9 +13,10 @@ from sqlalchemy import func, select, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, guesses, keeping, sends, sessions, texts, tombstones, tries, verifications
 from hammer import clock as time_of_day
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.invites import tombstones
+from hammer.login import verifications
 from hammer.models import (
     BROWSER,
     GIVEN_UP,
@@ -30,9 +31,14 @@ from hammer.models import (
     Text,
     Tombstone,
 )
+from hammer.operations import retention
+from hammer.quotas import counters, guesses, invite_attempts, texts
 from hammer.refusals import NotAllowed, TooManyRequests, UnknownInvite, WrongCode
-from tests.deeds import ANNA, BORIS, HOME, activate, ask, confirm, number, right, sign_in, user, wrong
-from tests.outbox import deliver
+from hammer.sessions import sessions
+from hammer.sms import outbox
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS, HOME, activate, ask, confirm, number, right, sign_in, user, wrong
+from tests.delivery import deliver
 from tests.people import Program
 
 in_context = pytest.mark.usefixtures("context")
@@ -96,7 +102,7 @@ def test_a_text_of_then_blocks_the_number_for_no_longer_than_any_other(settings:
     with ahead():
         early = ask(settings)
     standing = db.session.query(SendAllowance).one()
-    assert sends.next_send_at(standing, time_of_day.now()) == time_of_day.now()
+    assert texts.next_send_at(standing, time_of_day.now()) == time_of_day.now()
     assert verifications.pending(settings, early.id) is None
     again = ask(settings)
     assert again.id != early.id
@@ -123,7 +129,7 @@ def test_a_day_that_was_used_up_then_is_over_after_a_day(settings: Settings, clo
         for _ in range(settings.sends_per_number_day):
             ask(quick)
     assert refused(quick) <= DAY.total_seconds()
-    keeping.prune()
+    retention.prune()
     clock.shift(DAY - timedelta(seconds=1))
     refused(quick)
     clock.shift(1)
@@ -139,11 +145,11 @@ def test_an_hours_texts_that_were_used_up_then_are_missing_in_that_hour_alone(
     with ahead():
         for n in range(2):
             ask(tight, number(n))
-    used = sends.system_used(db.session(), tight, time_of_day.now())
+    used = texts.system_used(db.session(), tight, time_of_day.now())
     assert used["hour"][0] == 0
     ask(tight, number(2))
     clock.shift(JUMP)
-    assert sends.system_used(db.session(), tight, time_of_day.now())["hour"][0] == 2
+    assert texts.system_used(db.session(), tight, time_of_day.now())["hour"][0] == 2
     refused(tight, number(3))
 
 
@@ -153,8 +159,8 @@ def test_what_lay_in_the_outbox_leaves_at_once(settings: Settings, clock: Travel
     with ahead():
         ask(settings, ANNA)
         with transaction() as tx:
-            texts.queue_notice(tx, number(7), "en")
-            tx.execute(update(Text).where(Text.verification_id == waiting.id).values(due_at=time_of_day.now() + texts.LEASE))
+            outbox.queue_notice(tx, number(7), "en")
+            tx.execute(update(Text).where(Text.verification_id == waiting.id).values(due_at=time_of_day.now() + outbox.LEASE))
     deliver(settings)
     states = Tally(db.session.scalars(select(Text.state)).all())
     assert states == {SENT: 2, GIVEN_UP: 1}  # the code of then is void, so nobody gets it
@@ -184,7 +190,7 @@ def test_a_prune_of_then_gives_no_budget_back(settings: Settings, clock: Travell
     tight = replace(settings, guess_budgets={4: 2, 6: 250, 8: 10_000})
     fail(tight, ANNA, 2)
     with ahead():
-        keeping.prune()
+        retention.prune()
     assert guesses.budgets_used(db.session(), tight, time_of_day.now())[4] == (2, 2)
     assert ask(tight, BORIS).code_length == 6
 
@@ -215,7 +221,7 @@ def test_tries_at_invite_codes_of_then_are_missing_on_that_day_alone(settings: S
     anna, boris = user(settings), user(settings, BORIS)
     with ahead():
         same_day = time_of_day.now().date() == (time_of_day.now() - JUMP).date()
-        for _ in range(tries.A_DAY):
+        for _ in range(invite_attempts.A_DAY):
             with pytest.raises(UnknownInvite):
                 activate(settings, anna.id, "AAAAAA")
     if same_day:
@@ -287,10 +293,10 @@ def test_what_is_kept_for_a_time_is_kept_no_longer(settings: Settings, clock: Tr
     with transaction() as tx:
         tombstones.lay(tx, settings, anna.user.id, ANNA, time_of_day.now())
     clock.shift(-far)
-    keeping.prune()
+    retention.prune()
     assert tombstones.lies(db.session(), settings, ANNA, time_of_day.now())
-    clock.shift(keeping.DEVICES_KEPT)
-    keeping.prune()
+    clock.shift(retention.DEVICES_KEPT)
+    retention.prune()
     for table in (Session, Device, Tombstone, SendAllowance):
         assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
@@ -301,7 +307,7 @@ def test_clocks_of_servers_that_differ_by_seconds_are_left_alone(settings: Setti
     signed_in = sign_in(settings)
     moments = signed_in.session.created_at, signed_in.session.seen_at
     clock.shift(-time_of_day.APART)
-    keeping.prune()
+    retention.prune()
     db.session.expire_all()
     kept = db.session.get_one(Session, signed_in.session.id)
     assert (kept.created_at, kept.seen_at) == moments
@@ -327,7 +333,7 @@ def test_a_person_goes_on_as_before(app: Flask, settings: Settings, clock: Trave
     assert anew.profile().invite_code == before.profile().invite_code
     clock.shift(SEEN_EVERY + JUMP)
     with app.app_context():
-        keeping.prune()
+        retention.prune()
     for person in (before, then, anew):
         person.tokens |= person.told("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()

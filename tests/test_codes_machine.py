@@ -17,11 +17,12 @@ from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import accounts, keeping
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
 from hammer.models import SendAllowance, User, Verification
-from hammer.tokens import SESSION_COOKIE
-from tests.deeds import ANNA, BORIS, HOME, right, sign_in
+from hammer.operations import retention
+from hammer.users import accounts
+from hammer.web.tokens import SESSION_COOKIE
+from tests.actions import ANNA, BORIS, HOME, right, sign_in
 from tests.people import Page
 
 SPARE = "+79290000009"
@@ -126,7 +127,7 @@ class Codes(RuleBasedStateMachine):
         self.clock.shift(timedelta(seconds=later))
         with self.app.app_context():
             if how == "prune":
-                keeping.prune()
+                retention.prune()
             elif how == "delete":
                 self.delete(number)
             elif how == "change the number":
@@ -149,7 +150,7 @@ class Codes(RuleBasedStateMachine):
     def restore(self) -> None:
         """As docs/deploy.md says: the rows of the backup, and then the command that voids what may not come back."""
         self.empty(self.backup)
-        keeping.restored()
+        retention.restored()
 
     def delete(self, number: str) -> None:
         user_id = db.session.scalar(select(User.id).where(User.telephone_number == number))

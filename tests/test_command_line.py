@@ -25,12 +25,14 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import accounts, demo, devices, doctor, people, sessions
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
 from hammer.models import PROGRAM, Referral, User
+from hammer.operations import demo, doctor
 from hammer.refusals import NotAllowed, NotFound, WrongCode
+from hammer.sessions import devices, sessions
+from hammer.users import accounts, people
+from tests.actions import ANNA, BORIS, ask, confirm, everything_stored, right, sign_in, user
 from tests.databases import Databases
-from tests.deeds import ANNA, BORIS, ask, confirm, everything_stored, right, sign_in, user
 from tests.serving import surroundings
 
 ROOT = Path(__file__).parent.parent
@@ -791,5 +793,5 @@ def test_every_command_has_help_that_fits_a_line(app: Flask) -> None:
 
 
 def test_names_for_the_demo_are_not_loaded_by_a_server() -> None:
-    loaded = "import sys, hammer; sys.exit('hammer.demo' in sys.modules)"
+    loaded = "import sys, hammer; sys.exit('hammer.operations.demo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, check=False).returncode == 0

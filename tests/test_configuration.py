@@ -13,8 +13,9 @@ from sqlalchemy import make_url, text
 
 import config
 from config import Misconfigured
-from hammer import create_app, database
-from hammer.database import db
+from hammer import create_app
+from hammer.db import database
+from hammer.db.database import db
 from tests.conftest import SETTINGS
 from tests.serving import at_once
 

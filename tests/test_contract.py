@@ -17,11 +17,13 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 import config
-from hammer import accounts, clock, gateways, people, texts
+from hammer import clock
 from hammer.api.problems import PROBLEM_JSON
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
 from hammer.models import Referral, User, Verification
-from tests.outbox import code_for
+from hammer.sms import gateways, outbox
+from hammer.users import accounts, people
+from tests.delivery import code_for
 from tests.people import Browser, Program
 
 ANNA, BORIS, STAFF, STRANGER = "+79298284301", "+79298284302", "+79298284303", "+79298284304"
@@ -605,7 +607,7 @@ def test_staff_see_what_became_of_each_text_and_never_its_code(app: Flask, anna:
 def test_pages_of_texts_have_no_gap_and_no_repetition(app: Flask, staff: Program) -> None:
     with app.app_context(), transaction() as session:
         for _ in range(24):
-            texts.queue_notice(session, ANNA, "en")
+            outbox.queue_notice(session, ANNA, "en")
     found = [text["id"] for page in pages(staff, "/texts/?limit=7") for text in page]
     assert found == sorted(set(found), reverse=True)
     assert len(found) == 25

@@ -11,14 +11,19 @@ from sqlalchemy import update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, clock, devices, exports, idempotency, login, tombstones, tries
-from hammer.database import db, transaction
-from hammer.login import SignedIn
+from hammer import clock
+from hammer.db.database import db, transaction
+from hammer.invites import tombstones
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
 from hammer.models import BROWSER, Event, SendAllowance, Text, User, Verification
+from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import UnknownInvite, WrongCode
-from hammer.verifications import Asker
-from tests import outbox
-from tests.deeds import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
+from hammer.sessions import devices
+from hammer.users import accounts, exports
+from tests import delivery
+from tests.actions import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
 from tests.people import Browser, Program
 
 OTHER, PENDING = "+79290000004", "+79290000005"
@@ -55,9 +60,9 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
     accounts.rename(them.user.id, NAMES)
     activate(settings, boris.id, them.user.invite_code)
-    try_an_unknown_code(settings, them.user.id, tries.A_DAY)
+    try_an_unknown_code(settings, them.user.id, invite_attempts.A_DAY)
     noon.shift(timedelta(days=1))
-    try_an_unknown_code(settings, them.user.id, tries.A_LIFE - tries.A_DAY)
+    try_an_unknown_code(settings, them.user.id, invite_attempts.A_LIFE - invite_attempts.A_DAY)
     noon.shift(timedelta(days=1))
     try_an_unknown_code(settings, them.user.id, 1)  # that of the week
     noon.shift(timedelta(days=7))
@@ -74,10 +79,10 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     confirm(settings, at_home, right(settings, at_home), door=BROWSER)
     soon()
     key = idempotency.made(settings, "key", call="signup", body=ANNA)
-    attacked = login.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
+    attacked = by_code.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
     with pytest.raises(WrongCode):
         confirm(settings, attacked, wrong(settings, attacked))
-    outbox.deliver(settings)  # the notices to her numbers of before leave
+    delivery.deliver(settings)  # the notices to her numbers of before leave
     accounts.ask_number(settings, them.user.id, them.session.id, PENDING, HOME)
     exports.export(settings, them.user.id)
     return them
@@ -147,7 +152,7 @@ def test_a_notice_that_waits_goes_to_the_number_of_before_and_then_forgets_it(se
     accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
     accounts.delete(settings, them.user.id)
     assert mentions(ANNA[1:], OTHER[1:]) == {"texts.telephone_number"}
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert mentions(ANNA[1:], OTHER[1:]) == set()
 
 

@@ -10,9 +10,10 @@ from werkzeug.test import TestResponse
 
 import config
 from config import Settings
-from hammer import doctor, logs
+from hammer.operations import doctor
+from hammer.web import logs
 from tests import routes, serving
-from tests.outbox import wait_until
+from tests.delivery import wait_until
 from tests.people import Browser, Page
 from tests.serving import Server
 from tests.test_configuration import nowhere_else, problems, read

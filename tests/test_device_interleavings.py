@@ -10,12 +10,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from hammer import accounts, login, sessions
-from hammer.database import db
-from hammer.login import SignedIn
+from hammer.db.database import db
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
 from hammer.models import BROWSER, PROGRAM, Device, Session
 from hammer.refusals import NotAllowed, NotFound, NotSignedIn, Unavailable, WrongCode
-from tests import deeds
+from hammer.sessions import sessions
+from hammer.users import accounts
+from tests import actions
 from tests.interleaving import Verb, at_every_step
 from tests.test_interleavings import Cast, fresh_number, hold_together, number_of, raised
 
@@ -35,8 +37,8 @@ def end_others(cast: Cast, mine: SignedIn, theirs: SignedIn) -> Verb:
 
 def change_number(cast: Cast, mine: SignedIn, theirs: SignedIn) -> Verb:
     mine_now = mine.user.id, mine.session.id
-    asked = accounts.ask_number(cast.settings, *mine_now, fresh_number(), deeds.HOME).verification
-    code = deeds.right(cast.settings, asked)
+    asked = accounts.ask_number(cast.settings, *mine_now, fresh_number(), actions.HOME).verification
+    code = actions.right(cast.settings, asked)
     return lambda: accounts.change_number(cast.settings, *mine_now, asked.id, code, end_other_sessions=True)
 
 
@@ -69,7 +71,7 @@ def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast,
 
     def scene() -> tuple[Verb, Verb]:
         theirs = cast.person()
-        mine = deeds.sign_in(cast.settings, number_of(theirs), door=BROWSER)
+        mine = actions.sign_in(cast.settings, number_of(theirs), door=BROWSER)
         people.append(mine)
         ending = deed(cast, mine, theirs)
         signing_in = cast.signs_in(number_of(theirs), on={"theirs": theirs, "mine": mine}.get(on))
@@ -92,13 +94,13 @@ def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast,
 def test_a_proof_in_place_of_a_session_waits_for_nobody_who_ends_it(app: Flask, cast: Cast, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         phone = cast.person()
-        mine = deeds.sign_in(cast.settings, number_of(phone), door=PROGRAM)
+        mine = actions.sign_in(cast.settings, number_of(phone), door=PROGRAM)
         asked = cast._asks(number_of(phone), phone)
-        code = deeds.right(cast.settings, asked)
+        code = actions.right(cast.settings, asked)
 
         def prove() -> SignedIn:
-            how: dict[str, Any] = {"door": PROGRAM, "device": "", "address": deeds.HOME.address, "instead_of": phone.session.id}
-            return login.confirm_code(cast.settings, asked.id, code, **how)
+            how: dict[str, Any] = {"door": PROGRAM, "device": "", "address": actions.HOME.address, "instead_of": phone.session.id}
+            return by_code.confirm_code(cast.settings, asked.id, code, **how)
 
         verbs: tuple[Verb, Verb] = end(cast, mine, phone), prove
         return verbs[::-1] if turned else verbs

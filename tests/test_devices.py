@@ -9,12 +9,15 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from hammer import accounts, clock, codes, devices, login, verifications
-from hammer.database import db
+from hammer import clock, codes
+from hammer.db.database import db
+from hammer.login import by_code, verifications
+from hammer.login.verifications import Asker
 from hammer.models import Counter, Device, User, Verification
 from hammer.refusals import NotAllowed, TooManyRequests, Unavailable, WrongCode
-from hammer.verifications import Asker
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, right, sign_in, wrong
+from hammer.sessions import devices
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, number, right, sign_in, wrong
 from tests.people import Browser, Program
 
 
@@ -282,5 +285,5 @@ def test_a_token_is_128_bits_and_says_nothing(settings: Settings) -> None:
 def test_a_verification_of_a_device_keeps_its_lane_when_it_is_sent_again(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     verification = ask(patient, asker=known(patient, sign_in(patient).device))
-    login.resend_code(patient, verification.id, HOME)
+    by_code.resend_code(patient, verification.id, HOME)
     assert db.session.query(Counter).filter(Counter.scope.like("texts/address/h/%")).one().taken == 1  # of the first sign-in

@@ -15,7 +15,7 @@ from hammer import api
 from hammer.api import documents, postman
 from hammer.api.problems import PROBLEM_JSON
 from hammer.refusals import Refusal
-from hammer.statuses import status_of
+from hammer.web.statuses import status_of
 
 Tree = dict[str, Any]
 

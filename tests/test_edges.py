@@ -11,13 +11,17 @@ from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, guesses, invites, people, sends, sessions, tries, verifications
 from hammer import clock as time_of_day
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.invites import activation
+from hammer.login import verifications
 from hammer.models import BROWSER, PROGRAM, SESSION_IDLE, SESSION_LIFETIME, User
+from hammer.quotas import counters, guesses, invite_attempts, texts
 from hammer.refusals import InvalidFields, NotFound, NotSignedIn, TooManyRequests, Unavailable, UnknownInvite, WrongCode
+from hammer.sessions import sessions
+from hammer.users import accounts, people
 from tests import routes
-from tests.deeds import ANNA, BORIS, activate, ask, confirm, number, right, sign_in, user, wrong
+from tests.actions import ANNA, BORIS, activate, ask, confirm, number, right, sign_in, user, wrong
 from tests.people import Browser, Program
 
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -181,7 +185,7 @@ def test_the_texts_of_a_number_are_counted_from_the_first_for_a_whole_day(patien
         before_midnight.move_to(moment)
         with pytest.raises(TooManyRequests) as refused:
             ask(few)
-        assert refused.value.sentence == sends.NO_MORE_TODAY
+        assert refused.value.sentence == texts.NO_MORE_TODAY
     assert refused.value.retry_after == 1
     before_midnight.shift(SECOND)
     for _ in range(2):
@@ -197,7 +201,7 @@ def test_the_wait_between_two_texts_is_over_at_its_last_second(settings: Setting
     before_midnight.shift(settings.resend_wait - SECOND)
     with pytest.raises(TooManyRequests) as refused:
         ask(settings)
-    assert (refused.value.sentence, refused.value.retry_after) == (sends.JUST_TEXTED, 1)
+    assert (refused.value.sentence, refused.value.retry_after) == (texts.JUST_TEXTED, 1)
     before_midnight.shift(SECOND)
     ask(settings)
 
@@ -219,8 +223,8 @@ def test_the_texts_of_an_hour_are_free_again_with_the_next(settings: Settings, b
 @pytest.mark.requirement("SMS-03")
 def test_the_texts_of_an_address_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     few = replace(settings, sends_per_address_hour=1)
-    for n in range(sends.ADDRESS_HOURS_A_DAY):
-        before_midnight.move_to(MIDNIGHT - SECOND - timedelta(hours=sends.ADDRESS_HOURS_A_DAY - n))
+    for n in range(texts.ADDRESS_HOURS_A_DAY):
+        before_midnight.move_to(MIDNIGHT - SECOND - timedelta(hours=texts.ADDRESS_HOURS_A_DAY - n))
         ask(few, number(n))
     before_midnight.move_to(MIDNIGHT - SECOND)
     with pytest.raises(TooManyRequests) as refused:
@@ -237,7 +241,7 @@ def test_the_texts_of_an_address_a_day_are_free_again_at_midnight(settings: Sett
 @pytest.mark.requirement("INV-04")
 def test_the_tries_of_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     anna, owner = user(settings, ANNA), user(settings, BORIS)
-    for _ in range(tries.A_DAY):
+    for _ in range(invite_attempts.A_DAY):
         with pytest.raises(UnknownInvite):
             activate(settings, anna.id, "AAAAAA")
     with pytest.raises(TooManyRequests) as refused:
@@ -245,7 +249,7 @@ def test_the_tries_of_a_day_are_free_again_at_midnight(settings: Settings, befor
     assert refused.value.retry_after == 1
     before_midnight.shift(SECOND)
     activate(settings, anna.id, owner.invite_code)
-    assert invites.activated(anna.id) is not None
+    assert activation.activated(anna.id) is not None
 
 
 # Sessions, codes and proofs

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from hammer import codes
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import Verification
 from tests import routes
 from tests.people import Browser, Program

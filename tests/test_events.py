@@ -10,12 +10,15 @@ from flask import Flask
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, events, exports, keys, login, sessions
-from hammer.database import db
-from hammer.login import SignedIn
+from hammer import events
+from hammer.db.database import db
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
 from hammer.models import Event, User
 from hammer.refusals import NotAllowed, NotFound, NotSignedIn, Refusal, UnknownInvite, WrongCode
-from tests.deeds import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, right, sign_in, user, wrong
+from hammer.sessions import keys, sessions
+from hammer.users import accounts, exports
+from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, right, sign_in, user, wrong
 from tests.people import Program
 
 in_context = pytest.mark.usefixtures("context")
@@ -82,7 +85,7 @@ def test_a_resend_is_noted_as_a_text_is(settings: Settings, trail: Trail, clock:
     for asked, about in ((ask(settings, BORIS), None), (_wish(settings, anna, CLARA), anna.user.id)):
         trail.new()
         clock.shift(LATER)
-        login.resend_code(settings, asked.id, HOME)
+        by_code.resend_code(settings, asked.id, HOME)
         assert trail.new() == [Noted(events.CODE_SENT, about)]
 
 
@@ -241,8 +244,8 @@ def test_who_made_a_user_by_hand_is_noted_also_of_staff(settings: Settings, trai
         lambda s, _: accounts.create(s, ANNA, {}),
         lambda s, _: exports.export(s, STRANGER_ID),
         lambda _, them: sessions.end(them, STRANGER_ID),
-        lambda s, _: login.send_code(s, "nothing", HOME),
-        lambda s, _: login.resend_code(s, STRANGER_ID, HOME),
+        lambda s, _: by_code.send_code(s, "nothing", HOME),
+        lambda s, _: by_code.resend_code(s, STRANGER_ID, HOME),
     ],
 )
 def test_nothing_is_noted_of_what_did_not_happen(settings: Settings, trail: Trail, deed: Callable[[Settings, str], object]) -> None:

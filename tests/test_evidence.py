@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hammer import headers
+from hammer.web import headers
 from tests import evidence
 from tests.requirements_register import GROUPS, REGISTER
 

@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from time_machine import Traveller
 
-from tests import outbox
+from tests import delivery
 from tests.people import Browser
 
 ANNA = "+79290000001"
@@ -75,7 +75,7 @@ def test_proving_the_number_anew_opens_a_new_session_and_ends_the_old(app: Flask
     code_form = browser.send(form).form_with("code")
     assert code_form is not None
     with app.app_context():
-        code = outbox.code_for(app.config["SETTINGS"], ANNA)
+        code = delivery.code_for(app.config["SETTINGS"], ANNA)
     browser.send(code_form, code=code)
 
     assert cookie(browser) != before

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 import hammer
-from hammer.audience import Audience, audiences
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import User
+from hammer.web.access import Audience, audiences
 from tests import routes
 from tests.people import Browser, Page, Program
 from tests.routes import form_token

@@ -18,10 +18,10 @@ from apprise.plugins.twilio import NotifyTwilio
 
 import config
 from config import Misconfigured, Settings
-from hammer import gateways, words
-from hammer.gateways import Try
+from hammer.sms import gateways, messages
+from hammer.sms.gateways import Try
+from tests.actions import ANNA
 from tests.conftest import SETTINGS
-from tests.deeds import ANNA
 from tests.fake_gateway import FakeGateway, fake_gateway
 
 TEXT = "Hammer: 1234 — код для входа.\n@a.ru #1234"
@@ -201,10 +201,10 @@ def test_what_a_gateway_fails_with_is_told_by_its_kind_alone(capfd: pytest.Captu
 
 @pytest.mark.requirement("SMS-03")
 def test_all_gateways_together_take_less_than_a_claim_holds() -> None:
-    from hammer import texts  # noqa: PLC0415
+    from hammer.sms import outbox  # noqa: PLC0415
 
     assert gateways.GATEWAY_SECONDS <= 5
-    assert texts.LEASE.total_seconds() - gateways.ALL_SECONDS >= gateways.GATEWAY_SECONDS
+    assert outbox.LEASE.total_seconds() - gateways.ALL_SECONDS >= gateways.GATEWAY_SECONDS
 
 
 @pytest.mark.requirement("SMS-03")
@@ -377,4 +377,4 @@ def test_the_console_that_nobody_reads_is_a_gateway_that_failed(monkeypatch: pyt
     [turn] = gateways.tries(through("console://"), ANNA, TEXT)
     monkeypatch.undo()
     assert turn == Try("console/1", "BrokenPipeError", turn.seconds)
-    assert words.fits(TEXT)
+    assert messages.fits(TEXT)

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from hammer import codes
+from hammer.login.verifications import LOGIN
 from hammer.models import Verification
-from hammer.verifications import LOGIN
 from tests.conftest import SETTINGS
 from tests.databases import Databases
 from tests.serving import Answer, Server, at_once, serve

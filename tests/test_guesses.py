@@ -14,11 +14,15 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import accounts, counters, devices, doctor, guesses, login, verifications
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.login import by_code, verifications
 from hammer.models import Counter, Event, Verification
+from hammer.operations import doctor
+from hammer.quotas import counters, guesses
 from hammer.refusals import NotAllowed, NotFound, TooManyRequests, Unavailable, WrongCode
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, right, user, wrong
+from hammer.sessions import devices
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, number, right, user, wrong
 
 DAY = timedelta(days=1)
 NEVER_SPENT = {4: 1000, 6: 1000, 8: 1000}
@@ -175,7 +179,7 @@ def test_a_login_does_not_make_others_failures_undone(patient: Settings) -> None
 def test_neither_a_resend_nor_a_new_code_gives_a_guess_back(patient: Settings) -> None:
     verification = ask(patient)
     assert [fail(patient, verification), fail(patient, verification)] == [2, 1]
-    login.resend_code(patient, verification.id, HOME)
+    by_code.resend_code(patient, verification.id, HOME)
     assert fail(patient, verification) == 0
     assert is_dead(patient, verification)
     assert (spent_on(patient, ANNA), taken("guesses/4")) == (3, 3)
@@ -239,7 +243,7 @@ def test_a_code_that_is_void_is_not_sent_again(patient: Settings) -> None:
     mine = ask(poor, BORIS)
     fail(poor, ask(poor))
     with pytest.raises(NotFound):
-        login.resend_code(poor, mine.id, HOME)
+        by_code.resend_code(poor, mine.id, HOME)
 
 
 def test_that_a_budget_ran_out_is_noted_once_for_each_code(patient: Settings) -> None:

@@ -14,22 +14,27 @@ from flask import Flask
 from sqlalchemy import delete, exists, func, select
 
 from config import Settings
-from hammer import accounts, counters, devices, events, login, sessions, tombstones
 from hammer import clock as time_of_day
-from hammer.database import db, one_at_a_time, transaction
-from hammer.login import SignedIn
+from hammer import events
+from hammer.db.database import db, one_at_a_time, transaction
+from hammer.invites import tombstones
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
 from hammer.models import Device, Event, Referral, Session, Text, User, Verification
+from hammer.quotas import counters
 from hammer.refusals import InviteLoop, NotFound, NotSignedIn, TelephoneNumberTaken, Unavailable, UnknownInvite, WrongCode
-from hammer.verifications import Asker
-from tests import deeds
-from tests.deeds import HOME
+from hammer.sessions import devices, sessions
+from hammer.users import accounts
+from tests import actions
+from tests.actions import HOME
 from tests.interleaving import Ended, Verb, at_every_step, stopped, while_held
 
 _fresh = count(1)
 
 
 def fresh_number() -> str:
-    return deeds.number(next(_fresh))
+    return actions.number(next(_fresh))
 
 
 def number_of(person: SignedIn) -> str:
@@ -48,7 +53,7 @@ class Cast:
         self.long_here = long_here
 
     def person(self, inviter: SignedIn | None = None) -> SignedIn:
-        person = deeds.sign_in(self.settings, fresh_number(), invite_code=inviter.user.invite_code if inviter else None)
+        person = actions.sign_in(self.settings, fresh_number(), invite_code=inviter.user.invite_code if inviter else None)
         if self.long_here:
             with transaction() as tx:
                 tx.execute(delete(Verification).where(Verification.telephone_number == number_of(person)))
@@ -61,28 +66,28 @@ class Cast:
     def signs_in(self, number: str, *, on: SignedIn | None = None, inviter: SignedIn | None = None) -> Verb:
         """Is about to enter the right code; `on` the device of somebody who signed in before."""
         asked = self._asks(number, on, inviter)
-        return partial(deeds.confirm, self.settings, asked, deeds.right(self.settings, asked))
+        return partial(actions.confirm, self.settings, asked, actions.right(self.settings, asked))
 
     def asks_and_signs_in(self, number: str, *, on: SignedIn | None = None) -> Verb:
         def both() -> SignedIn:
             asked = self._asks(number, on)
-            return deeds.confirm(self.settings, asked, deeds.right(self.settings, asked))
+            return actions.confirm(self.settings, asked, actions.right(self.settings, asked))
 
         return both
 
     def _asks(self, number: str, on: SignedIn | None, inviter: SignedIn | None = None) -> Verification:
         asker = HOME if on is None else Asker(HOME.address, "en", devices.token(self.settings, on.device))
         invite = inviter.user.invite_code if inviter else None
-        return login.send_code(self.settings, number, asker, invite_code=invite).verification
+        return by_code.send_code(self.settings, number, asker, invite_code=invite).verification
 
     def moves(self, person: SignedIn, to: str, *, length: int = 4) -> Verb:
         """Is about to enter the right code for another number. Guesses of one length take turns: they share a budget."""
         mine = person.user.id, person.session.id
         asked = accounts.ask_number(replace(self.settings, code_length=length), *mine, to, HOME).verification
-        return partial(accounts.change_number, self.settings, *mine, asked.id, deeds.right(self.settings, asked))
+        return partial(accounts.change_number, self.settings, *mine, asked.id, actions.right(self.settings, asked))
 
     def activates(self, person: SignedIn, owner: SignedIn) -> Verb:
-        return partial(deeds.activate, self.settings, person.user.id, owner.user.invite_code)
+        return partial(actions.activate, self.settings, person.user.id, owner.user.invite_code)
 
     def refreshes(self, person: SignedIn) -> Verb:
         return partial(sessions.refresh, self.settings, sessions.refresh_token(self.settings, person.session))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hammer import codes, invite_codes
+from hammer import codes
+from hammer.invites import invite_codes
 from hammer.refusals import InvalidFields
 
 URL = "https://login.example.com"

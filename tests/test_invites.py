@@ -5,12 +5,13 @@ from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, invite_codes, invites, people
 from hammer import clock as time_of_day
-from hammer.database import transaction
+from hammer.db.database import transaction
+from hammer.invites import activation, invite_codes
 from hammer.models import Referral
 from hammer.refusals import AlreadyActivated, InvalidFields, InviteLoop, OwnInvite, UnknownInvite
-from tests.deeds import ANNA, BORIS, CLARA, STRANGER_ID, activate, chain, count_of, number, referrals, user
+from hammer.users import accounts, people
+from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, activate, chain, count_of, number, referrals, user
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -20,10 +21,10 @@ def test_activating_makes_one_a_referee_of_the_owner(settings: Settings) -> None
     activate(settings, boris.id, anna.invite_code)
     assert referrals() == {(boris.id, anna.id)}
     assert (count_of(anna.id), count_of(boris.id)) == (1, 0)
-    activated = invites.activated(boris.id)
+    activated = activation.activated(boris.id)
     assert activated is not None
     assert activated[0] == anna.invite_code
-    assert invites.activated(anna.id) is None
+    assert activation.activated(anna.id) is None
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,11 @@ def test_a_code_may_be_typed_in_any_way(settings: Settings, typed: str) -> None:
 def test_the_same_code_again_changes_nothing(settings: Settings, clock: Traveller) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     activate(settings, boris.id, anna.invite_code)
-    before = invites.activated(boris.id)
+    before = activation.activated(boris.id)
     clock.shift(1000)
     activate(settings, boris.id, anna.invite_code.lower())
     assert count_of(anna.id) == 1
-    assert invites.activated(boris.id) == before
+    assert activation.activated(boris.id) == before
 
 
 def test_the_same_code_again_is_fine_even_after_its_owner_left(settings: Settings) -> None:
@@ -155,7 +156,7 @@ def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> Non
     for n in (1, 2, 3):
         clock.shift(1)
         activate(settings, user(settings, number(n)).id, anna.invite_code)
-    page = invites.invitees(settings, anna.id)
+    page = activation.invitees(settings, anna.id)
     assert [invitee.telephone_number for invitee in page.items] == [number(3), number(2), number(1)]
     assert page.items[0].activated_at == time_of_day.now()
     assert page.after is None
@@ -169,7 +170,7 @@ def test_pages_of_invitees_show_everybody_once(settings: Settings, clock: Travel
         activate(settings, user(settings, number(n)).id, anna.invite_code)
     seen, after = [], None
     for _ in range(8):
-        page = invites.invitees(settings, anna.id, limit=limit, after=after)
+        page = activation.invitees(settings, anna.id, limit=limit, after=after)
         assert len(page.items) <= limit
         seen += [invitee.telephone_number for invitee in page.items]
         after = page.after
@@ -182,7 +183,7 @@ def test_pages_of_invitees_show_everybody_once(settings: Settings, clock: Travel
 def test_an_invitee_who_left_stays_without_a_number(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
     accounts.delete(settings, boris.id)
-    assert [invitee.telephone_number for invitee in invites.invitees(settings, anna.id).items] == [None]
+    assert [invitee.telephone_number for invitee in activation.invitees(settings, anna.id).items] == [None]
     assert count_of(anna.id) == 1
 
 
@@ -191,14 +192,14 @@ def test_an_invitee_who_left_stays_without_a_number(settings: Settings) -> None:
 )
 def test_a_place_that_was_never_given_is_refused(settings: Settings, after: str) -> None:
     with pytest.raises(InvalidFields):
-        invites.invitees(settings, user(settings).id, after=after)
+        activation.invitees(settings, user(settings).id, after=after)
 
 
 def test_the_largest_place_that_can_be_written_is_answered(settings: Settings) -> None:
-    assert invites.invitees(settings, user(settings).id, after=f"{10**17 - 1}.{STRANGER_ID}").items == []
+    assert activation.invitees(settings, user(settings).id, after=f"{10**17 - 1}.{STRANGER_ID}").items == []
 
 
 def test_invitees_of_others_are_not_in_the_list(settings: Settings) -> None:
     chain(settings, 3)
     clara_id = people.find(settings, number(2))
-    assert invites.invitees(settings, clara_id).items == []
+    assert activation.invitees(settings, clara_id).items == []

@@ -7,11 +7,15 @@ from sqlalchemy import func, select
 from time_machine import Traveller
 
 from config import Settings
-from hammer import counters, keeping, login, people, sessions
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login import by_code
 from hammer.models import BROWSER, SESSION_LIFETIME, SendAllowance, Session, Text, User, Verification
+from hammer.operations import retention
+from hammer.quotas import counters
 from hammer.refusals import NotSignedIn, TooManyRequests
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in, user
+from hammer.sessions import sessions
+from hammer.users import people
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, user
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -27,9 +31,9 @@ def left(table: type) -> int:
 def test_a_verification_and_its_texts_go_a_day_after_it_expired(settings: Settings, clock: Traveller) -> None:
     ask(settings)
     clock.shift(settings.code_ttl + timedelta(hours=24) - SECOND)
-    assert keeping.prune()["verifications"] == 0
+    assert retention.prune()["verifications"] == 0
     clock.shift(SECOND)
-    gone = keeping.prune()
+    gone = retention.prune()
     assert (gone["verifications"], gone["texts"]) == (1, 1)
     assert (left(Verification), left(Text)) == (0, 0)
 
@@ -37,22 +41,22 @@ def test_a_verification_and_its_texts_go_a_day_after_it_expired(settings: Settin
 def test_a_verification_goes_a_day_after_it_was_used_although_it_expired_later(settings: Settings, clock: Traveller) -> None:
     sign_in(settings)
     clock.shift(timedelta(hours=24))
-    assert keeping.prune()["verifications"] == 1
+    assert retention.prune()["verifications"] == 1
 
 
 def test_every_text_of_a_verification_is_counted(settings: Settings, clock: Traveller) -> None:
     verification = ask(settings)
     clock.shift(settings.resend_wait)
-    login.resend_code(settings, verification.id, HOME)
+    by_code.resend_code(settings, verification.id, HOME)
     clock.shift(timedelta(days=2))
-    assert keeping.prune()["texts"] == 2
+    assert retention.prune()["texts"] == 2
 
 
 def test_a_code_that_still_works_survives(settings: Settings, clock: Traveller) -> None:
     ask(settings, BORIS)
     clock.shift(timedelta(hours=25))
     fresh = ask(settings, ANNA)
-    keeping.prune()
+    retention.prune()
     assert confirm(settings, fresh, right(settings, fresh)).created
     assert left(Text) == 1
 
@@ -62,18 +66,18 @@ def test_a_session_goes_thirty_days_after_it_was_ended(settings: Settings, clock
     signed_in = sign_in(settings)
     sessions.end(signed_in.user.id, signed_in.session.id)
     clock.shift(timedelta(days=30) - SECOND)
-    assert keeping.prune()["sessions"] == 0
+    assert retention.prune()["sessions"] == 0
     clock.shift(SECOND)
-    assert keeping.prune()["sessions"] == 1
+    assert retention.prune()["sessions"] == 1
     assert left(Session) == 0
 
 
 def test_a_session_goes_thirty_days_after_it_expired(settings: Settings, clock: Traveller) -> None:
     sign_in(settings, door=BROWSER)
     clock.shift(SESSION_LIFETIME[BROWSER] + timedelta(days=30) - SECOND)
-    assert keeping.prune()["sessions"] == 0
+    assert retention.prune()["sessions"] == 0
     clock.shift(SECOND)
-    assert keeping.prune()["sessions"] == 1
+    assert retention.prune()["sessions"] == 1
 
 
 def test_a_device_that_is_signed_in_stays_so(settings: Settings, clock: Traveller) -> None:
@@ -81,7 +85,7 @@ def test_a_device_that_is_signed_in_stays_so(settings: Settings, clock: Travelle
     shown = sessions.refresh_token(settings, signed_in.session)
     for _ in range(2):
         clock.shift(timedelta(days=13))
-        keeping.prune()
+        retention.prune()
         session = sessions.refresh(settings, shown)
         assert session.id == signed_in.session.id
         shown = sessions.refresh_token(settings, session)
@@ -91,7 +95,7 @@ def test_a_spent_refresh_token_is_still_refused_when_its_session_is_gone(setting
     signed_in = sign_in(settings)
     shown = sessions.refresh_token(settings, signed_in.session)
     clock.shift(timedelta(days=61))
-    keeping.prune()
+    retention.prune()
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, shown)
 
@@ -100,9 +104,9 @@ def test_a_spent_refresh_token_is_still_refused_when_its_session_is_gone(setting
 def test_an_allowance_goes_when_its_day_is_over(settings: Settings, clock: Traveller) -> None:
     ask(settings)
     clock.shift(timedelta(hours=24) - SECOND)
-    assert keeping.prune()["send allowances"] == 0
+    assert retention.prune()["send allowances"] == 0
     clock.shift(SECOND)
-    assert keeping.prune()["send allowances"] == 1
+    assert retention.prune()["send allowances"] == 1
     assert left(SendAllowance) == 0
 
 
@@ -114,7 +118,7 @@ def test_an_allowance_whose_wait_goes_on_into_the_next_day_stays(settings: Setti
     clock.shift(waits[1])
     ask(settings)
     clock.shift(waits[0])
-    keeping.prune()
+    retention.prune()
     with pytest.raises(TooManyRequests):
         ask(settings)
 
@@ -123,13 +127,13 @@ def test_pruning_gives_nobody_a_text_more(settings: Settings, clock: Traveller) 
     for n in range(settings.sends_per_number_day):
         ask(settings)
         clock.shift(settings.resend_wait * 2**n)
-    keeping.prune()
+    retention.prune()
     with pytest.raises(TooManyRequests):
         ask(settings)
 
 
 def test_allowances_are_kept_for_as_long_as_the_limit_counts() -> None:
-    assert keeping.ALLOWANCES_KEPT >= counters.DAY
+    assert retention.ALLOWANCES_KEPT >= counters.DAY
 
 
 @pytest.mark.requirement("PRV-04")
@@ -137,7 +141,7 @@ def test_people_and_their_counts_are_never_pruned(settings: Settings, clock: Tra
     anna = user(settings, ANNA)
     sign_in(settings, BORIS, invite_code=anna.invite_code)
     clock.shift(timedelta(days=1000))
-    keeping.prune()
+    retention.prune()
     assert left(User) == 2
     assert people.profile(settings, anna.id).invite_code_list == [BORIS]
 
@@ -145,11 +149,11 @@ def test_people_and_their_counts_are_never_pruned(settings: Settings, clock: Tra
 def test_more_rows_than_one_transaction_takes_are_all_deleted(
     settings: Settings, clock: Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(retention, "MOST_AT_ONCE", 3)
     for n in range(7):
         ask(settings, f"+7929000010{n}")
     clock.shift(timedelta(days=2))
-    gone = keeping.prune()
+    gone = retention.prune()
     assert (gone["texts"], gone["verifications"], gone["send allowances"]) == (7, 7, 7)
     assert (left(Text), left(Verification), left(SendAllowance)) == (0, 0, 0)
 
@@ -157,6 +161,6 @@ def test_more_rows_than_one_transaction_takes_are_all_deleted(
 def test_pruning_twice_finds_nothing_the_second_time(settings: Settings, clock: Traveller) -> None:
     sign_in(settings)
     clock.shift(timedelta(days=1000))
-    gone = keeping.prune()
+    gone = retention.prune()
     assert min(gone[kind] for kind in ("texts", "sessions", "counters", "devices", "events")) >= 1
-    assert sum(keeping.prune().values()) == 0
+    assert sum(retention.prune().values()) == 0

@@ -24,13 +24,14 @@ from time_machine import Traveller
 
 import config
 from config import Settings
-from hammer import events, keys
+from hammer import events
 from hammer.api.views import KEYS_LIVE_SECONDS
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import Event, TokenKey
+from hammer.sessions import keys
 from tests import serving
+from tests.actions import everything_stored
 from tests.databases import Databases
-from tests.deeds import everything_stored
 from tests.people import Program
 from tests.serving import ROOT, Answer, Server, at_once
 

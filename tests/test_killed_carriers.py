@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from hammer.database import BUSY_SECONDS
+from hammer.db.database import BUSY_SECONDS
 from tests import serving
+from tests.actions import number
 from tests.databases import Databases
-from tests.deeds import number
+from tests.delivery import states, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.outbox import states, wait_until
 from tests.serving import ROOT, Server
 
 KILLS = 8

@@ -9,10 +9,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import limits
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import Verification
-from tests.deeds import ANNA, right, wrong
+from hammer.web import request_limits
+from tests.actions import ANNA, right, wrong
 from tests.people import Browser, Program
 
 Made = Callable[[Settings], Flask]
@@ -81,7 +81,7 @@ def test_addresses_of_one_ipv6_network_are_one(tight: Settings, app_with: Made) 
 )
 def test_an_address_is_counted_whole_or_by_its_network(app: Flask, remote: str, counted: str) -> None:
     with app.test_request_context(environ_base={"REMOTE_ADDR": remote}):
-        assert limits.address() == counted
+        assert request_limits.address() == counted
 
 
 @pytest.mark.requirement("THR-07")

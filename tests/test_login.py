@@ -11,12 +11,16 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, counters, gateways, idempotency, keeping, login, people, verifications
 from hammer import clock as time_of_day
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login import by_code, verifications
 from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
+from hammer.operations import retention
+from hammer.quotas import counters, idempotency
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, Unavailable, WrongCode
-from tests.deeds import (
+from hammer.sms import gateways
+from hammer.users import accounts, people
+from tests.actions import (
     ANNA,
     BORIS,
     HOME,
@@ -331,7 +335,7 @@ def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, door:
 
 
 def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: Settings, clock: Traveller) -> None:
-    sent = login.send_code(settings, "8 (929) 000-00-01", HOME)
+    sent = by_code.send_code(settings, "8 (929) 000-00-01", HOME)
     assert (sent.expires_in, sent.resend_in) == (300, 60)
     assert sent.verification.telephone_number == ANNA
     clock.shift(10)
@@ -345,7 +349,7 @@ def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller
     generous = replace(settings, sends_per_number_day=100)
     waits = []
     for _ in range(7):
-        waits.append(login.send_code(generous, ANNA, HOME).resend_in)
+        waits.append(by_code.send_code(generous, ANNA, HOME).resend_in)
         assert wait_told(generous) == waits[-1]
         clock.shift(waits[-1] - 1)
         assert wait_told(generous) == 1
@@ -363,12 +367,12 @@ def test_a_number_gets_five_texts_a_day(settings: Settings, clock: Traveller) ->
     clock.shift(left_of_the_day - timedelta(seconds=1))
     assert wait_told(settings) == 1
     clock.shift(1)
-    assert login.send_code(settings, ANNA, HOME).resend_in == 60
+    assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_ends_the_wait(settings: Settings) -> None:
     sign_in(settings)
-    assert login.send_code(settings, ANNA, HOME).resend_in == 60
+    assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
 
 
 def test_success_gives_no_more_texts_that_day(settings: Settings) -> None:
@@ -430,30 +434,30 @@ def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -
 
 def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
     form, other_form = (idempotency.made(settings, shown, call="signup") for shown in ("a form", "another form"))
-    first = login.send_code(settings, ANNA, HOME, key=form)
-    assert login.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
+    first = by_code.send_code(settings, ANNA, HOME, key=form)
+    assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
     with pytest.raises(TooManyRequests):
-        login.send_code(settings, ANNA, HOME, key=other_form)
+        by_code.send_code(settings, ANNA, HOME, key=other_form)
     clock.shift(idempotency.LIFETIME)
-    assert login.send_code(settings, ANNA, HOME, key=form).verification.id != first.verification.id
+    assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id != first.verification.id
 
 
 @pytest.mark.requirement("OTP-02", "OTP-03")
 @pytest.mark.parametrize("gone", ["pruned", "deleted", "moved"])
 def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settings, clock: Traveller, gone: str) -> None:
     key = idempotency.made(settings, "a form", call="signup", lifetime=timedelta(days=9))
-    first = login.send_code(settings, ANNA, HOME, key=key).verification
+    first = by_code.send_code(settings, ANNA, HOME, key=key).verification
     them = confirm(settings, first, right(settings, first))
     if gone == "pruned":
         clock.shift(timedelta(days=2))
-        keeping.prune()
+        retention.prune()
     elif gone == "deleted":
         accounts.delete(settings, them.user.id)
     else:
         asked = accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME).verification
         accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
     clock.shift(61)
-    second = login.send_code(settings, ANNA, HOME, key=key).verification
+    second = by_code.send_code(settings, ANNA, HOME, key=key).verification
     assert db.session.get(Verification, first.id) is None
     assert second.id != first.id
     with pytest.raises(WrongCode):
@@ -468,9 +472,9 @@ def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Setting
     with pytest.raises(WrongCode):
         confirm(settings, verification, right(settings, verification))
     with pytest.raises(NotFound):
-        login.resend_code(settings, verification.id, HOME)
+        by_code.resend_code(settings, verification.id, HOME)
     assert verifications.pending(settings, verification.id) is None
-    keeping.prune()
+    retention.prune()
     clock.shift(timedelta(hours=5))
     with pytest.raises(WrongCode):
         confirm(settings, verification, right(settings, verification))
@@ -479,7 +483,7 @@ def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Setting
 def test_servers_whose_clocks_differ_by_seconds_know_each_others_codes(settings: Settings, clock: Traveller) -> None:
     verification = ask(settings)
     clock.shift(-time_of_day.APART)
-    keeping.prune()
+    retention.prune()
     assert confirm(settings, verification, right(settings, verification)).created
 
 
@@ -492,7 +496,7 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
     clock.shift(60)
-    again = login.resend_code(settings, verification.id, HOME)
+    again = by_code.resend_code(settings, verification.id, HOME)
     assert (again.verification.id, again.expires_in, again.resend_in) == (verification.id, 240, 120)
     assert code_for(ANNA) == first
     assert len(memory) == 2
@@ -502,13 +506,13 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
 def test_a_resend_waits_as_a_send_does(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(TooManyRequests):
-        login.resend_code(settings, verification.id, HOME)
+        by_code.resend_code(settings, verification.id, HOME)
 
 
 def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=2)
     verification = ask(patient)
-    login.resend_code(patient, verification.id, HOME)
+    by_code.resend_code(patient, verification.id, HOME)
     with pytest.raises(TooManyRequests):
         ask(patient)
 
@@ -527,7 +531,7 @@ def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, ov
     asked_for = STRANGER_ID if over == "unknown" else verification.id
     clock.shift(100)
     with pytest.raises(NotFound):
-        login.resend_code(settings, asked_for, HOME)
+        by_code.resend_code(settings, asked_for, HOME)
     assert verifications.pending(settings, asked_for) is None
 
 
@@ -565,7 +569,7 @@ def test_demo_finds_nothing_by_a_code_that_nobody_has(demo: Settings) -> None:
     assert verifications.meant_in_demo(demo, "0000") == ""
     assert verifications.meant_in_demo(demo, "0000", ANNA) == ""
     with pytest.raises(WrongCode):
-        login.confirm_code(demo, "", "0000", door=PROGRAM, device="", address=HOME.address)
+        by_code.confirm_code(demo, "", "0000", door=PROGRAM, device="", address=HOME.address)
 
 
 def test_demo_says_what_is_no_code(demo: Settings) -> None:

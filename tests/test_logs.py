@@ -20,10 +20,12 @@ from flask import Flask
 from sqlalchemy import create_engine, func, select, update
 
 from config import Settings
-from hammer import accounts, codes, events, logs, people
-from hammer.database import db
+from hammer import codes, events
+from hammer.db.database import db
 from hammer.models import Event, Verification
-from tests import deeds
+from hammer.users import accounts, people
+from hammer.web import logs
+from tests import actions
 from tests.conftest import SETTINGS
 from tests.people import Page, Program
 from tests.serving import Server
@@ -45,7 +47,7 @@ def test_a_request_is_one_line_of_json(production: Flask, log: io.StringIO) -> N
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
     assert line == {
         "level": "INFO",
-        "logger": "hammer.logs",
+        "logger": "hammer.web.logs",
         "message": "POST /api/v1/auth/signup/ 422",
         "request_id": answer.headers["X-Request-ID"],
         "method": "POST",
@@ -121,7 +123,7 @@ def test_whatever_matters_leaves_an_event_or_a_refusal_with_the_id_of_its_reques
 
     def wrong(of: str) -> str:
         with app.app_context():
-            return deeds.wrong(app.config["SETTINGS"], db.session.get_one(Verification, of))
+            return actions.wrong(app.config["SETTINGS"], db.session.get_one(Verification, of))
 
     assert did(ask) == ({"code-sent"}, set())
     mine = ask()
@@ -232,7 +234,7 @@ def test_a_fault_is_one_line_with_its_trace(production: Flask, log: io.StringIO,
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"no route to {ANNA}, code 123456")
 
-    monkeypatch.setattr("hammer.login.send_code", broken)
+    monkeypatch.setattr("hammer.login.by_code.send_code", broken)
 
     answer = production.test_client().post("/api/v1/auth/signup/", json={"telephone_number": ANNA}, base_url=HOST)
 

@@ -13,15 +13,16 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import clock, create_app, events, texts
-from hammer.database import transaction
-from hammer.limits import Knocks
+from hammer import clock, create_app, events
+from hammer.db.database import transaction
 from hammer.models import Verification
 from hammer.refusals import TooManyRequests, WrongCode
+from hammer.sms import outbox
+from hammer.web.request_limits import Knocks
 from tests import serving
+from tests.actions import ANNA, BORIS, ask, confirm, number, right, sign_in, wrong
 from tests.conftest import SETTINGS, close
 from tests.databases import Databases
-from tests.deeds import ANNA, BORIS, ask, confirm, number, right, sign_in, wrong
 from tests.people import Program
 from tests.serving import at_once
 
@@ -125,7 +126,7 @@ def test_texts_that_wait_and_what_they_cost_can_be_watched(
     with app.app_context():
         for n in range(3):
             ask(settings, number(n))
-        texts.deliver_next(settings)
+        outbox.deliver_next(settings)
 
     seen = read()
 

@@ -13,8 +13,8 @@ from flask import Flask
 from sqlalchemy import create_engine, inspect, text
 
 from config import Settings
-from hammer.database import db, transaction
-from hammer.health import NEWEST_MIGRATION
+from hammer.db.database import db, transaction
+from hammer.web.health import NEWEST_MIGRATION
 from tests.conftest import SETTINGS
 from tests.databases import MIGRATIONS, Databases
 from tests.serving import ROOT, surroundings

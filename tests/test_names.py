@@ -9,9 +9,9 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hammer import accounts
 from hammer.refusals import InvalidFields
-from tests.deeds import ANNA, BORIS
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS
 from tests.people import Browser, Program
 
 REAL: Final = [

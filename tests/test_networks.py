@@ -19,13 +19,15 @@ from sqlalchemy import create_engine, text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import addresses, devices, invites, sends, tries
-from hammer.database import db
-from hammer.limits import Knocks
+from hammer.db.database import db
+from hammer.invites import activation
+from hammer.login.verifications import Asker
 from hammer.models import Counter
+from hammer.quotas import addresses, invite_attempts, texts
 from hammer.refusals import TooManyRequests, UnknownInvite
-from hammer.verifications import Asker
-from tests.deeds import ANNA, HOME, ask, confirm, number, right, sign_in, user
+from hammer.sessions import devices
+from hammer.web.request_limits import Knocks
+from tests.actions import ANNA, HOME, ask, confirm, number, right, sign_in, user
 from tests.serving import Server, at_once
 
 THR_07 = pytest.mark.requirement("THR-07")
@@ -170,7 +172,7 @@ def test_no_network_gets_all_that_is_kept_for_known_devices(usual: Settings, noo
             got += 1
         except TooManyRequests:
             pass
-    kept = usual.sends_per_hour - int(usual.sends_per_hour * sends.FOR_STRANGERS)
+    kept = usual.sends_per_hour - int(usual.sends_per_hour * texts.FOR_STRANGERS)
     assert got == 50 < kept
 
 
@@ -193,7 +195,7 @@ def test_the_rows_of_all_networks_are_locked_in_one_order(
     for n in range(4):
         ask(settings, number(n), asker=Asker(within_48(n), "en"))
     assert max(len(counter.scope) for counter in db.session.query(Counter)) <= 80
-    limits = sends._limits(settings, ANNA, within_48(1), known=False)
+    limits = texts._limits(settings, ANNA, within_48(1), known=False)
     assert len(limits) == 9
     assert len({limit.scope for limit in limits.values()}) == 9
 
@@ -267,12 +269,12 @@ def test_one_customer_has_four_times_the_tries_at_invite_codes_of_one_address(se
     looked_up = 0
     for n in range(100):
         try:
-            invites.activate(settings, people[n // 5].id, "AAAAAA", address=within_48(n))
+            activation.activate(settings, people[n // 5].id, "AAAAAA", address=within_48(n))
         except UnknownInvite:
             looked_up += 1
         except TooManyRequests:
             pass
-    assert looked_up == tries.PER_ADDRESS_A_DAY * 4
+    assert looked_up == invite_attempts.PER_ADDRESS_A_DAY * 4
 
 
 @THR_07

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outbox import wait_until
+from tests.delivery import wait_until
 from tests.serving import ROOT, Server, free_port, running, surroundings
 from tests.test_env_file import READS_IT, flask, program
 

@@ -11,14 +11,19 @@ from sqlalchemy import text, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, events, gateways, keeping, sessions, texts, verifications
-from hammer import words as words_of
-from hammer.database import db, transaction
-from hammer.login import SignedIn
+from hammer import events
+from hammer.db.database import db, transaction
+from hammer.login import verifications
+from hammer.login.by_code import SignedIn
 from hammer.models import GIVEN_UP, PROGRAM, Event, Text, User, Verification
+from hammer.operations import retention
 from hammer.refusals import InvalidFields, NotAllowed, RegionNotServed, TelephoneNumberTaken, TooManyRequests, WrongCode
-from tests import outbox
-from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in, user, wrong
+from hammer.sessions import sessions
+from hammer.sms import gateways, outbox
+from hammer.sms import messages as words_of
+from hammer.users import accounts
+from tests import delivery
+from tests.actions import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in, user, wrong
 from tests.people import Browser, Program
 from tests.serving import at_once
 
@@ -55,7 +60,7 @@ def test_a_number_is_ones_own_once_the_code_that_went_there_is_shown(settings: S
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     assert number_of(anna) == ANNA
-    assert outbox.code_for(settings, NEW) == right(settings, asked)
+    assert delivery.code_for(settings, NEW) == right(settings, asked)
     change(settings, anna, asked, right(settings, asked))
     assert number_of(anna) == NEW
     again = sign_in(settings, NEW)
@@ -283,11 +288,11 @@ def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_lin
 def test_the_old_number_is_told_and_forgotten(settings: Settings, memory: list[gateways.Sent]) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     memory.clear()
     change(settings, anna, asked, right(settings, asked))
     assert memory == []
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert memory == [gateways.Sent(ANNA, words_of.notice("en"))]
     db.session.expire_all()
     assert [text_.telephone_number for text_ in db.session.query(Text).filter(Text.verification_id.is_(None))] == [None]
@@ -299,12 +304,12 @@ def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
 ) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     change(settings, anna, asked, right(settings, asked))
     monkeypatch.setattr(gateways, "send", lambda *_: None)
-    for _ in range(texts.MOST_TRIES):
-        outbox.deliver(settings)
-        clock.shift(texts.LONGEST_WAIT * 2)
+    for _ in range(outbox.MOST_TRIES):
+        delivery.deliver(settings)
+        clock.shift(outbox.LONGEST_WAIT * 2)
     db.session.expire_all()
     [notice] = db.session.query(Text).filter(Text.verification_id.is_(None))
     assert (notice.state, notice.ended_at is not None, notice.telephone_number) == (GIVEN_UP, True, None)
@@ -316,10 +321,10 @@ def test_a_notice_that_nobody_sent_is_pruned_after_a_day(settings: Settings, clo
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
     clock.shift(timedelta(hours=24) - timedelta(seconds=1))
-    keeping.prune()
+    retention.prune()
     assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 1
     clock.shift(1)
-    keeping.prune()
+    retention.prune()
     assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 0
 
 
@@ -330,7 +335,7 @@ def test_nobody_is_told_of_a_change_that_did_not_happen(settings: Settings, memo
     asked = ask_for(settings, anna)
     with pytest.raises(TelephoneNumberTaken):
         change(settings, anna, asked, right(settings, asked))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert ANNA not in {sent.telephone_number for sent in memory}
 
 
@@ -364,7 +369,7 @@ def test_programs_change_their_number(program: Program, code_for: object, app: F
     assert set(asked) == {"verification_id", "telephone_number", "code_length", "expires_in", "resend_in"}
     assert asked["telephone_number"] == NEW
     with app.app_context():
-        code = outbox.code_for(app.config["SETTINGS"], NEW)
+        code = delivery.code_for(app.config["SETTINGS"], NEW)
     me = program.told(
         "POST",
         "/users/me/telephone_number/code/",
@@ -409,7 +414,7 @@ def test_pages_change_a_number_right_after_signing_in(browser: Browser, app: Fla
     code_form = page.form_with("code")
     assert code_form is not None
     with app.app_context():
-        code = outbox.code_for(app.config["SETTINGS"], NEW)
+        code = delivery.code_for(app.config["SETTINGS"], NEW)
     page = browser.send(code_form, code=code)
 
     assert browser.at == "/profile/"
@@ -443,7 +448,7 @@ def test_pages_ask_for_a_fresh_code_first(browser: Browser, app: Flask, clock: T
 
 def answer(app: Flask) -> str:
     with app.app_context():
-        return outbox.code_for(app.config["SETTINGS"], ANNA)
+        return delivery.code_for(app.config["SETTINGS"], ANNA)
 
 
 def test_a_page_left_open_for_too_long_asks_for_a_fresh_code(browser: Browser, clock: Traveller) -> None:
@@ -493,7 +498,7 @@ def test_a_taken_number_is_said_where_another_can_be_typed(browser: Browser, app
     code_form = browser.send(form, telephone_number=NEW).form_with("code")
     assert code_form is not None
     with app.app_context():
-        code = outbox.code_for(app.config["SETTINGS"], NEW)
+        code = delivery.code_for(app.config["SETTINGS"], NEW)
     page = browser.send(code_form, code=code)
     assert "already a user with this number" in page.words
     assert page.form_with("telephone_number")

@@ -11,14 +11,20 @@ from sqlalchemy import insert, select, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, doctor, events, gateways, login, people, sessions, tombstones
+from hammer import codes, events
 from hammer.clock import now
-from hammer.database import db, transaction
-from hammer.login import SignedIn
+from hammer.db.database import db, transaction
+from hammer.invites import tombstones
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
 from hammer.models import Device, Event, User, Verification
+from hammer.operations import doctor
 from hammer.refusals import AlreadyActivated, InvalidFields, NotFound, RegionNotServed, TelephoneNumberTaken, WrongCode
-from tests import outbox
-from tests.deeds import ANNA, BORIS, HOME, activate, ask, chain, confirm, right, sign_in, user
+from hammer.sessions import sessions
+from hammer.sms import gateways
+from hammer.users import accounts, people
+from tests import delivery
+from tests.actions import ANNA, BORIS, HOME, activate, ask, chain, confirm, right, sign_in, user
 from tests.people import Browser
 from tests.serving import at_once
 
@@ -80,7 +86,7 @@ def test_an_account_goes_on_with_the_new_number_and_all_that_it_has(settings: Se
 @in_context
 def test_the_old_number_is_told_and_the_trail_says_so(settings: Settings, owner: SignedIn, memory: list[gateways.Sent]) -> None:
     move(settings, owner.user.id)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
 
     assert memory[-1].telephone_number == OLD
     assert "another number opens your account now" in memory[-1].words
@@ -211,7 +217,7 @@ def test_who_is_signed_in_with_a_number_of_an_old_plan_gets_a_fresh_code_by_it(
     code_form = browser.send(form).form_with("code")
     assert code_form is not None
     with app.app_context():
-        code = outbox.code_for(settings, OLD)
+        code = delivery.code_for(settings, OLD)
     browser.send(code_form, code=code)
 
     assert memory[-1].telephone_number == OLD
@@ -220,7 +226,7 @@ def test_who_is_signed_in_with_a_number_of_an_old_plan_gets_a_fresh_code_by_it(
 
 @in_context
 def test_a_stored_number_gets_its_code_whatever_its_plan_says(settings: Settings, owner: SignedIn) -> None:
-    sent = login.send_code_to_stored(settings, OLD, HOME)
+    sent = by_code.send_code_to_stored(settings, OLD, HOME)
     assert confirm(settings, sent.verification, right(settings, sent.verification)).user.id == owner.user.id
 
 
@@ -297,7 +303,7 @@ def test_the_notice_is_in_a_language_of_the_numbers_country(
     run("users", "move", BORIS, NEW, "--yes", "--language", "en")
     run("users", "move", NEW, ANNA, "--yes")
     with app.app_context():
-        outbox.deliver(settings)
+        delivery.deliver(settings)
 
     russian, chosen, english = memory[-3:]
     assert "another number" not in russian.words

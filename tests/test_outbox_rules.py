@@ -12,12 +12,14 @@ from sqlalchemy import event, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, gateways, login, texts
 from hammer import clock as clock_module
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.login import by_code
 from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, WAITING, Text
-from tests import outbox
-from tests.deeds import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in
+from hammer.sms import gateways, outbox
+from hammer.users import accounts
+from tests import delivery
+from tests.actions import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in
 from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.interleaving import until
 
@@ -36,12 +38,12 @@ def change_number(settings: Settings) -> Callable[[], object]:
 
 
 def send_code(settings: Settings) -> Callable[[], object]:
-    return lambda: login.send_code(settings, ANNA, HOME)
+    return lambda: by_code.send_code(settings, ANNA, HOME)
 
 
 def resend_code(settings: Settings) -> Callable[[], object]:
     asked = ask(settings)
-    return lambda: login.resend_code(settings, asked.id, HOME)
+    return lambda: by_code.resend_code(settings, asked.id, HOME)
 
 
 every_verb_that_texts = pytest.mark.parametrize(
@@ -58,16 +60,16 @@ def test_senders_are_woken_once_the_text_is_committed(
     woken_at_commits: list[bool] = []
 
     def committing(_connection: object) -> None:
-        woken_at_commits.append(texts._news.is_set())
+        woken_at_commits.append(outbox._news.is_set())
 
-    texts._news.clear()
+    outbox._news.clear()
     event.listen(db.engine, "commit", committing)
     try:
         verb()
     finally:
         event.remove(db.engine, "commit", committing)
     assert woken_at_commits == [False]
-    assert texts._news.is_set()
+    assert outbox._news.is_set()
 
 
 @every_verb_that_texts
@@ -78,13 +80,13 @@ def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
     monkeypatch: pytest.MonkeyPatch,
     about_to: Callable[[Settings], Callable[[], object]],
 ) -> None:
-    monkeypatch.setattr(texts, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(outbox, "_IDLE_SECONDS", 3600)
     with app.app_context():
         verb = about_to(replace(settings, resend_wait=timedelta(0)))
-        outbox.deliver(settings)
+        delivery.deliver(settings)
         before = len(memory)
-        texts._news.clear()
-        sender = texts.Carriers(app, 1)
+        outbox._news.clear()
+        sender = outbox.Carriers(app, 1)
         sender.start()
         try:
             verb()
@@ -121,13 +123,13 @@ def test_a_report_of_failure_does_not_end_a_text_that_waits_for_its_next_try(
     gateway.status = 503
     with app.app_context():
         ask(settings)
-        texts.deliver_next(replace(settings, sms_url=gateway.template))
-        receipt = texts.receipt_url(settings, only_text())
+        outbox.deliver_next(replace(settings, sms_url=gateway.template))
+        receipt = outbox.receipt_url(settings, only_text())
     report(app, receipt, said)
     clock.shift(3)
     with app.app_context():
         assert (only_text().state, only_text().ended_at) == (WAITING, None)
-        assert texts.deliver_next(settings)
+        assert outbox.deliver_next(settings)
         assert only_text().state == SENT
     assert [sent.telephone_number for sent in memory] == [ANNA]
 
@@ -136,8 +138,8 @@ def test_a_report_of_failure_does_not_change_a_text_that_was_given_up(app: Flask
     with app.app_context():
         ask(settings)
         clock.shift(settings.code_ttl)
-        texts.deliver_next(settings)
-        receipt, ended_at = texts.receipt_url(settings, only_text()), only_text().ended_at
+        outbox.deliver_next(settings)
+        receipt, ended_at = outbox.receipt_url(settings, only_text()), only_text().ended_at
     clock.shift(1)
     report(app, receipt, "undelivered")
     with app.app_context():
@@ -147,8 +149,8 @@ def test_a_report_of_failure_does_not_change_a_text_that_was_given_up(app: Flask
 def test_a_report_keeps_the_moment_at_which_the_text_left(app: Flask, settings: Settings, clock: Traveller) -> None:
     with app.app_context():
         ask(settings)
-        texts.deliver_next(settings)
-        receipt, left_at = texts.receipt_url(settings, only_text()), only_text().ended_at
+        outbox.deliver_next(settings)
+        receipt, left_at = outbox.receipt_url(settings, only_text()), only_text().ended_at
     for said, becomes in (("undelivered", FAILED), ("delivered", DELIVERED)):
         clock.shift(60)
         report(app, receipt, said)
@@ -160,10 +162,10 @@ def test_a_report_ends_its_own_text_alone(app: Flask, settings: Settings) -> Non
     with app.app_context():
         for number in (ANNA, BORIS):
             ask(settings, number)
-        outbox.deliver(settings)
+        delivery.deliver(settings)
         first = db.session.query(Text).order_by(Text.id).first()
         assert first is not None
-        receipt = texts.receipt_url(settings, first)
+        receipt = outbox.receipt_url(settings, first)
     report(app, receipt, "delivered")
     with app.app_context():
         assert [text.state for text in db.session.query(Text).order_by(Text.id)] == [DELIVERED, SENT]
@@ -173,10 +175,10 @@ def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, se
     """SQLite gives the ids of deleted rows away again."""
     with app.app_context():
         ask(settings)
-        outbox.deliver(settings)
+        delivery.deliver(settings)
         kept = only_text()
         older = Text(id=kept.id, created_at=kept.created_at - timedelta(days=2))
-        receipt = texts.receipt_url(settings, older)
+        receipt = outbox.receipt_url(settings, older)
     report(app, receipt, "undelivered")
     with app.app_context():
         assert only_text().state == SENT
@@ -186,12 +188,12 @@ def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, se
 def test_a_text_that_waits_for_its_next_try_is_not_taken_before(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
     gateway.status = 503
     ask(settings)
-    texts.deliver_next(replace(settings, sms_url=gateway.template))
+    outbox.deliver_next(replace(settings, sms_url=gateway.template))
     due_at = only_text().due_at
     clock.move_to(due_at - timedelta(microseconds=1))
-    assert texts.deliver_next(settings) is False
+    assert outbox.deliver_next(settings) is False
     clock.move_to(due_at)
-    assert texts.deliver_next(settings) is True
+    assert outbox.deliver_next(settings) is True
 
 
 @in_context
@@ -200,19 +202,19 @@ def test_a_code_that_expires_this_moment_is_not_sent(settings: Settings, clock: 
     clock.move_to(asked.expires_at - timedelta(microseconds=1))
     ask(settings, BORIS)
     clock.move_to(asked.expires_at)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert [sent.telephone_number for sent in memory] == [BORIS]
 
 
 @in_context
 def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings: Settings, clock: Traveller) -> None:
-    assert texts.tally() == texts.Tally({}, 0, timedelta(0))
+    assert outbox.tally() == outbox.Tally({}, 0, timedelta(0))
     used = ask(settings)
     confirm(settings, used, right(settings, used))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     ask(settings, BORIS)
     clock.shift(90)
-    seen = texts.tally()
+    seen = outbox.tally()
     assert (seen.waiting, seen.oldest_waiting) == (1, timedelta(seconds=90))
     assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
 
@@ -224,7 +226,7 @@ def in_its_hands(app: Flask, settings: Settings, gateway: FakeGateway) -> thread
 
     def send() -> None:
         with app.app_context():
-            texts.deliver_next(replace(settings, sms_url=gateway.template))
+            outbox.deliver_next(replace(settings, sms_url=gateway.template))
 
     sender = threading.Thread(target=send)
     sender.start()
@@ -238,8 +240,8 @@ def test_a_sender_that_was_too_slow_does_not_shorten_the_claim_of_the_next(
     with app.app_context():
         ask(settings)
     slow = in_its_hands(app, settings, gateway)
-    clock.shift(texts.LEASE)
-    claimed_until = clock_module.now() + texts.LEASE
+    clock.shift(outbox.LEASE)
+    claimed_until = clock_module.now() + outbox.LEASE
     with app.app_context(), transaction() as tx:  # as a claim does
         tx.execute(update(Text).values(due_at=claimed_until, tries=Text.tries + 1))
     gateway.open.set()
@@ -254,14 +256,14 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
     with app.app_context():
         ask(settings)
         with transaction() as tx:
-            tx.execute(update(Text).values(tries=texts.MOST_TRIES - 1))
-        receipt = texts.receipt_url(settings, only_text())
+            tx.execute(update(Text).values(tries=outbox.MOST_TRIES - 1))
+        receipt = outbox.receipt_url(settings, only_text())
     last = in_its_hands(app, settings, gateway)
     report(app, receipt, "delivered")
     gateway.open.set()
     last.join(30)
     with app.app_context():
-        assert (only_text().state, only_text().tries) == (DELIVERED, texts.MOST_TRIES)
+        assert (only_text().state, only_text().tries) == (DELIVERED, outbox.MOST_TRIES)
 
 
 @in_context
@@ -270,6 +272,6 @@ def test_the_text_for_a_change_of_number_speaks_of_no_login(settings: Settings, 
     them = sign_in(settings)
     accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME)
     ask(settings, CLARA)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     speaks_of_login = {sent.telephone_number: "login" in sent.words for sent in memory}
     assert speaks_of_login == {BORIS: False, CLARA: True}

@@ -20,10 +20,12 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 import config
-from hammer import auth, phones
-from hammer.auth import pictures, profile, show
-from hammer.database import db
+from hammer import auth
+from hammer.auth import pictures, profile
+from hammer.db.database import db
+from hammer.parsing import phones
 from hammer.refusals import TooManyRequests, Unavailable
+from hammer.web.pages import errors, filters
 from tests.people import Browser, Form, Page
 
 ANNA, BORIS, VERA = "+79291234567", "+79297654321", "+79295550123"
@@ -1113,7 +1115,7 @@ def test_a_page_that_asks_to_wait_says_how_long_and_asks_nothing_of_the_database
     statements: Callable[[], AbstractContextManager[list[str]]],
 ) -> None:
     with statements() as seen, app.test_request_context("/profile/", headers={"Accept-Language": "en", "Cookie": "hammer=x"}):
-        answer = auth.error_page(refusal)
+        answer = errors.error_page(refusal)
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (status, str(refusal.retry_after))
     assert "You can try again" in answer.get_data(as_text=True)
@@ -1145,13 +1147,13 @@ def test_waits_are_rounded_up(app: Flask, seconds: int, russian: str, english: s
     told = []
     for language in ("ru", "en"):
         with app.test_request_context(headers={"Accept-Language": language}):
-            told.append(plain(show.wait(seconds)))
+            told.append(plain(filters.wait(seconds)))
 
     assert told == [russian, english]
 
 
 def test_a_number_is_shown_as_people_read_it() -> None:
-    assert plain(show.phone(ANNA)) == phones.pretty(ANNA)
+    assert plain(filters.phone(ANNA)) == phones.pretty(ANNA)
 
 
 def test_russian_counts_as_russians_do(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hammer import phones
+from hammer.parsing import phones
 from hammer.refusals import InvalidFields, Refusal, RegionNotServed
-from tests.deeds import ANNA
+from tests.actions import ANNA
 
 separators = st.sampled_from(["", " ", "-", "  ", ".", "\u00a0", "\u2011", "\u2013"])
 national = st.integers(0, 9_999_999).map(lambda n: f"929{n:07d}")

@@ -9,8 +9,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from config import Settings
-from hammer import keeping
-from hammer.database import db
+from hammer.db.database import db
+from hammer.operations import retention
 from tests.benchmarks import crowd, growth
 from tests.conftest import SETTINGS
 from tests.databases import Databases
@@ -26,7 +26,7 @@ def crowded(databases: Databases, app_with: Callable[[Settings], Flask]) -> Iter
     settings = replace(SETTINGS, database_url=databases.new())
     crowd.fill(settings.database_url, PEOPLE, lambda _: None)
     with app_with(settings).app_context():
-        keeping.prune()
+        retention.prune()
         yield settings
 
 

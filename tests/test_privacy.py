@@ -18,13 +18,18 @@ from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, clock, devices, exports, keeping, login, people, tombstones
-from hammer.database import db
-from hammer.login import SignedIn
+from hammer import clock
+from hammer.db.database import db
+from hammer.invites import tombstones
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
 from hammer.models import BROWSER, Referral, Tombstone, User, Verification
+from hammer.operations import retention
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
-from tests import outbox
-from tests.deeds import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
+from hammer.sessions import devices
+from hammer.users import accounts, exports, people
+from tests import delivery
+from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
 from tests.people import Browser, Program
 
 DORA = "+79290000004"
@@ -82,7 +87,7 @@ def test_its_keeping_times_are_those_that_are_enforced() -> None:
         assert timedelta(**{unit: int(figure)}) == (enforced if isinstance(enforced, timedelta) else timedelta(days=enforced)), (
             constant
         )
-    times = {name for name, value in vars(keeping).items() if isinstance(value, timedelta)}
+    times = {name for name, value in vars(retention).items() if isinstance(value, timedelta)}
     assert times
     assert {constant for room, constant, *_ in told if room == "keeping"} == times
 
@@ -215,7 +220,7 @@ def written_as(telephone_number: str, *names: str) -> list[str]:
 
 @pytest.mark.requirement("PRV-03")
 def test_after_a_deletion_no_table_holds_a_number_its_plain_hash_or_a_name(settings: Settings, anna: SignedIn) -> None:
-    outbox.deliver(settings)  # the notices to numbers of before leave
+    delivery.deliver(settings)  # the notices to numbers of before leave
     personal = written_as(ANNA, "karenina", "Анна", "Каренина") + written_as(DORA)
     before = "\n".join(everything_stored())
     assert [word for word in personal if word in before]
@@ -228,7 +233,7 @@ def test_after_a_deletion_no_table_holds_a_number_its_plain_hash_or_a_name(setti
 def test_long_after_a_deletion_nothing_is_left_that_hangs_on_a_number(settings: Settings, anna: SignedIn, noon: Traveller) -> None:
     accounts.delete(settings, anna.user.id)
     noon.shift(timedelta(days=401))
-    keeping.prune()
+    retention.prune()
     hashes = [settings.keyed_hash(purpose, of) for of in (ANNA, DORA) for purpose in ("numbers", "numbers of known devices")]
     stored = "\n".join(everything_stored())
     assert [one for one in hashes if one in stored] == []
@@ -293,7 +298,7 @@ def test_a_change_of_number_forgets_the_proofs_of_the_old_one(settings: Settings
     move(settings, them, DORA)
     assert db.session.query(Verification).filter_by(telephone_number=ANNA).count() == 0
     with pytest.raises(WrongCode):
-        login.confirm_code(settings, pending, code, door=BROWSER, device="", address=HOME.address)
+        by_code.confirm_code(settings, pending, code, door=BROWSER, device="", address=HOME.address)
 
 
 # Coming back
@@ -305,9 +310,9 @@ def left_and_back(settings: Settings, gone_for: timedelta, time: Traveller) -> S
     anna = sign_in(settings).user
     activate(settings, anna.id, boris.invite_code)
     accounts.delete(settings, anna.id)
-    keeping.prune()
+    retention.prune()
     time.shift(gone_for)
-    keeping.prune()
+    retention.prune()
     return sign_in(settings)
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
-from hammer import login, people
 from hammer.api.problems import PROBLEM_JSON, Problem
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login import by_code
 from hammer.models import User
+from hammer.users import people
 from tests import routes
 from tests.people import Program
 
@@ -58,12 +59,12 @@ def not_for_users(person: Program, **_: Any) -> TestResponse:
 
 def broken(person: Program, app: Flask, monkeypatch: pytest.MonkeyPatch, **_: Any) -> TestResponse:
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    monkeypatch.setattr(login, "send_code", _raises(RuntimeError(f"{ANNA} 1234")))
+    monkeypatch.setattr(by_code, "send_code", _raises(RuntimeError(f"{ANNA} 1234")))
     return person.call("POST", "/auth/signup/", {"telephone_number": ANNA})
 
 
 def busy(person: Program, monkeypatch: pytest.MonkeyPatch, **_: Any) -> TestResponse:
-    monkeypatch.setattr(login, "send_code", _raises(OperationalError("SELECT 1", {}, Exception("locked"))))
+    monkeypatch.setattr(by_code, "send_code", _raises(OperationalError("SELECT 1", {}, Exception("locked"))))
     answer = person.call("POST", "/auth/signup/", {"telephone_number": ANNA})
     assert int(answer.headers["Retry-After"]) >= 1
     return answer
@@ -156,12 +157,12 @@ def test_a_field_that_is_not_known_is_refused_in_every_write(app: Flask, program
 
 LAYERS = [
     ("door", "hammer.api.views._code_sent"),
-    ("porch", "hammer.limits.address"),
-    ("verb", "hammer.login.send_code"),
-    ("what verbs lean on", "hammer.verifications.pending"),
-    ("database", "hammer.login.transaction"),
-    ("ground", "hammer.phones.canonical"),
-    ("template", "hammer.auth.proving.render_template"),
+    ("porch", "hammer.web.request_limits.address"),
+    ("verb", "hammer.login.by_code.send_code"),
+    ("what verbs lean on", "hammer.login.verifications.pending"),
+    ("database", "hammer.login.by_code.transaction"),
+    ("ground", "hammer.parsing.phones.canonical"),
+    ("template", "hammer.auth.verification.render_template"),
 ]
 
 
@@ -187,7 +188,7 @@ def test_a_fault_in_any_layer_is_ours_and_shows_nothing(
         assert answer.headers["Content-Security-Policy"]
         assert "inside" not in answer.text
         assert not INSIDE.search(answer.text)
-    faults = [record for record in caplog.records if record.name == "hammer.logs" and record.exc_info]
+    faults = [record for record in caplog.records if record.name == "hammer.web.logs" and record.exc_info]
     assert len(faults) == len(broken)
     assert all(f"inside {layer}" in str(record.exc_info and record.exc_info[1]) for record in faults)
 
@@ -196,7 +197,7 @@ def test_a_fault_in_any_layer_is_ours_and_shows_nothing(
 def test_where_identity_cannot_be_checked_nobody_is_let_in(app: Flask, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     program.sign_in(ANNA)
-    monkeypatch.setattr("hammer.sessions.caller", _raises(RuntimeError("no idea who that is")))
+    monkeypatch.setattr("hammer.sessions.sessions.caller", _raises(RuntimeError("no idea who that is")))
     reached = []
     monkeypatch.setattr(people, "profile", lambda *_: reached.append(1))
 

@@ -18,13 +18,15 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import devices, keys, sessions, texts, verifications
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login import verifications
+from hammer.login.verifications import Asker
 from hammer.models import BROWSER, Counter, SendAllowance, Text, Verification
 from hammer.refusals import NotSignedIn, Refusal
-from hammer.verifications import Asker
-from tests import deeds, outbox
-from tests.deeds import ANNA, BORIS, HOME
+from hammer.sessions import devices, keys, sessions
+from hammer.sms import outbox
+from tests import actions, delivery
+from tests.actions import ANNA, BORIS, HOME
 from tests.people import Browser, Program
 
 HTTPS = "https://localhost"
@@ -52,13 +54,13 @@ def turned(settings: Settings, purpose: str, *, alone: bool) -> Turned:
 def cookie(app: Flask, theirs: Settings) -> bool:
     """Whether a cookie that is made with these settings signs somebody in; so for the rest below."""
     settings = app.config["SETTINGS"]
-    them = deeds.sign_in(settings, ANNA, door=BROWSER)
+    them = actions.sign_in(settings, ANNA, door=BROWSER)
     return sessions.by_cookie(settings, sessions.cookie(theirs, them.session)) is not None
 
 
 def refresh_token(app: Flask, theirs: Settings) -> bool:
     settings = app.config["SETTINGS"]
-    them = deeds.sign_in(settings, ANNA)
+    them = actions.sign_in(settings, ANNA)
     try:
         sessions.refresh(settings, sessions.refresh_token(theirs, them.session))
     except NotSignedIn:
@@ -68,12 +70,12 @@ def refresh_token(app: Flask, theirs: Settings) -> bool:
 
 def device_token(app: Flask, theirs: Settings) -> bool:
     settings = app.config["SETTINGS"]
-    return is_known(settings, devices.token(theirs, deeds.sign_in(settings, ANNA).device))
+    return is_known(settings, devices.token(theirs, actions.sign_in(settings, ANNA).device))
 
 
 def is_known(settings: Settings, shown: str) -> bool:
     """Whether somebody who shows this when they ask for a code is on a known device."""
-    return deeds.ask(settings, ANNA, asker=Asker(HOME.address, "en", shown)).device_id is not None
+    return actions.ask(settings, ANNA, asker=Asker(HOME.address, "en", shown)).device_id is not None
 
 
 def access_token(app: Flask, theirs: Settings) -> bool:
@@ -89,9 +91,9 @@ def access_token(app: Flask, theirs: Settings) -> bool:
 def one_time_code(app: Flask, theirs: Settings) -> bool:
     """The code that stands in the text."""
     settings = app.config["SETTINGS"]
-    asked = deeds.ask(replace(settings, code_length=8))
+    asked = actions.ask(replace(settings, code_length=8))
     try:
-        deeds.confirm(settings, asked, outbox.code_for(theirs, ANNA))
+        actions.confirm(settings, asked, delivery.code_for(theirs, ANNA))
     except Refusal:
         return False
     return True
@@ -99,9 +101,9 @@ def one_time_code(app: Flask, theirs: Settings) -> bool:
 
 def receipt(app: Flask, theirs: Settings) -> bool:
     settings = app.config["SETTINGS"]
-    deeds.ask(settings)
-    outbox.deliver(settings)
-    url = texts.receipt_url(theirs, db.session.query(Text).one())
+    actions.ask(settings)
+    delivery.deliver(settings)
+    url = outbox.receipt_url(theirs, db.session.query(Text).one())
     return app.test_client().get(urlsplit(url).path, query_string={"status": "delivered"}).status_code == 204
 
 
@@ -133,7 +135,7 @@ def test_what_is_given_away_is_made_with_the_key_of_its_purpose_alone(
 @pytest.mark.usefixtures("context")
 @pytest.mark.requirement("CRY-01")
 def test_what_one_kind_of_proof_shows_is_worth_nothing_as_another(settings: Settings) -> None:
-    program, browser = deeds.sign_in(settings, ANNA), deeds.sign_in(settings, BORIS, door=BROWSER)
+    program, browser = actions.sign_in(settings, ANNA), actions.sign_in(settings, BORIS, door=BROWSER)
     of_device, refresh = devices.token(settings, program.device), sessions.refresh_token(settings, program.session)
     of_browser = sessions.cookie(settings, browser.session)
     for shown in (of_device, refresh, sessions.cookie(settings, program.session)):
@@ -149,15 +151,15 @@ def test_what_one_kind_of_proof_shows_is_worth_nothing_as_another(settings: Sett
 @pytest.mark.requirement("CRY-01")
 def test_what_is_counted_stands_under_hashes_of_its_purpose(settings: Settings) -> None:
     """Numbers that texts are counted of by known devices cannot be told from those of strangers, nor an address from a number."""
-    owner = deeds.user(settings, BORIS)
-    them = deeds.sign_in(settings, ANNA, invite_code=owner.invite_code)
+    owner = actions.user(settings, BORIS)
+    them = actions.sign_in(settings, ANNA, invite_code=owner.invite_code)
     at_home = Asker(HOME.address, "en", devices.token(settings, them.device))
-    deeds.ask(settings, ANNA, asker=at_home)
-    wrong = deeds.ask(settings, ANNA)
+    actions.ask(settings, ANNA, asker=at_home)
+    wrong = actions.ask(settings, ANNA)
     with pytest.raises(Refusal):
-        deeds.confirm(settings, wrong, deeds.wrong(settings, wrong))
+        actions.confirm(settings, wrong, actions.wrong(settings, wrong))
     with pytest.raises(Refusal):
-        deeds.activate(settings, owner.id, "AAAAAA")
+        actions.activate(settings, owner.id, "AAAAAA")
     of_anna = settings.keyed_hash("numbers", ANNA)
     assert set(db.session.scalars(select(SendAllowance.number_hash))) == {
         of_anna,
@@ -196,17 +198,17 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.usefixtures("context")
 def test_secrets_are_compared_in_even_time(settings: Settings, compared: list[tuple[bytes, bytes]], app: Flask) -> None:
-    asked = deeds.ask(settings)
-    wrong, right = deeds.wrong(settings, asked), deeds.right(settings, asked)
+    asked = actions.ask(settings)
+    wrong, right = actions.wrong(settings, asked), actions.right(settings, asked)
     with pytest.raises(Refusal):
-        deeds.confirm(settings, asked, wrong)
-    them = deeds.confirm(settings, asked, right)
+        actions.confirm(settings, asked, wrong)
+    them = actions.confirm(settings, asked, right)
     assert compared == [(wrong.encode(), right.encode()), (right.encode(), right.encode())]
     shown: dict[str, Callable[[str], object]] = {
         sessions.cookie(settings, them.session): lambda forged: sessions.by_cookie(settings, forged),
         sessions.refresh_token(settings, them.session): lambda forged: sessions.refresh(settings, forged),
         devices.token(settings, them.device): lambda forged: is_known(settings, forged) or None,
-        receipt_of(settings): lambda forged: texts.report(settings, forged, "delivered"),
+        receipt_of(settings): lambda forged: outbox.report(settings, forged, "delivered"),
     }
     for proof, show in shown.items():
         forged = proof[:-1] + ("A" if proof[-1] != "A" else "Q")
@@ -219,7 +221,7 @@ def test_secrets_are_compared_in_even_time(settings: Settings, compared: list[tu
 
 
 def receipt_of(settings: Settings) -> str:
-    return urlsplit(texts.receipt_url(settings, db.session.query(Text).first() or Text())).path.strip("/").split("/")[-1]
+    return urlsplit(outbox.receipt_url(settings, db.session.query(Text).first() or Text())).path.strip("/").split("/")[-1]
 
 
 def test_the_token_of_the_figures_is_compared_in_even_time(

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from hammer import events
-from hammer.database import BUSY_SECONDS
+from hammer.db.database import BUSY_SECONDS
 from tests.serving import HOME, Answer, Server, at_once
 
 _fresh = count(1)

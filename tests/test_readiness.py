@@ -18,9 +18,10 @@ from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import database, doctor, readiness
-from hammer.database import BUSY_SECONDS
-from tests.deeds import ANNA, number
+from hammer.db import database
+from hammer.db.database import BUSY_SECONDS
+from hammer.operations import doctor, readiness
+from tests.actions import ANNA, number
 from tests.serving import at_once
 
 Made = Callable[[Settings], Flask]
@@ -196,7 +197,7 @@ def test_however_often_it_is_asked_it_writes_once_in_a_while(
     with statements() as seen:
         answers = at_once([lambda: app.test_client().get("/readyz").status_code] * 20)
         app.test_client().get("/metrics")
-    app.extensions["hammer.health"] = readiness.Writing()
+    app.extensions["hammer.web.health"] = readiness.Writing()
     assert set(answers) == {200}
     assert sum("INSERT" in statement for statement in seen) == 1
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
 from config import Settings
-from hammer import events, sessions
-from hammer.database import db
+from hammer import events
+from hammer.db.database import db
 from hammer.models import PROGRAM, Event, Session
 from hammer.refusals import NotSignedIn
-from tests.deeds import sign_in
+from hammer.sessions import sessions
+from tests.actions import sign_in
 from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)

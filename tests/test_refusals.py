@@ -9,9 +9,9 @@ from babel.messages.pofile import read_po
 
 import hammer
 from hammer import refusals
-from hammer.languages import LANGUAGES
 from hammer.refusals import Refusal
-from hammer.statuses import status_of
+from hammer.web.languages import LANGUAGES
+from hammer.web.statuses import status_of
 
 CATALOGUES = Path(hammer.__file__).parent / "translations"
 CONTRACT = {

@@ -8,10 +8,10 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import sessions
-from hammer.database import db
-from hammer.tokens import DEVICE_COOKIE, SESSION_COOKIE
-from tests.deeds import ANNA, BORIS, sign_in
+from hammer.db.database import db
+from hammer.sessions import sessions
+from hammer.web.tokens import DEVICE_COOKIE, SESSION_COOKIE
+from tests.actions import ANNA, BORIS, sign_in
 from tests.people import Page
 from tests.test_repeated_requests import CodeFor, count
 

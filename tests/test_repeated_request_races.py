@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from tests.deeds import another
+from tests.actions import another
 from tests.serving import HOME, Answer, Server, at_once, gunicorn
 
 MANY = 20

@@ -15,12 +15,16 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import accounts, devices, idempotency, keeping, login, sessions
 from hammer.api import document
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login import by_code
 from hammer.models import PROGRAM, Verification
+from hammer.operations import retention
+from hammer.quotas import idempotency
 from hammer.refusals import WrongCode
-from tests.deeds import ANNA, BORIS, CLARA, HOME, another, ask, right, sign_in, wrong
+from hammer.sessions import devices, sessions
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS, CLARA, HOME, another, ask, right, sign_in, wrong
 from tests.people import Program
 
 CodeFor = Callable[[str], str]
@@ -315,7 +319,7 @@ def test_after_two_minutes_a_key_is_free_again_and_prune_forgets_it(app: Flask, 
     assert again["verification_id"] != first["verification_id"]
     clock.shift(idempotency.LIFETIME)
     with app.app_context():
-        assert keeping.prune()["idempotency keys"] == 1
+        assert retention.prune()["idempotency keys"] == 1
 
 
 def test_a_clock_that_was_ahead_leaves_no_key_that_lives_on(app: Flask, program: Program, clock: Traveller) -> None:
@@ -346,7 +350,9 @@ def test_a_copy_of_the_table_is_no_way_to_try_out_codes(app: Flask, settings: Se
 def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, statements: Callable[[], Any]) -> None:
     verification = ask(settings)
     with statements() as seen:
-        login.confirm_code(settings, verification.id, right(settings, verification), door=PROGRAM, device="", address=HOME.address)
+        by_code.confirm_code(
+            settings, verification.id, right(settings, verification), door=PROGRAM, device="", address=HOME.address
+        )
     assert not [statement for statement in seen if "idempotency" in statement]
 
 
@@ -354,9 +360,9 @@ def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, state
 def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statements: Callable[[], Any]) -> None:
     verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
     sent = settings, verification.id, right(settings, verification)
-    first = login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    first = by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
     with statements() as seen:
-        again = login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+        again = by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
     assert (again.session.id, again.created) == (first.session.id, first.created)
     assert devices.token(settings, again.device) == devices.token(settings, first.device)
     assert len([statement for statement in seen if re.match("(?i)select|insert|update|delete", statement)]) == 3
@@ -369,7 +375,7 @@ def test_a_request_that_breaks_off_leaves_its_key_free(settings: Settings, monke
     with monkeypatch.context() as broken:
         broken.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+            by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
     with pytest.raises(WrongCode) as refused:
-        login.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+        by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
     assert refused.value.attempts_left == 2

@@ -11,9 +11,11 @@ from flask import Flask
 from hypothesis import HealthCheck
 from schemathesis.specs.openapi.checks import positive_data_acceptance  # a string can be well-formed and yet no telephone number
 
-from hammer import accounts, clock, create_app, tokens
-from hammer.database import transaction
+from hammer import clock, create_app
+from hammer.db.database import transaction
 from hammer.models import PROGRAM, Session, User
+from hammer.users import accounts
+from hammer.web import tokens
 from tests.conftest import SETTINGS
 
 EXAMPLES = 30

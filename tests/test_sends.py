@@ -15,12 +15,14 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import devices, gateways, sends
-from hammer.database import db
+from hammer.db.database import db
+from hammer.login.verifications import Asker
 from hammer.models import Counter, SendAllowance
+from hammer.quotas import texts
 from hammer.refusals import TooManyRequests
-from hammer.verifications import Asker
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, right, sign_in
+from hammer.sessions import devices
+from hammer.sms import gateways
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, number, right, sign_in
 from tests.people import Program
 
 HOUR = timedelta(hours=1)
@@ -245,4 +247,4 @@ def test_the_limits_of_the_whole_system_are_not_told(app: Flask, settings: Setti
     answer = Program(app).call("POST", "/auth/signup/", {"telephone_number": ANNA})
     assert answer.status_code == 429
     assert not [name for name, _ in answer.headers if name.startswith("RateLimit")]
-    assert not {"hour", "day", "prefix"} & set(sends.policies(settings))
+    assert not {"hour", "day", "prefix"} & set(texts.policies(settings))

@@ -11,11 +11,15 @@ from sqlalchemy import text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, database, events, login, people, sessions
-from hammer.database import db
+from hammer import events
+from hammer.db import database
+from hammer.db.database import db
+from hammer.login import by_code
 from hammer.models import BROWSER, PROGRAM, Event, Session
 from hammer.refusals import NotFound, NotSignedIn
-from tests.deeds import ANNA, BORIS, HOME, ask, everything_stored, right, sign_in
+from hammer.sessions import sessions
+from hammer.users import accounts, people
+from tests.actions import ANNA, BORIS, HOME, ask, everything_stored, right, sign_in
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -384,7 +388,7 @@ def test_what_ended_is_noted_once_and_nothing_where_nothing_did(settings: Settin
 
 def prove_anew(settings: Settings, session_id: str) -> None:
     code = right(settings, asked := ask(settings))
-    login.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id)
+    by_code.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id)
 
 
 def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> None:

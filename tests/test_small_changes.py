@@ -11,13 +11,16 @@ from sqlalchemy import select, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import clock, devices, events, idempotency, login, sends, sessions
-from hammer.database import db, transaction
-from hammer.login import SignedIn
+from hammer import clock, events
+from hammer.db.database import db, transaction
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
 from hammer.models import BROWSER, PROGRAM, SESSION_IDLE, Event, User
+from hammer.quotas import idempotency, texts
 from hammer.refusals import NotFound, NotSignedIn, TooManyRequests, WrongCode
-from hammer.verifications import Asker
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, number, sign_in, wrong
+from hammer.sessions import devices, sessions
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, number, sign_in, wrong
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -44,22 +47,22 @@ def test_a_code_of_a_device_without_guesses_is_not_sent_again_though_others_have
     for n in range(devices.MOST_GUESSES):
         if n % patient.guesses_per_code == 0:
             asked = ask(patient, ANNA, asker=at(patient, spent))
-        login.resend_code(patient, last.id, HOME)  # while it has guesses
+        by_code.resend_code(patient, last.id, HOME)  # while it has guesses
         with pytest.raises(WrongCode):
             confirm(patient, asked, wrong(patient, asked))
     with pytest.raises(NotFound):
-        login.resend_code(patient, last.id, HOME)
-    login.resend_code(patient, others.id, HOME)
+        by_code.resend_code(patient, last.id, HOME)
+    by_code.resend_code(patient, others.id, HOME)
 
 
 def test_the_texts_of_the_system_are_told_against_all_that_there_are(settings: Settings) -> None:
     """And not against the part that strangers may use."""
     few = replace(settings, sends_per_hour=10)
     now = clock.now()
-    assert sends.system_used(db.session(), few, now) == {"hour": (0, 10), "day": (0, 100)}
+    assert texts.system_used(db.session(), few, now) == {"hour": (0, 10), "day": (0, 100)}
     for n in range(3):
         ask(few, number(n))
-    assert sends.system_used(db.session(), few, now) == {"hour": (3, 10), "day": (3, 100)}
+    assert texts.system_used(db.session(), few, now) == {"hour": (3, 10), "day": (3, 100)}
 
 
 def test_strangers_may_use_seven_tenths_of_the_systems_texts(settings: Settings) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy.exc import IntegrityError
 
 from config import Settings
 from hammer import clock
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.db.prepared import add, row_of, run, value_of
 from hammer.models import Device, User
-from hammer.statements import add, row_of, run, value_of
-from tests.deeds import ANNA, sign_in
+from tests.actions import ANNA, sign_in
 
 pytestmark = pytest.mark.usefixtures("context")
 

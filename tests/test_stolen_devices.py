@@ -15,14 +15,17 @@ from sqlalchemy import func
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, devices, events, login, sessions
-from hammer.database import db, transaction
-from hammer.login import SignedIn
+from hammer import events
+from hammer.db.database import db, transaction
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
 from hammer.models import BROWSER, Device, Event, Session, Verification
 from hammer.refusals import NotFound, NotSignedIn, WrongCode
-from hammer.verifications import Asker
+from hammer.sessions import devices, sessions
+from hammer.users import accounts
+from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
 from tests.attacker import Attacker
-from tests.deeds import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
 from tests.machines import Machine
 from tests.people import Browser, Program
 
@@ -181,7 +184,7 @@ def test_codes_that_were_asked_for_with_a_copy_count_on_the_same_device_after_it
     assert db.session.get_one(Device, owner.device.id, populate_existing=True).guesses == 10
     assert not is_known(patient, devices.token(patient, owner.device))
     with pytest.raises(NotFound):  # that code can be accepted no more, so no text is sent for it
-        login.resend_code(patient, unused.id, HOME)
+        by_code.resend_code(patient, unused.id, HOME)
 
 
 @pytest.mark.usefixtures("context")
@@ -264,7 +267,7 @@ def test_to_end_a_device_is_to_forget_it_with_the_codes_that_it_asked_for(patien
     with pytest.raises(WrongCode):
         confirm(patient, pending, right(patient, pending))
     with pytest.raises(NotFound):
-        login.resend_code(patient, pending.id, HOME)
+        by_code.resend_code(patient, pending.id, HOME)
 
 
 @pytest.mark.usefixtures("context")

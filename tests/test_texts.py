@@ -13,13 +13,14 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import clock as clock_module
-from hammer import doctor, gateways, keeping, texts, vitals
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, UNNEEDED, WAITING, Text, Verification
-from tests import outbox
-from tests.deeds import ANNA, BORIS, ask, confirm, everything_stored, number, right
+from hammer.operations import doctor, gauges, retention
+from hammer.sms import gateways, outbox
+from tests import delivery
+from tests.actions import ANNA, BORIS, ask, confirm, everything_stored, number, right
+from tests.delivery import states, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.outbox import states, wait_until
 from tests.serving import Server, at_once
 
 
@@ -49,8 +50,8 @@ def break_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def test_a_text_carries_the_code_to_its_number_once(settings: Settings, memory: list[gateways.Sent]) -> None:
     verification = ask(settings)
     assert memory == []
-    assert texts.deliver_next(settings) is True
-    assert texts.deliver_next(settings) is False
+    assert outbox.deliver_next(settings) is True
+    assert outbox.deliver_next(settings) is False
     [sent] = memory
     assert sent.telephone_number == ANNA
     assert sent.words.splitlines()[-1] == f"@127.0.0.1 #{right(settings, verification)}"
@@ -62,7 +63,7 @@ def test_texts_leave_in_the_order_they_came(settings: Settings, memory: list[gat
     for n in range(3):
         ask(settings, number(n))
         clock.shift(1)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert [sent.telephone_number for sent in memory] == [number(n) for n in range(3)]
 
 
@@ -74,12 +75,12 @@ def test_a_text_that_was_lost_on_the_way_is_tried_again(
     ask(settings)
     break_line()
     with pytest.raises(ConnectionError):
-        texts.deliver_next(settings)
+        outbox.deliver_next(settings)
     monkeypatch.undo()
-    clock.shift(texts.LEASE - timedelta(seconds=1))
-    assert texts.deliver_next(settings) is False
+    clock.shift(outbox.LEASE - timedelta(seconds=1))
+    assert outbox.deliver_next(settings) is False
     clock.shift(1)
-    assert texts.deliver_next(settings) is True
+    assert outbox.deliver_next(settings) is True
     assert [sent.telephone_number for sent in gateways.memory] == [ANNA]
     assert waiting() == 0
 
@@ -88,7 +89,7 @@ def test_a_text_that_was_lost_on_the_way_is_tried_again(
 def test_a_text_whose_code_has_expired_is_given_up(settings: Settings, clock: Traveller, memory: list[gateways.Sent]) -> None:
     ask(settings)
     clock.shift(300)
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert memory == []
     kept = only_text()
     assert (kept.state, kept.ended_at is not None) == (GIVEN_UP, True)
@@ -98,7 +99,7 @@ def test_a_text_whose_code_has_expired_is_given_up(settings: Settings, clock: Tr
 def test_a_text_whose_code_was_used_meanwhile_is_given_up(settings: Settings, memory: list[gateways.Sent]) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert memory == []
     assert waiting() == 0
 
@@ -125,11 +126,11 @@ def test_each_text_leaves_once_however_many_carry_them(app: Flask, settings: Set
 
     def carry() -> None:
         with app.app_context():
-            outbox.deliver(settings)
+            delivery.deliver(settings)
 
     at_once([carry] * 6)
     with app.app_context():
-        outbox.deliver(settings)
+        delivery.deliver(settings)
         assert waiting() == 0
     assert sorted(sent.telephone_number for sent in memory) == [number(n) for n in range(20)]
 
@@ -151,14 +152,14 @@ def test_a_text_whose_carriers_died_is_given_up_after_three(
     memory: list[gateways.Sent],
 ) -> None:
     ask(replace(settings, code_ttl=timedelta(hours=1)))
-    for _ in range(texts.MOST_TRIES):
+    for _ in range(outbox.MOST_TRIES):
         break_line()
         with pytest.raises(ConnectionError):
-            texts.deliver_next(settings)
-        clock.shift(texts.LEASE)
+            outbox.deliver_next(settings)
+        clock.shift(outbox.LEASE)
     monkeypatch.undo()
 
-    assert texts.deliver_next(settings)
+    assert outbox.deliver_next(settings)
     assert waiting() == 0
     assert memory == []
 
@@ -181,20 +182,20 @@ def test_a_gateway_that_fails_is_tried_again_and_again_with_growing_waits(
     gateway.status = 503
     ask(settings)
     waits = []
-    for _ in range(texts.MOST_TRIES - 1):
+    for _ in range(outbox.MOST_TRIES - 1):
         before = clock_module.now()
-        assert texts.deliver_next(settings)
-        assert texts.deliver_next(settings) is False, "It is not tried again at once."
+        assert outbox.deliver_next(settings)
+        assert outbox.deliver_next(settings) is False, "It is not tried again at once."
         waits.append((only_text().due_at - before).total_seconds())
         clock.shift(waits[-1])
-    assert texts.deliver_next(settings)
+    assert outbox.deliver_next(settings)
     given_up = only_text()
-    assert (given_up.state, given_up.tries, given_up.gateway) == (GIVEN_UP, texts.MOST_TRIES, None)
+    assert (given_up.state, given_up.tries, given_up.gateway) == (GIVEN_UP, outbox.MOST_TRIES, None)
     assert f"Text {given_up.id} was given up after 8 tries." in caplog.messages
-    assert texts.deliver_next(settings) is False
+    assert outbox.deliver_next(settings) is False
     for wait, about in zip(waits, [2, 4, 8, 16, 32, 60, 60], strict=True):
         assert 0.75 * about <= wait <= 1.25 * about
-    assert len(gateway.asked) == texts.MOST_TRIES
+    assert len(gateway.asked) == outbox.MOST_TRIES
 
 
 @pytest.mark.usefixtures("context")
@@ -202,10 +203,10 @@ def test_a_gateway_that_comes_back_gets_what_waited_for_it(settings: Settings, g
     settings = replace(settings, sms_url=gateway.template)
     gateway.status = 503
     ask(settings)
-    texts.deliver_next(settings)
+    outbox.deliver_next(settings)
     gateway.status = 200
     clock.shift(3)
-    texts.deliver_next(settings)
+    outbox.deliver_next(settings)
     sent = only_text()
     assert (sent.state, sent.tries, sent.gateway) == (SENT, 2, "http/1")
     assert sent.ended_at == clock_module.now()
@@ -217,7 +218,7 @@ def test_those_that_failed_together_do_not_come_again_together(settings: Setting
     gateway.status = 503
     for n in range(5):
         ask(settings, number(n))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     db.session.expire_all()
     assert len({text.due_at for text in db.session.query(Text)}) == 5
 
@@ -226,7 +227,7 @@ def test_those_that_failed_together_do_not_come_again_together(settings: Setting
 def test_a_text_whose_code_was_used_is_needed_no_more_and_no_fault(settings: Settings, gateway: FakeGateway) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
-    assert texts.deliver_next(replace(settings, sms_url=gateway.template))
+    assert outbox.deliver_next(replace(settings, sms_url=gateway.template))
     assert (only_text().state, only_text().tries, gateway.asked) == (UNNEEDED, 1, [])
     [finding] = [finding for finding in doctor.examine(settings) if finding.part == "texts"]
     assert finding.state == doctor.FINE
@@ -237,10 +238,10 @@ def test_a_code_that_expires_between_two_tries_is_given_up(settings: Settings, g
     settings = replace(settings, sms_url=gateway.template)
     gateway.status = 503
     ask(settings)
-    texts.deliver_next(settings)
+    outbox.deliver_next(settings)
     clock.shift(settings.code_ttl)
     gateway.status = 200
-    assert texts.deliver_next(settings)
+    assert outbox.deliver_next(settings)
     assert (only_text().state, len(gateway.asked)) == (GIVEN_UP, 1)
 
 
@@ -255,14 +256,14 @@ def test_a_carrier_that_was_too_slow_takes_nothing_back(
 
     def carry_slowly() -> None:
         with app.app_context():
-            texts.deliver_next(replace(settings, sms_url=gateway.template))
+            outbox.deliver_next(replace(settings, sms_url=gateway.template))
 
     slow = threading.Thread(target=carry_slowly)
     slow.start()
     assert gateway.arrived.wait(30)
-    clock.shift(texts.LEASE)
+    clock.shift(outbox.LEASE)
     with app.app_context():
-        assert texts.deliver_next(settings)
+        assert outbox.deliver_next(settings)
         due_at = only_text().due_at
         gateway.open.set()
         slow.join(30)
@@ -299,8 +300,8 @@ def receipt(app: Flask, settings: Settings) -> str:
     """The address that went along with a text which a gateway took."""
     with app.app_context():
         ask(settings)
-        texts.deliver_next(settings)
-        return texts.receipt_url(settings, only_text())
+        outbox.deliver_next(settings)
+        return outbox.receipt_url(settings, only_text())
 
 
 def state(app: Flask) -> str:
@@ -342,8 +343,8 @@ def test_a_gateway_reports_as_often_as_it_likes(app_with: Callable[[Settings], F
     app = app_with(replace(settings, requests_per_address_minute=2))
     with app.app_context():
         ask(settings)
-        texts.deliver_next(settings)
-        url = texts.receipt_url(settings, only_text())
+        outbox.deliver_next(settings)
+        url = outbox.receipt_url(settings, only_text())
     assert [told(app, url, "8") for _ in range(5)] == [204] * 5
 
 
@@ -378,10 +379,10 @@ def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: s
     assert ANNA[1:] not in receipt
     with app.app_context():
         clock.shift(timedelta(days=2))
-        keeping.prune()
+        retention.prune()
         ask(settings, BORIS)
-        texts.deliver_next(settings)
-        assert texts.receipt_url(settings, only_text()) != receipt
+        outbox.deliver_next(settings)
+        assert outbox.receipt_url(settings, only_text()) != receipt
     assert told(app, receipt, "1") == 204
     assert state(app) == SENT
 
@@ -399,9 +400,9 @@ def test_a_receipt_may_be_faster_than_we(app: Flask, settings: Settings, report:
 
     with app.app_context():
         ask(settings)
-        url = texts.receipt_url(settings, only_text())
+        url = outbox.receipt_url(settings, only_text())
         monkeypatch.setattr(gateways, "memory", Told())
-        texts.deliver_next(settings)
+        outbox.deliver_next(settings)
     assert state(app) == (DELIVERED if report == "delivered" else SENT)
 
 
@@ -410,15 +411,15 @@ def test_what_arrived_is_not_sent_again_though_its_carrier_died(
 ) -> None:
     with app.app_context():
         ask(settings)
-        url = texts.receipt_url(settings, only_text())
+        url = outbox.receipt_url(settings, only_text())
         break_line()
         with pytest.raises(ConnectionError):
-            texts.deliver_next(settings)
+            outbox.deliver_next(settings)
         monkeypatch.undo()
         assert state(app) == WAITING
         told(app, url, "1")
-        clock.shift(texts.LEASE)
-        assert texts.deliver_next(settings) is False
+        clock.shift(outbox.LEASE)
+        assert outbox.deliver_next(settings) is False
     assert state(app) == DELIVERED
     assert gateways.memory == []
 
@@ -428,18 +429,18 @@ def test_what_arrived_is_not_sent_again_though_its_carrier_died(
 
 @pytest.mark.usefixtures("context")
 def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
-    assert texts.tally() == texts.Tally({}, 0, timedelta(0))
+    assert outbox.tally() == outbox.Tally({}, 0, timedelta(0))
     for n in range(3):
         ask(settings, number(n))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     ask(settings, number(3))
     clock.shift(7)
     ask(settings, number(4))
-    assert texts.tally() == texts.Tally({(SENT, "memory/1"): 3, (WAITING, ""): 2}, 2, timedelta(seconds=7))
-    assert [text.id for text in texts.newest(2).items] == [5, 4]
-    [fates] = [figure for figure in vitals.look(settings) if figure.name == "texts_newest"]
+    assert outbox.tally() == outbox.Tally({(SENT, "memory/1"): 3, (WAITING, ""): 2}, 2, timedelta(seconds=7))
+    assert [text.id for text in outbox.newest(2).items] == [5, 4]
+    [fates] = [figure for figure in gauges.look(settings) if figure.name == "texts_newest"]
     assert dict(fates.values) == {(SENT, "memory/1"): 3, (WAITING, ""): 2, (GIVEN_UP, ""): 0, (UNNEEDED, ""): 0}
-    assert [text.state for text in texts.newest(10, state=SENT).items] == [SENT] * 3
+    assert [text.state for text in outbox.newest(10, state=SENT).items] == [SENT] * 3
 
 
 def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, settings: Settings) -> None:
@@ -447,7 +448,7 @@ def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, set
     assert (listed.stdout, listed.stderr) == ("", "There are no texts.\n")
     with app.app_context():
         code = right(settings, ask(replace(settings, code_length=8)))  # so many digits stand in no moment by chance
-        outbox.deliver(settings)
+        delivery.deliver(settings)
         ask(settings, BORIS)
     listed = app.test_cli_runner().invoke(args=["texts", "list"])
     assert "+7········01  sent     memory/1  1" in listed.stdout
@@ -486,5 +487,5 @@ def test_doctor_speaks_up_when_texts_wait_or_were_given_up(app: Flask, settings:
     assert of_texts() == (doctor.ADVICE, "one has waited for 2 minutes")
     clock.shift(settings.code_ttl)
     with app.app_context():
-        outbox.deliver(settings)
+        delivery.deliver(settings)
     assert of_texts() == (doctor.ADVICE, "1 of the newest 1000 were given up, or did not arrive")

@@ -18,9 +18,12 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from config import Settings
-from hammer import accounts, events, keys, people, tokens
-from hammer.database import db
+from hammer import events
+from hammer.db.database import db
 from hammer.models import Event, Session, TokenKey, User
+from hammer.sessions import keys
+from hammer.users import accounts, people
+from hammer.web import tokens
 from tests import routes
 from tests.people import Browser, Program
 
@@ -47,7 +50,7 @@ def assert_refused(answer: TestResponse) -> None:
 
 
 def ring(app: Flask) -> keys.Ring:
-    checks: tokens.Checks = app.extensions["hammer.tokens"]
+    checks: tokens.Checks = app.extensions["hammer.web.tokens"]
     return checks.ring
 
 
@@ -374,7 +377,7 @@ def test_only_so_many_tokens_are_remembered_and_all_are_good(app: Flask, anna: P
         shown.append(anna.tokens["access_token"])
     for token in shown * 2:
         assert ask(anna, token).status_code == 200
-        assert len(app.extensions["hammer.tokens"]._remembered) <= 3
+        assert len(app.extensions["hammer.web.tokens"]._remembered) <= 3
 
 
 @pytest.mark.requirement("TOK-01")

@@ -13,10 +13,11 @@ from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
 from flask import Flask
 
-from hammer import languages, words
+from hammer.sms import messages
+from hammer.web import languages
 
 HAMMER = Path(languages.__file__).parent
-CATALOGUES = sorted(words.TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
+CATALOGUES = sorted(messages.TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
 each_language = pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda file: file.parent.parent.name)
 
 

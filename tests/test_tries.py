@@ -12,11 +12,14 @@ from sqlalchemy import event, text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import accounts, codes, counters, invites, people, tries
-from hammer.database import db, transaction
+from hammer import codes
+from hammer.db.database import db, transaction
+from hammer.invites import activation
 from hammer.models import Counter, Event, Referral, User, Verification
+from hammer.quotas import counters, invite_attempts
 from hammer.refusals import InviteLoop, OwnInvite, TooManyRequests, UnknownInvite
-from tests.deeds import ANNA, BORIS, HOME, activate, ask, number, right, sign_in, user
+from hammer.users import accounts, people
+from tests.actions import ANNA, BORIS, HOME, activate, ask, number, right, sign_in, user
 from tests.people import Person
 from tests.serving import TRIES, at_once
 
@@ -42,7 +45,7 @@ def wait(settings: Settings, user_id: str, typed: str = "AAAAAA", *, address: st
     """How long somebody is told to wait who may not try any more."""
     with pytest.raises(TooManyRequests) as refused:
         activate(settings, user_id, typed, address=address)
-    assert refused.value.sentence == tries.SPENT
+    assert refused.value.sentence == invite_attempts.SPENT
     return refused.value.retry_after
 
 
@@ -85,13 +88,13 @@ def test_everybody_at_an_address_has_twenty_a_day_together(settings: Settings, n
 @pytest.mark.requirement("INV-04")
 def test_everybody_together_has_a_limit(settings: Settings, noon: Traveller) -> None:
     """Of so many tries a day chance finds few codes even of a million; yet it takes thousands of people to use them up."""
-    assert tries.OF_ALL_A_DAY == 10_000
-    assert round(tries.OF_ALL_A_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
+    assert invite_attempts.OF_ALL_A_DAY == 10_000
+    assert round(invite_attempts.OF_ALL_A_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
     anna, boris = user(settings), user(settings, BORIS)
     with transaction() as session:
         today = counters.period(DAY, datetime.now(UTC))
         ends_at = counters.ends_at(DAY, datetime.now(UTC))
-        session.add(Counter(scope="invites/day", period=today, taken=tries.OF_ALL_A_DAY - 1, ends_at=ends_at))
+        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.OF_ALL_A_DAY - 1, ends_at=ends_at))
     in_vain(settings, anna.id, 1)
     wait(settings, boris.id, address="192.0.2.2")
 
@@ -191,7 +194,7 @@ def test_an_activation_that_breaks_off_anywhere_did_not_happen(settings: Setting
     for nth in range(20):
         with crash_at(nth) as done:
             try:
-                invites.activate(settings, anna.id, boris.invite_code, address="192.0.2.1")
+                activation.activate(settings, anna.id, boris.invite_code, address="192.0.2.1")
                 break
             except Crash:
                 crashes += 1
@@ -237,7 +240,7 @@ def come_and_go(settings: Settings, times: int, *, invite_code: str, address: st
     for _ in range(times):
         came = sign_in(settings, invite_code=invite_code, address=address)
         assert came.created
-        found += [activated[0]] if (activated := invites.activated(came.user.id)) else []
+        found += [activated[0]] if (activated := activation.activated(came.user.id)) else []
         accounts.delete(settings, came.user.id)
         db.session.execute(text("delete from send_allowances"))
     return found
@@ -267,7 +270,7 @@ def test_a_first_login_with_a_right_code_costs_nothing(settings: Settings, noon:
 def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller) -> None:
     """The number has five a day, whichever account it has: the code that is right is not found after them."""
     boris = user(settings, BORIS)
-    assert come_and_go(settings, tries.A_DAY, invite_code="AAAAAA") == []
+    assert come_and_go(settings, invite_attempts.A_DAY, invite_code="AAAAAA") == []
     assert come_and_go(settings, 35, invite_code=boris.invite_code) == []
     noon.shift(DAY)
     assert come_and_go(settings, 1, invite_code=boris.invite_code) == [boris.invite_code]
@@ -277,12 +280,12 @@ def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller
 @pytest.mark.requirement("INV-04")
 def test_first_logins_at_one_address_have_twenty_tries_a_day_together(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
-    for n in range(tries.PER_ADDRESS_A_DAY):
+    for n in range(invite_attempts.PER_ADDRESS_A_DAY):
         sign_in(settings, number(100 + n), invite_code="AAAAAA", address="192.0.2.7")
     late = sign_in(settings, number(30), invite_code=boris.invite_code, address="192.0.2.7")
     elsewhere = sign_in(settings, number(31), invite_code=boris.invite_code, address="192.0.2.8")
-    assert invites.activated(late.user.id) is None
-    assert invites.activated(elsewhere.user.id) is not None
+    assert activation.activated(late.user.id) is None
+    assert activation.activated(elsewhere.user.id) is not None
 
 
 @in_context
@@ -291,8 +294,8 @@ def test_first_logins_and_activations_share_the_limit_of_everybody(settings: Set
     boris = user(settings, BORIS)
     with transaction() as session:
         today, ends_at = counters.period(DAY, datetime.now(UTC)), counters.ends_at(DAY, datetime.now(UTC))
-        session.add(Counter(scope="invites/day", period=today, taken=tries.OF_ALL_A_DAY, ends_at=ends_at))
-    assert invites.activated(sign_in(settings, invite_code=boris.invite_code).user.id) is None
+        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.OF_ALL_A_DAY, ends_at=ends_at))
+    assert activation.activated(sign_in(settings, invite_code=boris.invite_code).user.id) is None
 
 
 @in_context
@@ -382,7 +385,7 @@ def test_of_forty_first_logins_at_once_with_wrong_codes_as_many_are_looked_up_as
     with statements() as seen:
         answers = at_once([partial(login, body) for body in waiting])
     assert answers == [200] * 40
-    assert len([statement for statement in seen if LOOKS_UP in statement]) == tries.PER_ADDRESS_A_DAY
+    assert len([statement for statement in seen if LOOKS_UP in statement]) == invite_attempts.PER_ADDRESS_A_DAY
     with app.app_context():
         taken = db.session.query(Counter).filter(Counter.scope.startswith("invites/address/")).one().taken
-        assert taken == tries.PER_ADDRESS_A_DAY
+        assert taken == invite_attempts.PER_ADDRESS_A_DAY

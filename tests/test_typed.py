@@ -8,11 +8,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from config import Settings
-from hammer import accounts, people, phones
-from hammer.database import db
+from hammer.db.database import db
 from hammer.models import Text, Verification
+from hammer.parsing import phones
+from hammer.users import accounts, people
 from tests import routes
-from tests.deeds import ANNA, another
+from tests.actions import ANNA, another
 from tests.people import Person, Program
 
 WRITTEN = ("{}", " {} ", "Hammer: {}. Do not tell it to anybody.\n@127.0.0.1 #{}", "\u202a{}\u202c", "«{}»", "*{}*")

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, consumes, initialize, invariant, rule, run_state_machine_as_test
 
 from config import Settings
-from hammer import login, verifications
-from hammer.database import db, transaction
+from hammer.db.database import db, transaction
+from hammer.login import by_code, verifications
+from hammer.login.verifications import CHANGE_NUMBER, LOGIN
 from hammer.models import Counter, Verification
 from hammer.refusals import InvalidFields, NotFound, TooManyRequests, Unavailable, WrongCode
-from hammer.verifications import CHANGE_NUMBER, LOGIN
-from tests.deeds import ANNA, BORIS, HOME, confirm, right, wrong
+from tests.actions import ANNA, BORIS, HOME, confirm, right, wrong
 from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 23, 50, tzinfo=UTC)
@@ -65,7 +65,7 @@ class Verifications(Machine):
         if life is None:
             return
         try:
-            again = login.resend_code(self.settings, life.row.id, HOME)
+            again = by_code.resend_code(self.settings, life.row.id, HOME)
         except (TooManyRequests, Unavailable):
             return
         except NotFound:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from time_machine import Traveller
 
 from config import Settings
-from hammer import doctor
+from hammer.operations import doctor
 
 FILES = {
     "/favicon.ico": ("image/vnd.microsoft.icon", b"\0\0\1\0"),

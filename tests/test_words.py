@@ -9,15 +9,15 @@ from flask import Flask
 
 import config
 from config import CODE_LENGTHS, Settings
-from hammer import words
+from hammer.login.verifications import Asker
 from hammer.models import Text
-from hammer.verifications import Asker
-from tests import outbox
+from hammer.sms import messages
+from tests import delivery
+from tests.actions import ask
 from tests.conftest import SETTINGS
-from tests.deeds import ask
 from tests.people import Program
 
-LANGUAGES = words.languages()
+LANGUAGES = messages.languages()
 LONGEST_HOST = "a" * 25
 """In characters; doctor advises against longer ones."""
 WORD_FOR_CODE = {"ru": "код", "en": "code"}
@@ -65,7 +65,7 @@ def test_every_folder_of_translations_is_a_language() -> None:
 @pytest.mark.requirement("SMS-01")
 def test_a_phone_reads_the_code_and_for_whom_it_is(language: str, length: int, for_login: bool, host: str) -> None:
     code = "0123456789"[:length]
-    text = words.of_code(at(host), code, language, for_login=for_login)
+    text = messages.of_code(at(host), code, language, for_login=for_login)
     assert offered_by(text) == (host, code)
     assert 4 <= len(code) <= 10
     assert text.count("\n") == 1
@@ -78,11 +78,11 @@ def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, 
     in_two = 0
     for letters in range(1, config.LONGEST_HOST + 1):
         settings = at("a" * letters)
-        text = words.of_code(settings, "8" * length, language, for_login=for_login)
+        text = messages.of_code(settings, "8" * length, language, for_login=for_login)
         if letters <= len(LONGEST_HOST):
-            assert words.shortcomings(settings) == {}
+            assert messages.shortcomings(settings) == {}
         if parts(text) > 1 or len(text) > 140:
-            assert words.shortcomings(settings)[language] == "texts of eight digits travel, and cost, as two"
+            assert messages.shortcomings(settings)[language] == "texts of eight digits travel, and cost, as two"
             in_two += 1
     assert in_two == config.LONGEST_HOST - IN_ONE_PART[language][length]
 
@@ -92,7 +92,7 @@ def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, 
 def test_a_text_says_that_this_is_a_code_at_every_length_of_host(language: str, length: int, for_login: bool) -> None:
     code = "0123456789"[:length]
     for letters in range(1, config.LONGEST_HOST + 1):
-        text = words.of_code(at("a" * letters), code, language, for_login=for_login)
+        text = messages.of_code(at("a" * letters), code, language, for_login=for_login)
         assert re.search(rf"\b{WORD_FOR_CODE[language]}\b", text, re.IGNORECASE)
         assert offered_by(text) == ("a" * letters, code)
 
@@ -110,15 +110,15 @@ def test_a_host_with_which_texts_cost_twice_is_told_of_at_the_start(
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.requirement("SMS-01")
 def test_a_text_says_as_much_as_the_host_leaves_room_for(language: str) -> None:
-    lengths = [len(words.of_code(at("a" * letters), "1234", language)) - letters for letters in range(1, 121)]
+    lengths = [len(messages.of_code(at("a" * letters), "1234", language)) - letters for letters in range(1, 121)]
     assert lengths == sorted(lengths, reverse=True)
     assert len(set(lengths)) == 5
 
 
 def test_doctor_knows_who_is_not_warned_any_more() -> None:
-    assert words.shortcomings(at("a" * 26)) == {"ru": "texts of eight digits have no room to say that nobody may be told"}
-    assert words.shortcomings(at("a" * 115))["en"] == "texts of eight digits have no room to say that nobody may be told"
-    assert set(words.shortcomings(at("a" * 116)).values()) == {"texts of eight digits travel, and cost, as two"}
+    assert messages.shortcomings(at("a" * 26)) == {"ru": "texts of eight digits have no room to say that nobody may be told"}
+    assert messages.shortcomings(at("a" * 115))["en"] == "texts of eight digits have no room to say that nobody may be told"
+    assert set(messages.shortcomings(at("a" * 116)).values()) == {"texts of eight digits travel, and cost, as two"}
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_doctor_knows_who_is_not_warned_any_more() -> None:
     ],
 )
 def test_a_login_is_called_by_its_name(language: str, text: str) -> None:
-    assert words.of_code(at("a.ru"), "1234", language) == text
-    assert "вход" not in words.of_code(at("a.ru"), "1234", language, for_login=False)
+    assert messages.of_code(at("a.ru"), "1234", language) == text
+    assert "вход" not in messages.of_code(at("a.ru"), "1234", language, for_login=False)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_a_login_is_called_by_its_name(language: str, text: str) -> None:
     ],
 )
 def test_letters_are_counted_as_they_travel(text: str, coding: str, fits: bool) -> None:
-    assert (words.kannel_coding(text), words.fits(text)) == (coding, fits)
+    assert (messages.kannel_coding(text), messages.fits(text)) == (coding, fits)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.requirement("SMS-02")
 def test_no_text_has_a_link_or_anybodys_words(language: str) -> None:
-    for text in (words.of_code(at("login.example.com"), "1234", language), words.notice(language)):
+    for text in (messages.of_code(at("login.example.com"), "1234", language), messages.notice(language)):
         assert not re.search(r"https?:|www\.|/", text)
         assert not re.search(r"[%{}]", text), "A place that nobody filled."
 
@@ -170,7 +170,7 @@ def test_no_header_puts_another_host_into_a_text(program: Program, memory: list[
     for header, value in evil.items():
         program.client.post("/api/v1/auth/signup/", json={"telephone_number": f"+7929{len(header):07d}"}, headers={header: value})
     with program.app.app_context():
-        outbox.deliver(program.app.config["SETTINGS"])
+        delivery.deliver(program.app.config["SETTINGS"])
     assert memory
     assert not any("evil" in str(sent) for sent in memory)
 
@@ -179,7 +179,7 @@ def test_no_header_puts_another_host_into_a_text(program: Program, memory: list[
 @pytest.mark.requirement("SMS-02")
 def test_the_language_is_the_persons(settings: Settings, memory: list[object]) -> None:
     ask(settings, asker=Asker("192.0.2.1", "ru"))
-    outbox.deliver(settings)
+    delivery.deliver(settings)
     assert "Никому" in str(memory[0])
     assert Text.__table__.columns.keys() == [
         "id", "verification_id", "telephone_number", "language", "tries", "state", "gateway", "created_at", "due_at", "ended_at",

@@ -1,34 +1,20 @@
 """The JSON door: the same flows as the pages, for programs with bearer tokens, and the documents that describe them."""
 
-from flask import Flask, Request, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, request
 
-from hammer import codes
 from hammer.api import documents, views
 from hammer.api.documents import document, postman_collection
 from hammer.api.problems import problem
-from hammer.languages import PROGRAMS
 from hammer.refusals import N_, NotAllowed
+from hammer.web.languages import PROGRAMS
 
 __all__ = ["document", "init_app", "postman_collection", "problem", "serves"]
-
-
-class SessionsOfPages(SecureCookieSessionInterface):
-    """Flask's session, for pages alone: programs keep no cookie of ours, so none is looked for. A cookie has one spelling here, and
-    many for the library."""
-
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        if request.path.startswith(PROGRAMS):
-            return None
-        canonical = codes.is_canonical(request.cookies.get(self.get_cookie_name(app), ""))
-        return super().open_session(app, request) if canonical else self.session_class()
 
 
 def init_app(app: Flask) -> None:
     """Opens the JSON door of `app` and its documents."""
     app.register_blueprint(views.blueprint)
     app.register_blueprint(views.well_known)
-    app.session_interface = SessionsOfPages()
     app.register_blueprint(documents.blueprint)
     if app.config["SETTINGS"].env == "production":
         app.before_request(_refuse_in_the_clear)

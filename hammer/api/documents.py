@@ -17,7 +17,7 @@ from flask_smorest import Api
 
 from hammer.api import postman, schemas, views
 from hammer.api.problems import PROBLEM_JSON, Problem
-from hammer.audience import public
+from hammer.web.access import public
 
 Tree = dict[str, Any]
 

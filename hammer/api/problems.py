@@ -9,11 +9,12 @@ from flask_babel import gettext
 from marshmallow import fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from hammer import limits, refusals
+from hammer import refusals
 from hammer.api.schemas import Fixed
-from hammer.languages import say
 from hammer.refusals import N_, Refusal, Wait
-from hammer.statuses import status_of
+from hammer.web import request_limits
+from hammer.web.languages import say
+from hammer.web.statuses import status_of
 
 PROBLEM_JSON: Final = "application/problem+json"
 
@@ -54,7 +55,7 @@ def problem(error: Exception) -> Response:
     if isinstance(error, Refusal):
         answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
         if isinstance(error, Wait):
-            answer.headers.update(limits.spent(current_app.config["SETTINGS"], error))
+            answer.headers.update(request_limits.spent(current_app.config["SETTINGS"], error))
         return answer
     if isinstance(error, HTTPException) and error is request.routing_exception:
         error = _with_slash(error)

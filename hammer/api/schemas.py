@@ -6,10 +6,10 @@ from typing import Any, Self
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Length, Range
 
-from hammer.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
-from hammer.lists import MOST_PER_PAGE
+from hammer.db.pagination import MOST_PER_PAGE
 from hammer.models import TEXT_STATES
 from hammer.refusals import N_, REQUIRED
+from hammer.users.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
 
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")

@@ -6,13 +6,13 @@ from typing import Any, Final
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
-from hammer import accounts, devices, exports, invites, languages, limits, login, people, sessions, texts, tokens, verifications
 from hammer.api import schemas as s
-from hammer.api.door import LIMITS, blueprint, not_json, refuses, repeatable, signed_in, takes, well_known
-from hammer.audience import public
-from hammer.idempotency import Key
-from hammer.lists import Page
+from hammer.api.blueprint import LIMITS, blueprint, not_json, refuses, repeatable, signed_in, takes, well_known
+from hammer.db.pagination import Page
+from hammer.invites import activation
+from hammer.login import by_code, verifications
 from hammer.models import PROGRAM
+from hammer.quotas.idempotency import Key
 from hammer.refusals import (
     AlreadyActivated,
     InvalidFields,
@@ -28,7 +28,13 @@ from hammer.refusals import (
     UsernameTaken,
     WrongCode,
 )
-from hammer.tokens import bearer, settings
+from hammer.sessions import devices, sessions
+from hammer.sms import outbox
+from hammer.users import accounts, exports, people
+from hammer.web import languages, request_limits, tokens
+from hammer.web.access import public
+from hammer.web.settings import settings
+from hammer.web.tokens import bearer
 
 __all__ = ["TAGS", "blueprint", "well_known"]
 
@@ -55,7 +61,7 @@ def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     The answer is the same for known and unknown numbers.
     """
     asker, invite_code = _asker(body.get("device_token")), body.get("invite_code")
-    return _code_sent(login.send_code(settings(), body["telephone_number"], asker, invite_code=invite_code, key=key))
+    return _code_sent(by_code.send_code(settings(), body["telephone_number"], asker, invite_code=invite_code, key=key))
 
 
 @blueprint.post("/auth/resend/")
@@ -70,7 +76,7 @@ def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 
     Same expiry, same guesses left.
     """
-    return _code_sent(login.resend_code(settings(), body["verification_id"], _asker(), key=key))
+    return _code_sent(by_code.resend_code(settings(), body["verification_id"], _asker(), key=key))
 
 
 @blueprint.post("/auth/code/")
@@ -88,8 +94,8 @@ def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     verification_id = body.get("verification_id")
     if verification_id is None:
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
-    here = {"device": tokens.device(), "address": limits.address()}
-    came = login.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, **here, key=key)
+    here = {"device": tokens.device(), "address": request_limits.address()}
+    came = by_code.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, **here, key=key)
     pair = tokens.pair(came.session)
     own = came.user.invite_code
     device_token = devices.token(settings(), came.device)
@@ -277,7 +283,7 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
     me = bearer()
     if _meant(username) != me.user_id:
         raise NotAllowed
-    invites.activate(settings(), me.user_id, body["invite_code"], address=limits.address(), key=key)
+    activation.activate(settings(), me.user_id, body["invite_code"], address=request_limits.address(), key=key)
     return people.profile(settings(), me.user_id)
 
 
@@ -289,7 +295,7 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Who activated this user's code, newest first"""
-    return _page(invites.invitees(settings(), _meant(username), **query), query, username=username)
+    return _page(activation.invitees(settings(), _meant(username), **query), query, username=username)
 
 
 @blueprint.post("/users/me/telephone_number/")
@@ -344,7 +350,7 @@ def export() -> dict[str, Any]:
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     """Staff: the texts of the last day, newest first, and what became of each"""
-    return _page(texts.newest(**query), query)
+    return _page(outbox.newest(**query), query)
 
 
 def _meant(username: str) -> str:
@@ -357,7 +363,7 @@ def _meant(username: str) -> str:
 
 
 def _asker(device_token: str | None = None) -> verifications.Asker:
-    return verifications.Asker(limits.address(), languages.chosen(), device_token)
+    return verifications.Asker(request_limits.address(), languages.chosen(), device_token)
 
 
 def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
@@ -370,7 +376,7 @@ def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
         "resend_in": sent.resend_in,
     }
     shown = {"demo_code": verification.code(settings().key("codes"))} if settings().demo else {}
-    return answer | shown, limits.headers(settings(), sent.quotas)
+    return answer | shown, request_limits.headers(settings(), sent.quotas)
 
 
 def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:

@@ -8,10 +8,10 @@ from typing import Final
 
 from flask import session
 
-from hammer import tries
+from hammer.quotas import invite_attempts
 
 KEY: Final = "invites"
-MOST: Final = tries.A_DAY
+MOST: Final = invite_attempts.A_DAY
 """As many as one number may try in a day."""
 
 

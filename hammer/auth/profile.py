@@ -9,22 +9,30 @@ from flask import Response, flash, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer import accounts, exports, idempotency, invite_codes, invites, languages, limits, people, phones, sessions, tokens
-from hammer.audience import public
 from hammer.auth import carried, forms, pictures
-from hammer.auth.door import TOO_LATE, TOO_OLD, blueprint, forget_all_but, form_key, go, leads_on, only_shown, refused, signed_in
-from hammer.languages import say
-from hammer.refusals import (
-    AlreadyActivated,
-    Choose,
-    InvalidFields,
-    Mend,
-    NotAllowed,
-    NotFound,
-    OwnInvite,
-    Wait,
+from hammer.auth.blueprint import blueprint
+from hammer.invites import activation, invite_codes
+from hammer.parsing import phones
+from hammer.quotas import idempotency
+from hammer.refusals import AlreadyActivated, Choose, InvalidFields, Mend, NotAllowed, NotFound, OwnInvite, Wait
+from hammer.sessions import sessions
+from hammer.sessions.sessions import Caller
+from hammer.users import accounts, exports, people
+from hammer.web import languages, request_limits, tokens
+from hammer.web.access import public
+from hammer.web.languages import say
+from hammer.web.pages.frame import (
+    TOO_LATE,
+    TOO_OLD,
+    forget_all_but,
+    form_key,
+    go,
+    leads_on,
+    only_shown,
+    refused,
+    signed_in,
 )
-from hammer.sessions import Caller
+from hammer.web.settings import settings
 
 INVITEES_A_PAGE = 20
 WEEKS_OF_GROWTH = 12
@@ -35,7 +43,7 @@ WEEKS_OF_GROWTH = 12
 def profile(caller: Caller) -> ResponseReturnValue:
     """One's own profile. Names that were typed are kept, and an invite code beside them is asked about; one alone is activated, and
     so is one that was carried along and said yes to."""
-    me = people.profile(tokens.settings(), caller.user_id)
+    me = people.profile(settings(), caller.user_id)
     names, invite = forms.Names(obj=me), forms.Invite()
     if only_shown():
         return render_template("profile.html", **_profile_page(caller, me, names, invite))
@@ -45,9 +53,9 @@ def profile(caller: Caller) -> ResponseReturnValue:
     try:
         if activating:
             invite.invite_code.data = typed = said_yes_to or invite.invite_code.data or ""
-            carried.drop(invite_codes.read(typed, tokens.settings().public_url))
+            carried.drop(invite_codes.read(typed, settings().public_url))
             key = form_key(caller.session_id)
-            invites.activate(tokens.settings(), caller.user_id, typed, address=limits.address(), key=key)
+            activation.activate(settings(), caller.user_id, typed, address=request_limits.address(), key=key)
             carried.drop_all()
         else:
             _rename(caller, names)
@@ -65,7 +73,7 @@ def ask(caller: Caller) -> ResponseReturnValue:
     """Asks before a typed invite code is activated, and looks the code up no more than the form did. Names beside it are kept."""
     if request.method != "POST":
         return go("auth.profile")
-    me = people.profile(tokens.settings(), caller.user_id)
+    me = people.profile(settings(), caller.user_id)
     names = forms.Names(obj=me)
     if g.get("shown_alone") == TOO_LATE:  # the form is that of the profile, names and all
         return render_template("profile.html", **_profile_page(caller, me, names, forms.Invite()))
@@ -109,7 +117,7 @@ def end(caller: Caller, session_id: str) -> ResponseReturnValue:
 @signed_in
 def export(caller: Caller) -> ResponseReturnValue:
     """All that is stored about the caller, as a file to keep."""
-    stored = exports.export(tokens.settings(), caller.user_id)
+    stored = exports.export(settings(), caller.user_id)
     written = json.dumps(stored, ensure_ascii=False, indent=2, default=datetime.isoformat)
     to_keep = {"Content-Disposition": "attachment; filename=hammer.json"}
     return Response(written + "\n", mimetype="application/json", headers=to_keep)
@@ -125,11 +133,11 @@ def _deleted_before(key: idempotency.Key) -> ResponseReturnValue | None:
 def delete(caller: Caller) -> ResponseReturnValue:
     """Asks once more, then deletes; with a fresh code alone."""
     if only_shown():
-        shown, fresh = people.profile(tokens.settings(), caller.user_id), accounts.proved_lately(caller.session_id)
+        shown, fresh = people.profile(settings(), caller.user_id), accounts.proved_lately(caller.session_id)
         return render_template("delete.html", me=shown, fresh=fresh)
     try:
         me, mine = caller.user_id, caller.session_id
-        accounts.delete(tokens.settings(), me, actor_id=me, session_id=mine, key=form_key(mine))
+        accounts.delete(settings(), me, actor_id=me, session_id=mine, key=form_key(mine))
     except NotAllowed:
         flash(gettext(TOO_OLD))
         return go("auth.delete")
@@ -153,20 +161,20 @@ def landing(invite_code: str) -> ResponseReturnValue:
     """Where an invite link leads, with what messengers and people make of it. Changes nothing and tells nothing: whether the code
     exists is said after the login."""
     read, visitor = invite_codes.read_path(invite_code), tokens.visitor()
-    own = bool(visitor and read == people.profile(tokens.settings(), visitor.user_id).invite_code)
+    own = bool(visitor and read == people.profile(settings(), visitor.user_id).invite_code)
     if read and not own:
         carried.add(read)
-    activated = visitor is not None and invites.activated(visitor.user_id) is not None
-    invitation = tokens.settings().invitation(languages.chosen())
+    activated = visitor is not None and activation.activated(visitor.user_id) is not None
+    invitation = settings().invitation(languages.chosen())
     page = render_template("landing.html", code=read, own=own, visitor=visitor, activated=activated, invitation=invitation)
     return page, 200 if read else 404
 
 
 def _ask(caller: Caller) -> ResponseReturnValue:
     """The question before a code is activated; the profile, where what was typed cannot be."""
-    me, invite = people.profile(tokens.settings(), caller.user_id), forms.Invite()
+    me, invite = people.profile(settings(), caller.user_id), forms.Invite()
     try:
-        code = invites.meant(tokens.settings(), invite.invite_code.data or "", me.activated_invite_code)
+        code = activation.meant(settings(), invite.invite_code.data or "", me.activated_invite_code)
     except (Mend, Choose) as refusal:
         names = forms.Names(obj=me)
         names.saved = not only_shown()
@@ -185,25 +193,25 @@ def _rename(caller: Caller, names: forms.Names) -> None:
 
 def _done(caller: Caller, place: str) -> ResponseReturnValue:
     """The profile after a deed of its form; what is typed there and not yet saved stays."""
-    names, invite = forms.Names(obj=people.profile(tokens.settings(), caller.user_id)), forms.Invite()
+    names, invite = forms.Names(obj=people.profile(settings(), caller.user_id)), forms.Invite()
     return _shown_again(caller) if names.changed() or invite.invite_code.data else go("auth.profile", place)
 
 
 def _shown_again(caller: Caller) -> str:
     """The profile with what was typed into it."""
-    me = people.profile(tokens.settings(), caller.user_id)
+    me = people.profile(settings(), caller.user_id)
     return render_template("profile.html", **_profile_page(caller, me, forms.Names(obj=me), forms.Invite()))
 
 
 def _profile_page(caller: Caller, me: people.Profile, names: forms.Names, invite: forms.Invite) -> dict[str, Any]:
-    activated = invites.activated(caller.user_id)
+    activated = activation.activated(caller.user_id)
     in_vain = _carried_in_vain(me.invite_code, activated[0] if activated else None)
-    link = f"{tokens.settings().public_url}/i/{me.invite_code}"
+    link = f"{settings().public_url}/i/{me.invite_code}"
     after = request.args.get("after")
     try:
-        invitees = invites.invitees(tokens.settings(), caller.user_id, limit=INVITEES_A_PAGE, after=after)
+        invitees = activation.invitees(settings(), caller.user_id, limit=INVITEES_A_PAGE, after=after)
     except InvalidFields:
-        after, invitees = None, invites.invitees(tokens.settings(), caller.user_id, limit=INVITEES_A_PAGE)
+        after, invitees = None, activation.invitees(settings(), caller.user_id, limit=INVITEES_A_PAGE)
     return {
         "me": me,
         "names": names,
@@ -220,7 +228,7 @@ def _profile_page(caller: Caller, me: people.Profile, names: forms.Names, invite
         "devices": sorted(sessions.devices(caller.user_id), key=lambda device: device.id != caller.session_id),
         "link": link,
         "qr": pictures.qr(link),
-        "growth": pictures.growth(me.invite_count, invites.by_week(caller.user_id, WEEKS_OF_GROWTH)),
+        "growth": pictures.growth(me.invite_count, activation.by_week(caller.user_id, WEEKS_OF_GROWTH)),
     }
 
 
@@ -248,4 +256,4 @@ def _goodbye(word: str, *kept: str) -> Response:
 
 def _seen_as(me: people.Profile) -> str | None:
     """How the owner of an invite code will see the number of this person, who is told so before."""
-    return phones.shown(me.telephone_number, tokens.settings().invitee_numbers)
+    return phones.shown(me.telephone_number, settings().invitee_numbers)

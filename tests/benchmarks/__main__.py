@@ -27,8 +27,9 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import event, make_url
 
-from hammer import codes, verifications
-from hammer.database import db
+from hammer import codes
+from hammer.db.database import db
+from hammer.login import verifications
 from tests.benchmarks import floor, hammer_app, servers
 from tests.benchmarks.load import Connection, Deeds, Person, knock
 from tests.databases import PostgresDatabases, SqliteFiles, migrate

@@ -16,10 +16,15 @@ from typing import Any
 
 from sqlalchemy import Connection, event, func, select
 
-from hammer import exports, invites, keeping, login, people, sessions, texts
-from hammer.database import db
+from hammer.db.database import db
+from hammer.invites import activation
+from hammer.login import by_code
+from hammer.login.verifications import Asker
 from hammer.models import PROGRAM, Referral, User
-from hammer.verifications import Asker
+from hammer.operations import retention
+from hammer.sessions import sessions
+from hammer.sms import outbox
+from hammer.users import exports, people
 from tests.benchmarks import hammer_app
 from tests.benchmarks.__main__ import environment
 from tests.benchmarks.crowd import FAMOUS, person_id
@@ -35,8 +40,8 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     key = settings.key("codes")
 
     def sign_in() -> None:
-        sent = login.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
-        login.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl", address="10.0.0.1")
+        sent = by_code.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
+        by_code.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl", address="10.0.0.1")
 
     place = people.everyone(settings).after
     last = db.session.execute(select(func.max(User.date_joined))).scalar_one()
@@ -57,13 +62,13 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "search by a name that 1 in 2,900 has", lambda: people.everyone(settings, q="Роман Никитов")
     yield "search by a name that 1 in 22 has", lambda: people.everyone(settings, q="роман")
     yield "search by what nobody has", lambda: people.everyone(settings, q="xyzzy")
-    yield "invitees of the famous one, first page", lambda: invites.invitees(settings, famous)
-    yield "invitees of the famous one, last page", lambda: invites.invitees(settings, famous, after=deep)
+    yield "invitees of the famous one, first page", lambda: activation.invitees(settings, famous)
+    yield "invitees of the famous one, last page", lambda: activation.invitees(settings, famous, after=deep)
     yield "export", lambda: exports.export(settings, ordinary)
     yield "export of the famous one", lambda: exports.export(settings, famous)
-    yield "texts, first page", texts.newest
-    yield "texts, last page", lambda: texts.newest(after="100")
-    yield "prune, nothing to do", keeping.prune
+    yield "texts, first page", outbox.newest
+    yield "texts, last page", lambda: outbox.newest(after="100")
+    yield "prune, nothing to do", retention.prune
 
 
 @contextmanager
@@ -93,7 +98,7 @@ def measure(url: str, *, plans: bool) -> dict[str, float]:
     with environment(DATABASE_URL=url):
         app = hammer_app.make()
     with app.app_context():
-        keeping.prune()
+        retention.prune()
         for name, flow in flows(settings):
             flow()
             seconds = []

@@ -8,7 +8,7 @@ import zxingcpp
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     ask,
     button,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     code_field,
     code_shown,

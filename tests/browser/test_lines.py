@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.deeds import Visit, sign_in
+from tests.browser.actions import Visit, sign_in
 
 LANGUAGES = ["en", "ru"]
 

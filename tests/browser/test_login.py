@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     ask,
     button,

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     ask,
     button,

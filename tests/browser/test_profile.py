@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import with_letters_twice_the_size
-from tests.browser.conftest import coming
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     ask,
     button,
@@ -27,6 +25,8 @@ from tests.browser.deeds import (
     sign_in,
     unfold,
 )
+from tests.browser.chromium import with_letters_twice_the_size
+from tests.browser.conftest import coming
 from tests.serving import Server
 
 with_and_without_scripts = pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])

@@ -13,8 +13,8 @@ from statistics import median
 from playwright.sync_api import Browser, Page
 
 from tests import serving
+from tests.browser.actions import ask, code_field, code_shown, invite_link, number_field, section, sign_in
 from tests.browser.chromium import start
-from tests.browser.deeds import ask, code_field, code_shown, invite_link, number_field, section, sign_in
 from tests.conftest import SETTINGS
 from tests.databases import migrate
 

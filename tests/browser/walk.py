@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import CDPSession, Page, ViewportSize, expect
 
-from tests.browser.deeds import (
+from tests.browser.actions import (
     Visit,
     ask,
     button,

@@ -19,7 +19,7 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from hammer.database import BUSY_SECONDS
+from hammer.db.database import BUSY_SECONDS
 from tests.deployment.peers import Postgres, Redis, wait_until
 from tests.serving import Server, at_once, gunicorn, serve
 

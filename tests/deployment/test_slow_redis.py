@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from config import Settings
-from hammer import limits
-from hammer.limits import Knocks
 from hammer.refusals import TooManyRequests
+from hammer.web import request_limits
+from hammer.web.request_limits import Knocks
 from tests.deployment.peers import Redis, wait_until
 from tests.serving import at_once
 
@@ -70,8 +70,8 @@ def line(redis: Redis) -> Iterator[Line]:
 @pytest.fixture
 def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> Knocks:
     # However slow the machine: it is left alone for as long as the test takes, and never for not answering at all.
-    monkeypatch.setattr(limits, "REDIS_APART_SECONDS", 1000.0)
-    monkeypatch.setattr(limits, "REDIS_SECONDS", 20.0)
+    monkeypatch.setattr(request_limits, "REDIS_APART_SECONDS", 1000.0)
+    monkeypatch.setattr(request_limits, "REDIS_SECONDS", 20.0)
     return Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
 
 
@@ -87,7 +87,7 @@ def test_a_redis_that_is_slow_again_and_again_is_left_alone(knocks: Knocks, line
     with caplog.at_level(logging.INFO, logger="hammer"):
         knock(knocks, 50)
 
-    assert line.asked - before == limits.MOST_SLOW
+    assert line.asked - before == request_limits.MOST_SLOW
     assert knocks.away
     assert [record.getMessage() for record in caplog.records] == ["Redis is slow: each process counts requests by itself."]
 
@@ -95,7 +95,7 @@ def test_a_redis_that_is_slow_again_and_again_is_left_alone(knocks: Knocks, line
 def test_while_it_is_left_alone_requests_are_counted_here(knocks: Knocks, line: Line, settings: Settings) -> None:
     line.delay = 0.15
     tight = Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=20))
-    knock(tight, limits.MOST_SLOW, "192.0.2.2")
+    knock(tight, request_limits.MOST_SLOW, "192.0.2.2")
     assert tight.away
     knock(tight, 20)
     with pytest.raises(TooManyRequests):
@@ -130,9 +130,9 @@ def _tries_again(knocks: Knocks) -> bool:
 
 
 def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_SLOW", 2)
+    monkeypatch.setattr(request_limits, "MOST_SLOW", 2)
     for slow in (False, True, False, True, False, True):
-        monkeypatch.setattr(limits, "SLOW_SECONDS", -1.0 if slow else 1000.0)  # whatever the machine takes
+        monkeypatch.setattr(request_limits, "SLOW_SECONDS", -1.0 if slow else 1000.0)  # whatever the machine takes
         knock(knocks, 1)
         assert not knocks.away
     knock(knocks, 1)
@@ -142,8 +142,8 @@ def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, monkeypat
 def test_slow_answers_to_a_burst_count_once(knocks: Knocks, line: Line) -> None:
     """A machine that is busy with a burst of requests is slow itself."""
     line.delay = 1.0  # in which all of them have asked
-    at_once([lambda: knocks.take("192.0.2.1")] * (limits.MOST_SLOW * 2))
-    assert line.asked >= limits.MOST_SLOW * 2
+    at_once([lambda: knocks.take("192.0.2.1")] * (request_limits.MOST_SLOW * 2))
+    assert line.asked >= request_limits.MOST_SLOW * 2
     assert not knocks.away
 
 

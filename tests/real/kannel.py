@@ -12,7 +12,7 @@ from types import TracebackType
 from urllib.parse import unquote_to_bytes
 
 from tests import parts
-from tests.outbox import wait_until
+from tests.delivery import wait_until
 from tests.serving import free_port
 
 NUMBER_OF_BOXES = 13001

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outbox import states, wait_until
+from tests.delivery import states, wait_until
 from tests.real.kannel import NUMBER_OF_BOXES, Kannel
 from tests.serving import Answer, Server
 

@@ -14,10 +14,10 @@ from apprise.plugins.twilio import NotifyTwilio
 from flask import Flask
 
 from config import Settings
-from hammer import gateways
-from tests import outbox
+from hammer.sms import gateways
+from tests import delivery
+from tests.delivery import states, wait_until
 from tests.fake_gateway import fake_gateway
-from tests.outbox import states, wait_until
 from tests.people import Program
 from tests.serving import Server, free_port
 
@@ -89,7 +89,7 @@ def test_twilio_is_asked_as_its_documents_say(
     with fake_gateway() as twilio, app.app_context():
         twilio.status = 201
         monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"{twilio.url}/2010-04-01/Accounts/{{sid}}/Messages.json")
-        outbox.deliver(app.config["SETTINGS"])
+        delivery.deliver(app.config["SETTINGS"])
         [request] = twilio.asked
     assert (request.method, request.path, request.query) == ("POST", f"/2010-04-01/Accounts/{sid}/Messages.json", {})
     assert request.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
@@ -108,5 +108,5 @@ def test_twilio_away_is_a_text_that_waits(
     Program(app).told("POST", "/auth/signup/", {"telephone_number": ANNA})
     monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"http://127.0.0.1:{free_port()}/{{sid}}")
     with app.app_context():
-        outbox.deliver(app.config["SETTINGS"])
+        delivery.deliver(app.config["SETTINGS"])
     assert states(settings.database_url) == {"waiting": 1}

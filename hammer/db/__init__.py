@@ -1,0 +1,1 @@
+"""The database: transactions, prepared statements, and pagination."""

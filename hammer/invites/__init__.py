@@ -1,0 +1,1 @@
+"""Invite codes: how they are read, and how one is activated."""

@@ -1,0 +1,141 @@
+"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`) and when (`by_week`)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
+
+from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from config import Settings
+from hammer import clock, events
+from hammer.db.database import db, dialect, one_at_a_time, transaction
+from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
+from hammer.db.prepared import run, value_of
+from hammer.invites import invite_codes, tombstones
+from hammer.models import Referral, User
+from hammer.parsing import phones
+from hammer.quotas import idempotency, invite_attempts
+from hammer.refusals import AlreadyActivated, InviteLoop, NotFound, OwnInvite, Refusal, UnknownInvite
+
+_BEFORE: Final = (
+    select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
+)
+# Locked, lest the number gets no tombstone when its owner leaves at this moment.
+_MY_NUMBER: Final = select(User.telephone_number).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True)
+_OWNER: Final = select(User.id).where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None))
+_COUNTED: Final = update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1)
+_ABOVE: Final = select(Referral.referrer_id).where(Referral.referee_id == bindparam("owner")).cte("above", recursive=True)
+_ALL_ABOVE: Final = _ABOVE.union(select(Referral.referrer_id).join(_ABOVE, Referral.referee_id == _ABOVE.c.referrer_id))
+_STANDS_BELOW: Final = select(_ALL_ABOVE.c.referrer_id).where(_ALL_ABOVE.c.referrer_id == bindparam("user"))
+"""Whether `owner` was invited by the user, or by somebody whom the user invited, however far down."""
+
+
+@dataclass(frozen=True)
+class Invitee:
+    """Somebody who activated the code. No number once they deleted themselves, or where people shall see none."""
+
+    telephone_number: str | None
+    activated_at: datetime
+
+
+def activate(settings: Settings, user_id: str, typed: str, *, address: str, key: idempotency.Key | None = None) -> None:
+    """Makes the user a referee of the code's owner. The code may be typed in any way, or be a whole link.
+
+    The same code again changes nothing, and a request that is repeated with its `key` takes no try. Refuses with `InvalidFields`;
+    with `AlreadyActivated` before the code is looked up, so that nobody can go on to try which codes exist, and when the number did
+    so before its owner left; with `TooManyRequests` after too many codes that came to nothing; with `UnknownInvite`, `OwnInvite`,
+    and `InviteLoop` when the owner came by the user's invitation, directly or further down.
+    """
+    code, now = meant(settings, typed), clock.now()
+    with transaction() as session:
+        if idempotency.claim(session, key) is not None:
+            return
+        one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
+        before = value_of(run(session, _BEFORE, user=user_id))
+        if before == code:
+            idempotency.free(session, key)
+            return
+        number = value_of(run(session, _MY_NUMBER, user=user_id))
+        if number is None:
+            raise NotFound
+        if before is not None or tombstones.lies(session, settings, number, now):
+            raise AlreadyActivated
+        limits = invite_attempts.limits(session, settings, user_id, number, address, now)
+        refusal = invite_attempts.take(session, limits, now) or _join(session, user_id, code, now)
+        if refusal is None:
+            invite_attempts.give_back(session, limits, now)
+        idempotency.keep_outcome(session, key, refusal)
+    if refusal is not None:
+        raise refusal
+
+
+def meant(settings: Settings, typed: str, before: str | None = None) -> str:
+    """The code that somebody typed, whether or not there is such a one: it is not looked up.
+
+    Refuses with `AlreadyActivated` when they activated another one `before`, and with `InvalidFields` what is not surely one code.
+    """
+    if before is not None and invite_codes.read(typed, settings.public_url) != before:
+        raise AlreadyActivated
+    return invite_codes.meant(typed, settings.public_url)
+
+
+def activated(user_id: str) -> tuple[str, datetime] | None:
+    """The invite code that the user activated, and when; None before."""
+    row = db.session.execute(
+        select(User.invite_code, Referral.activated_at)
+        .join(User, User.id == Referral.referrer_id)
+        .where(Referral.referee_id == user_id)
+    ).one_or_none()
+    return None if row is None else (row.invite_code, row.activated_at)
+
+
+def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
+    """Who activated the user's code, newest first, `limit` (1 to 100) at a time. Refuses a bad `after` with `InvalidFields`."""
+    query = (
+        select(User.telephone_number, Referral.activated_at, Referral.referee_id)
+        .join(User, User.id == Referral.referee_id)
+        .where(Referral.referrer_id == user_id)
+        .order_by(Referral.activated_at.desc(), Referral.referee_id.desc())
+        .limit(limit + 1)
+    )
+    if after:
+        moment, referee_id = read_place(after)
+        spot = tuple_(literal(moment, Referral.activated_at.type), literal(referee_id))
+        query = query.where(tuple_(Referral.activated_at, Referral.referee_id) < spot)
+    rows = db.session.execute(query).all()
+    more = place(rows[limit - 1].activated_at, rows[limit - 1].referee_id) if len(rows) > limit else None
+    return Page([Invitee(phones.shown(r.telephone_number, settings.invitee_numbers), r.activated_at) for r in rows[:limit]], more)
+
+
+def by_week(user_id: str, weeks: int) -> list[int]:
+    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
+    now = clock.now()
+    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
+    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
+    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
+    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
+    return [counts.get(back, 0) for back in reversed(range(weeks))]
+
+
+def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal | None:
+    """Makes the user a referee of the code's owner; why not, when that cannot be."""
+    owner = value_of(run(session, _OWNER, invite=code))
+    if owner is None:
+        return UnknownInvite()
+    if owner == user_id:
+        return OwnInvite()
+    if run(session, _STANDS_BELOW, owner=owner, user=user_id):
+        return InviteLoop()
+    if not run(session, _joining(dialect(session)), referee_id=user_id, referrer_id=owner, activated_at=now):
+        return AlreadyActivated()
+    run(session, _COUNTED, owner=owner)
+    events.note(session, events.INVITE_ACTIVATED, user_id)
+    return None
+
+
+@cache
+def _joining(database: ModuleType) -> Any:
+    return database.insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id)

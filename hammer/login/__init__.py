@@ -1,0 +1,1 @@
+"""Signing in by a one-time code, and the verifications that prove a telephone number."""

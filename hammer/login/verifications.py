@@ -1,0 +1,282 @@
+"""Proving that somebody holds a number: asking for a code, and guessing it. What a proof is good for is the verbs' business."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
+
+from hammer import clock, codes, events
+from hammer.db.database import db
+from hammer.db.prepared import add, row_of, run
+from hammer.models import SendAllowance, Verification
+from hammer.parsing import phones
+from hammer.quotas import guesses, idempotency, texts
+from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, WrongCode
+from hammer.sessions import devices
+from hammer.sms import outbox
+
+if TYPE_CHECKING:
+    from config import Settings
+
+LOGIN: Final = "login"
+CHANGE_NUMBER: Final = "change-number"
+NOT_DIGITS = N_("The code is digits alone, 4 to 8 of them.")
+OF_LENGTH: Final = {
+    4: N_("The code in the text is 4 digits. Please enter them alone."),
+    6: N_("The code in the text is 6 digits. Please enter them alone."),
+    8: N_("The code in the text is 8 digits. Please enter them alone."),
+}
+_DEMO_CANDIDATES = 1000
+
+_GUESSED: Final = (
+    update(Verification)
+    .where(
+        Verification.id == bindparam("verification"),
+        Verification.purpose == bindparam("good_for"),
+        Verification.user_id.is_not_distinct_from(bindparam("user")),
+        Verification.consumed_at.is_(None),
+        Verification.expires_at > bindparam("now"),
+        Verification.created_at <= bindparam("latest"),
+        Verification.guesses < bindparam("most"),
+        Verification.code_length == bindparam("length"),
+    )
+    .values(guesses=Verification.guesses + 1)
+    .returning(Verification)
+)
+_SPENT: Final = (
+    update(Verification)
+    .where(Verification.id == bindparam("verification"), Verification.consumed_at.is_(None))
+    .values(consumed_at=bindparam("now"))
+)
+
+
+@dataclass(frozen=True)
+class CodeSent:
+    """What the person who waits for a text should know."""
+
+    verification: Verification
+    expires_in: int
+    """Seconds."""
+    resend_in: int
+    """Seconds until another text may be asked for."""
+    quotas: Sequence[texts.Quota] = ()
+    """What is left of the limits on texts, if one was sent just now."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a text: from which address (IPv4, or an IPv6 network of 64 bits), in which language, and on which known
+    device."""
+
+    address: str
+    language: str
+    device_token: str | None = None
+
+
+def begin(
+    session: Session,
+    settings: "Settings",
+    number: str,
+    asker: Asker,
+    *,
+    purpose: str = LOGIN,
+    user_id: str | None = None,
+    invite_code: str | None = None,
+) -> CodeSent:
+    """A new verification of the number (E.164), its text in the outbox. Nobody learns here whether the number is known.
+
+    Its id is drawn, never computed from what was asked: an id that came again would bring its code back, after that was used.
+    Its code is longer than usual while somebody is guessing; on a known device it never is. Refuses with `TooManyRequests` and
+    `Unavailable`.
+    """
+    now = clock.now()
+    device_id = devices.known(session, settings, asker.device_token, number, now) if asker.device_token else None
+    length = settings.code_length
+    if device_id is None:
+        length = guesses.next_length(session, settings, number_hash(settings, number), now)
+    taken = texts.take(session, settings, number, address=asker.address, known=device_id is not None, now=now)
+    verification = add(
+        session,
+        Verification,
+        id=codes.random_id(),
+        telephone_number=number,
+        purpose=purpose,
+        code_length=length,
+        guesses=0,
+        user_id=user_id,
+        device_id=device_id,
+        language=asker.language,
+        invite_code=invite_code,
+        created_at=now,
+        expires_at=now + settings.code_ttl,
+    )
+    outbox.queue(session, verification)
+    events.note(session, events.CODE_SENT, user_id)
+    return _code_sent(verification, taken.next_send_at, now, taken.quotas)
+
+
+def ask_once(tx: Session, settings: "Settings", key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
+    """What `ask` gives; of a request that was repeated, what the first one got, as it stands now, without another text."""
+    before = idempotency.claim(tx, key)
+    verification = tx.get(Verification, before["verification"]) if before else None
+    if verification is not None:
+        return _standing(tx, settings, verification, clock.now())
+    sent = ask()
+    idempotency.keep(tx, key, verification=sent.verification.id)
+    return sent
+
+
+def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
+    """The same code on its way once more: same expiry, same guesses left.
+
+    Refuses with `NotFound` when it is over, also because codes of its length are void by now or the device that asked for it was
+    forgotten, and as `begin` does.
+    """
+    now = clock.now()
+    verification = session.get(Verification, verification_id)
+    if verification is None or not is_live(settings, verification, now):
+        raise NotFound
+    number, known = verification.telephone_number, verification.device_id is not None
+    if verification.device_id is not None and not devices.may_guess(session, verification.device_id):
+        raise NotFound
+    if not known and guesses.next_length(session, settings, number_hash(settings, number), now) > verification.code_length:
+        raise NotFound
+    taken = texts.take(session, settings, number, address=asker.address, known=known, now=now)
+    outbox.queue(session, verification)
+    events.note(session, events.CODE_SENT, verification.user_id)
+    return _code_sent(verification, taken.next_send_at, now, taken.quotas)
+
+
+def find(verification_id: str) -> Verification | None:
+    """The verification, which may be over; None when there is none, or when it ended long ago."""
+    # PostgreSQL takes no NUL in a text, and no id has one.
+    return None if "\0" in verification_id else db.session.get(Verification, verification_id)
+
+
+def pending(settings: "Settings", verification_id: str) -> CodeSent | None:
+    """What `begin` answered, as it stands now; None when that verification is over. Changes nothing."""
+    now = clock.now()
+    verification = find(verification_id)
+    if verification is None or not is_live(settings, verification, now):
+        return None
+    return _standing(db.session(), settings, verification, now)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What became of a guess. The refusal, if any, is for after the transaction: raised inside, it would forget the guess."""
+
+    verification: Verification | None
+    refusal: Refusal | None
+
+    def proven(self) -> Verification:
+        """The verification that was proved. Raises the refusal."""
+        if self.refusal is not None or self.verification is None:
+            raise self.refusal or WrongCode(attempts_left=0)
+        return self.verification
+
+
+def guess(
+    session: Session, settings: "Settings", verification_id: str, code: str, *, purpose: str = LOGIN, user_id: str | None = None
+) -> Guess:
+    """Takes a guess, then compares, and spends the code if it was right; whatever was taken stays taken when the caller commits.
+
+    A wrong, expired, spent, unknown or void code, and one for another purpose or another user, get one and the same refusal.
+    Refuses at once, with `InvalidFields` and without a guess, what cannot be a code.
+    """
+    now = clock.now()
+    typed = codes.read_one_time_code(code)
+    if typed is None:
+        told = _not_compared(session, settings, verification_id, 0, now)
+        raise told if isinstance(told, InvalidFields) else InvalidFields({"code": [NOT_DIGITS]})
+    most, length = settings.guesses_per_code, len(typed)
+    guessed = run(
+        session,
+        _GUESSED,
+        verification=verification_id,
+        good_for=purpose,
+        user=user_id,
+        now=now,
+        latest=now + clock.APART,
+        most=most,
+        length=length,
+    )
+    verification = row_of(Verification, guessed)
+    if verification is None:
+        return Guess(None, _not_compared(session, settings, verification_id, length, now))
+    number_key, device_id = number_hash(settings, verification.telephone_number), verification.device_id
+    taken = devices.take(session, device_id) if device_id else guesses.take(session, settings, verification, number_key, now)
+    if not taken:
+        void = update(Verification).where(Verification.id == verification_id)
+        session.execute(void.values(guesses=settings.guesses_per_code))
+        events.note(session, events.GUESSES_SPENT)
+        return Guess(None, WrongCode(attempts_left=0))
+    if not codes.same(typed, verification.code(settings.key("codes"))):
+        return Guess(verification, WrongCode(attempts_left=settings.guesses_per_code - verification.guesses))
+    run(session, _SPENT, verification=verification_id, now=now)
+    if not device_id:
+        guesses.give_back(session, settings, verification, number_key, now)
+    texts.end_wait(session, settings, verification.telephone_number, known=bool(device_id), now=now)
+    return Guess(verification, None)
+
+
+def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None = None) -> str:
+    """In demo mode, where codes are shown anyway: the id of the live verification that somebody means by its code alone.
+
+    With a number, the newest of that number when none has the code, so that the wrong guess counts. Empty, as no id is, where none
+    is meant. Refuses with `InvalidFields` what cannot be a code, and outside demo mode everything: there two logins may have the
+    same code.
+    """
+    if not settings.demo:
+        raise InvalidFields({"verification_id": [REQUIRED]})
+    typed = codes.read_one_time_code(code)
+    if typed is None:
+        raise InvalidFields({"code": [NOT_DIGITS]})
+    now = clock.now()
+    live = select(Verification).where(
+        Verification.purpose == LOGIN,
+        Verification.consumed_at.is_(None),
+        Verification.expires_at > now,
+        Verification.created_at <= now + clock.APART,
+    )
+    if telephone_number is not None:
+        number = phones.read(settings, telephone_number)
+        live = live.where(Verification.telephone_number == number)
+    found = db.session.scalars(live.order_by(Verification.created_at.desc()).limit(_DEMO_CANDIDATES)).all()
+    matching = [v for v in found if v.code(settings.key("codes")) == typed]
+    if telephone_number is not None and found:
+        return (matching or found)[0].id
+    return matching[0].id if len(matching) == 1 else ""
+
+
+def number_hash(settings: "Settings", number: str) -> str:
+    """What stands for a number where it is counted: a keyed hash, which outlives the person's data and names nobody."""
+    return settings.keyed_hash("numbers", number)
+
+
+def is_live(settings: "Settings", verification: Verification, now: datetime) -> bool:
+    """Whether its code could still be accepted. One from the future could not: it would live too long."""
+    spent = verification.consumed_at is not None or verification.guesses >= settings.guesses_per_code
+    return not spent and verification.created_at - clock.APART <= now < verification.expires_at
+
+
+def _not_compared(session: Session, settings: "Settings", verification_id: str, length: int, now: datetime) -> Refusal:
+    """Why no guess was taken: another length than the text has, or one of the reasons that nobody is told."""
+    verification = session.get(Verification, verification_id)
+    if verification is not None and verification.code_length != length and is_live(settings, verification, now):
+        return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
+    return WrongCode(attempts_left=0)
+
+
+def _standing(session: Session, settings: "Settings", verification: Verification, now: datetime) -> CodeSent:
+    key = texts.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
+    allowance = session.get(SendAllowance, key)
+    return _code_sent(verification, texts.next_send_at(allowance, now), now)
+
+
+def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[texts.Quota] = ()) -> CodeSent:
+    expires_in, resend_in = clock.seconds_until(verification.expires_at, now), clock.seconds_until(next_send_at, now)
+    return CodeSent(verification, expires_in, resend_in, quotas)

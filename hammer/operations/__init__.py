@@ -1,0 +1,1 @@
+"""What operators need: doctor, retention, gauges, readiness, and demo data."""

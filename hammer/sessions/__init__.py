@@ -1,0 +1,1 @@
+"""Sessions, how they end, devices that are known, and the keys that sign tokens."""

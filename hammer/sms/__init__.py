@@ -1,0 +1,1 @@
+"""Text messages: the outbox they wait in, the gateways they leave by, and their words."""

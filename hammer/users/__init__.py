@@ -1,0 +1,1 @@
+"""Accounts, their profiles, and what is stored about a person."""

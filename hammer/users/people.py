@@ -1,0 +1,202 @@
+"""People as they and staff see them: `find` one, one's `profile`, and `everyone`."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy.orm import aliased
+
+from config import Settings
+from hammer import codes
+from hammer.db.database import db
+from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
+from hammer.db.prepared import run
+from hammer.invites import invite_codes
+from hammer.models import Referral, User
+from hammer.parsing import phones
+from hammer.parsing.characters import plain
+from hammer.refusals import NotFound
+
+_BATCH: Final = 5000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A user as they and staff see them."""
+
+    username: str
+    first_name: str
+    last_name: str
+    telephone_number: str
+    invite_code: str
+    invite_code_list: list[str]
+    """The numbers of those who activated the code, the newest 100, as `HAMMER_INVITEE_NUMBERS` lets them be seen."""
+    activated_invite_code: str | None
+    invite_count: int
+    """Of all who activated it, those who deleted themselves since included."""
+    date_joined: datetime
+    is_staff: bool
+    blocked_at: datetime | None
+
+
+def find(settings: Settings, name: str) -> str:
+    """The id of the user with this username, or this number in any spelling: also one that no numbering plan has any more.
+
+    Refuses with `NotFound`.
+    """
+    is_username = re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII)
+    numbers = [] if is_username else phones.meant(settings, name)
+    if not is_username and not numbers:
+        raise NotFound
+    same = User.telephone_number.in_(numbers) if numbers else func.lower(User.username) == name.lower()
+    found = db.session.execute(select(User.telephone_number, User.id).where(same, User.deleted_at.is_(None))).all()
+    if not found:
+        raise NotFound
+    return str(min(found, key=lambda user: numbers.index(user.telephone_number) if numbers else 0).id)
+
+
+def profile(settings: Settings, user_id: str) -> Profile:
+    """One user's profile. Refuses with `NotFound`."""
+    found = _profiles(settings, run(db.session(), _OF_ONE, user=user_id))
+    if not found:
+        raise NotFound
+    return found[0][1]
+
+
+def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Profile]:
+    """All users in the order they joined, or those whose number, name, username or invite code has to do with `q`.
+
+    `limit` is 1 to 100. Refuses a bad `after` with `InvalidFields`.
+    """
+    ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit + 1)
+    if after:
+        moment, user_id = read_place(after)
+        ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
+    if q:
+        digits = re.sub("[^0-9]", "", plain(q))
+        name = User.first_name + literal_column("' '") + User.last_name  # as the index `ix_users_search` has it
+        likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
+        code = invite_codes.read(q, settings.public_url)
+        likes += [User.invite_code == code] if code else []
+        likes += [User.telephone_number == number for number in phones.meant(settings, q)]
+        likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
+        ids = ids.where(or_(*likes))
+    found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
+    last = found[limit - 1] if len(found) > limit else None
+    return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A user whose number no numbering plan has any more: who types it is refused, and who types its successor is a stranger."""
+
+    telephone_number: str
+    date_joined: datetime
+
+
+def unreadable(settings: Settings) -> Iterator[Unreadable | None]:
+    """For each stored number, in their order: who has it if it is not read any more, else None. Holds one batch at a time."""
+    last = ""
+    while True:
+        numbers = select(User.telephone_number, User.date_joined).where(User.telephone_number > last)
+        batch = db.session.execute(numbers.order_by(User.telephone_number).limit(_BATCH)).all()
+        for number, joined in batch:
+            yield None if phones.is_readable(settings, number or "") else Unreadable(number or "", joined)
+        if len(batch) < _BATCH:
+            return
+        last = batch[-1].telephone_number
+
+
+def sample_unreadable(settings: Settings, most: int) -> tuple[int, int]:
+    """How many of so many numbers, taken at random, are not read any more, and how many were looked at: all, if there are fewer."""
+    start = codes.random_id()
+    numbers = select(User.telephone_number).where(User.telephone_number.is_not(None)).order_by(User.id).limit(most)
+    found = db.session.scalars(numbers.where(User.id >= start)).all()
+    if len(found) < most:
+        found = [*found, *db.session.scalars(numbers.where(User.id < start).limit(most - len(found)))]
+    return sum(not phones.is_readable(settings, number) for number in found if number), len(found)
+
+
+def _profiles_of(ids: Any) -> Any:
+    """Selects what profiles are made of, of the users that `ids` selects and in its order."""
+    chosen = ids.subquery()
+    referrer = aliased(User)
+    return (
+        select(*_SHOWN, referrer.invite_code.label("activated"))
+        .join(chosen, chosen.c.id == User.id)
+        .outerjoin(Referral, Referral.referee_id == User.id)
+        .outerjoin(referrer, referrer.id == Referral.referrer_id)
+        .where(User.deleted_at.is_(None))
+        .order_by(User.date_joined, User.id)
+    )
+
+
+_SHOWN: Final = (
+    User.id,
+    User.username,
+    User.first_name,
+    User.last_name,
+    User.telephone_number,
+    User.invite_code,
+    User.invite_count,
+    User.date_joined,
+    User.is_staff,
+    User.blocked_at,
+)
+_OF_ONE: Final = _profiles_of(select(User.id).where(User.id == bindparam("user")))
+
+
+def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profile]]:
+    """The profiles that these rows tell of, and whose they are: one statement more, however many users and invitees there are."""
+    numbers = _newest_numbers(settings, [row.id for row in rows if row.invite_count])
+    return [
+        (
+            row.id,
+            Profile(
+                username=row.username or "",
+                first_name=row.first_name,
+                last_name=row.last_name,
+                telephone_number=row.telephone_number or "",
+                invite_code=row.invite_code,
+                invite_code_list=numbers.get(row.id, []),
+                activated_invite_code=row.activated,
+                invite_count=row.invite_count,
+                date_joined=row.date_joined,
+                is_staff=row.is_staff,
+                blocked_at=row.blocked_at,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _newest_numbers(settings: Settings, referrer_ids: Sequence[str]) -> dict[str, list[str]]:
+    """For each referrer the numbers of the newest 100 referees."""
+    numbers: dict[str, list[str]] = {}
+    if referrer_ids:
+        values = {f"referrer{n}": referrer_id for n, referrer_id in enumerate(referrer_ids)}
+        for referrer_id, _, _, number in run(db.session(), _newest(len(referrer_ids)), **values):
+            shown = phones.shown(number, settings.invitee_numbers)
+            numbers.setdefault(referrer_id, []).extend([shown] if shown else [])
+    return numbers
+
+
+@cache
+def _newest(referrers: int) -> Any:
+    """One statement with an arm for each of so many referrers, so that of none all referees are read."""
+    arms = [
+        select(
+            select(Referral.referrer_id, Referral.activated_at, Referral.referee_id, User.telephone_number)
+            .join(User, User.id == Referral.referee_id)
+            .where(Referral.referrer_id == bindparam(f"referrer{n}"))
+            .order_by(Referral.activated_at.desc(), Referral.referee_id.desc())
+            .limit(MOST_PER_PAGE)
+            .subquery()
+        )
+        for n in range(referrers)
+    ]
+    return union_all(*arms).order_by(desc("activated_at"), desc("referee_id"))

@@ -1,0 +1,1 @@
+"""What every blueprint needs: who is calling, how often, in which language, and what each answer carries."""

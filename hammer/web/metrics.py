@@ -1,0 +1,68 @@
+"""How long requests take and how they end, counted as they pass; and the text in which Prometheus reads that and all figures."""
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from hammer.operations.gauges import Figure
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+def init_app(app: Flask) -> None:
+    """Counts the requests of `app`; those of all processes of one server together, where `PROMETHEUS_MULTIPROC_DIR` says where."""
+    counted, directory = CollectorRegistry(), app.config["SETTINGS"].metrics_directory
+    what = "How long requests took, by route and answer."
+    durations = Histogram("hammer_request_seconds", what, ("method", "route", "status"), buckets=SECONDS, registry=counted)
+
+    def tell(response: Response) -> Response:
+        method = request.method if request.method in METHODS else "other"
+        route = request.url_rule.rule if request.url_rule else "(none)"
+        durations.labels(method, route, response.status[:3]).observe(time.perf_counter() - g.began)
+        return response
+
+    app.after_request(tell)
+    app.extensions["hammer.web.metrics"] = (counted, directory)
+
+
+def exposition(app: Flask, figures: Iterable[Figure]) -> bytes:
+    """All of it, as Prometheus reads it."""
+    counted, directory = app.extensions["hammer.web.metrics"]
+    registry = CollectorRegistry()
+    registry.register(_Together(Path(directory)) if directory else counted)
+    registry.register(_Read(figures))
+    return generate_latest(registry)
+
+
+class _Together(Collector):
+    """What all processes counted. A file that a new one has only just begun is empty, which the library takes for a broken one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        begun = [str(file) for file in self.directory.glob("*.db") if file.stat().st_size]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(begun)  # type: ignore[no-untyped-call]
+        return merged
+
+
+class _Read(Collector):
+    def __init__(self, figures: Iterable[Figure]) -> None:
+        self.figures = list(figures)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for figure in self.figures:
+            family = GaugeMetricFamily(f"hammer_{figure.name}", figure.what, labels=figure.labels)
+            for labels, value in figure.values:
+                family.add_metric(labels, value)
+            yield family

@@ -1,0 +1,30 @@
+"""What every page needs, whichever blueprint it belongs to."""
+
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+
+from hammer import codes
+from hammer.web.languages import PROGRAMS
+from hammer.web.pages import csrf
+from hammer.web.pages.filters import FILTERS
+from hammer.web.pages.frame import context
+
+
+class SessionsOfPages(SecureCookieSessionInterface):
+    """Flask's session, for pages alone: the API sets no cookie, so none is read. A cookie has one spelling here, and many for the
+    library."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if request.path.startswith(PROGRAMS):
+            return None
+        canonical = codes.is_canonical(request.cookies.get(self.get_cookie_name(app), ""))
+        return super().open_session(app, request) if canonical else self.session_class()
+
+
+def init_app(app: Flask) -> None:
+    """Gives templates their filters and variables, and protects forms."""
+    csrf.init_app(app)
+    app.session_interface = SessionsOfPages()
+    app.context_processor(context)
+    app.jinja_env.filters.update(FILTERS)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

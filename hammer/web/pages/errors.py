@@ -1,0 +1,100 @@
+"""What a page answers when it cannot do what it was asked: a page that says what to do now."""
+
+from typing import Final
+
+from flask import Response, make_response, render_template, request, url_for
+from flask_babel import gettext
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from hammer.refusals import N_, Choose, Mend, Prove, Refusal, Wait
+from hammer.web.languages import say
+from hammer.web.pages import forms
+from hammer.web.pages.filters import again
+from hammer.web.statuses import status_of
+
+_EXPIRED: Final = (
+    N_("The form has expired"),
+    N_("It was open for too long, or you signed in or out meanwhile. Open it anew and send it once more."),
+)
+_NO_COOKIES: Final = (
+    N_("It looks as if your browser blocks cookies"),
+    N_("Without them we cannot tell that it is you who goes on. Allow them for this site, or open it in another browser."),
+)
+_FAULTS: Final = {
+    400: (N_("We could not read this request"), N_("Go back and try once more.")),
+    403: (
+        N_("You cannot open this page"),
+        N_("If you think that you should be able to, please write to whoever runs this service."),
+    ),
+    404: (N_("There is no such page"), N_("The address may be mistyped, or what was here is gone.")),
+    405: (N_("This page cannot be opened like that"), N_("Please start from the home page.")),
+    413: (N_("That is too much at once"), N_("Go back and send something shorter.")),
+    429: (N_("Too many tries in a row"), N_("Please wait a little and try again.")),
+    500: (N_("Something broke on our side"), N_("It is not your fault, and it is in our log. Please try again in a few minutes.")),
+    503: (N_("We are busy right now"), N_("Nothing is lost. Please try again in a moment.")),
+}
+_WAYS_BACK: Final = {number: N_("Back to the form") for number in (400, 413)} | {
+    number: N_("Try again") for number in (429, 500, 503)
+}
+
+SENT_FROM: Final = {
+    "auth.resend": "auth.code",
+    "auth.resend_number": "auth.number_code",
+    "auth.send_proof": "auth.prove",
+    "auth.decline": "auth.profile",
+    "auth.end": "auth.profile",
+    "auth.end_others": "auth.profile",
+}
+"""Deeds that have no page of their own -> the page whose form they are sent from: shown when nothing is to be done, and to whoever
+opens their address."""
+
+
+def headers(refusal: Refusal) -> dict[str, str]:
+    """`Retry-After` (RFC 9110 §10.2.3) when waiting helps."""
+    return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, Wait) else {}
+
+
+def error_page(error: Exception) -> Response:
+    """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke.
+
+    Where the phone form met no cookies, the way on is that form, with the number that was typed.
+    """
+    number, kept = 500, {"Cache-Control": "no-store"}
+    if isinstance(error, Refusal):
+        number = status_of(type(error))
+        kept |= headers(error)
+    elif isinstance(error, HTTPException):
+        number = 403 if isinstance(error, CSRFError) else error.code or 500
+        kept |= {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    what, then = _words(error, number)
+    label, way_on = gettext(N_("To the home page")), url_for("auth.home")
+    if number in _WAYS_BACK or isinstance(error, CSRFError):
+        label, way_on = gettext(_WAYS_BACK.get(number, _WAYS_BACK[400])), here()
+    form = forms.Phone() if _met_no_cookies(error) and request.endpoint == "auth.phone" else None
+    page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form)
+    return make_response(page, number, kept)
+
+
+def _met_no_cookies(error: Exception) -> bool:
+    return isinstance(error, CSRFError) and not request.cookies
+
+
+def _words(error: Exception, number: int) -> tuple[str, str]:
+    """What happened, and what to do."""
+    what, then = _FAULTS.get(number) or _FAULTS[500 if number >= 500 else 400]
+    if isinstance(error, CSRFError):
+        what, then = _NO_COOKIES if _met_no_cookies(error) else _EXPIRED
+    if isinstance(error, Wait):
+        return gettext(what), again(error.retry_after)
+    if isinstance(error, Mend | Prove | Choose):
+        return say(error), gettext(then)
+    return gettext(what), gettext(then)
+
+
+def here() -> str:
+    """The address of this page, to open it anew; the first page where this one cannot be opened by a link."""
+    rule = request.url_rule
+    if rule is None or "GET" not in (rule.methods or ()):
+        return url_for("auth.home")
+    return url_for(SENT_FROM[rule.endpoint]) if rule.endpoint in SENT_FROM else url_for(rule.endpoint, **(request.view_args or {}))

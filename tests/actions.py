@@ -1,0 +1,99 @@
+"""Short ways to what most tests of verbs begin with. All need an application context."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from config import Settings
+from hammer.db.database import db
+from hammer.invites import activation
+from hammer.login import by_code
+from hammer.login.by_code import SignedIn
+from hammer.login.verifications import Asker
+from hammer.models import PROGRAM, Referral, User, Verification
+
+ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
+STRANGER_ID = "A" * 22
+
+
+def number(n: int) -> str:
+    """The n-th mobile number."""
+    return f"+7929{n:07d}"
+
+
+HOME = Asker("192.0.2.1", "en")
+"""Somebody at an address of their own, on a device that is not known."""
+
+
+def ask(settings: Settings, telephone_number: str = ANNA, *, asker: Asker = HOME, invite_code: str | None = None) -> Verification:
+    return by_code.send_code(settings, telephone_number, asker, invite_code=invite_code).verification
+
+
+def right(settings: Settings, verification: Verification) -> str:
+    return verification.code(settings.key("codes"))
+
+
+def another(code: str) -> str:
+    """Another code of the same length."""
+    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
+
+
+def wrong(settings: Settings, verification: Verification) -> str:
+    """Another code of the same length."""
+    return another(right(settings, verification))
+
+
+def confirm(
+    settings: Settings, verification: Verification, code: str, *, door: str = PROGRAM, address: str = HOME.address
+) -> SignedIn:
+    return by_code.confirm_code(settings, verification.id, code, door=door, device="Firefox", address=address)
+
+
+def sign_in(
+    settings: Settings,
+    telephone_number: str = ANNA,
+    *,
+    door: str = PROGRAM,
+    invite_code: str | None = None,
+    address: str = HOME.address,
+) -> SignedIn:
+    verification = ask(settings, telephone_number, invite_code=invite_code)
+    return confirm(settings, verification, right(settings, verification), door=door, address=address)
+
+
+def user(settings: Settings, telephone_number: str = ANNA) -> User:
+    return sign_in(settings, telephone_number).user
+
+
+def drawing(letters: str) -> Callable[[object], str]:
+    """A source of chance that gives these letters, in place of `secrets.choice`."""
+    supply = iter(letters)
+    return lambda _: next(supply)
+
+
+def count_of(user_id: str) -> int:
+    db.session.expire_all()
+    return db.session.get_one(User, user_id).invite_count
+
+
+def referrals() -> set[tuple[str, str]]:
+    """Who (first) activated whose code (second)."""
+    db.session.expire_all()
+    return {(r.referee_id, r.referrer_id) for r in db.session.query(Referral)}
+
+
+def everything_stored() -> list[str]:
+    """Every value of every row of every table, as text."""
+    db.session.expire_all()
+    return [str(value) for table in db.metadata.sorted_tables for row in db.session.execute(table.select()) for value in row]
+
+
+def activate(settings: Settings, user_id: str, typed: str, *, address: str = HOME.address) -> None:
+    activation.activate(settings, user_id, typed, address=address)
+
+
+def chain(settings: Settings, length: int) -> list[User]:
+    """People of whom each activated the code of the one before."""
+    people = [user(settings, number(n)) for n in range(length)]
+    for above, below in pairwise(people):
+        activate(settings, below.id, above.invite_code)
+    return people
