@@ -81,7 +81,7 @@ def test_the_page_says_of_each_why_and_for_how_long() -> None:
 
 @pytest.mark.requirement("PRV-01", "PRV-04")
 def test_its_keeping_times_are_those_that_are_enforced() -> None:
-    told = re.findall(r"`(\w+)\.([A-Z_]+)`\s\((\d+)\s(minutes|hours|days)\)", PAGE)
+    told = re.findall(r"`([\w.]+)\.([A-Z_]+)`\s\((\d+)\s(minutes|hours|days)\)", PAGE)
     for room, constant, figure, unit in told:
         enforced = getattr(importlib.import_module(f"hammer.{room}"), constant)
         assert timedelta(**{unit: int(figure)}) == (enforced if isinstance(enforced, timedelta) else timedelta(days=enforced)), (
@@ -89,7 +89,7 @@ def test_its_keeping_times_are_those_that_are_enforced() -> None:
         )
     times = {name for name, value in vars(retention).items() if isinstance(value, timedelta)}
     assert times
-    assert {constant for room, constant, *_ in told if room == "keeping"} == times
+    assert {constant for room, constant, *_ in told if room == "operations.retention"} == times
 
 
 @pytest.mark.requirement("PRV-01")
