@@ -155,6 +155,10 @@ class Settings:
         """64 hexadecimal digits that stand for `value` and lead back to it only for who holds the key."""
         return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
 
+    def number_hash(self, number: str) -> str:
+        """What stands for a telephone number in limits, tombstones and exports: it outlives the person's data and names nobody."""
+        return self.keyed_hash("numbers", number)
+
     @property
     def local(self) -> bool:
         """Whether the public address is one that strangers do not reach."""

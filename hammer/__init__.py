@@ -70,7 +70,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     ):
         module.init_app(app)
     access.public(app.view_functions["static"])
-    access.audiences(app)
+    access.by_endpoint(app)
     for fault in (Refusal, HTTPException, *database.AWAY, InternalServerError):
         app.register_error_handler(fault, _answer)
     return app

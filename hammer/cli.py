@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 import config
 from hammer import clock
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.models import TEXT_STATES
+from hammer.models import MessageState
 from hammer.operations import doctor, retention
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, Refusal, TelephoneNumberTaken, Unavailable
@@ -258,7 +258,7 @@ def texts() -> None:
 
 
 @texts.command("list")
-@click.option("--state", type=click.Choice(TEXT_STATES), help="Only those that it is so with.")
+@click.option("--state", type=click.Choice(MessageState), help="Only those that it is so with.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most texts shown.")
 def list_texts(state: str | None, limit: int) -> None:
     """List texts, the newest first, and count what became of them."""

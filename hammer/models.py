@@ -4,7 +4,8 @@ A row answers questions about itself; it does not send, commit, read settings or
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,11 +13,19 @@ from sqlalchemy.orm import Mapped, mapped_column
 from hammer import codes
 from hammer.db.database import Base, RandomId
 
-BROWSER: Final = "browser"
-PROGRAM: Final = "program"
-SESSION_LIFETIME = {BROWSER: timedelta(days=14), PROGRAM: timedelta(days=30)}
+
+class SessionKind(StrEnum):
+    """How a session is proved. A session of one kind is never accepted where another kind is expected."""
+
+    BROWSER = "browser"
+    """By a cookie, at the pages."""
+    PROGRAM = "program"
+    """By bearer tokens, at the API."""
+
+
+SESSION_LIFETIME = {SessionKind.BROWSER: timedelta(days=14), SessionKind.PROGRAM: timedelta(days=30)}
 """From the login on, whatever happens; 30 days is the most that NIST SP 800-63B-4 §2.1.3 allows."""
-SESSION_IDLE = {BROWSER: timedelta(days=3), PROGRAM: timedelta(days=14)}
+SESSION_IDLE = {SessionKind.BROWSER: timedelta(days=3), SessionKind.PROGRAM: timedelta(days=14)}
 """Since it was last used. A browser may be anybody's; a program runs on the phone of who signed in."""
 SEEN_EVERY = timedelta(hours=1)
 """So exactly is it known when a session was last used; an idle one ends this much early at most, and never late."""
@@ -75,8 +84,8 @@ class Session(Base):
 
     id: Mapped[RandomId] = mapped_column(primary_key=True)
     user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
-    door: Mapped[str] = mapped_column(String(7))
-    """`browser` (a cookie) or `program` (tokens); one is never accepted at the other's door."""
+    kind: Mapped[str] = mapped_column(String(7))
+    """One of `SessionKind`."""
     device: Mapped[str] = mapped_column(String(80))
     """Roughly what it is, like `Firefox · Android`."""
     device_id: Mapped[str | None] = mapped_column(String(22))
@@ -96,19 +105,19 @@ class Session(Base):
     __table_args__ = (_index_of_few("sessions", "ended_at"),)
 
     @staticmethod
-    def opening(user: User, *, door: str, device: str, now: datetime, device_id: str | None = None) -> dict[str, Any]:
-        """The columns of a new session of `user` at `door`, with a fresh id."""
+    def opening(user: User, *, kind: SessionKind, device: str, now: datetime, device_id: str | None = None) -> dict[str, Any]:
+        """The columns of a new session of `user`, with a fresh id."""
         return {
             "id": codes.random_id(),
             "user_id": user.id,
-            "door": door,
+            "kind": kind,
             "device": device[:80],
             "device_id": device_id,
             "refreshes": 0,
             "refreshed_at": now,
             "created_at": now,
             "seen_at": now,
-            "expires_at": now + SESSION_LIFETIME[door],
+            "expires_at": now + SESSION_LIFETIME[kind],
         }
 
 
@@ -190,21 +199,25 @@ class SendAllowance(Base):
     next_send_at: Mapped[datetime]
 
 
-WAITING: Final = "waiting"
-SENT: Final = "sent"
-"""A gateway took it; most never tell more."""
-DELIVERED: Final = "delivered"
-FAILED: Final = "failed"
-"""It did not reach the telephone, says the gateway that took it."""
-GIVEN_UP: Final = "given up"
-"""No gateway took it while somebody waited for it."""
-UNNEEDED: Final = "unneeded"
-"""Its code was used before it left."""
-TEXT_STATES: Final = (WAITING, SENT, DELIVERED, FAILED, GIVEN_UP, UNNEEDED)
+class MessageState(StrEnum):
+    """What became of a message."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    """A gateway took it; most gateways report nothing after that."""
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """The gateway that took it reported that it did not reach the telephone."""
+    GIVEN_UP = "given up"
+    """No gateway took it while it was needed."""
+    UNNEEDED = "unneeded"
+    """Its code was used before it left."""
+
+
 _WAITING = text("ended_at IS NULL")
 
 
-class Text(Base):
+class Message(Base):
     """A text that waits to leave. It holds no words: they are put together when it leaves, so no code lies here."""
 
     __tablename__ = "texts"
@@ -216,7 +229,7 @@ class Text(Base):
     """Where a notice goes; None once it is sent."""
     language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
-    state: Mapped[str] = mapped_column(String(9), default=WAITING)
+    state: Mapped[str] = mapped_column(String(9), default=MessageState.WAITING)
     gateway: Mapped[str | None] = mapped_column(String(24))
     """Which one took it: its kind, and its place in the settings."""
     created_at: Mapped[datetime]

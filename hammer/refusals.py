@@ -47,19 +47,19 @@ class Refusal(Exception):
         self.details: Mapping[str, object] = details
 
 
-class Mend(Refusal): ...
+class Invalid(Refusal): ...
 
 
-class Prove(Refusal): ...
+class Unauthenticated(Refusal): ...
 
 
-class Leave(Refusal): ...
+class Denied(Refusal): ...
 
 
-class Choose(Refusal): ...
+class Conflict(Refusal): ...
 
 
-class Wait(Refusal):
+class RetryLater(Refusal):
     """`retry_after` is in whole seconds, at least one. A `sentence` of its own says what else one can do than wait; `limit` is the
     name of the one that was reached, where callers may know it."""
 
@@ -71,7 +71,7 @@ class Wait(Refusal):
             self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
-class InvalidRequest(Mend):
+class InvalidRequest(Invalid):
     slug = "invalid-request"
     title = N_("Unreadable request")
     sentence = N_("The request could not be read.")
@@ -80,7 +80,7 @@ class InvalidRequest(Mend):
 REQUIRED = N_("This field is required.")
 
 
-class InvalidFields(Mend):
+class InvalidFields(Invalid):
     """`errors` maps a field to English sentences, each marked with `N_`, that the doors translate."""
 
     slug = "invalid-fields"
@@ -92,31 +92,31 @@ class InvalidFields(Mend):
         self.errors = errors
 
 
-class RegionNotServed(Mend):
+class RegionNotServed(Invalid):
     slug = "region-not-served"
     title = N_("Region not served")
     sentence = N_("We cannot send texts to this number. Please use a mobile number of a country that we serve.")
 
 
-class UnknownInvite(Mend):
+class UnknownInvite(Invalid):
     slug = "unknown-invite"
     title = N_("Unknown invite code")
     sentence = N_("There is no such invite code. Please compare it with the one you were given.")
 
 
-class OwnInvite(Mend):
+class OwnInvite(Invalid):
     slug = "own-invite"
     title = N_("Own invite code")
     sentence = N_("This is your own invite code. You can activate somebody else’s.")
 
 
-class InviteLoop(Mend):
+class InviteLoop(Invalid):
     slug = "invite-loop"
     title = N_("Invitations in a circle")
     sentence = N_("The owner of this code came by your invitation, so you cannot activate theirs.")
 
 
-class WrongCode(Prove):
+class WrongCode(Unauthenticated):
     """`attempts_left` is 0 for a code that cannot be tried any more, whatever the reason."""
 
     slug = "wrong-code"
@@ -128,13 +128,13 @@ class WrongCode(Prove):
         self.attempts_left = attempts_left
 
 
-class NotSignedIn(Prove):
+class NotSignedIn(Unauthenticated):
     slug = "not-signed-in"
     title = N_("Not signed in")
     sentence = N_("Please sign in.")
 
 
-class NotAllowed(Leave):
+class NotAllowed(Denied):
     """A `sentence` of its own says what would be allowed."""
 
     slug = "not-allowed"
@@ -147,37 +147,37 @@ class NotAllowed(Leave):
             self.sentence = sentence  # type: ignore[misc]  # of this one alone
 
 
-class NotFound(Leave):
+class NotFound(Denied):
     slug = "not-found"
     title = N_("Not found")
     sentence = N_("There is nothing here.")
 
 
-class AlreadyActivated(Choose):
+class AlreadyActivated(Conflict):
     slug = "already-activated"
     title = N_("Already activated")
     sentence = N_("You have already activated an invite code. It can be done only once.")
 
 
-class UsernameTaken(Choose):
+class UsernameTaken(Conflict):
     slug = "username-taken"
     title = N_("Username taken")
     sentence = N_("This username is taken. Please choose another.")
 
 
-class TelephoneNumberTaken(Choose):
+class TelephoneNumberTaken(Conflict):
     slug = "telephone-number-taken"
     title = N_("Number taken")
     sentence = N_("There is already a user with this number.")
 
 
-class TooManyRequests(Wait):
+class TooManyRequests(RetryLater):
     slug = "too-many-requests"
     title = N_("Too many requests")
     sentence = N_("Too many tries in a short time.")
 
 
-class Unavailable(Wait):
+class Unavailable(RetryLater):
     slug = "unavailable"
     title = N_("Unavailable")
     sentence = N_("We cannot do this right now. Please try again in a moment.")

@@ -9,7 +9,7 @@ from hammer.invites import activation
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import PROGRAM, Referral, User, Verification
+from hammer.models import Referral, SessionKind, User, Verification
 
 ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
 STRANGER_ID = "A" * 22
@@ -43,21 +43,26 @@ def wrong(settings: Settings, verification: Verification) -> str:
 
 
 def confirm(
-    settings: Settings, verification: Verification, code: str, *, door: str = PROGRAM, address: str = HOME.address
+    settings: Settings,
+    verification: Verification,
+    code: str,
+    *,
+    kind: SessionKind = SessionKind.PROGRAM,
+    address: str = HOME.address,
 ) -> SignedIn:
-    return by_code.confirm_code(settings, verification.id, code, door=door, device="Firefox", address=address)
+    return by_code.confirm_code(settings, verification.id, code, kind=kind, device="Firefox", address=address)
 
 
 def sign_in(
     settings: Settings,
     telephone_number: str = ANNA,
     *,
-    door: str = PROGRAM,
+    kind: SessionKind = SessionKind.PROGRAM,
     invite_code: str | None = None,
     address: str = HOME.address,
 ) -> SignedIn:
     verification = ask(settings, telephone_number, invite_code=invite_code)
-    return confirm(settings, verification, right(settings, verification), door=door, address=address)
+    return confirm(settings, verification, right(settings, verification), kind=kind, address=address)
 
 
 def user(settings: Settings, telephone_number: str = ANNA) -> User:

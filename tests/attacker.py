@@ -24,7 +24,7 @@ from hammer.db.database import db
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import PROGRAM, Verification
+from hammer.models import SessionKind, Verification
 from hammer.refusals import NotFound, Refusal, TooManyRequests, Unavailable, WrongCode
 from hammer.sessions import devices
 from hammer.users import accounts
@@ -162,7 +162,9 @@ class Attacker:
         if mover := self.moves.get(verification.id):
             accounts.change_number(self.settings, mover.user.id, mover.session.id, verification.id, code)
             return mover
-        return by_code.confirm_code(self.settings, verification.id, code, door=PROGRAM, device="attacker", address="10.0.0.1")
+        return by_code.confirm_code(
+            self.settings, verification.id, code, kind=SessionKind.PROGRAM, device="attacker", address="10.0.0.1"
+        )
 
     def move(self, mover: SignedIn, number: str) -> Verification | None:
         """A verification by which an account of one's own would get this number; None when it is refused."""

@@ -140,7 +140,7 @@ def built_once(databases: Databases) -> Flask:
 @pytest.fixture
 def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings
-    built_once.extensions["hammer.web.tokens"] = tokens.Checks(settings)  # it knows what a process knows at its start
+    built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)  # it knows what a process knows at its start
     built_once.extensions["hammer.web.health"] = readiness.Writing()  # what a test before found out is not known
     as_built = dict(built_once.config)
     yield built_once

@@ -76,7 +76,7 @@ def alone(app: Flask, algorithm: str, private: Ed25519PrivateKey | str, public: 
 
 def now(app: Flask) -> list[Way]:
     """How Hammer does."""
-    checks: tokens.Checks = app.extensions["hammer.web.tokens"]
+    checks: tokens.TokenVerifier = app.extensions["hammer.web.tokens"]
     session = Session(id="B" * 22, user_id="A" * 22, refreshes=0)
     with app.test_request_context():
         token = tokens.pair(session)["access_token"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import create_engine, select
 
 from config import Settings
-from hammer.models import Text
+from hammer.models import Message
 from hammer.sms import gateways, outbox
 
 MOST_TEXTS = 200
@@ -36,7 +36,7 @@ def states(database_url: str) -> Counter[str]:
     """How many texts of somebody's database are in which state."""
     engine = create_engine(database_url)
     with engine.connect() as connection:
-        found = Counter(connection.scalars(select(Text.state)).all())
+        found = Counter(connection.scalars(select(Message.state)).all())
     engine.dispose()
     return found
 

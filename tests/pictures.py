@@ -26,7 +26,7 @@ from werkzeug.serving import make_server
 
 from hammer import clock, create_app
 from hammer.db.database import db
-from hammer.models import BROWSER, Referral, SendAllowance, Session, User, Verification
+from hammer.models import Referral, SendAllowance, Session, SessionKind, User, Verification
 from hammer.refusals import TooManyRequests, Unavailable
 from hammer.sessions import sessions
 from hammer.sms import gateways
@@ -116,7 +116,8 @@ class Visit:
             kinds = ["Chrome · Android", "Safari · iPhone", "Firefox · Linux", "", "Edge · Windows"][:devices]
             moments = [now - timedelta(minutes=2), *(now - timedelta(hours=hours) for hours in (20, 33, 47, 60))]
             opened = [
-                Session(**Session.opening(me, door=BROWSER, device=kind, now=at)) for kind, at in zip(kinds, moments, strict=False)
+                Session(**Session.opening(me, kind=SessionKind.BROWSER, device=kind, now=at))
+                for kind, at in zip(kinds, moments, strict=False)
             ]
             db.session.add_all(opened)
             db.session.commit()

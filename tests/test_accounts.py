@@ -413,7 +413,7 @@ def test_who_left_meanwhile_gets_no_other_number(settings: Settings) -> None:
     db.session.execute(update(User).values(telephone_number=None, deleted_at=time_of_day.now()))
     with pytest.raises(NotSignedIn):
         accounts.change_number(settings, *mine, asked.id, right(settings, asked))
-    assert db.session.query(Event).filter_by(kind=events.NUMBER_CHANGED).count() == 0
+    assert db.session.query(Event).filter_by(kind=events.Kind.NUMBER_CHANGED).count() == 0
 
 
 @pytest.mark.requirement("PHN-03")

@@ -18,17 +18,15 @@ from hammer.db.database import db, transaction
 from hammer.invites import tombstones
 from hammer.login import verifications
 from hammer.models import (
-    BROWSER,
-    GIVEN_UP,
-    PROGRAM,
     SEEN_EVERY,
-    SENT,
     SESSION_IDLE,
     SESSION_LIFETIME,
     Device,
+    Message,
+    MessageState,
     SendAllowance,
     Session,
-    Text,
+    SessionKind,
     Tombstone,
 )
 from hammer.operations import retention
@@ -160,10 +158,10 @@ def test_what_lay_in_the_outbox_leaves_at_once(settings: Settings, clock: Travel
         ask(settings, ANNA)
         with transaction() as tx:
             outbox.queue_notice(tx, number(7), "en")
-            tx.execute(update(Text).where(Text.verification_id == waiting.id).values(due_at=time_of_day.now() + outbox.LEASE))
+            tx.execute(update(Message).where(Message.verification_id == waiting.id).values(due_at=time_of_day.now() + outbox.LEASE))
     deliver(settings)
-    states = Tally(db.session.scalars(select(Text.state)).all())
-    assert states == {SENT: 2, GIVEN_UP: 1}  # the code of then is void, so nobody gets it
+    states = Tally(db.session.scalars(select(Message.state)).all())
+    assert states == {MessageState.SENT: 2, MessageState.GIVEN_UP: 1}  # the code of then is void, so nobody gets it
 
 
 # Guesses and tries
@@ -243,7 +241,7 @@ def test_a_sign_in_of_then_is_no_fresh_proof(settings: Settings, clock: Travelle
     assert not accounts.proved_lately(signed_in.session.id)
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
-    assert sessions.caller(signed_in.session.id, signed_in.session.door) is not None
+    assert sessions.caller(signed_in.session.id, SessionKind(signed_in.session.kind)) is not None
     clock.shift(JUMP)  # its time comes, and the proof is five hours old
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
@@ -252,35 +250,35 @@ def test_a_sign_in_of_then_is_no_fresh_proof(settings: Settings, clock: Travelle
 @in_context
 @pytest.mark.requirement("SES-03")
 def test_a_session_that_was_used_then_is_idle_from_now_on(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
-    signed_in = sign_in(settings, door=BROWSER)
+    signed_in = sign_in(settings, kind=SessionKind.BROWSER)
     with ahead():
-        assert sessions.caller(signed_in.session.id, BROWSER)
-    assert sessions.caller(signed_in.session.id, BROWSER)
+        assert sessions.caller(signed_in.session.id, SessionKind.BROWSER)
+    assert sessions.caller(signed_in.session.id, SessionKind.BROWSER)
     seen_at = db.session.scalar(select(Session.seen_at))
     assert seen_at == time_of_day.now()
-    clock.shift(SESSION_IDLE[BROWSER])
-    assert sessions.caller(signed_in.session.id, BROWSER) is None
+    clock.shift(SESSION_IDLE[SessionKind.BROWSER])
+    assert sessions.caller(signed_in.session.id, SessionKind.BROWSER) is None
 
 
 @in_context
 @pytest.mark.requirement("SES-03")
 @pytest.mark.parametrize("far", [JUMP, timedelta(days=3650)], ids=["five hours", "ten years"])
-@pytest.mark.parametrize("door", SESSION_LIFETIME)
+@pytest.mark.parametrize("kind", SESSION_LIFETIME)
 def test_a_session_of_then_lasts_as_long_as_if_it_had_begun_now(
-    settings: Settings, clock: Traveller, far: timedelta, door: str
+    settings: Settings, clock: Traveller, far: timedelta, kind: SessionKind
 ) -> None:
     clock.shift(far)
-    opened = sign_in(settings, door=door).session
+    opened = sign_in(settings, kind=kind).session
     token = sessions.refresh_token(settings, opened)
     clock.shift(-far)
     now = time_of_day.now()
-    assert sessions.caller(opened.id, door) if door == BROWSER else sessions.refresh(settings, token)
+    assert sessions.caller(opened.id, kind) if kind == SessionKind.BROWSER else sessions.refresh(settings, token)
     db.session.expire_all()
     kept = db.session.get_one(Session, opened.id)
-    assert kept.expires_at == now + SESSION_LIFETIME[door]
+    assert kept.expires_at == now + SESSION_LIFETIME[kind]
     assert kept.created_at < now - accounts.PROOF_STAYS_FRESH
     assert kept.seen_at == now
-    assert kept.refreshed_at == now if door == PROGRAM else kept.refreshed_at < now - sessions.GRACE
+    assert kept.refreshed_at == now if kind == SessionKind.PROGRAM else kept.refreshed_at < now - sessions.GRACE
 
 
 @in_context
@@ -288,7 +286,7 @@ def test_a_session_of_then_lasts_as_long_as_if_it_had_begun_now(
 def test_what_is_kept_for_a_time_is_kept_no_longer(settings: Settings, clock: Traveller) -> None:
     far = timedelta(days=3650)
     clock.shift(far)
-    anna, boris = sign_in(settings, door=BROWSER), user(settings, BORIS)
+    anna, boris = sign_in(settings, kind=SessionKind.BROWSER), user(settings, BORIS)
     activate(settings, anna.user.id, boris.invite_code)
     with transaction() as tx:
         tombstones.lay(tx, settings, anna.user.id, ANNA, time_of_day.now())

@@ -26,7 +26,7 @@ from time_machine import Traveller
 import config
 from config import Settings
 from hammer.db.database import db, transaction
-from hammer.models import PROGRAM, Referral, User
+from hammer.models import Referral, SessionKind, User
 from hammer.operations import demo, doctor
 from hammer.refusals import NotAllowed, NotFound, WrongCode
 from hammer.sessions import devices, sessions
@@ -288,7 +288,7 @@ def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run
     with app.app_context():
         with pytest.raises(WrongCode):
             confirm(settings, verification, right(settings, verification))
-        assert sessions.caller(signed_in.session.id, PROGRAM) is None
+        assert sessions.caller(signed_in.session.id, SessionKind.PROGRAM) is None
         token = devices.token(settings, signed_in.device)
         assert devices.known(db.session(), settings, token, BORIS, datetime.now(UTC)) is None
 

@@ -17,7 +17,7 @@ from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import BROWSER, Event, SendAllowance, Text, User, Verification
+from hammer.models import Event, Message, SendAllowance, SessionKind, User, Verification
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import UnknownInvite, WrongCode
 from hammer.sessions import devices
@@ -76,7 +76,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
         accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
     soon()
     at_home = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
-    confirm(settings, at_home, right(settings, at_home), door=BROWSER)
+    confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
     soon()
     key = idempotency.made(settings, "key", call="signup", body=ANNA)
     attacked = by_code.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
@@ -111,7 +111,7 @@ def test_of_somebody_who_left_no_table_holds_an_id_a_name_or_a_number(settings: 
     keys = [idempotency.made(settings, "key", call="signup", body=ANNA).name]
     there = mentions(anna.user.id, *clear, *hashed, *keys)
     assert set(db.metadata.tables) - tables(there) == OF_NOBODY | {"texts"}, "Nothing of her life stands there."
-    assert {row.verification_id for row in db.session.query(Text)} & {row.id for row in db.session.query(Verification)}
+    assert {row.verification_id for row in db.session.query(Message)} & {row.id for row in db.session.query(Verification)}
     accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
     assert mentions(*clear) == set()
     assert mentions(anna.user.id) == STAYS

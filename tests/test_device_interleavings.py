@@ -13,7 +13,7 @@ from sqlalchemy import select
 from hammer.db.database import db
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
-from hammer.models import BROWSER, PROGRAM, Device, Session
+from hammer.models import Device, Session, SessionKind
 from hammer.refusals import NotAllowed, NotFound, NotSignedIn, Unavailable, WrongCode
 from hammer.sessions import sessions
 from hammer.users import accounts
@@ -71,7 +71,7 @@ def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast,
 
     def scene() -> tuple[Verb, Verb]:
         theirs = cast.person()
-        mine = actions.sign_in(cast.settings, number_of(theirs), door=BROWSER)
+        mine = actions.sign_in(cast.settings, number_of(theirs), kind=SessionKind.BROWSER)
         people.append(mine)
         ending = deed(cast, mine, theirs)
         signing_in = cast.signs_in(number_of(theirs), on={"theirs": theirs, "mine": mine}.get(on))
@@ -94,12 +94,17 @@ def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast,
 def test_a_proof_in_place_of_a_session_waits_for_nobody_who_ends_it(app: Flask, cast: Cast, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         phone = cast.person()
-        mine = actions.sign_in(cast.settings, number_of(phone), door=PROGRAM)
+        mine = actions.sign_in(cast.settings, number_of(phone), kind=SessionKind.PROGRAM)
         asked = cast._asks(number_of(phone), phone)
         code = actions.right(cast.settings, asked)
 
         def prove() -> SignedIn:
-            how: dict[str, Any] = {"door": PROGRAM, "device": "", "address": actions.HOME.address, "instead_of": phone.session.id}
+            how: dict[str, Any] = {
+                "door": SessionKind.PROGRAM,
+                "device": "",
+                "address": actions.HOME.address,
+                "instead_of": phone.session.id,
+            }
             return by_code.confirm_code(cast.settings, asked.id, code, **how)
 
         verbs: tuple[Verb, Verb] = end(cast, mine, phone), prove

@@ -11,7 +11,7 @@ from flask import Flask
 from config import Settings
 from hammer import clock, codes
 from hammer.db.database import db
-from hammer.login import by_code, verifications
+from hammer.login import by_code
 from hammer.login.verifications import Asker
 from hammer.models import Counter, Device, User, Verification
 from hammer.refusals import NotAllowed, TooManyRequests, Unavailable, WrongCode
@@ -188,7 +188,7 @@ def test_a_known_device_is_no_stranger_to_the_number_and_back(settings: Settings
     asker = known(patient, sign_in(patient).device)
     strangers, mine = ask(patient), ask(patient, asker=asker)
     fail(patient, strangers)
-    number_hash = verifications.number_hash(patient, ANNA)
+    number_hash = patient.number_hash(ANNA)
     of_number = db.session.query(Counter).filter_by(scope=f"guesses/{number_hash}")
     assert of_number.one().taken == 1
     confirm(patient, mine, right(patient, mine))

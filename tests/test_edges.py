@@ -15,7 +15,7 @@ from hammer import clock as time_of_day
 from hammer.db.database import db, transaction
 from hammer.invites import activation
 from hammer.login import verifications
-from hammer.models import BROWSER, PROGRAM, SESSION_IDLE, SESSION_LIFETIME, User
+from hammer.models import SESSION_IDLE, SESSION_LIFETIME, SessionKind, User
 from hammer.quotas import counters, guesses, invite_attempts, texts
 from hammer.refusals import InvalidFields, NotFound, NotSignedIn, TooManyRequests, Unavailable, UnknownInvite, WrongCode
 from hammer.sessions import sessions
@@ -256,32 +256,34 @@ def test_the_tries_of_a_day_are_free_again_at_midnight(settings: Settings, befor
 
 
 @in_context
-@pytest.mark.parametrize("door", [BROWSER, PROGRAM])
-def test_a_session_that_is_not_used_ends_at_its_last_second(settings: Settings, before_midnight: Traveller, door: str) -> None:
-    them = sign_in(settings, ANNA, door=door).session
-    before_midnight.shift(SESSION_IDLE[door] - SECOND)
+@pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
+def test_a_session_that_is_not_used_ends_at_its_last_second(
+    settings: Settings, before_midnight: Traveller, kind: SessionKind
+) -> None:
+    them = sign_in(settings, ANNA, kind=kind).session
+    before_midnight.shift(SESSION_IDLE[kind] - SECOND)
     assert len(sessions.devices(them.user_id)) == 1
     before_midnight.shift(SECOND)
     assert sessions.devices(them.user_id) == []
-    assert sessions.caller(them.id, door) is None
+    assert sessions.caller(them.id, kind) is None
 
 
 @in_context
-@pytest.mark.parametrize("door", [BROWSER, PROGRAM])
+@pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
 def test_a_session_ends_at_its_last_second_however_much_it_is_used(
-    settings: Settings, before_midnight: Traveller, door: str
+    settings: Settings, before_midnight: Traveller, kind: SessionKind
 ) -> None:
-    them = sign_in(settings, ANNA, door=door).session
-    step = SESSION_IDLE[door] - timedelta(hours=2)
+    them = sign_in(settings, ANNA, kind=kind).session
+    step = SESSION_IDLE[kind] - timedelta(hours=2)
     while time_of_day.now() + step < them.expires_at - SECOND:
         before_midnight.shift(step)
-        assert sessions.caller(them.id, door)
-    assert them.expires_at - them.created_at == SESSION_LIFETIME[door]
+        assert sessions.caller(them.id, kind)
+    assert them.expires_at - them.created_at == SESSION_LIFETIME[kind]
     before_midnight.move_to(them.expires_at - SECOND)
-    assert sessions.caller(them.id, door)
+    assert sessions.caller(them.id, kind)
     assert len(sessions.devices(them.user_id)) == 1
     before_midnight.shift(SECOND)
-    assert sessions.caller(them.id, door) is None
+    assert sessions.caller(them.id, kind) is None
     assert sessions.devices(them.user_id) == []
     with pytest.raises((NotFound, NotSignedIn)):
         sessions.end(them.user_id, them.id)
@@ -289,10 +291,10 @@ def test_a_session_ends_at_its_last_second_however_much_it_is_used(
 
 @in_context
 def test_a_code_works_in_its_last_second_and_not_after(settings: Settings, before_midnight: Traveller) -> None:
-    for late, door in ((-SECOND, True), (timedelta(0), False)):
+    for late, kind in ((-SECOND, True), (timedelta(0), False)):
         asked = ask(settings, BORIS)
         before_midnight.move_to(asked.expires_at + late)
-        if door:
+        if kind:
             confirm(settings, asked, right(settings, asked))
         else:
             with pytest.raises(WrongCode):

@@ -54,9 +54,9 @@ def trail() -> Trail:
 @pytest.mark.requirement("LOG-01")
 def test_a_first_login_and_a_second_one_are_told_apart(settings: Settings, trail: Trail) -> None:
     anna = sign_in(settings).user
-    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.SIGNED_UP, anna.id)]
+    assert trail.new() == [Noted(events.Kind.CODE_SENT), Noted(events.Kind.SIGNED_UP, anna.id)]
     sign_in(settings)
-    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.SIGNED_IN, anna.id)]
+    assert trail.new() == [Noted(events.Kind.CODE_SENT), Noted(events.Kind.SIGNED_IN, anna.id)]
 
 
 @in_context
@@ -65,11 +65,15 @@ def test_an_invite_is_noted_when_it_comes_along_and_when_it_is_typed(settings: S
     owner = user(settings, BORIS)
     trail.new()
     anna = sign_in(settings, ANNA, invite_code=owner.invite_code).user
-    assert trail.new() == [Noted(events.CODE_SENT), Noted(events.INVITE_ACTIVATED, anna.id), Noted(events.SIGNED_UP, anna.id)]
+    assert trail.new() == [
+        Noted(events.Kind.CODE_SENT),
+        Noted(events.Kind.INVITE_ACTIVATED, anna.id),
+        Noted(events.Kind.SIGNED_UP, anna.id),
+    ]
     clara = user(settings, CLARA)
     trail.new()
     activate(settings, clara.id, owner.invite_code)
-    assert trail.new() == [Noted(events.INVITE_ACTIVATED, clara.id)]
+    assert trail.new() == [Noted(events.Kind.INVITE_ACTIVATED, clara.id)]
     activate(settings, clara.id, owner.invite_code)
     assert trail.new() == []
     with pytest.raises(UnknownInvite):
@@ -86,7 +90,7 @@ def test_a_resend_is_noted_as_a_text_is(settings: Settings, trail: Trail, clock:
         trail.new()
         clock.shift(LATER)
         by_code.resend_code(settings, asked.id, HOME)
-        assert trail.new() == [Noted(events.CODE_SENT, about)]
+        assert trail.new() == [Noted(events.Kind.CODE_SENT, about)]
 
 
 def _wish(settings: Settings, them: SignedIn, number: str) -> Any:
@@ -103,7 +107,7 @@ def test_a_wrong_code_is_noted_only_where_a_budget_is_spent(settings: Settings, 
     assert trail.new() == []
     with pytest.raises(WrongCode):
         confirm(replace(settings, guess_budgets={4: 0, 6: 0, 8: 0}), asked, wrong(settings, asked))
-    assert trail.new() == [Noted(events.GUESSES_SPENT)]
+    assert trail.new() == [Noted(events.Kind.GUESSES_SPENT)]
 
 
 @in_context
@@ -115,7 +119,7 @@ def test_a_blocked_user_who_has_the_right_code_is_noted(settings: Settings, trai
     trail.new()
     with pytest.raises(NotAllowed):
         confirm(settings, asked, right(settings, asked))
-    assert trail.new() == [Noted(events.SIGN_IN_BLOCKED, anna.id)]
+    assert trail.new() == [Noted(events.Kind.SIGN_IN_BLOCKED, anna.id)]
 
 
 @in_context
@@ -126,7 +130,7 @@ def test_a_change_of_number_is_noted_and_so_are_the_sessions_that_it_ends(settin
     asked = _wish(settings, anna, BORIS)
     trail.new()
     accounts.change_number(settings, anna.user.id, anna.session.id, asked.id, right(settings, asked), end_other_sessions=True)
-    assert trail.new() == [Noted(events.NUMBER_CHANGED, anna.user.id), Noted(events.SESSIONS_ENDED, anna.user.id)]
+    assert trail.new() == [Noted(events.Kind.NUMBER_CHANGED, anna.user.id), Noted(events.Kind.SESSIONS_ENDED, anna.user.id)]
 
 
 @in_context
@@ -135,12 +139,12 @@ def test_ended_sessions_are_noted_and_those_that_were_over_are_not(settings: Set
     first, second, third = (sign_in(settings) for _ in range(3))
     trail.new()
     sessions.end(first.user.id, first.session.id)
-    assert trail.new() == [Noted(events.SESSION_ENDED, first.user.id)]
+    assert trail.new() == [Noted(events.Kind.SESSION_ENDED, first.user.id)]
     with pytest.raises(NotFound):
         sessions.end(first.user.id, first.session.id)
     assert trail.new() == []
     sessions.end_others(third.user.id, third.session.id)
-    assert trail.new() == [Noted(events.SESSIONS_ENDED, second.user.id)]
+    assert trail.new() == [Noted(events.Kind.SESSIONS_ENDED, second.user.id)]
     sessions.end_others(third.user.id, third.session.id)
     assert trail.new() == []
 
@@ -155,7 +159,7 @@ def test_a_refresh_token_that_comes_twice_is_noted_once_and_one_that_is_late_nev
     sessions.refresh(settings, spent)
     trail.new()
     clock.shift(sessions.GRACE)
-    for noted in ([Noted(events.REFRESH_REUSED, anna.user.id)], []):
+    for noted in ([Noted(events.Kind.REFRESH_REUSED, anna.user.id)], []):
         with pytest.raises(NotSignedIn):
             sessions.refresh(settings, spent)
         assert trail.new() == noted
@@ -174,7 +178,7 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
     trail.new()
     exports.export(settings, anna.id)
     keys.rotate(settings)
-    assert trail.new() == [Noted(events.DATA_EXPORTED, anna.id), Noted(events.KEY_ROTATED)]
+    assert trail.new() == [Noted(events.Kind.DATA_EXPORTED, anna.id), Noted(events.Kind.KEY_ROTATED)]
 
 
 # Who did it
@@ -186,11 +190,11 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
 @pytest.mark.parametrize(
     ("deed", "kind"),
     [
-        (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.USER_RENAMED),
-        (lambda _, them, by: accounts.set_staff(them, True, actor_id=by), events.STAFF_GIVEN),
-        (lambda _, them, by: accounts.set_staff(them, False, actor_id=by), events.STAFF_TAKEN),
-        (lambda _, them, by: accounts.set_blocked(them, True, actor_id=by), events.USER_BLOCKED),
-        (lambda _, them, by: accounts.set_blocked(them, False, actor_id=by), events.USER_UNBLOCKED),
+        (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.Kind.USER_RENAMED),
+        (lambda _, them, by: accounts.set_staff(them, True, actor_id=by), events.Kind.STAFF_GIVEN),
+        (lambda _, them, by: accounts.set_staff(them, False, actor_id=by), events.Kind.STAFF_TAKEN),
+        (lambda _, them, by: accounts.set_blocked(them, True, actor_id=by), events.Kind.USER_BLOCKED),
+        (lambda _, them, by: accounts.set_blocked(them, False, actor_id=by), events.Kind.USER_UNBLOCKED),
     ],
     ids=["rename", "make-staff", "unmake-staff", "block", "unblock"],
 )
@@ -212,7 +216,7 @@ def test_who_deleted_a_user_is_noted(settings: Settings, trail: Trail) -> None:
     accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
     accounts.delete(settings, boris.user.id, actor_id=clara.user.id, session_id=clara.session.id)
     accounts.delete(settings, clara.user.id)
-    deleted = events.USER_DELETED
+    deleted = events.Kind.USER_DELETED
     assert trail.new() == [
         Noted(deleted, anna.user.id),
         Noted(deleted, boris.user.id, clara.user.id),
@@ -226,9 +230,9 @@ def test_who_made_a_user_by_hand_is_noted_also_of_staff(settings: Settings, trai
     anna = user(settings)
     trail.new()
     boris = accounts.create(settings, BORIS, {}, actor_id=anna.id)
-    assert trail.new() == [Noted(events.USER_CREATED, boris, anna.id)]
+    assert trail.new() == [Noted(events.Kind.USER_CREATED, boris, anna.id)]
     clara = accounts.create(settings, CLARA, {}, is_staff=True)
-    assert trail.new() == [Noted(events.USER_CREATED, clara), Noted(events.STAFF_GIVEN, clara)]
+    assert trail.new() == [Noted(events.Kind.USER_CREATED, clara), Noted(events.Kind.STAFF_GIVEN, clara)]
 
 
 @in_context
@@ -274,10 +278,10 @@ def _id(number: str) -> str:
 @pytest.mark.parametrize(
     ("method", "body", "kind"),
     [
-        ("PATCH", {"first_name": "A"}, events.USER_RENAMED),
-        ("POST", {"first_name": "A"}, events.USER_RENAMED),
-        ("PUT", {"first_name": "A"}, events.USER_RENAMED),
-        ("DELETE", None, events.USER_DELETED),
+        ("PATCH", {"first_name": "A"}, events.Kind.USER_RENAMED),
+        ("POST", {"first_name": "A"}, events.Kind.USER_RENAMED),
+        ("PUT", {"first_name": "A"}, events.Kind.USER_RENAMED),
+        ("DELETE", None, events.Kind.USER_DELETED),
     ],
 )
 def test_what_staff_do_by_the_api_is_noted_as_theirs(
@@ -300,4 +304,4 @@ def test_a_user_whom_staff_make_by_the_api_is_noted_as_theirs(app: Flask, staff:
         trail.new()
     assert staff.call("POST", "/users/", {"telephone_number": BORIS}).status_code == 201
     with app.app_context():
-        assert trail.new() == [Noted(events.USER_CREATED, _id(BORIS), _id(ANNA))]
+        assert trail.new() == [Noted(events.Kind.USER_CREATED, _id(BORIS), _id(ANNA))]

@@ -14,7 +14,7 @@ from sqlalchemy import update
 import hammer
 from hammer.db.database import db
 from hammer.models import User
-from hammer.web.access import Audience, audiences
+from hammer.web.access import Access, by_endpoint
 from tests import routes
 from tests.people import Browser, Page, Program
 from tests.routes import form_token
@@ -142,7 +142,7 @@ def test_nothing_is_changed_by_looking(
 @pytest.mark.requirement("WEB-02")
 def test_the_json_door_does_not_know_the_cookie(app: Flask, browser: Browser) -> None:
     browser.sign_in(ANNA)
-    closed = {name for name, audience in audiences(app).items() if audience > Audience.PUBLIC}
+    closed = {name for name, audience in by_endpoint(app).items() if audience > Access.PUBLIC}
     asked = 0
 
     for rule in routes.rules(app, "/api/"):

@@ -15,7 +15,7 @@ from time_machine import Traveller
 import config
 from config import Settings
 from hammer.db.database import db, transaction
-from hammer.login import by_code, verifications
+from hammer.login import by_code
 from hammer.models import Counter, Event, Verification
 from hammer.operations import doctor
 from hammer.quotas import counters, guesses
@@ -73,7 +73,7 @@ def taken(scope: str) -> int:
 
 
 def spent_on(settings: Settings, telephone_number: str) -> int:
-    return taken(f"guesses/{verifications.number_hash(settings, telephone_number)}")
+    return taken(f"guesses/{settings.number_hash(telephone_number)}")
 
 
 # The ladder of a number
@@ -112,7 +112,7 @@ def test_a_closed_number_says_when_it_opens_again(patient: Settings, noon: Trave
     with transaction() as session:
         for ago, taken in failures.items():
             then = datetime.now(UTC) - ago * DAY
-            counted = {"scope": guesses.scope(verifications.number_hash(patient, ANNA)), "period": counters.period(DAY, then)}
+            counted = {"scope": guesses.scope(patient.number_hash(ANNA)), "period": counters.period(DAY, then)}
             session.add(Counter(**counted, taken=taken, ends_at=counters.ends_at(DAY, then) + DAY * (guesses.LADDER_DAYS - 1)))
     wait = closed_for(patient)
     assert wait == (days - 0.5) * DAY.total_seconds()

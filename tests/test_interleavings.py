@@ -21,7 +21,7 @@ from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import Device, Event, Referral, Session, Text, User, Verification
+from hammer.models import Device, Event, Message, Referral, Session, User, Verification
 from hammer.quotas import counters
 from hammer.refusals import InviteLoop, NotFound, NotSignedIn, TelephoneNumberTaken, Unavailable, UnknownInvite, WrongCode
 from hammer.sessions import devices, sessions
@@ -159,7 +159,7 @@ def test_of_two_deletions_one_is_done(cast: Cast, played: Played) -> None:
 
     for how in played(scene):
         assert sorted(map(str, how)) == sorted(map(str, [None, NotFound]))
-        assert noted(events.USER_DELETED, people[-1].user.id) == 1
+        assert noted(events.Kind.USER_DELETED, people[-1].user.id) == 1
 
 
 @however_long
@@ -240,7 +240,7 @@ def test_of_two_changes_of_number_each_tells_and_marks_the_number_that_it_ends(c
         kept = db.session.scalars(select(User.telephone_number).where(User.telephone_number.in_(numbers[-1]))).one()
         left = set(numbers[-1]) - {kept}
         assert {number for number in numbers[-1] if cast.is_marked(number)} == left
-        told = db.session.scalars(select(Text.telephone_number).where(Text.telephone_number.in_(numbers[-1]))).all()
+        told = db.session.scalars(select(Message.telephone_number).where(Message.telephone_number.in_(numbers[-1]))).all()
         assert sorted(map(str, told)) == sorted(left)
 
 

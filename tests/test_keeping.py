@@ -9,7 +9,7 @@ from time_machine import Traveller
 from config import Settings
 from hammer.db.database import db
 from hammer.login import by_code
-from hammer.models import BROWSER, SESSION_LIFETIME, SendAllowance, Session, Text, User, Verification
+from hammer.models import SESSION_LIFETIME, Message, SendAllowance, Session, SessionKind, User, Verification
 from hammer.operations import retention
 from hammer.quotas import counters
 from hammer.refusals import NotSignedIn, TooManyRequests
@@ -35,7 +35,7 @@ def test_a_verification_and_its_texts_go_a_day_after_it_expired(settings: Settin
     clock.shift(SECOND)
     gone = retention.prune()
     assert (gone["verifications"], gone["texts"]) == (1, 1)
-    assert (left(Verification), left(Text)) == (0, 0)
+    assert (left(Verification), left(Message)) == (0, 0)
 
 
 def test_a_verification_goes_a_day_after_it_was_used_although_it_expired_later(settings: Settings, clock: Traveller) -> None:
@@ -58,7 +58,7 @@ def test_a_code_that_still_works_survives(settings: Settings, clock: Traveller) 
     fresh = ask(settings, ANNA)
     retention.prune()
     assert confirm(settings, fresh, right(settings, fresh)).created
-    assert left(Text) == 1
+    assert left(Message) == 1
 
 
 @pytest.mark.requirement("PRV-04")
@@ -73,8 +73,8 @@ def test_a_session_goes_thirty_days_after_it_was_ended(settings: Settings, clock
 
 
 def test_a_session_goes_thirty_days_after_it_expired(settings: Settings, clock: Traveller) -> None:
-    sign_in(settings, door=BROWSER)
-    clock.shift(SESSION_LIFETIME[BROWSER] + timedelta(days=30) - SECOND)
+    sign_in(settings, kind=SessionKind.BROWSER)
+    clock.shift(SESSION_LIFETIME[SessionKind.BROWSER] + timedelta(days=30) - SECOND)
     assert retention.prune()["sessions"] == 0
     clock.shift(SECOND)
     assert retention.prune()["sessions"] == 1
@@ -155,7 +155,7 @@ def test_more_rows_than_one_transaction_takes_are_all_deleted(
     clock.shift(timedelta(days=2))
     gone = retention.prune()
     assert (gone["texts"], gone["verifications"], gone["send allowances"]) == (7, 7, 7)
-    assert (left(Text), left(Verification), left(SendAllowance)) == (0, 0, 0)
+    assert (left(Message), left(Verification), left(SendAllowance)) == (0, 0, 0)
 
 
 def test_pruning_twice_finds_nothing_the_second_time(settings: Settings, clock: Traveller) -> None:

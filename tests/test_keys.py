@@ -69,7 +69,7 @@ def checked_elsewhere(token: str, document: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("context")
 def test_there_is_always_a_key_and_every_process_has_the_same(settings: Settings) -> None:
-    one, other = keys.Ring(settings), keys.Ring(settings)
+    one, other = keys.KeyRing(settings), keys.KeyRing(settings)
     assert one.signing() == one.published()[0]
     assert one.signing().published == other.signing().published
     assert db.session.scalar(select(func.count()).select_from(TokenKey)) == 0
@@ -79,7 +79,7 @@ def test_there_is_always_a_key_and_every_process_has_the_same(settings: Settings
 def test_another_secret_makes_other_keys_with_other_names(settings: Settings) -> None:
     rotate(settings)
     other = replace(settings, secret_key="another secret of 32 bytes or more")
-    ours, theirs = keys.Ring(settings).published(), keys.Ring(other).published()
+    ours, theirs = keys.KeyRing(settings).published(), keys.KeyRing(other).published()
     assert len(ours) == len(theirs) == 2
     assert not {key.kid for key in ours} & {key.kid for key in theirs}
     assert not {key.published["x"] for key in ours} & {key.published["x"] for key in theirs}
@@ -88,23 +88,23 @@ def test_another_secret_makes_other_keys_with_other_names(settings: Settings) ->
 @pytest.mark.requirement("TOK-08")
 @pytest.mark.usefixtures("context")
 def test_an_old_key_is_believed_until_all_that_it_signed_has_expired(settings: Settings, clock: Traveller) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     old = ring.signing()
     new = rotate(settings)
     clock.shift(keys.RELOAD - SECOND)
     assert ring.signing().kid == old.kid  # the last moment at which a process may not know
     clock.shift(config.ACCESS_TOKEN_LIFETIME + config.ACCESS_TOKEN_LEEWAY)
-    assert ring.believed(old.kid) is not None
+    assert ring.trusted(old.kid) is not None
     assert [key.kid for key in ring.published()] == [old.kid, new]
     clock.shift(SECOND)
-    assert ring.believed(old.kid) is None
+    assert ring.trusted(old.kid) is None
     assert [key.kid for key in ring.published()] == [new]
-    assert keys.Ring(settings).believed(old.kid) is None
+    assert keys.KeyRing(settings).trusted(old.kid) is None
 
 
 @pytest.mark.usefixtures("context")
 def test_a_process_signs_with_the_new_key_after_half_a_minute(settings: Settings, clock: Traveller) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     old = ring.signing().kid
     new = rotate(settings)
     clock.shift(keys.RELOAD - SECOND)
@@ -115,58 +115,58 @@ def test_a_process_signs_with_the_new_key_after_half_a_minute(settings: Settings
 
 @pytest.mark.usefixtures("context")
 def test_a_process_believes_a_key_that_it_did_not_know_at_once(settings: Settings, clock: Traveller) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     ring.signing()
     clock.shift(SECOND)
-    assert ring.believed(rotate(settings)) is not None
+    assert ring.trusted(rotate(settings)) is not None
 
 
 @pytest.mark.requirement("TOK-01")
 @pytest.mark.usefixtures("context")
 def test_tokens_that_name_unknown_keys_cost_one_look_a_second(settings: Settings, clock: Traveller, statements: Statements) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     ring.signing()
     for _ in range(3):
         clock.shift(SECOND)
         with statements() as seen:
             for n in range(50):
-                assert ring.believed(f"{n:043}") is None
+                assert ring.trusted(f"{n:043}") is None
         assert len(seen) == 1
 
 
 @pytest.mark.usefixtures("context")
 def test_a_known_key_costs_one_look_in_half_a_minute(settings: Settings, clock: Traveller, statements: Statements) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     kid = ring.signing().kid
     with statements() as seen:
         for _ in range(30):
             clock.shift(SECOND)
-            assert ring.believed(kid) is not None
+            assert ring.trusted(kid) is not None
             ring.signing()
     assert len(seen) == 1
 
 
 @pytest.mark.usefixtures("context")
 def test_a_clock_that_is_set_back_keeps_nobody_from_looking(settings: Settings, clock: Traveller) -> None:
-    ring = keys.Ring(settings)
+    ring = keys.KeyRing(settings)
     ring.signing()
     clock.shift(timedelta(days=-1))
-    assert ring.believed(rotate(settings)) is not None
+    assert ring.trusted(rotate(settings)) is not None
 
 
 @pytest.mark.requirement("TOK-08")
 @pytest.mark.usefixtures("context")
 def test_a_key_may_be_published_before_it_signs(settings: Settings, clock: Traveller) -> None:
     ahead = timedelta(minutes=10)
-    old = keys.Ring(settings).signing().kid
+    old = keys.KeyRing(settings).signing().kid
     new = rotate(settings, ahead=ahead)
-    assert [key.kid for key in keys.Ring(settings).published()] == [old, new]
+    assert [key.kid for key in keys.KeyRing(settings).published()] == [old, new]
     clock.shift(ahead - SECOND)
-    assert keys.Ring(settings).signing().kid == old
+    assert keys.KeyRing(settings).signing().kid == old
     clock.shift(SECOND)
-    assert keys.Ring(settings).signing().kid == new
+    assert keys.KeyRing(settings).signing().kid == new
     clock.shift(keys.BELIEVED)
-    assert [key.kid for key in keys.Ring(settings).published()] == [new]
+    assert [key.kid for key in keys.KeyRing(settings).published()] == [new]
 
 
 @pytest.mark.usefixtures("context")
@@ -174,9 +174,9 @@ def test_a_rotation_in_haste_overtakes_one_that_is_ahead(settings: Settings, clo
     rotate(settings, ahead=timedelta(hours=1))
     clock.shift(SECOND)
     new = rotate(settings)
-    assert keys.Ring(settings).signing().kid == new
+    assert keys.KeyRing(settings).signing().kid == new
     clock.shift(timedelta(hours=2))
-    assert keys.Ring(settings).signing().kid == new
+    assert keys.KeyRing(settings).signing().kid == new
 
 
 @pytest.mark.usefixtures("context")
@@ -184,10 +184,10 @@ def test_many_rotations_leave_one_key_that_goes_on(settings: Settings, clock: Tr
     for _ in range(5):
         new = rotate(settings)
         clock.shift(SECOND)
-    assert keys.Ring(settings).signing().kid == new
-    assert len(keys.Ring(settings).published()) == 6
+    assert keys.KeyRing(settings).signing().kid == new
+    assert len(keys.KeyRing(settings).published()) == 6
     assert [key.kid for key in keys.every(settings) if key.retired_at is None] == [new]
-    assert db.session.scalar(select(func.count()).where(Event.kind == events.KEY_ROTATED)) == 5
+    assert db.session.scalar(select(func.count()).where(Event.kind == events.Kind.KEY_ROTATED)) == 5
 
 
 def test_rotations_at_once_come_one_after_another(app: Flask, settings: Settings) -> None:

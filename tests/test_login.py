@@ -14,7 +14,7 @@ from config import Settings
 from hammer import clock as time_of_day
 from hammer.db.database import db
 from hammer.login import by_code, verifications
-from hammer.models import BROWSER, PROGRAM, SendAllowance, Text, User, Verification
+from hammer.models import Message, SendAllowance, SessionKind, User, Verification
 from hammer.operations import retention
 from hammer.quotas import counters, idempotency
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, Unavailable, WrongCode
@@ -68,7 +68,7 @@ def test_the_right_code_signs_in_and_makes_the_user_at_the_first_login(settings:
     assert signed_in.user.telephone_number == ANNA
     assert len(signed_in.user.invite_code) == 6
     assert signed_in.session.user_id == signed_in.user.id
-    assert (signed_in.session.door, signed_in.session.device) == (PROGRAM, "Firefox")
+    assert (signed_in.session.kind, signed_in.session.device) == (SessionKind.PROGRAM, "Firefox")
 
 
 def test_who_was_here_before_is_the_same_user_again_and_again(settings: Settings, clock: Traveller) -> None:
@@ -326,9 +326,9 @@ def test_what_cannot_be_an_invite_is_said_before_a_text_is_sent(settings: Settin
     assert everything_stored() == []
 
 
-@pytest.mark.parametrize("door", [BROWSER, PROGRAM])
-def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, door: str) -> None:
-    assert sign_in(settings, door=door).session.door == door
+@pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
+def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, kind: SessionKind) -> None:
+    assert sign_in(settings, kind=kind).session.kind == kind
 
 
 # Sends
@@ -399,13 +399,13 @@ def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> Non
 def test_another_number_has_its_own_allowance(settings: Settings) -> None:
     ask(settings, ANNA)
     ask(settings, BORIS)
-    assert db.session.query(Text).count() == 2
+    assert db.session.query(Message).count() == 2
 
 
 def test_a_refused_send_leaves_no_verification_and_no_text(settings: Settings) -> None:
     ask(settings)
     wait_told(settings)
-    assert (db.session.query(Verification).count(), db.session.query(Text).count()) == (1, 1)
+    assert (db.session.query(Verification).count(), db.session.query(Message).count()) == (1, 1)
 
 
 def test_a_refused_send_does_not_make_the_wait_longer(settings: Settings, clock: Traveller) -> None:
@@ -569,7 +569,7 @@ def test_demo_finds_nothing_by_a_code_that_nobody_has(demo: Settings) -> None:
     assert verifications.meant_in_demo(demo, "0000") == ""
     assert verifications.meant_in_demo(demo, "0000", ANNA) == ""
     with pytest.raises(WrongCode):
-        by_code.confirm_code(demo, "", "0000", door=PROGRAM, device="", address=HOME.address)
+        by_code.confirm_code(demo, "", "0000", kind=SessionKind.PROGRAM, device="", address=HOME.address)
 
 
 def test_demo_says_what_is_no_code(demo: Settings) -> None:

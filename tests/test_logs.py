@@ -176,13 +176,13 @@ def test_what_an_operator_does_is_noted_too(settings: Settings) -> None:
         (1, "ПриветПривет", False),
     ],
 )
-def test_an_id_from_outside_is_taken_from_our_proxy_alone(app: Flask, hops: int, given: str, believed: bool) -> None:
+def test_an_id_from_outside_is_taken_from_our_proxy_alone(app: Flask, hops: int, given: str, trusted: bool) -> None:
     app.config["SETTINGS"] = replace(app.config["SETTINGS"], proxy_hops=hops)
     environ = {"HTTP_X_REQUEST_ID": given.encode().decode("latin-1")}
 
     answered = app.test_client().get("/healthz", environ_overrides=environ).headers["X-Request-ID"]
 
-    assert (answered == given) == believed
+    assert (answered == given) == trusted
     assert re.fullmatch(r"[A-Za-z0-9-]{8,64}", answered)
 
 

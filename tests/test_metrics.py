@@ -18,7 +18,7 @@ from hammer.db.database import transaction
 from hammer.models import Verification
 from hammer.refusals import TooManyRequests, WrongCode
 from hammer.sms import outbox
-from hammer.web.request_limits import Knocks
+from hammer.web.request_limits import RequestLimiter
 from tests import serving
 from tests.actions import ANNA, BORIS, ask, confirm, number, right, sign_in, wrong
 from tests.conftest import SETTINGS, close
@@ -215,7 +215,7 @@ def test_a_process_that_has_counted_nothing_yet_spoils_no_figures(
 
 
 def test_an_address_has_so_many_requests_a_minute(settings: Settings) -> None:
-    knocks = Knocks(replace(settings, requests_per_address_minute=3))
+    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
     for _ in range(3):
         knocks.take("here")
 

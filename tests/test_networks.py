@@ -26,7 +26,7 @@ from hammer.models import Counter
 from hammer.quotas import addresses, invite_attempts, texts
 from hammer.refusals import TooManyRequests, UnknownInvite
 from hammer.sessions import devices
-from hammer.web.request_limits import Knocks
+from hammer.web.request_limits import RequestLimiter
 from tests.actions import ANNA, HOME, ask, confirm, number, right, sign_in, user
 from tests.serving import Server, at_once
 
@@ -279,7 +279,7 @@ def test_one_customer_has_four_times_the_tries_at_invite_codes_of_one_address(se
 
 @THR_07
 def test_one_customer_has_four_times_the_requests_of_one_address(settings: Settings) -> None:
-    knocks = Knocks(replace(settings, requests_per_address_minute=3))
+    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
 
     def let_in(place: str) -> bool:
         try:
@@ -296,7 +296,7 @@ def test_one_customer_has_four_times_the_requests_of_one_address(settings: Setti
 @THR_07
 def test_who_floods_from_one_network_does_not_shut_out_the_neighbours(settings: Settings) -> None:
     """A carrier gives each phone a network of 64 bits out of one of 48: what one of them may not is not counted on the others."""
-    knocks = Knocks(replace(settings, requests_per_address_minute=3))
+    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
     for _ in range(100):
         with suppress(TooManyRequests):
             knocks.take(within_48(0))

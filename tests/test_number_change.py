@@ -15,7 +15,7 @@ from hammer import events
 from hammer.db.database import db, transaction
 from hammer.login import verifications
 from hammer.login.by_code import SignedIn
-from hammer.models import GIVEN_UP, PROGRAM, Event, Text, User, Verification
+from hammer.models import Event, Message, MessageState, SessionKind, User, Verification
 from hammer.operations import retention
 from hammer.refusals import InvalidFields, NotAllowed, RegionNotServed, TelephoneNumberTaken, TooManyRequests, WrongCode
 from hammer.sessions import sessions
@@ -249,14 +249,14 @@ def test_other_sessions_end_if_one_wants_it(settings: Settings, clock: Traveller
     other, anna = sign_in(settings), sign_in(settings)
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
-    assert sessions.caller(other.session.id, PROGRAM) is not None
-    ended = db.session.query(Event).filter_by(kind=events.SESSIONS_ENDED, user_id=anna.user.id)
+    assert sessions.caller(other.session.id, SessionKind.PROGRAM) is not None
+    ended = db.session.query(Event).filter_by(kind=events.Kind.SESSIONS_ENDED, user_id=anna.user.id)
     assert ended.count() == 0
     clock.shift(60)
     asked = ask_for(settings, anna, BORIS)
     change(settings, anna, asked, right(settings, asked), end_other_sessions=True)
-    assert sessions.caller(other.session.id, PROGRAM) is None
-    assert sessions.caller(anna.session.id, PROGRAM) is not None
+    assert sessions.caller(other.session.id, SessionKind.PROGRAM) is None
+    assert sessions.caller(anna.session.id, SessionKind.PROGRAM) is not None
     assert ended.count() == 1
 
 
@@ -295,7 +295,7 @@ def test_the_old_number_is_told_and_forgotten(settings: Settings, memory: list[g
     delivery.deliver(settings)
     assert memory == [gateways.Sent(ANNA, words_of.notice("en"))]
     db.session.expire_all()
-    assert [text_.telephone_number for text_ in db.session.query(Text).filter(Text.verification_id.is_(None))] == [None]
+    assert [text_.telephone_number for text_ in db.session.query(Message).filter(Message.verification_id.is_(None))] == [None]
 
 
 @in_context
@@ -311,8 +311,8 @@ def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
         delivery.deliver(settings)
         clock.shift(outbox.LONGEST_WAIT * 2)
     db.session.expire_all()
-    [notice] = db.session.query(Text).filter(Text.verification_id.is_(None))
-    assert (notice.state, notice.ended_at is not None, notice.telephone_number) == (GIVEN_UP, True, None)
+    [notice] = db.session.query(Message).filter(Message.verification_id.is_(None))
+    assert (notice.state, notice.ended_at is not None, notice.telephone_number) == (MessageState.GIVEN_UP, True, None)
 
 
 @in_context
@@ -322,10 +322,10 @@ def test_a_notice_that_nobody_sent_is_pruned_after_a_day(settings: Settings, clo
     change(settings, anna, asked, right(settings, asked))
     clock.shift(timedelta(hours=24) - timedelta(seconds=1))
     retention.prune()
-    assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 1
+    assert db.session.query(Message).filter_by(telephone_number=ANNA).count() == 1
     clock.shift(1)
     retention.prune()
-    assert db.session.query(Text).filter_by(telephone_number=ANNA).count() == 0
+    assert db.session.query(Message).filter_by(telephone_number=ANNA).count() == 0
 
 
 @in_context
@@ -471,7 +471,7 @@ def test_pages_send_the_text_to_the_new_number_again(browser: Browser, app: Flas
     clock.shift(60)
     assert "another text" in browser.send(again).words
     with app.app_context():
-        first, second = db.session.query(Text).join(Verification).filter(Verification.telephone_number == NEW).all()
+        first, second = db.session.query(Message).join(Verification).filter(Verification.telephone_number == NEW).all()
         assert first.verification_id == second.verification_id
 
 

@@ -92,7 +92,7 @@ def test_the_old_number_is_told_and_the_trail_says_so(settings: Settings, owner:
     assert "another number opens your account now" in memory[-1].words
     noted = db.session.scalars(select(Event).where(Event.user_id == owner.user.id).order_by(Event.id.desc())).first()
     assert noted is not None
-    assert (noted.kind, noted.actor_id) == (events.NUMBER_CHANGED, None)
+    assert (noted.kind, noted.actor_id) == (events.Kind.NUMBER_CHANGED, None)
 
 
 @in_context

@@ -15,7 +15,7 @@ from config import Settings
 from hammer import clock as clock_module
 from hammer.db.database import db, transaction
 from hammer.login import by_code
-from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, WAITING, Text
+from hammer.models import Message, MessageState
 from hammer.sms import gateways, outbox
 from hammer.users import accounts
 from tests import delivery
@@ -106,9 +106,9 @@ def gateway() -> Iterator[FakeGateway]:
         yield one
 
 
-def only_text() -> Text:
+def only_text() -> Message:
     db.session.expire_all()
-    return db.session.query(Text).one()
+    return db.session.query(Message).one()
 
 
 def report(app: Flask, url: str, said: str) -> None:
@@ -128,9 +128,9 @@ def test_a_report_of_failure_does_not_end_a_text_that_waits_for_its_next_try(
     report(app, receipt, said)
     clock.shift(3)
     with app.app_context():
-        assert (only_text().state, only_text().ended_at) == (WAITING, None)
+        assert (only_text().state, only_text().ended_at) == (MessageState.WAITING, None)
         assert outbox.deliver_next(settings)
-        assert only_text().state == SENT
+        assert only_text().state == MessageState.SENT
     assert [sent.telephone_number for sent in memory] == [ANNA]
 
 
@@ -143,7 +143,7 @@ def test_a_report_of_failure_does_not_change_a_text_that_was_given_up(app: Flask
     clock.shift(1)
     report(app, receipt, "undelivered")
     with app.app_context():
-        assert (only_text().state, only_text().ended_at) == (GIVEN_UP, ended_at)
+        assert (only_text().state, only_text().ended_at) == (MessageState.GIVEN_UP, ended_at)
 
 
 def test_a_report_keeps_the_moment_at_which_the_text_left(app: Flask, settings: Settings, clock: Traveller) -> None:
@@ -151,7 +151,7 @@ def test_a_report_keeps_the_moment_at_which_the_text_left(app: Flask, settings: 
         ask(settings)
         outbox.deliver_next(settings)
         receipt, left_at = outbox.receipt_url(settings, only_text()), only_text().ended_at
-    for said, becomes in (("undelivered", FAILED), ("delivered", DELIVERED)):
+    for said, becomes in (("undelivered", MessageState.FAILED), ("delivered", MessageState.DELIVERED)):
         clock.shift(60)
         report(app, receipt, said)
         with app.app_context():
@@ -163,12 +163,15 @@ def test_a_report_ends_its_own_text_alone(app: Flask, settings: Settings) -> Non
         for number in (ANNA, BORIS):
             ask(settings, number)
         delivery.deliver(settings)
-        first = db.session.query(Text).order_by(Text.id).first()
+        first = db.session.query(Message).order_by(Message.id).first()
         assert first is not None
         receipt = outbox.receipt_url(settings, first)
     report(app, receipt, "delivered")
     with app.app_context():
-        assert [text.state for text in db.session.query(Text).order_by(Text.id)] == [DELIVERED, SENT]
+        assert [text.state for text in db.session.query(Message).order_by(Message.id)] == [
+            MessageState.DELIVERED,
+            MessageState.SENT,
+        ]
 
 
 def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, settings: Settings) -> None:
@@ -177,11 +180,11 @@ def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, se
         ask(settings)
         delivery.deliver(settings)
         kept = only_text()
-        older = Text(id=kept.id, created_at=kept.created_at - timedelta(days=2))
+        older = Message(id=kept.id, created_at=kept.created_at - timedelta(days=2))
         receipt = outbox.receipt_url(settings, older)
     report(app, receipt, "undelivered")
     with app.app_context():
-        assert only_text().state == SENT
+        assert only_text().state == MessageState.SENT
 
 
 @in_context
@@ -243,7 +246,7 @@ def test_a_sender_that_was_too_slow_does_not_shorten_the_claim_of_the_next(
     clock.shift(outbox.LEASE)
     claimed_until = clock_module.now() + outbox.LEASE
     with app.app_context(), transaction() as tx:  # as a claim does
-        tx.execute(update(Text).values(due_at=claimed_until, tries=Text.tries + 1))
+        tx.execute(update(Message).values(due_at=claimed_until, tries=Message.tries + 1))
     gateway.open.set()
     slow.join(30)
     with app.app_context():
@@ -256,14 +259,14 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
     with app.app_context():
         ask(settings)
         with transaction() as tx:
-            tx.execute(update(Text).values(tries=outbox.MOST_TRIES - 1))
+            tx.execute(update(Message).values(tries=outbox.MOST_TRIES - 1))
         receipt = outbox.receipt_url(settings, only_text())
     last = in_its_hands(app, settings, gateway)
     report(app, receipt, "delivered")
     gateway.open.set()
     last.join(30)
     with app.app_context():
-        assert (only_text().state, only_text().tries) == (DELIVERED, outbox.MOST_TRIES)
+        assert (only_text().state, only_text().tries) == (MessageState.DELIVERED, outbox.MOST_TRIES)
 
 
 @in_context

@@ -23,7 +23,7 @@ from hammer.db.database import db
 from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
-from hammer.models import BROWSER, Referral, Tombstone, User, Verification
+from hammer.models import Referral, SessionKind, Tombstone, User, Verification
 from hammer.operations import retention
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
 from hammer.sessions import devices
@@ -140,7 +140,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     move(settings, them, DORA)
     move(settings, them, ANNA)
     at_home = ask(settings, asker=replace(HOME, device_token=devices.token(settings, them.device)))
-    confirm(settings, at_home, right(settings, at_home), door=BROWSER)
+    confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
     soon()
     attacked = ask(settings, invite_code=boris.invite_code)
     with pytest.raises(WrongCode):
@@ -298,7 +298,7 @@ def test_a_change_of_number_forgets_the_proofs_of_the_old_one(settings: Settings
     move(settings, them, DORA)
     assert db.session.query(Verification).filter_by(telephone_number=ANNA).count() == 0
     with pytest.raises(WrongCode):
-        by_code.confirm_code(settings, pending, code, door=BROWSER, device="", address=HOME.address)
+        by_code.confirm_code(settings, pending, code, kind=SessionKind.BROWSER, device="", address=HOME.address)
 
 
 # Coming back
@@ -371,8 +371,8 @@ def test_the_mark_is_keyed_and_says_nothing_else(settings: Settings, noon: Trave
     left_and_back(settings, timedelta(0), noon)
     mark = db.session.query(Tombstone).one()
     assert set(Tombstone.__table__.columns.keys()) == {"number_hash", "expires_at"}
-    assert mark.number_hash == settings.keyed_hash("numbers", ANNA)
-    assert mark.number_hash != replace(settings, secret_key="another, of 32 bytes and more of them").keyed_hash("numbers", ANNA)
+    assert mark.number_hash == settings.number_hash(ANNA)
+    assert mark.number_hash != replace(settings, secret_key="another, of 32 bytes and more of them").number_hash(ANNA)
     assert mark.number_hash not in written_as(ANNA)
 
 

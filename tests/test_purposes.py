@@ -21,7 +21,7 @@ from config import Settings
 from hammer.db.database import db
 from hammer.login import verifications
 from hammer.login.verifications import Asker
-from hammer.models import BROWSER, Counter, SendAllowance, Text, Verification
+from hammer.models import Counter, Message, SendAllowance, SessionKind, Verification
 from hammer.refusals import NotSignedIn, Refusal
 from hammer.sessions import devices, keys, sessions
 from hammer.sms import outbox
@@ -54,7 +54,7 @@ def turned(settings: Settings, purpose: str, *, alone: bool) -> Turned:
 def cookie(app: Flask, theirs: Settings) -> bool:
     """Whether a cookie that is made with these settings signs somebody in; so for the rest below."""
     settings = app.config["SETTINGS"]
-    them = actions.sign_in(settings, ANNA, door=BROWSER)
+    them = actions.sign_in(settings, ANNA, kind=SessionKind.BROWSER)
     return sessions.by_cookie(settings, sessions.cookie(theirs, them.session)) is not None
 
 
@@ -103,7 +103,7 @@ def receipt(app: Flask, theirs: Settings) -> bool:
     settings = app.config["SETTINGS"]
     actions.ask(settings)
     delivery.deliver(settings)
-    url = outbox.receipt_url(theirs, db.session.query(Text).one())
+    url = outbox.receipt_url(theirs, db.session.query(Message).one())
     return app.test_client().get(urlsplit(url).path, query_string={"status": "delivered"}).status_code == 204
 
 
@@ -135,7 +135,7 @@ def test_what_is_given_away_is_made_with_the_key_of_its_purpose_alone(
 @pytest.mark.usefixtures("context")
 @pytest.mark.requirement("CRY-01")
 def test_what_one_kind_of_proof_shows_is_worth_nothing_as_another(settings: Settings) -> None:
-    program, browser = actions.sign_in(settings, ANNA), actions.sign_in(settings, BORIS, door=BROWSER)
+    program, browser = actions.sign_in(settings, ANNA), actions.sign_in(settings, BORIS, kind=SessionKind.BROWSER)
     of_device, refresh = devices.token(settings, program.device), sessions.refresh_token(settings, program.session)
     of_browser = sessions.cookie(settings, browser.session)
     for shown in (of_device, refresh, sessions.cookie(settings, program.session)):
@@ -160,10 +160,10 @@ def test_what_is_counted_stands_under_hashes_of_its_purpose(settings: Settings) 
         actions.confirm(settings, wrong, actions.wrong(settings, wrong))
     with pytest.raises(Refusal):
         actions.activate(settings, owner.id, "AAAAAA")
-    of_anna = settings.keyed_hash("numbers", ANNA)
+    of_anna = settings.number_hash(ANNA)
     assert set(db.session.scalars(select(SendAllowance.number_hash))) == {
         of_anna,
-        settings.keyed_hash("numbers", BORIS),
+        settings.number_hash(BORIS),
         settings.keyed_hash("numbers of known devices", ANNA),
     }
     scopes = set(db.session.scalars(select(Counter.scope)))
@@ -221,7 +221,7 @@ def test_secrets_are_compared_in_even_time(settings: Settings, compared: list[tu
 
 
 def receipt_of(settings: Settings) -> str:
-    return urlsplit(outbox.receipt_url(settings, db.session.query(Text).first() or Text())).path.strip("/").split("/")[-1]
+    return urlsplit(outbox.receipt_url(settings, db.session.query(Message).first() or Message())).path.strip("/").split("/")[-1]
 
 
 def test_the_token_of_the_figures_is_compared_in_even_time(

@@ -220,7 +220,7 @@ def test_a_spent_refresh_token_among_parallel_uses_ends_the_session_or_was_befor
         assert [
             (refreshes, ended_at is None) for refreshes, ended_at in rows(f"select refreshes, ended_at {about}", number=number)
         ] == [(1, False)]
-        assert rows(reused, number=number, kind=events.REFRESH_REUSED) == [(1,)]
+        assert rows(reused, number=number, kind=events.Kind.REFRESH_REUSED) == [(1,)]
 
 
 @pytest.mark.requirement("TOK-04")

@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from config import Settings
 from hammer import events
 from hammer.db.database import db
-from hammer.models import PROGRAM, Event, Session
+from hammer.models import Event, Session, SessionKind
 from hammer.refusals import NotSignedIn
 from hammer.sessions import sessions
 from tests.actions import sign_in
@@ -56,7 +56,7 @@ class Refreshing(Machine):
     @rule(who=st.sampled_from(["owner", "thief"]))
     def use(self, who: str) -> None:
         client: Client = getattr(self, who)
-        caller = sessions.caller(self.session.id, PROGRAM, issued_at_refresh=client.number)
+        caller = sessions.caller(self.session.id, SessionKind.PROGRAM, issued_at_refresh=client.number)
         assert (caller is None) == self.dead
         self.arrived |= client.number == self.newest
 
@@ -74,7 +74,7 @@ class Refreshing(Machine):
             return
         db.session.rollback()
         assert db.session.get_one(Session, self.session.id, populate_existing=True).refreshes == self.newest
-        assert db.session.query(Event).filter_by(kind=events.REFRESH_REUSED).count() == int(self.dead)
+        assert db.session.query(Event).filter_by(kind=events.Kind.REFRESH_REUSED).count() == int(self.dead)
 
 
 @pytest.mark.requirement("TOK-04")

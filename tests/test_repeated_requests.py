@@ -18,7 +18,7 @@ from config import Settings
 from hammer.api import document
 from hammer.db.database import db
 from hammer.login import by_code
-from hammer.models import PROGRAM, Verification
+from hammer.models import SessionKind, Verification
 from hammer.operations import retention
 from hammer.quotas import idempotency
 from hammer.refusals import WrongCode
@@ -351,7 +351,7 @@ def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, state
     verification = ask(settings)
     with statements() as seen:
         by_code.confirm_code(
-            settings, verification.id, right(settings, verification), door=PROGRAM, device="", address=HOME.address
+            settings, verification.id, right(settings, verification), kind=SessionKind.PROGRAM, device="", address=HOME.address
         )
     assert not [statement for statement in seen if "idempotency" in statement]
 
@@ -360,9 +360,9 @@ def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, state
 def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statements: Callable[[], Any]) -> None:
     verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
     sent = settings, verification.id, right(settings, verification)
-    first = by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+    first = by_code.confirm_code(*sent, kind=SessionKind.PROGRAM, device="", address=HOME.address, key=key)
     with statements() as seen:
-        again = by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+        again = by_code.confirm_code(*sent, kind=SessionKind.PROGRAM, device="", address=HOME.address, key=key)
     assert (again.session.id, again.created) == (first.session.id, first.created)
     assert devices.token(settings, again.device) == devices.token(settings, first.device)
     assert len([statement for statement in seen if re.match("(?i)select|insert|update|delete", statement)]) == 3
@@ -375,7 +375,7 @@ def test_a_request_that_breaks_off_leaves_its_key_free(settings: Settings, monke
     with monkeypatch.context() as broken:
         broken.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+            by_code.confirm_code(*sent, kind=SessionKind.PROGRAM, device="", address=HOME.address, key=key)
     with pytest.raises(WrongCode) as refused:
-        by_code.confirm_code(*sent, door=PROGRAM, device="", address=HOME.address, key=key)
+        by_code.confirm_code(*sent, kind=SessionKind.PROGRAM, device="", address=HOME.address, key=key)
     assert refused.value.attempts_left == 2

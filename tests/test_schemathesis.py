@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance  # a stri
 
 from hammer import clock, create_app
 from hammer.db.database import transaction
-from hammer.models import PROGRAM, Session, User
+from hammer.models import Session, SessionKind, User
 from hammer.users import accounts
 from hammer.web import tokens
 from tests.conftest import SETTINGS
@@ -52,7 +52,7 @@ def token_of(app: Flask, user_id: str) -> str:
     with app.test_request_context(), transaction() as tx:
         user = tx.get_one(User, user_id)
         user.deleted_at, user.telephone_number, user.is_staff = None, "+79000000000", True
-        session = Session(**Session.opening(user, door=PROGRAM, device="", now=clock.now()))
+        session = Session(**Session.opening(user, kind=SessionKind.PROGRAM, device="", now=clock.now()))
         tx.add(session)
         return str(tokens.pair(session)["access_token"])
 

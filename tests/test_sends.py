@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from config import Settings
 from hammer.db.database import db
 from hammer.login.verifications import Asker
-from hammer.models import Counter, SendAllowance
+from hammer.models import Counter, SendAllowance, SessionKind
 from hammer.quotas import texts
 from hammer.refusals import TooManyRequests
 from hammer.sessions import devices
@@ -96,7 +96,7 @@ def test_numbers_that_differ_in_four_digits_share_a_limit_an_hour(settings: Sett
 @pytest.mark.usefixtures("context")
 def test_the_system_has_so_many_texts_an_hour_and_keeps_a_part_for_known_devices(settings: Settings, clock: Traveller) -> None:
     tight = replace(settings, sends_per_hour=10)
-    mine = sign_in(tight, far_apart(0), door="program")
+    mine = sign_in(tight, far_apart(0), kind=SessionKind.PROGRAM)
     for n in range(1, 7):
         ask(tight, far_apart(n), asker=elsewhere(n))
     no = refused(tight, far_apart(7), elsewhere(7))

@@ -15,7 +15,7 @@ from hammer import events
 from hammer.db import database
 from hammer.db.database import db
 from hammer.login import by_code
-from hammer.models import BROWSER, PROGRAM, Event, Session
+from hammer.models import Event, Session, SessionKind
 from hammer.refusals import NotFound, NotSignedIn
 from hammer.sessions import sessions
 from hammer.users import accounts, people
@@ -27,18 +27,20 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 
-def is_live(session_id: str, door: str = PROGRAM) -> bool:
-    return sessions.caller(session_id, door) is not None
+def is_live(session_id: str, kind: SessionKind = SessionKind.PROGRAM) -> bool:
+    return sessions.caller(session_id, kind) is not None
 
 
-def noted(kind: str) -> list[str | None]:
+def noted(kind: events.Kind) -> list[str | None]:
     """Whom the events of this kind are about."""
     return list(db.session.scalars(db.select(Event.user_id).where(Event.kind == kind)))
 
 
 def test_a_session_says_who_is_calling(settings: Settings) -> None:
     signed_in = sign_in(settings)
-    assert sessions.caller(signed_in.session.id, PROGRAM) == sessions.Caller(signed_in.user.id, signed_in.session.id, False)
+    assert sessions.caller(signed_in.session.id, SessionKind.PROGRAM) == sessions.Caller(
+        signed_in.user.id, signed_in.session.id, False
+    )
 
 
 @pytest.mark.requirement("SES-01", "TOK-06")
@@ -51,47 +53,47 @@ def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
         sessions.refresh(settings, token)
 
 
-@pytest.mark.parametrize(("door", "days"), [(BROWSER, 14), (PROGRAM, 30)])
+@pytest.mark.parametrize(("kind", "days"), [(SessionKind.BROWSER, 14), (SessionKind.PROGRAM, 30)])
 @pytest.mark.requirement("SES-04")
-def test_a_session_ends_however_much_it_is_used(settings: Settings, clock: Traveller, door: str, days: int) -> None:
-    session = sign_in(settings, door=door).session
+def test_a_session_ends_however_much_it_is_used(settings: Settings, clock: Traveller, kind: SessionKind, days: int) -> None:
+    session = sign_in(settings, kind=kind).session
     for _ in range(days - 1):
         clock.shift(DAY)
-        assert is_live(session.id, door)
+        assert is_live(session.id, kind)
     clock.shift(DAY - 1)
-    assert is_live(session.id, door)
+    assert is_live(session.id, kind)
     clock.shift(1)
-    assert not is_live(session.id, door)
+    assert not is_live(session.id, kind)
 
 
-@pytest.mark.parametrize(("door", "days"), [(BROWSER, 3), (PROGRAM, 14)])
+@pytest.mark.parametrize(("kind", "days"), [(SessionKind.BROWSER, 3), (SessionKind.PROGRAM, 14)])
 @pytest.mark.requirement("SES-04", "TOK-05")
-def test_a_session_ends_when_it_is_not_used(settings: Settings, clock: Traveller, door: str, days: int) -> None:
-    signed_in = sign_in(settings, door=door)
+def test_a_session_ends_when_it_is_not_used(settings: Settings, clock: Traveller, kind: SessionKind, days: int) -> None:
+    signed_in = sign_in(settings, kind=kind)
     clock.shift(days * DAY - 1)
     assert [device.id for device in sessions.devices(signed_in.user.id)] == [signed_in.session.id]
     clock.shift(1)
     assert sessions.devices(signed_in.user.id) == []
-    assert not is_live(signed_in.session.id, door)
+    assert not is_live(signed_in.session.id, kind)
     with pytest.raises(NotFound):
         sessions.end(signed_in.user.id, signed_in.session.id)
 
 
-@pytest.mark.parametrize(("door", "days"), [(BROWSER, 3), (PROGRAM, 14)])
+@pytest.mark.parametrize(("kind", "days"), [(SessionKind.BROWSER, 3), (SessionKind.PROGRAM, 14)])
 @pytest.mark.requirement("SES-04")
 def test_a_session_that_is_used_again_lives_on_and_never_longer_than_it_may(
-    settings: Settings, clock: Traveller, door: str, days: int
+    settings: Settings, clock: Traveller, kind: SessionKind, days: int
 ) -> None:
     """It is remembered to within an hour when it was used: it ends that much early at most, and never late."""
-    session = sign_in(settings, door=door).session
+    session = sign_in(settings, kind=kind).session
     clock.shift(2 * DAY)
-    assert is_live(session.id, door)
+    assert is_live(session.id, kind)
     clock.shift(HOUR - 1)
-    assert is_live(session.id, door)  # not written down any more
+    assert is_live(session.id, kind)  # not written down any more
     clock.shift(days * DAY - HOUR)
-    assert is_live(session.id, door)
+    assert is_live(session.id, kind)
     clock.shift(days * DAY)
-    assert not is_live(session.id, door)
+    assert not is_live(session.id, kind)
 
 
 @pytest.mark.requirement("TOK-05")
@@ -158,16 +160,16 @@ def test_devices_tell_when_they_were_last_used(settings: Settings, clock: Travel
 
 @pytest.mark.requirement("TOK-02")
 def test_neither_door_takes_the_proof_of_the_other(settings: Settings) -> None:
-    browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings, door=PROGRAM).session
+    browser, program = sign_in(settings, kind=SessionKind.BROWSER).session, sign_in(settings, kind=SessionKind.PROGRAM).session
     cookie, token = sessions.cookie(settings, browser), sessions.refresh_token(settings, program)
     assert sessions.by_cookie(settings, cookie) is not None
     assert sessions.by_cookie(settings, token) is None
     assert sessions.by_cookie(settings, sessions.cookie(settings, program)) is None
-    assert not is_live(browser.id, PROGRAM)
-    assert not is_live(program.id, BROWSER)
+    assert not is_live(browser.id, SessionKind.PROGRAM)
+    assert not is_live(program.id, SessionKind.BROWSER)
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, cookie)
-    assert is_live(browser.id, BROWSER)
+    assert is_live(browser.id, SessionKind.BROWSER)
 
 
 def test_a_refresh_token_is_exchanged_for_another(settings: Settings) -> None:
@@ -215,7 +217,7 @@ def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settin
         with pytest.raises(NotSignedIn):
             sessions.refresh(settings, shown)
     assert not is_live(session.id)
-    assert noted(events.REFRESH_REUSED) == [session.user_id]
+    assert noted(events.Kind.REFRESH_REUSED) == [session.user_id]
 
 
 @pytest.mark.requirement("TOK-04")
@@ -234,11 +236,11 @@ def test_a_spent_refresh_token_ends_the_session_once_an_access_token_of_the_answ
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     sessions.refresh(settings, spent)
-    assert sessions.caller(session.id, PROGRAM, issued_at_refresh=1) is not None
+    assert sessions.caller(session.id, SessionKind.PROGRAM, issued_at_refresh=1) is not None
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, spent)
     assert not is_live(session.id)
-    assert noted(events.REFRESH_REUSED) == [session.user_id]
+    assert noted(events.Kind.REFRESH_REUSED) == [session.user_id]
 
 
 @pytest.mark.parametrize("older", [0, None])
@@ -248,7 +250,7 @@ def test_an_older_access_token_does_not_show_that_the_answer_arrived(settings: S
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
-    assert sessions.caller(session.id, PROGRAM, issued_at_refresh=older) is not None
+    assert sessions.caller(session.id, SessionKind.PROGRAM, issued_at_refresh=older) is not None
     assert sessions.refresh_token(settings, sessions.refresh(settings, spent)) == successor
 
 
@@ -259,7 +261,7 @@ def test_that_one_answer_arrived_says_nothing_of_the_next(settings: Settings) ->
         spent = sessions.refresh_token(settings, session)
         session = sessions.refresh(settings, spent)
         assert sessions.refresh(settings, spent).refreshes == number
-        assert sessions.caller(session.id, PROGRAM, issued_at_refresh=number) is not None
+        assert sessions.caller(session.id, SessionKind.PROGRAM, issued_at_refresh=number) is not None
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, spent)
 
@@ -271,7 +273,7 @@ def test_that_an_answer_arrived_is_written_once_and_only_while_it_matters(
 
     def writes(number: int) -> list[str]:
         with statements() as seen:
-            assert sessions.caller(session.id, PROGRAM, issued_at_refresh=number) is not None
+            assert sessions.caller(session.id, SessionKind.PROGRAM, issued_at_refresh=number) is not None
         return [sql.split()[0] for sql in seen if not sql.startswith("begin")][1:]
 
     assert writes(0) == []
@@ -318,7 +320,7 @@ def test_a_forged_refresh_token_neither_works_nor_ends_anything(settings: Settin
 def test_a_forged_cookie_costs_no_query(
     settings: Settings, forge: Callable[[str], str], statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
-    session = sign_in(settings, door=BROWSER).session
+    session = sign_in(settings, kind=SessionKind.BROWSER).session
     with statements() as seen:
         assert sessions.by_cookie(settings, forge(sessions.cookie(settings, session))) is None
     assert seen == []
@@ -340,7 +342,7 @@ def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) ->
     signed_in = sign_in(settings)
     for is_staff in (True, False):
         accounts.set_staff(signed_in.user.id, is_staff)
-        caller = sessions.caller(signed_in.session.id, PROGRAM)
+        caller = sessions.caller(signed_in.session.id, SessionKind.PROGRAM)
         assert caller is not None
         assert caller.is_staff is is_staff
 
@@ -359,20 +361,24 @@ def test_a_session_ends_once(settings: Settings) -> None:
     sessions.end(anna.user.id, anna.session.id)
     with pytest.raises(NotFound):
         sessions.end(anna.user.id, anna.session.id)
-    assert noted(events.SESSION_ENDED) == [anna.user.id]
+    assert noted(events.Kind.SESSION_ENDED) == [anna.user.id]
 
 
 @pytest.mark.requirement("TOK-06", "SES-06", "LOG-01")
 def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) -> None:
-    first, second, third = sign_in(settings), sign_in(settings, door=BROWSER), sign_in(settings)
+    first, second, third = sign_in(settings), sign_in(settings, kind=SessionKind.BROWSER), sign_in(settings)
     boris = sign_in(settings, BORIS)
     sessions.end_others(first.user.id, second.session.id)
-    assert [is_live(first.session.id), is_live(second.session.id, BROWSER), is_live(third.session.id)] == [False, True, False]
+    assert [is_live(first.session.id), is_live(second.session.id, SessionKind.BROWSER), is_live(third.session.id)] == [
+        False,
+        True,
+        False,
+    ]
     assert is_live(boris.session.id)
-    assert noted(events.SESSIONS_ENDED) == [first.user.id]
+    assert noted(events.Kind.SESSIONS_ENDED) == [first.user.id]
 
 
-def times_noted(kind: str) -> int:
+def times_noted(kind: events.Kind) -> int:
     return db.session.query(Event).filter_by(kind=kind).count()
 
 
@@ -380,15 +386,17 @@ def test_what_ended_is_noted_once_and_nothing_where_nothing_did(settings: Settin
     here, there, beyond = sign_in(settings), sign_in(settings), sign_in(settings)
     sessions.end(here.user.id, there.session.id)
     sessions.end_others(here.user.id, here.session.id)
-    assert (times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 1)
+    assert (times_noted(events.Kind.SESSION_ENDED), times_noted(events.Kind.SESSIONS_ENDED)) == (1, 1)
     sessions.end_others(here.user.id, here.session.id)
-    assert (times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 1)
+    assert (times_noted(events.Kind.SESSION_ENDED), times_noted(events.Kind.SESSIONS_ENDED)) == (1, 1)
     assert not is_live(beyond.session.id)
 
 
 def prove_anew(settings: Settings, session_id: str) -> None:
     code = right(settings, asked := ask(settings))
-    by_code.confirm_code(settings, asked.id, code, door=PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id)
+    by_code.confirm_code(
+        settings, asked.id, code, kind=SessionKind.PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id
+    )
 
 
 def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> None:
@@ -397,7 +405,11 @@ def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> Non
     prove_anew(settings, old.session.id)
     assert not is_live(old.session.id)
     assert len(sessions.devices(old.user.id)) == 1
-    assert (times_noted(events.SIGNED_IN), times_noted(events.SESSION_ENDED), times_noted(events.SESSIONS_ENDED)) == (1, 0, 0)
+    assert (
+        times_noted(events.Kind.SIGNED_IN),
+        times_noted(events.Kind.SESSION_ENDED),
+        times_noted(events.Kind.SESSIONS_ENDED),
+    ) == (1, 0, 0)
 
 
 def test_a_session_that_is_over_keeps_the_moment_at_which_it_ended(settings: Settings, clock: Traveller) -> None:
@@ -428,7 +440,7 @@ def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Trave
 
 @pytest.mark.requirement("SES-02", "TOK-05")
 def test_nothing_in_the_database_opens_a_session(settings: Settings) -> None:
-    browser, program = sign_in(settings, door=BROWSER).session, sign_in(settings).session
+    browser, program = sign_in(settings, kind=SessionKind.BROWSER).session, sign_in(settings).session
     proofs = (sessions.cookie(settings, browser), sessions.refresh_token(settings, program))
     stored = "\n".join(everything_stored())
     for proof in proofs:

@@ -16,7 +16,7 @@ from hammer.db.database import db, transaction
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import BROWSER, PROGRAM, SESSION_IDLE, Event, User
+from hammer.models import SESSION_IDLE, Event, SessionKind, User
 from hammer.quotas import idempotency, texts
 from hammer.refusals import NotFound, NotSignedIn, TooManyRequests, WrongCode
 from hammer.sessions import devices, sessions
@@ -79,16 +79,16 @@ def test_strangers_may_use_seven_tenths_of_the_systems_texts(settings: Settings)
         ask(patient, ANNA, asker=at_home)
 
 
-@pytest.mark.parametrize("door", [BROWSER, PROGRAM])
+@pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
 def test_a_session_that_was_used_while_the_clock_was_ahead_lives_no_longer(
-    settings: Settings, standing: Traveller, door: str
+    settings: Settings, standing: Traveller, kind: SessionKind
 ) -> None:
-    them = sign_in(settings, ANNA, door=door).session
+    them = sign_in(settings, ANNA, kind=kind).session
     kept = them.created_at, them.refreshed_at, them.expires_at
     standing.shift(timedelta(hours=7))
-    sessions.caller(them.id, door)
+    sessions.caller(them.id, kind)
     standing.shift(timedelta(hours=-5))
-    assert sessions.caller(them.id, door)
+    assert sessions.caller(them.id, kind)
     [seen] = sessions.devices(them.user_id)
     assert (seen.created_at, seen.refreshed_at, seen.expires_at) == kept
     assert seen.seen_at == clock.now()
@@ -107,16 +107,16 @@ def test_signing_out_ends_this_session_alone_and_is_noted(settings: Settings) ->
     first, second = sign_in(settings), sign_in(settings)
     sessions.sign_out(first.user.id, first.session.id)
     assert [device.id for device in sessions.devices(first.user.id)] == [second.session.id]
-    assert kinds()[-1] == events.SESSION_ENDED
+    assert kinds()[-1] == events.Kind.SESSION_ENDED
     assert is_known(settings, first)
 
 
 def test_a_session_that_is_over_by_itself_is_not_signed_out(settings: Settings, standing: Traveller) -> None:
     them = sign_in(settings)
-    standing.shift(SESSION_IDLE[PROGRAM])
+    standing.shift(SESSION_IDLE[SessionKind.PROGRAM])
     with pytest.raises(NotFound):
         sessions.sign_out(them.user.id, them.session.id)
-    assert kinds()[-1] == events.SIGNED_UP
+    assert kinds()[-1] == events.Kind.SIGNED_UP
 
 
 def test_a_stolen_session_takes_its_own_device_along_and_no_other(settings: Settings, standing: Traveller) -> None:
@@ -134,13 +134,13 @@ def test_a_stolen_session_takes_its_own_device_along_and_no_other(settings: Sett
 def test_a_session_whose_user_is_gone_opens_nothing_though_it_was_not_ended(settings: Settings, column: Any) -> None:
     """Nor does it while others are there. What ends sessions comes a moment later than what shuts their user out."""
     sign_in(settings, BORIS)
-    program, browser = sign_in(settings, ANNA), sign_in(settings, ANNA, door=BROWSER)
+    program, browser = sign_in(settings, ANNA), sign_in(settings, ANNA, kind=SessionKind.BROWSER)
     with transaction() as tx:
         tx.execute(update(User).where(User.id == program.user.id).values({column: clock.now()}))
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, sessions.refresh_token(settings, program.session))
     assert sessions.by_cookie(settings, sessions.cookie(settings, browser.session)) is None
-    assert sessions.caller(program.session.id, PROGRAM) is None
+    assert sessions.caller(program.session.id, SessionKind.PROGRAM) is None
 
 
 def test_a_refresh_that_is_repeated_gets_its_own_session_and_no_other(settings: Settings) -> None:

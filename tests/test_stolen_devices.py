@@ -20,7 +20,7 @@ from hammer.db.database import db, transaction
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import BROWSER, Device, Event, Session, Verification
+from hammer.models import Device, Event, Session, SessionKind, Verification
 from hammer.refusals import NotFound, NotSignedIn, WrongCode
 from hammer.sessions import devices, sessions
 from hammer.users import accounts
@@ -43,11 +43,11 @@ def showing(token: str) -> Asker:
     return replace(HOME, device_token=token)
 
 
-def again(settings: Settings, shown: SignedIn | str, *, door: str = "program") -> SignedIn:
+def again(settings: Settings, shown: SignedIn | str, *, kind: SessionKind = SessionKind.PROGRAM) -> SignedIn:
     """Another sign-in on the same device, by the token of the one before."""
     token = shown if isinstance(shown, str) else devices.token(settings, shown.device)
     asked = ask(settings, asker=showing(token))
-    return confirm(settings, asked, right(settings, asked), door=door)
+    return confirm(settings, asked, right(settings, asked), kind=kind)
 
 
 def is_known(settings: Settings, token: str, number: str = ANNA) -> bool:
@@ -257,7 +257,7 @@ def test_to_end_a_device_is_to_forget_it_with_the_codes_that_it_asked_for(patien
     deed, number = ENDINGS[how]
     theirs = sign_in(patient)
     stolen = devices.token(patient, theirs.device)
-    mine = sign_in(patient, door=BROWSER)
+    mine = sign_in(patient, kind=SessionKind.BROWSER)
     pending = ask(patient, asker=showing(stolen))
 
     deed(patient, mine, theirs)
@@ -343,7 +343,7 @@ def test_a_stolen_refresh_token_ends_the_device_as_well(patient: Settings, clock
     with pytest.raises(NotSignedIn):
         sessions.refresh(patient, stolen)
     assert not is_known(patient, devices.token(patient, mine.device))
-    assert db.session.query(Event).filter_by(kind=events.REFRESH_REUSED).count() == 1
+    assert db.session.query(Event).filter_by(kind=events.Kind.REFRESH_REUSED).count() == 1
 
 
 @pytest.mark.usefixtures("context")

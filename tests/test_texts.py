@@ -14,7 +14,7 @@ from time_machine import Traveller
 from config import Settings
 from hammer import clock as clock_module
 from hammer.db.database import db
-from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, UNNEEDED, WAITING, Text, Verification
+from hammer.models import Message, MessageState, Verification
 from hammer.operations import doctor, gauges, retention
 from hammer.sms import gateways, outbox
 from tests import delivery
@@ -33,12 +33,12 @@ class Cut(list[gateways.Sent]):
 
 def waiting() -> int:
     db.session.expire_all()
-    return db.session.query(Text).filter(Text.ended_at.is_(None)).count()
+    return db.session.query(Message).filter(Message.ended_at.is_(None)).count()
 
 
-def only_text() -> Text:
+def only_text() -> Message:
     db.session.expire_all()
-    return db.session.query(Text).one()
+    return db.session.query(Message).one()
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_text_whose_code_has_expired_is_given_up(settings: Settings, clock: Tr
     delivery.deliver(settings)
     assert memory == []
     kept = only_text()
-    assert (kept.state, kept.ended_at is not None) == (GIVEN_UP, True)
+    assert (kept.state, kept.ended_at is not None) == (MessageState.GIVEN_UP, True)
 
 
 @pytest.mark.usefixtures("context")
@@ -116,7 +116,7 @@ def test_a_text_goes_with_its_verification(settings: Settings) -> None:
     ask(settings, ANNA)
     ask(settings, BORIS)
     db.session.query(Verification).filter_by(telephone_number=ANNA).delete()
-    assert db.session.query(Text).count() == 1
+    assert db.session.query(Message).count() == 1
 
 
 def test_each_text_leaves_once_however_many_carry_them(app: Flask, settings: Settings, memory: list[gateways.Sent]) -> None:
@@ -190,7 +190,7 @@ def test_a_gateway_that_fails_is_tried_again_and_again_with_growing_waits(
         clock.shift(waits[-1])
     assert outbox.deliver_next(settings)
     given_up = only_text()
-    assert (given_up.state, given_up.tries, given_up.gateway) == (GIVEN_UP, outbox.MOST_TRIES, None)
+    assert (given_up.state, given_up.tries, given_up.gateway) == (MessageState.GIVEN_UP, outbox.MOST_TRIES, None)
     assert f"Text {given_up.id} was given up after 8 tries." in caplog.messages
     assert outbox.deliver_next(settings) is False
     for wait, about in zip(waits, [2, 4, 8, 16, 32, 60, 60], strict=True):
@@ -208,7 +208,7 @@ def test_a_gateway_that_comes_back_gets_what_waited_for_it(settings: Settings, g
     clock.shift(3)
     outbox.deliver_next(settings)
     sent = only_text()
-    assert (sent.state, sent.tries, sent.gateway) == (SENT, 2, "http/1")
+    assert (sent.state, sent.tries, sent.gateway) == (MessageState.SENT, 2, "http/1")
     assert sent.ended_at == clock_module.now()
 
 
@@ -220,7 +220,7 @@ def test_those_that_failed_together_do_not_come_again_together(settings: Setting
         ask(settings, number(n))
     delivery.deliver(settings)
     db.session.expire_all()
-    assert len({text.due_at for text in db.session.query(Text)}) == 5
+    assert len({text.due_at for text in db.session.query(Message)}) == 5
 
 
 @pytest.mark.usefixtures("context")
@@ -228,7 +228,7 @@ def test_a_text_whose_code_was_used_is_needed_no_more_and_no_fault(settings: Set
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
     assert outbox.deliver_next(replace(settings, sms_url=gateway.template))
-    assert (only_text().state, only_text().tries, gateway.asked) == (UNNEEDED, 1, [])
+    assert (only_text().state, only_text().tries, gateway.asked) == (MessageState.UNNEEDED, 1, [])
     [finding] = [finding for finding in doctor.examine(settings) if finding.part == "texts"]
     assert finding.state == doctor.FINE
 
@@ -242,7 +242,7 @@ def test_a_code_that_expires_between_two_tries_is_given_up(settings: Settings, g
     clock.shift(settings.code_ttl)
     gateway.status = 200
     assert outbox.deliver_next(settings)
-    assert (only_text().state, len(gateway.asked)) == (GIVEN_UP, 1)
+    assert (only_text().state, len(gateway.asked)) == (MessageState.GIVEN_UP, 1)
 
 
 def test_a_carrier_that_was_too_slow_takes_nothing_back(
@@ -268,7 +268,7 @@ def test_a_carrier_that_was_too_slow_takes_nothing_back(
         gateway.open.set()
         slow.join(30)
         assert only_text().due_at == due_at
-        assert (only_text().state, only_text().gateway, only_text().tries) == (SENT, "memory/1", 2)
+        assert (only_text().state, only_text().gateway, only_text().tries) == (MessageState.SENT, "memory/1", 2)
 
 
 @pytest.mark.requirement("SMS-03")
@@ -280,9 +280,9 @@ def test_a_request_is_answered_while_the_gateway_hangs(serve: Callable[..., Serv
         server.ask(number(n))
     assert gateway.arrived.wait(30)
     assert not gateway.open.is_set(), "It has answered nobody yet."
-    assert states(server.database_url) == {WAITING: 6}
+    assert states(server.database_url) == {MessageState.WAITING: 6}
     gateway.open.set()
-    wait_until(lambda: set(states(server.database_url)) == {SENT})
+    wait_until(lambda: set(states(server.database_url)) == {MessageState.SENT})
     assert set(gateway.texts_to()) == {number(n) for n in range(6)}
 
 
@@ -312,15 +312,15 @@ def state(app: Flask) -> str:
 @pytest.mark.parametrize(
     ("reports", "becomes"),
     [
-        (["8", "1"], DELIVERED),
-        (["DELIVRD"], DELIVERED),
-        (["delivered"] * 5, DELIVERED),
-        (["8"], SENT),
-        (["16"], FAILED),
-        (["undelivered"], FAILED),
-        (["2", "1"], DELIVERED),
-        (["1", "2"], DELIVERED),
-        (["queued", "", "🙂", "1" * 5000], SENT),
+        (["8", "1"], MessageState.DELIVERED),
+        (["DELIVRD"], MessageState.DELIVERED),
+        (["delivered"] * 5, MessageState.DELIVERED),
+        (["8"], MessageState.SENT),
+        (["16"], MessageState.FAILED),
+        (["undelivered"], MessageState.FAILED),
+        (["2", "1"], MessageState.DELIVERED),
+        (["1", "2"], MessageState.DELIVERED),
+        (["queued", "", "🙂", "1" * 5000], MessageState.SENT),
     ],
 )
 def test_a_receipt_says_what_became_of_a_text(app: Flask, receipt: str, reports: list[str], becomes: str) -> None:
@@ -335,7 +335,7 @@ def test_a_receipt_changes_the_state_of_its_text_and_nothing_else(app: Flask, re
     told(app, receipt, "1")
     with app.app_context():
         after = everything_stored()
-    assert sorted(after) == sorted([DELIVERED if value == SENT else value for value in before])
+    assert sorted(after) == sorted([MessageState.DELIVERED if value == MessageState.SENT else value for value in before])
 
 
 def test_a_gateway_reports_as_often_as_it_likes(app_with: Callable[[Settings], Flask], settings: Settings) -> None:
@@ -371,7 +371,7 @@ def test_nobody_makes_a_receipt_up(app: Flask, receipt: str) -> None:
     forged += [f"{id_}.{moment}.ключ"]
     for receipt_ in forged:
         assert told(app, f"http://x/receipts/{receipt_}/", "1") == 404, receipt_
-    assert state(app) == SENT
+    assert state(app) == MessageState.SENT
 
 
 def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: str, settings: Settings, clock: Traveller) -> None:
@@ -384,7 +384,7 @@ def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: s
         outbox.deliver_next(settings)
         assert outbox.receipt_url(settings, only_text()) != receipt
     assert told(app, receipt, "1") == 204
-    assert state(app) == SENT
+    assert state(app) == MessageState.SENT
 
 
 @pytest.mark.parametrize("report", ["delivered", "failed"])
@@ -403,7 +403,7 @@ def test_a_receipt_may_be_faster_than_we(app: Flask, settings: Settings, report:
         url = outbox.receipt_url(settings, only_text())
         monkeypatch.setattr(gateways, "memory", Told())
         outbox.deliver_next(settings)
-    assert state(app) == (DELIVERED if report == "delivered" else SENT)
+    assert state(app) == (MessageState.DELIVERED if report == "delivered" else MessageState.SENT)
 
 
 def test_what_arrived_is_not_sent_again_though_its_carrier_died(
@@ -416,11 +416,11 @@ def test_what_arrived_is_not_sent_again_though_its_carrier_died(
         with pytest.raises(ConnectionError):
             outbox.deliver_next(settings)
         monkeypatch.undo()
-        assert state(app) == WAITING
+        assert state(app) == MessageState.WAITING
         told(app, url, "1")
         clock.shift(outbox.LEASE)
         assert outbox.deliver_next(settings) is False
-    assert state(app) == DELIVERED
+    assert state(app) == MessageState.DELIVERED
     assert gateways.memory == []
 
 
@@ -436,11 +436,18 @@ def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: Fak
     ask(settings, number(3))
     clock.shift(7)
     ask(settings, number(4))
-    assert outbox.tally() == outbox.Tally({(SENT, "memory/1"): 3, (WAITING, ""): 2}, 2, timedelta(seconds=7))
+    assert outbox.tally() == outbox.Tally(
+        {(MessageState.SENT, "memory/1"): 3, (MessageState.WAITING, ""): 2}, 2, timedelta(seconds=7)
+    )
     assert [text.id for text in outbox.newest(2).items] == [5, 4]
     [fates] = [figure for figure in gauges.look(settings) if figure.name == "texts_newest"]
-    assert dict(fates.values) == {(SENT, "memory/1"): 3, (WAITING, ""): 2, (GIVEN_UP, ""): 0, (UNNEEDED, ""): 0}
-    assert [text.state for text in outbox.newest(10, state=SENT).items] == [SENT] * 3
+    assert dict(fates.values) == {
+        (MessageState.SENT, "memory/1"): 3,
+        (MessageState.WAITING, ""): 2,
+        (MessageState.GIVEN_UP, ""): 0,
+        (MessageState.UNNEEDED, ""): 0,
+    }
+    assert [text.state for text in outbox.newest(10, state=MessageState.SENT).items] == [MessageState.SENT] * 3
 
 
 def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, settings: Settings) -> None:

@@ -49,8 +49,8 @@ def assert_refused(answer: TestResponse) -> None:
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def ring(app: Flask) -> keys.Ring:
-    checks: tokens.Checks = app.extensions["hammer.web.tokens"]
+def ring(app: Flask) -> keys.KeyRing:
+    checks: tokens.TokenVerifier = app.extensions["hammer.web.tokens"]
     return checks.ring
 
 
@@ -465,7 +465,7 @@ def test_a_thief_who_refreshes_right_behind_the_owner_ends_the_session(app: Flas
 
         assert not owner.is_signed_in()
         with app.app_context():
-            assert db.session.query(Event).filter_by(kind=events.REFRESH_REUSED).count() == n + 1
+            assert db.session.query(Event).filter_by(kind=events.Kind.REFRESH_REUSED).count() == n + 1
 
 
 # -- in the header alone ------------------------------------------------------------------------------------------------------

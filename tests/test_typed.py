@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from config import Settings
 from hammer.db.database import db
-from hammer.models import Text, Verification
+from hammer.models import Message, Verification
 from hammer.parsing import phones
 from hammer.users import accounts, people
 from tests import routes
@@ -71,7 +71,7 @@ def test_a_number_is_read_however_it_is_pasted(app: Flask, client: FlaskClient, 
     assert told["telephone_number"] == ANNA
     assert again.status_code == 429  # it is the same number, so the same wait
     with app.app_context():
-        assert db.session.query(Text).count() == 1
+        assert db.session.query(Message).count() == 1
 
 
 @pytest.mark.parametrize(

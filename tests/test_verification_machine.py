@@ -152,7 +152,7 @@ class Verifications(Machine):
 
     def is_void(self, life: Life) -> bool:
         """Whether nobody may guess at a code of this length, or at this number with one, any more."""
-        number = verifications.number_hash(self.settings, life.row.telephone_number)
+        number = self.settings.number_hash(life.row.telephone_number)
         now = datetime.now(UTC)
         counting = db.session.query(Counter).filter(Counter.ends_at > now)
         used = {

@@ -10,7 +10,7 @@ from flask import Flask
 import config
 from config import CODE_LENGTHS, Settings
 from hammer.login.verifications import Asker
-from hammer.models import Text
+from hammer.models import Message
 from hammer.sms import messages
 from tests import delivery
 from tests.actions import ask
@@ -181,6 +181,6 @@ def test_the_language_is_the_persons(settings: Settings, memory: list[object]) -
     ask(settings, asker=Asker("192.0.2.1", "ru"))
     delivery.deliver(settings)
     assert "Никому" in str(memory[0])
-    assert Text.__table__.columns.keys() == [
+    assert Message.__table__.columns.keys() == [
         "id", "verification_id", "telephone_number", "language", "tries", "state", "gateway", "created_at", "due_at", "ended_at",
     ]  # fmt: skip  # no words, no code

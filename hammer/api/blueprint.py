@@ -25,8 +25,8 @@ from hammer.refusals import (
     NotFound,
     NotSignedIn,
     Refusal,
+    RetryLater,
     Unavailable,
-    Wait,
     WrongCode,
 )
 from hammer.web import tokens
@@ -89,7 +89,7 @@ def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
         more = {"errors": {"field": [REQUIRED]}}
     elif leaf is WrongCode:
         more = {"attempts_left": 2}
-    elif issubclass(leaf, Wait):
+    elif issubclass(leaf, RetryLater):
         more = {"retry_after": 60}
     return {"type": f"/problems/{leaf.slug}", "title": leaf.title, "status": status, "detail": leaf.sentence} | more
 

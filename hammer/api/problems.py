@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hammer import refusals
 from hammer.api.schemas import Fixed
-from hammer.refusals import N_, Refusal, Wait
+from hammer.refusals import N_, Refusal, RetryLater
 from hammer.web import request_limits
 from hammer.web.languages import say
 from hammer.web.statuses import status_of
@@ -54,7 +54,7 @@ def problem(error: Exception) -> Response:
     """The problem document for a refusal or an HTTP error, in the caller's language."""
     if isinstance(error, Refusal):
         answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
-        if isinstance(error, Wait):
+        if isinstance(error, RetryLater):
             answer.headers.update(request_limits.spent(current_app.config["SETTINGS"], error))
         return answer
     if isinstance(error, HTTPException) and error is request.routing_exception:

@@ -7,7 +7,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_loa
 from marshmallow.validate import Length, Range
 
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.models import TEXT_STATES
+from hammer.models import MessageState
 from hammer.refusals import N_, REQUIRED
 from hammer.users.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
 
@@ -309,7 +309,7 @@ class ExportedProfileOut(UserOut):
 
 
 class ExportedSessionOut(DeviceOut):
-    door = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
+    kind = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
     device_id = fields.String(
         required=True, allow_none=True, metadata={"description": "Among `devices`, if it is still known."} | DEVICE_ID
     )
@@ -340,7 +340,7 @@ class TextOut(Out):
         allow_none=True,
         metadata={"description": "Masked; null for a notice that has left.", "example": "+7········01"},
     )
-    state = fields.String(required=True, metadata={"example": "sent", "enum": list(TEXT_STATES)})
+    state = fields.String(required=True, metadata={"example": "sent", "enum": list(MessageState)})
     gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
     tries = fields.Integer(required=True, metadata={"example": 1})
     asked_at = fields.AwareDateTime(required=True, metadata=MOMENT)
@@ -351,7 +351,7 @@ class TextOut(Out):
 
 class ExportedTextOut(Out):
     tries = fields.Integer(required=True, metadata={"example": 1})
-    state = fields.String(required=True, metadata={"example": "sent", "enum": list(TEXT_STATES)})
+    state = fields.String(required=True, metadata={"example": "sent", "enum": list(MessageState)})
     gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     due_at = fields.AwareDateTime(required=True, metadata=MOMENT)

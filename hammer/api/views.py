@@ -11,7 +11,7 @@ from hammer.api.blueprint import LIMITS, blueprint, not_json, refuses, repeatabl
 from hammer.db.pagination import Page
 from hammer.invites import activation
 from hammer.login import by_code, verifications
-from hammer.models import PROGRAM
+from hammer.models import SessionKind
 from hammer.quotas.idempotency import Key
 from hammer.refusals import (
     AlreadyActivated,
@@ -95,7 +95,7 @@ def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     if verification_id is None:
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
     here = {"device": tokens.device(), "address": request_limits.address()}
-    came = by_code.confirm_code(settings(), verification_id, body["code"], door=PROGRAM, **here, key=key)
+    came = by_code.confirm_code(settings(), verification_id, body["code"], kind=SessionKind.PROGRAM, **here, key=key)
     pair = tokens.pair(came.session)
     own = came.user.invite_code
     device_token = devices.token(settings(), came.device)

@@ -14,7 +14,7 @@ from hammer.auth.blueprint import blueprint
 from hammer.invites import activation, invite_codes
 from hammer.parsing import phones
 from hammer.quotas import idempotency
-from hammer.refusals import AlreadyActivated, Choose, InvalidFields, Mend, NotAllowed, NotFound, OwnInvite, Wait
+from hammer.refusals import AlreadyActivated, Conflict, Invalid, InvalidFields, NotAllowed, NotFound, OwnInvite, RetryLater
 from hammer.sessions import sessions
 from hammer.sessions.sessions import Caller
 from hammer.users import accounts, exports, people
@@ -59,7 +59,7 @@ def profile(caller: Caller) -> ResponseReturnValue:
             carried.drop_all()
         else:
             _rename(caller, names)
-    except (Mend, Choose, Wait) as refusal:
+    except (Invalid, Conflict, RetryLater) as refusal:
         return refused(refusal, form, "profile.html", **_profile_page(caller, me, names, invite))
     if not activating:
         return _ask(caller) if (invite.invite_code.data or "").strip() else go("auth.profile", "about")
@@ -80,7 +80,7 @@ def ask(caller: Caller) -> ResponseReturnValue:
     try:
         if not only_shown():
             _rename(caller, names)
-    except (Mend, Choose) as refusal:
+    except (Invalid, Conflict) as refusal:
         return refused(refusal, names, "profile.html", **_profile_page(caller, me, names, forms.Invite()))
     return _ask(caller)
 
@@ -175,7 +175,7 @@ def _ask(caller: Caller) -> ResponseReturnValue:
     me, invite = people.profile(settings(), caller.user_id), forms.Invite()
     try:
         code = activation.meant(settings(), invite.invite_code.data or "", me.activated_invite_code)
-    except (Mend, Choose) as refusal:
+    except (Invalid, Conflict) as refusal:
         names = forms.Names(obj=me)
         names.saved = not only_shown()
         return refused(refusal, invite, "profile.html", **_profile_page(caller, me, names, invite))

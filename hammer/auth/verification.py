@@ -16,10 +16,10 @@ from markupsafe import Markup
 from hammer.auth import carried, forms
 from hammer.auth.blueprint import blueprint
 from hammer.login import by_code, verifications
-from hammer.models import BROWSER, Verification
+from hammer.models import SessionKind, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency
-from hammer.refusals import N_, Choose, Mend, NotAllowed, NotFound, Prove, Refusal, TooManyRequests, Wait
+from hammer.refusals import N_, Conflict, Invalid, NotAllowed, NotFound, Refusal, RetryLater, TooManyRequests, Unauthenticated
 from hammer.sessions.sessions import Caller
 from hammer.users import accounts, people
 from hammer.web import languages, request_limits, tokens
@@ -69,7 +69,7 @@ def phone() -> ResponseReturnValue:
     typed = form.telephone_number.data or ""
     try:
         sent = by_code.send_code(settings(), typed, _asker(), key=form_key())
-    except (Mend, Wait) as refusal:
+    except (Invalid, RetryLater) as refusal:
         if _has_its_text(refusal, typed):
             return go("auth.code")
         return refused(refusal, form, "phone.html")
@@ -91,7 +91,7 @@ def code() -> ResponseReturnValue:
         return render_template("code.html", form=form, **_waiting(asked))
     try:
         opened = _confirm(asked, form.code.data or "", form_key("", asked.id))
-    except (Mend, Prove, Wait) as refusal:
+    except (Invalid, Unauthenticated, RetryLater) as refusal:
         return _refused_code(refusal, asked)
     forget_all_but(carried.KEY)
     response = go("auth.profile")
@@ -110,7 +110,7 @@ def resend() -> ResponseReturnValue:
         return go("auth.code")
     try:
         sent = _send_again(asked, form_key("", asked.id))
-    except (Mend, Wait) as refusal:
+    except (Invalid, RetryLater) as refusal:
         return _refused_code(refusal, asked)
     session["verification"] = sent.id
     return _resent(asked, sent)
@@ -127,7 +127,7 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
     try:
         key = form_key(caller.session_id, asked.id if asked else "")
         sent = _send_again(asked, key) if asked else _ask_stored(number, key)
-    except (Mend, Wait) as refusal:
+    except (Invalid, RetryLater) as refusal:
         if asked is None:
             flash(told(refusal))
             return go(_then())
@@ -158,7 +158,7 @@ def prove(caller: Caller) -> ResponseReturnValue:
         return render_template("code.html", form=form, **_waiting(asked, _PROOF))
     try:
         opened = _confirm(asked, form.code.data or "", form_key(caller.session_id), instead_of=caller.session_id)
-    except (Mend, Prove, Wait) as refusal:
+    except (Invalid, Unauthenticated, RetryLater) as refusal:
         return _refused_code(refusal, asked, _PROOF)
     return _lead_to_what_waits(opened)
 
@@ -183,7 +183,7 @@ def number(caller: Caller) -> ResponseReturnValue:
     typed = form.telephone_number.data or ""
     try:
         _remember("number", _ask_number(caller, typed, form_key(caller.session_id)).id)
-    except (Mend, Wait) as refusal:
+    except (Invalid, RetryLater) as refusal:
         if not _has_its_text(refusal, typed, "number"):
             return refused(refusal, form, "number.html", me=me, fresh=fresh)
     session["end_others"] = form.end_other_sessions.data
@@ -207,12 +207,12 @@ def number_code(caller: Caller) -> ResponseReturnValue:
     same_form = form_key(caller.session_id, asked.id)
     try:
         accounts.change_number(*mine, asked.id, typed, end_other_sessions=others, key=same_form)
-    except Choose as refusal:
+    except Conflict as refusal:
         del session["number"]  # or there would be another text for it
         me, form = people.profile(settings(), caller.user_id), forms.Number(telephone_number=_number_of(asked))
         form.end_other_sessions.data = others
         return refused(refusal, form, "number.html", me=me, fresh=True)
-    except (Mend, Prove, Wait) as refusal:
+    except (Invalid, Unauthenticated, RetryLater) as refusal:
         return _refused_code(refusal, asked, _NUMBER)
     for key in ("number", "number-before", "end_others"):
         session.pop(key, None)
@@ -236,7 +236,7 @@ def resend_number(caller: Caller) -> ResponseReturnValue:
     except NotAllowed:
         flash(gettext(TOO_OLD))
         return go("auth.number")
-    except (Mend, Wait) as refusal:
+    except (Invalid, RetryLater) as refusal:
         return _refused_code(refusal, asked, _NUMBER)
     session["number"] = sent.id
     return _resent(asked, sent, _NUMBER)
@@ -272,8 +272,16 @@ def _waiting(asked: Verification, ways: Mapping[str, str] = _LOGIN) -> dict[str,
 
 
 def _confirm(asked: Verification, typed: str, key: idempotency.Key, *, instead_of: str | None = None) -> by_code.SignedIn:
-    here = {"door": BROWSER, "device": tokens.device(), "address": request_limits.address()}
-    return by_code.confirm_code(settings(), asked.id, typed, **here, instead_of=instead_of, key=key)
+    return by_code.confirm_code(
+        settings(),
+        asked.id,
+        typed,
+        kind=SessionKind.BROWSER,
+        device=tokens.device(),
+        address=request_limits.address(),
+        instead_of=instead_of,
+        key=key,
+    )
 
 
 def _asker() -> verifications.Asker:

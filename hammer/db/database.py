@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -108,6 +108,9 @@ class Base(DeclarativeBase):
 
 
 RandomId = Annotated[str, mapped_column(String(22))]
+
+Transaction: TypeAlias = Session
+"""The transaction that a verb opened, by SQLAlchemy's name a session."""
 
 
 class OneDatabase(BoundSession):
@@ -215,7 +218,7 @@ _BEGIN: Final = {True: "begin immediate", False: "begin isolation level read com
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction() -> Iterator[Transaction]:
     """All of a verb or nothing of it: commits at the end of the block, forgets everything if the block raises.
 
     A refusal that must leave a trace is therefore raised after the block. Refuses with `Unavailable` when the database stays
@@ -260,25 +263,25 @@ def send(connection: Connection, words: str, values: Any = ()) -> list[tuple[Any
     return rows
 
 
-def insert(session: Session, table: type[Base]) -> "postgresql.Insert | sqlite.Insert":
+def insert(tx: Transaction, table: type[Base]) -> "postgresql.Insert | sqlite.Insert":
     """`INSERT` as this database speaks it, with `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    begun: postgresql.Insert | sqlite.Insert = dialect(session).insert(table)
+    begun: postgresql.Insert | sqlite.Insert = dialect(tx).insert(table)
     return begun
 
 
-def dialect(session: Session) -> ModuleType:
+def dialect(tx: Transaction) -> ModuleType:
     """What is special about the database of this session: the module has its `insert`."""
-    return import_module(f"sqlalchemy.dialects.{session.connection().dialect.name}")
+    return import_module(f"sqlalchemy.dialects.{tx.connection().dialect.name}")
 
 
-def one_at_a_time(session: Session, deed: str) -> None:
+def one_at_a_time(tx: Transaction, deed: str) -> None:
     """Waits until no other transaction is at the same deed, and keeps others waiting until this one ends.
 
     SQLite needs nothing for it: there only one transaction writes at a time.
     """
-    if not _on_sqlite(session):
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"hammer/{deed}"))))
+    if not _on_sqlite(tx):
+        tx.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"hammer/{deed}"))))
 
 
-def _on_sqlite(session: Session) -> bool:
-    return cast(OneDatabase, session).engine.dialect.name == "sqlite"
+def _on_sqlite(tx: Transaction) -> bool:
+    return cast(OneDatabase, tx).engine.dialect.name == "sqlite"

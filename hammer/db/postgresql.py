@@ -59,18 +59,18 @@ def _end(_: BaseException | None) -> None:
 
 
 class _Connection(psycopg.Connection[Any]):
-    door: "_Door | None" = None
+    kind: "_Door | None" = None
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
-        if self.door and timeout is None and _somebody_waits.get():
-            timeout = self.door.busy_seconds + _LATE_SECONDS
+        if self.kind and timeout is None and _somebody_waits.get():
+            timeout = self.kind.busy_seconds + _LATE_SECONDS
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()  # or the next question would get this one's answer
-                if self.door:
-                    self.door.shut()
+                if self.kind:
+                    self.kind.shut()
             raise
 
 
@@ -97,7 +97,7 @@ class _Door:
             if time.monotonic() - began > _LATE_SECONDS:
                 self.shut()
             raise
-        connection.door = self
+        connection.kind = self
         return connection
 
 

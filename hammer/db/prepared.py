@@ -10,19 +10,19 @@ from functools import cache, lru_cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Dialect, Executable, Insert, insert
-from sqlalchemy.orm import Session, class_mapper
+from sqlalchemy.orm import class_mapper
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from hammer.db.database import Base, OneDatabase, send
+from hammer.db.database import Base, OneDatabase, Transaction, send
 
 Model = TypeVar("Model", bound=Base)
 
 
-def run(session: Session, statement: Executable, /, **values: object) -> list[Any]:
+def run(tx: Transaction, statement: Executable, /, **values: object) -> list[Any]:
     """What a statement gives back that was built once, with `bindparam` where its values go: rows with named columns, even of whole
     models (`row_of` makes one of them)."""
-    connection = cast(OneDatabase, session).here()
+    connection = cast(OneDatabase, tx).here()
     return _ready(statement, connection.dialect, tuple(values)).run(connection, values)
 
 
@@ -36,10 +36,10 @@ def row_of(model: type[Model], rows: list[Any]) -> Model | None:
     return _made(model, rows[0]._asdict()) if rows else None
 
 
-def add(session: Session, model: type[Model], **values: object) -> Model:
+def add(tx: Transaction, model: type[Model], **values: object) -> Model:
     """Inserts a row at once and gives it back, with these columns alone. `session.add` would first look for what else waits to be
     written, and in which order."""
-    run(session, _inserting(model), **values)
+    run(tx, _inserting(model), **values)
     return _made(model, values)
 
 

@@ -7,11 +7,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
-from sqlalchemy.orm import Session
 
 from config import Settings
 from hammer import clock, events
-from hammer.db.database import db, dialect, one_at_a_time, transaction
+from hammer.db.database import Transaction, db, dialect, one_at_a_time, transaction
 from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
 from hammer.db.prepared import run, value_of
 from hammer.invites import invite_codes, tombstones
@@ -50,24 +49,24 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str, key:
     and `InviteLoop` when the owner came by the user's invitation, directly or further down.
     """
     code, now = meant(settings, typed), clock.now()
-    with transaction() as session:
-        if idempotency.claim(session, key) is not None:
+    with transaction() as tx:
+        if idempotency.claim(tx, key) is not None:
             return
-        one_at_a_time(session, "activate")  # two that activate each other would each see no loop yet
-        before = value_of(run(session, _BEFORE, user=user_id))
+        one_at_a_time(tx, "activate")  # two that activate each other would each see no loop yet
+        before = value_of(run(tx, _BEFORE, user=user_id))
         if before == code:
-            idempotency.free(session, key)
+            idempotency.free(tx, key)
             return
-        number = value_of(run(session, _MY_NUMBER, user=user_id))
+        number = value_of(run(tx, _MY_NUMBER, user=user_id))
         if number is None:
             raise NotFound
-        if before is not None or tombstones.lies(session, settings, number, now):
+        if before is not None or tombstones.lies(tx, settings, number, now):
             raise AlreadyActivated
-        limits = invite_attempts.limits(session, settings, user_id, number, address, now)
-        refusal = invite_attempts.take(session, limits, now) or _join(session, user_id, code, now)
+        limits = invite_attempts.limits(tx, settings, user_id, number, address, now)
+        refusal = invite_attempts.take(tx, limits, now) or _join(tx, user_id, code, now)
         if refusal is None:
-            invite_attempts.give_back(session, limits, now)
-        idempotency.keep_outcome(session, key, refusal)
+            invite_attempts.give_back(tx, limits, now)
+        idempotency.keep_outcome(tx, key, refusal)
     if refusal is not None:
         raise refusal
 
@@ -120,19 +119,19 @@ def by_week(user_id: str, weeks: int) -> list[int]:
     return [counts.get(back, 0) for back in reversed(range(weeks))]
 
 
-def _join(session: Session, user_id: str, code: str, now: datetime) -> Refusal | None:
+def _join(tx: Transaction, user_id: str, code: str, now: datetime) -> Refusal | None:
     """Makes the user a referee of the code's owner; why not, when that cannot be."""
-    owner = value_of(run(session, _OWNER, invite=code))
+    owner = value_of(run(tx, _OWNER, invite=code))
     if owner is None:
         return UnknownInvite()
     if owner == user_id:
         return OwnInvite()
-    if run(session, _STANDS_BELOW, owner=owner, user=user_id):
+    if run(tx, _STANDS_BELOW, owner=owner, user=user_id):
         return InviteLoop()
-    if not run(session, _joining(dialect(session)), referee_id=user_id, referrer_id=owner, activated_at=now):
+    if not run(tx, _joining(dialect(tx)), referee_id=user_id, referrer_id=owner, activated_at=now):
         return AlreadyActivated()
-    run(session, _COUNTED, owner=owner)
-    events.note(session, events.INVITE_ACTIVATED, user_id)
+    run(tx, _COUNTED, owner=owner)
+    events.note(tx, events.Kind.INVITE_ACTIVATED, user_id)
     return None
 
 

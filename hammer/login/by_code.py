@@ -8,16 +8,15 @@ from types import ModuleType
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import db, dialect, transaction
+from hammer.db.database import Transaction, db, dialect, transaction
 from hammer.db.prepared import add, row_of, run, value_of
 from hammer.invites import invite_codes, tombstones
 from hammer.login import verifications
 from hammer.login.verifications import Asker, CodeSent
-from hammer.models import Device, Referral, Session, User, Verification
+from hammer.models import Device, Referral, Session, SessionKind, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import NotAllowed, Unavailable, WrongCode
@@ -64,9 +63,9 @@ def send_code(
     """
     number = phones.read(settings, telephone_number)
     invite = invite_codes.meant(invite_code, settings.public_url) if invite_code else None
-    with transaction() as session:
-        begin = partial(verifications.begin, session, settings, number, asker, invite_code=invite)
-        sent = verifications.ask_once(session, settings, key, begin)
+    with transaction() as tx:
+        begin = partial(verifications.begin, tx, settings, number, asker, invite_code=invite)
+        sent = verifications.ask_once(tx, settings, key, begin)
     outbox.wake()
     return sent
 
@@ -76,8 +75,8 @@ def send_code_to_stored(settings: Settings, number: str, asker: Asker, *, key: i
 
     Refuses with `TooManyRequests` and `Unavailable`.
     """
-    with transaction() as session:
-        sent = verifications.ask_once(session, settings, key, partial(verifications.begin, session, settings, number, asker))
+    with transaction() as tx:
+        sent = verifications.ask_once(tx, settings, key, partial(verifications.begin, tx, settings, number, asker))
     outbox.wake()
     return sent
 
@@ -87,9 +86,9 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: 
 
     Refuses with `NotFound` when the verification is over or never was, and with `TooManyRequests`.
     """
-    with transaction() as session:
-        again = partial(verifications.again, session, settings, verification_id, asker)
-        sent = verifications.ask_once(session, settings, key, again)
+    with transaction() as tx:
+        again = partial(verifications.again, tx, settings, verification_id, asker)
+        sent = verifications.ask_once(tx, settings, key, again)
     outbox.wake()
     return sent
 
@@ -99,7 +98,7 @@ def confirm_code(
     verification_id: str,
     code: str,
     *,
-    door: str,
+    kind: SessionKind,
     device: str,
     address: str,
     instead_of: str | None = None,
@@ -119,22 +118,22 @@ def confirm_code(
     and was never refreshed, else `WrongCode`.
     """
     signed_in = None
-    with transaction() as session:
-        before = idempotency.claim(session, key)
+    with transaction() as tx:
+        before = idempotency.claim(tx, key)
         if before is not None:
-            return _opened_before(session, **before)
-        guess = verifications.guess(session, settings, verification_id, code)
+            return _opened_before(tx, **before)
+        guess = verifications.guess(tx, settings, verification_id, code)
         if guess.verification is not None and guess.refusal is None:
-            signed_in = _sign_in(session, settings, guess.verification, door, device, address)
+            signed_in = _sign_in(tx, settings, guess.verification, kind, device, address)
             if signed_in is not None and instead_of is not None:
-                revocation.end(session, signed_in.user.id, Session.id == instead_of)
+                revocation.end(tx, signed_in.user.id, Session.id == instead_of)
         if signed_in is not None:
             opened = {"session": signed_in.session.id, "turn": signed_in.device.turns, "created": signed_in.created}
-            idempotency.keep(session, key, **opened)
+            idempotency.keep(tx, key, **opened)
         elif guess.verification is not None:
-            idempotency.keep_refusal(session, key, guess.refusal or NotAllowed())
+            idempotency.keep_refusal(tx, key, guess.refusal or NotAllowed())
         else:
-            idempotency.free(session, key)
+            idempotency.free(tx, key)
     guess.proven()
     if signed_in is None:
         raise NotAllowed
@@ -166,31 +165,31 @@ def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> S
 
 
 def _sign_in(
-    session: Transaction, settings: Settings, verification: Verification, door: str, device: str, address: str
+    tx: Transaction, settings: Settings, verification: Verification, kind: SessionKind, device: str, address: str
 ) -> SignedIn | None:
     now = clock.now()
-    user, created = _user_of(session, verification.telephone_number, now)
+    user, created = _user_of(tx, verification.telephone_number, now)
     if user.blocked_at is not None:
-        events.note(session, events.SIGN_IN_BLOCKED, user.id)
+        events.note(tx, events.Kind.SIGN_IN_BLOCKED, user.id)
         return None
-    if created and verification.invite_code and not tombstones.lies(session, settings, verification.telephone_number, now):
-        limits = invite_attempts.limits(session, settings, user.id, verification.telephone_number, address, now)
-        if invite_attempts.take(session, limits, now) is None and _activate_first(session, user, verification.invite_code, now):
-            invite_attempts.give_back(session, limits, now)
-    known = devices.welcome(session, verification.device_id, user, now)
-    opened = add(session, Session, **Session.opening(user, door=door, device=device, now=now, device_id=known.id))
-    events.note(session, events.SIGNED_UP if created else events.SIGNED_IN, user.id)
+    if created and verification.invite_code and not tombstones.lies(tx, settings, verification.telephone_number, now):
+        limits = invite_attempts.limits(tx, settings, user.id, verification.telephone_number, address, now)
+        if invite_attempts.take(tx, limits, now) is None and _activate_first(tx, user, verification.invite_code, now):
+            invite_attempts.give_back(tx, limits, now)
+    known = devices.welcome(tx, verification.device_id, user, now)
+    opened = add(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
+    events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id)
     return SignedIn(user, opened, known, created)
 
 
-def _user_of(session: Transaction, number: str, now: datetime) -> tuple[User, bool]:
+def _user_of(tx: Transaction, number: str, now: datetime) -> tuple[User, bool]:
     """The one user of the number, made if there is none, and whether it was made. The unique constraints decide both."""
     for _ in range(_FREE_CODE_TRIES):
-        user = row_of(User, run(session, _FOUND, number=number))
+        user = row_of(User, run(tx, _FOUND, number=number))
         if user is not None:
             return user, False
         new = {"id": codes.random_id(), "telephone_number": number, "invite_code": codes.new_invite_code(), "date_joined": now}
-        user = row_of(User, run(session, _making(dialect(session)), **new))
+        user = row_of(User, run(tx, _making(dialect(tx)), **new))
         if user is not None:
             return user, True
     raise Unavailable(retry_after=1)
@@ -201,14 +200,14 @@ def _making(database: ModuleType) -> Any:
     return database.insert(User).on_conflict_do_nothing().returning(User)
 
 
-def _activate_first(session: Transaction, user: User, invite_code: str, now: datetime) -> bool:
+def _activate_first(tx: Transaction, user: User, invite_code: str, now: datetime) -> bool:
     """Activates the invite code that came along to a first login; whether a living user owns it.
 
     A user made just now can neither own the code nor stand above its owner.
     """
-    owner = value_of(run(session, _INVITED, invite=invite_code, user=user.id))
+    owner = value_of(run(tx, _INVITED, invite=invite_code, user=user.id))
     if owner is None:
         return False
-    add(session, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
-    events.note(session, events.INVITE_ACTIVATED, user.id)
+    add(tx, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
+    events.note(tx, events.Kind.INVITE_ACTIVATED, user.id)
     return True

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.orm import Session
 
+from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import db
+from hammer.db.database import Transaction, db
 from hammer.db.prepared import add, row_of, run
 from hammer.models import SendAllowance, Verification
 from hammer.parsing import phones
@@ -17,9 +17,6 @@ from hammer.quotas import guesses, idempotency, texts
 from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, WrongCode
 from hammer.sessions import devices
 from hammer.sms import outbox
-
-if TYPE_CHECKING:
-    from config import Settings
 
 LOGIN: Final = "login"
 CHANGE_NUMBER: Final = "change-number"
@@ -77,8 +74,8 @@ class Asker:
 
 
 def begin(
-    session: Session,
-    settings: "Settings",
+    tx: Transaction,
+    settings: Settings,
     number: str,
     asker: Asker,
     *,
@@ -93,13 +90,13 @@ def begin(
     `Unavailable`.
     """
     now = clock.now()
-    device_id = devices.known(session, settings, asker.device_token, number, now) if asker.device_token else None
+    device_id = devices.known(tx, settings, asker.device_token, number, now) if asker.device_token else None
     length = settings.code_length
     if device_id is None:
-        length = guesses.next_length(session, settings, number_hash(settings, number), now)
-    taken = texts.take(session, settings, number, address=asker.address, known=device_id is not None, now=now)
+        length = guesses.next_length(tx, settings, settings.number_hash(number), now)
+    taken = texts.take(tx, settings, number, address=asker.address, known=device_id is not None, now=now)
     verification = add(
-        session,
+        tx,
         Verification,
         id=codes.random_id(),
         telephone_number=number,
@@ -113,12 +110,12 @@ def begin(
         created_at=now,
         expires_at=now + settings.code_ttl,
     )
-    outbox.queue(session, verification)
-    events.note(session, events.CODE_SENT, user_id)
+    outbox.queue(tx, verification)
+    events.note(tx, events.Kind.CODE_SENT, user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
-def ask_once(tx: Session, settings: "Settings", key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
+def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
     """What `ask` gives; of a request that was repeated, what the first one got, as it stands now, without another text."""
     before = idempotency.claim(tx, key)
     verification = tx.get(Verification, before["verification"]) if before else None
@@ -129,24 +126,24 @@ def ask_once(tx: Session, settings: "Settings", key: idempotency.Key | None, ask
     return sent
 
 
-def again(session: Session, settings: "Settings", verification_id: str, asker: Asker) -> CodeSent:
+def again(tx: Transaction, settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
     """The same code on its way once more: same expiry, same guesses left.
 
     Refuses with `NotFound` when it is over, also because codes of its length are void by now or the device that asked for it was
     forgotten, and as `begin` does.
     """
     now = clock.now()
-    verification = session.get(Verification, verification_id)
+    verification = tx.get(Verification, verification_id)
     if verification is None or not is_live(settings, verification, now):
         raise NotFound
     number, known = verification.telephone_number, verification.device_id is not None
-    if verification.device_id is not None and not devices.may_guess(session, verification.device_id):
+    if verification.device_id is not None and not devices.may_guess(tx, verification.device_id):
         raise NotFound
-    if not known and guesses.next_length(session, settings, number_hash(settings, number), now) > verification.code_length:
+    if not known and guesses.next_length(tx, settings, settings.number_hash(number), now) > verification.code_length:
         raise NotFound
-    taken = texts.take(session, settings, number, address=asker.address, known=known, now=now)
-    outbox.queue(session, verification)
-    events.note(session, events.CODE_SENT, verification.user_id)
+    taken = texts.take(tx, settings, number, address=asker.address, known=known, now=now)
+    outbox.queue(tx, verification)
+    events.note(tx, events.Kind.CODE_SENT, verification.user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
@@ -156,7 +153,7 @@ def find(verification_id: str) -> Verification | None:
     return None if "\0" in verification_id else db.session.get(Verification, verification_id)
 
 
-def pending(settings: "Settings", verification_id: str) -> CodeSent | None:
+def pending(settings: Settings, verification_id: str) -> CodeSent | None:
     """What `begin` answered, as it stands now; None when that verification is over. Changes nothing."""
     now = clock.now()
     verification = find(verification_id)
@@ -180,7 +177,7 @@ class Guess:
 
 
 def guess(
-    session: Session, settings: "Settings", verification_id: str, code: str, *, purpose: str = LOGIN, user_id: str | None = None
+    tx: Transaction, settings: Settings, verification_id: str, code: str, *, purpose: str = LOGIN, user_id: str | None = None
 ) -> Guess:
     """Takes a guess, then compares, and spends the code if it was right; whatever was taken stays taken when the caller commits.
 
@@ -190,11 +187,11 @@ def guess(
     now = clock.now()
     typed = codes.read_one_time_code(code)
     if typed is None:
-        told = _not_compared(session, settings, verification_id, 0, now)
+        told = _not_compared(tx, settings, verification_id, 0, now)
         raise told if isinstance(told, InvalidFields) else InvalidFields({"code": [NOT_DIGITS]})
     most, length = settings.guesses_per_code, len(typed)
     guessed = run(
-        session,
+        tx,
         _GUESSED,
         verification=verification_id,
         good_for=purpose,
@@ -206,24 +203,24 @@ def guess(
     )
     verification = row_of(Verification, guessed)
     if verification is None:
-        return Guess(None, _not_compared(session, settings, verification_id, length, now))
-    number_key, device_id = number_hash(settings, verification.telephone_number), verification.device_id
-    taken = devices.take(session, device_id) if device_id else guesses.take(session, settings, verification, number_key, now)
+        return Guess(None, _not_compared(tx, settings, verification_id, length, now))
+    number_key, device_id = settings.number_hash(verification.telephone_number), verification.device_id
+    taken = devices.take(tx, device_id) if device_id else guesses.take(tx, settings, verification, number_key, now)
     if not taken:
         void = update(Verification).where(Verification.id == verification_id)
-        session.execute(void.values(guesses=settings.guesses_per_code))
-        events.note(session, events.GUESSES_SPENT)
+        tx.execute(void.values(guesses=settings.guesses_per_code))
+        events.note(tx, events.Kind.GUESSES_SPENT)
         return Guess(None, WrongCode(attempts_left=0))
     if not codes.same(typed, verification.code(settings.key("codes"))):
         return Guess(verification, WrongCode(attempts_left=settings.guesses_per_code - verification.guesses))
-    run(session, _SPENT, verification=verification_id, now=now)
+    run(tx, _SPENT, verification=verification_id, now=now)
     if not device_id:
-        guesses.give_back(session, settings, verification, number_key, now)
-    texts.end_wait(session, settings, verification.telephone_number, known=bool(device_id), now=now)
+        guesses.give_back(tx, settings, verification, number_key, now)
+    texts.end_wait(tx, settings, verification.telephone_number, known=bool(device_id), now=now)
     return Guess(verification, None)
 
 
-def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None = None) -> str:
+def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = None) -> str:
     """In demo mode, where codes are shown anyway: the id of the live verification that somebody means by its code alone.
 
     With a number, the newest of that number when none has the code, so that the wrong guess counts. Empty, as no id is, where none
@@ -252,28 +249,23 @@ def meant_in_demo(settings: "Settings", code: str, telephone_number: str | None 
     return matching[0].id if len(matching) == 1 else ""
 
 
-def number_hash(settings: "Settings", number: str) -> str:
-    """What stands for a number where it is counted: a keyed hash, which outlives the person's data and names nobody."""
-    return settings.keyed_hash("numbers", number)
-
-
-def is_live(settings: "Settings", verification: Verification, now: datetime) -> bool:
+def is_live(settings: Settings, verification: Verification, now: datetime) -> bool:
     """Whether its code could still be accepted. One from the future could not: it would live too long."""
     spent = verification.consumed_at is not None or verification.guesses >= settings.guesses_per_code
     return not spent and verification.created_at - clock.APART <= now < verification.expires_at
 
 
-def _not_compared(session: Session, settings: "Settings", verification_id: str, length: int, now: datetime) -> Refusal:
+def _not_compared(tx: Transaction, settings: Settings, verification_id: str, length: int, now: datetime) -> Refusal:
     """Why no guess was taken: another length than the text has, or one of the reasons that nobody is told."""
-    verification = session.get(Verification, verification_id)
+    verification = tx.get(Verification, verification_id)
     if verification is not None and verification.code_length != length and is_live(settings, verification, now):
         return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
     return WrongCode(attempts_left=0)
 
 
-def _standing(session: Session, settings: "Settings", verification: Verification, now: datetime) -> CodeSent:
+def _standing(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> CodeSent:
     key = texts.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
-    allowance = session.get(SendAllowance, key)
+    allowance = tx.get(SendAllowance, key)
     return _code_sent(verification, texts.next_send_at(allowance, now), now)
 
 

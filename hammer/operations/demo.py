@@ -67,16 +67,16 @@ def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> F
     """
     if settings.env == "production":
         raise NotAllowed
-    with transaction() as session:
-        one_at_a_time(session, "demo")
-        theirs = session.execute(select(User.telephone_number, User.invite_code, func.lower(User.username))).all()
+    with transaction() as tx:
+        one_at_a_time(tx, "demo")
+        theirs = tx.execute(select(User.telephone_number, User.invite_code, func.lower(User.username))).all()
         taken = {value for row in theirs for value in row}
         if len(theirs) >= FEW and not more:
             return None
         made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # guards nothing
-        session.execute(insert(User), made)
+        tx.execute(insert(User), made)
         if referrals:
-            session.execute(insert(Referral), referrals)
+            tx.execute(insert(Referral), referrals)
     star = max(made, key=lambda user: int(user["invite_count"]))
     return Filled(people, len(referrals), levels, star["id"])
 

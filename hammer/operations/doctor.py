@@ -18,7 +18,7 @@ import config
 from config import Settings
 from hammer import clock
 from hammer.db.database import db, transaction
-from hammer.models import FAILED, GIVEN_UP, User, Verification
+from hammer.models import MessageState, User, Verification
 from hammer.operations import readiness
 from hammer.refusals import Unavailable
 from hammer.sessions import devices
@@ -150,7 +150,7 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 def _outbox() -> Iterator[Finding]:
     """Texts that wait although there was time, and those that no gateway took."""
     tally = outbox.tally()
-    given_up = sum(count for (state, _), count in tally.newest.items() if state in (GIVEN_UP, FAILED))
+    given_up = sum(count for (state, _), count in tally.newest.items() if state in (MessageState.GIVEN_UP, MessageState.FAILED))
     remedy = "Look at them: flask --app wsgi texts list"
     if tally.oldest_waiting > WAITS_LONG:
         how = f"one has waited for {tally.oldest_waiting.total_seconds() / 60:.0f} minutes"
@@ -286,10 +286,10 @@ def _writable(on_sqlite: bool) -> Finding:
     """Whether every table lets us write: deletes no row from each, which asks for the same right as deleting one. And whether there
     is room: that only shows when something is written, and then taken away again."""
     try:
-        with transaction() as session:
+        with transaction() as tx:
             for table in db.metadata.sorted_tables:
-                session.execute(delete(table).where(false()))
-            readiness.write(session)
+                tx.execute(delete(table).where(false()))
+            readiness.write(tx)
     except Unavailable as no:
         cause = no.__cause__
         if isinstance(cause, OperationalError) and readiness.word(cause) != readiness.LOCKED:

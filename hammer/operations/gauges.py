@@ -12,12 +12,11 @@ from typing import Final
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from config import Settings
 from hammer import clock, events
-from hammer.db.database import AWAY, db
-from hammer.models import GIVEN_UP, UNNEEDED, WAITING, Event, Verification
+from hammer.db.database import AWAY, Transaction, db
+from hammer.models import Event, MessageState, Verification
 from hammer.quotas import guesses, texts
 from hammer.sms import outbox
 
@@ -47,8 +46,8 @@ def look(settings: Settings, *, ready: bool = True) -> list[Figure]:
         return [replace(answers, values=[((), 0.0)])]
 
 
-def _guessing(session: Session, settings: Settings, now: datetime) -> Iterator[Figure]:
-    budgets = guesses.budgets_used(session, settings, now)
+def _guessing(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Figure]:
+    budgets = guesses.budgets_used(tx, settings, now)
     used = [((str(length),), float(used)) for length, (used, _) in budgets.items()]
     most = [((str(length),), float(most)) for length, (_, most) in budgets.items()]
     yield Figure(
@@ -59,8 +58,8 @@ def _guessing(session: Session, settings: Settings, now: datetime) -> Iterator[F
     yield _single("expected_takeovers_per_year", "Accounts that guessing takes over, if all budgets are always spent.", expected)
 
 
-def _texts(session: Session, settings: Settings, now: datetime) -> Iterator[Figure]:
-    system = texts.system_used(session, settings, now)
+def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Figure]:
+    system = texts.system_used(tx, settings, now)
     asked = [((span,), float(used)) for span, (used, _) in system.items()]
     most = [((span,), float(most)) for span, (_, most) in system.items()]
     yield Figure("texts_asked", "Texts asked for in the present hour and day (UTC).", ("span",), asked)
@@ -68,19 +67,21 @@ def _texts(session: Session, settings: Settings, now: datetime) -> Iterator[Figu
     tally = outbox.tally()
     yield _single("texts_waiting", "Texts that wait to leave.", tally.waiting)
     yield _single("texts_waiting_seconds", "For how long the oldest of them has waited.", tally.oldest_waiting.total_seconds())
-    fates = dict.fromkeys(((GIVEN_UP, ""), (UNNEEDED, ""), (WAITING, "")), 0.0) | tally.newest
+    fates = (
+        dict.fromkeys(((MessageState.GIVEN_UP, ""), (MessageState.UNNEEDED, ""), (MessageState.WAITING, "")), 0.0) | tally.newest
+    )
     yield Figure("texts_newest", f"What became of the newest {outbox.COUNTED} texts.", ("state", "gateway"), fates.items())
 
 
-def _deeds(session: Session, now: datetime) -> Iterator[Figure]:
+def _deeds(tx: Transaction, now: datetime) -> Iterator[Figure]:
     count = select(Event.kind, func.count()).where(Event.at > now - LATELY, Event.at <= now).group_by(Event.kind)
-    lately = Counter(dict.fromkeys(events.KINDS, 0))  # whoever waits for a figure to fall to nought must find it there
-    for kind, many in session.execute(count):
+    lately: Counter[str] = Counter(dict.fromkeys(events.Kind, 0))  # whoever waits for a figure to fall to nought must find it there
+    for kind, many in tx.execute(count):
         lately[kind] = many
     named = [((kind,), float(many)) for kind, many in lately.items()]
     yield Figure("events_lately", "What happened in the last five minutes, logins among it.", ("kind",), named)
     of = f"Of the newest {NEWEST} codes whose time is over"
-    asked, proved = _codes_by_country(session, now)
+    asked, proved = _codes_by_country(tx, now)
     yield Figure("codes_ended", f"{of}: all of them.", ("calling_code",), asked.items())
     yield Figure(
         "codes_proved", f"{of}: those that were entered. Few of many is how text pumping looks.", ("calling_code",), proved.items()
@@ -91,7 +92,7 @@ def _single(name: str, what: str, value: float) -> Figure:
     return Figure(name, what, (), [((), value)])
 
 
-def _codes_by_country(session: Session, now: datetime) -> tuple[Counter[tuple[str]], Counter[tuple[str]]]:
+def _codes_by_country(tx: Transaction, now: datetime) -> tuple[Counter[tuple[str]], Counter[tuple[str]]]:
     """How many codes were asked for, and how many entered, by calling code."""
     began = func.substr(Verification.telephone_number, 2, 3).label("began")
     over = select(began, Verification.consumed_at).where(Verification.expires_at <= now)
@@ -99,7 +100,7 @@ def _codes_by_country(session: Session, now: datetime) -> tuple[Counter[tuple[st
     count = select(newest.c.began, func.count(), func.count(newest.c.consumed_at)).group_by(newest.c.began)
     asked: Counter[tuple[str]] = Counter()
     proved: Counter[tuple[str]] = Counter()
-    for digits, all_of_them, consumed in session.execute(count):
+    for digits, all_of_them, consumed in tx.execute(count):
         country = (_calling_code(digits),)
         asked[country] += all_of_them
         proved[country] += consumed

@@ -6,10 +6,9 @@ from typing import Final
 
 from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from hammer import clock, codes
-from hammer.db.database import AWAY, cause, transaction
+from hammer.db.database import AWAY, Transaction, cause, transaction
 from hammer.models import Counter
 from hammer.quotas import counters
 from hammer.quotas.counters import HOUR, Limit
@@ -57,11 +56,11 @@ class Writing:
             return self._found
 
 
-def write(session: Session) -> None:
+def write(tx: Transaction) -> None:
     """Writes a row and takes it away again. No other transaction has the same one, so none waits for another that hangs."""
     trial = Limit(f"readiness/{codes.random_id()}", 1, HOUR)
-    counters.take(session, [trial], clock.now())
-    session.execute(delete(Counter).where(Counter.scope == trial.scope))
+    counters.take(tx, [trial], clock.now())
+    tx.execute(delete(Counter).where(Counter.scope == trial.scope))
 
 
 def word(error: BaseException) -> str:
@@ -72,8 +71,8 @@ def word(error: BaseException) -> str:
 
 def _found_by_writing() -> str:
     try:
-        with transaction() as session:
-            write(session)
+        with transaction() as tx:
+            write(tx)
     except Unavailable as no:
         return word(no.__cause__) if no.__cause__ else LOCKED
     except (DBAPIError, *AWAY) as error:

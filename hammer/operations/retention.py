@@ -22,9 +22,9 @@ from hammer.models import (
     Device,
     Event,
     IdempotencyKey,
+    Message,
     SendAllowance,
     Session,
-    Text,
     Tombstone,
     Verification,
 )
@@ -67,9 +67,10 @@ def prune() -> dict[str, int]:
     repeated = or_(IdempotencyKey.expires_at <= now, IdempotencyKey.expires_at > now + idempotency.FORM_LIFETIME + clock.APART)
     old = now - SESSIONS_KEPT
     sessions = or_(Session.expires_at <= old, Session.ended_at <= old)
-    notices = and_(Text.verification_id.is_(None), Text.due_at <= now - NOTICES_KEPT)
+    notices = and_(Message.verification_id.is_(None), Message.due_at <= now - NOTICES_KEPT)
     return {
-        "texts": _clear(Text, Text.verification_id.in_(select(Verification.id).where(verifications))) + _clear(Text, notices),
+        "texts": _clear(Message, Message.verification_id.in_(select(Verification.id).where(verifications)))
+        + _clear(Message, notices),
         "verifications": _clear(Verification, verifications),
         "sessions": _clear(Session, sessions),
         "send allowances": _clear(SendAllowance, _spent_allowance(now)),
@@ -87,14 +88,14 @@ def restored() -> dict[str, int]:
     requests."""
     anything = true()
     gone = {
-        "texts": _clear(Text, Text.verification_id.is_not(None)),
+        "texts": _clear(Message, Message.verification_id.is_not(None)),
         "verifications": _clear(Verification, anything),
         "devices": _clear(Device, anything),
         "idempotency keys": _clear(IdempotencyKey, anything),
     }
-    with transaction() as session:
+    with transaction() as tx:
         over = update(Session).where(Session.ended_at.is_(None)).values(ended_at=clock.now())
-        return gone | {"sessions": len(session.scalars(over.returning(Session.id)).all())}
+        return gone | {"sessions": len(tx.scalars(over.returning(Session.id)).all())}
 
 
 def _set_right(now: datetime) -> None:
@@ -116,8 +117,8 @@ def _move(column: InstrumentedAttribute[datetime], latest: datetime) -> int:
     table, moved, beyond = column.class_, 0, column > latest + clock.APART
     [key] = inspect(table).primary_key
     while keys := db.session.scalars(select(key).where(beyond).limit(MOST_AT_ONCE)).all():
-        with transaction() as session:
-            session.execute(update(table).where(key.in_(keys), beyond).values({column.key: latest}))
+        with transaction() as tx:
+            tx.execute(update(table).where(key.in_(keys), beyond).values({column.key: latest}))
         moved += len(keys)
     return moved
 
@@ -132,9 +133,9 @@ def _clear(table: type[Base], over: ColumnElement[bool]) -> int:
     gone = 0
     keys = inspect(table).primary_key
     while True:
-        with transaction() as session:
+        with transaction() as tx:
             batch = select(*keys).where(over).limit(MOST_AT_ONCE)
-            cleared = session.execute(
+            cleared = tx.execute(
                 delete(table).where(tuple_(*keys).in_(batch), over).returning(*keys),
                 execution_options={"synchronize_session": False},
             )

@@ -25,7 +25,7 @@ from phonenumbers import (
 
 from config import FULL, MASKED
 from hammer.parsing.characters import plain
-from hammer.refusals import N_, InvalidFields, Mend, RegionNotServed
+from hammer.refusals import N_, Invalid, InvalidFields, RegionNotServed
 
 LONGEST_SPELLING: Final = 256
 """Characters read: E.164 has 15 digits at most; the rest is spaces, the like, and words around the number."""
@@ -322,7 +322,7 @@ def _letter_among_digits(text: str) -> bool:
     return touches or _LOOKS_LIKE_DIGITS.search(text) is not None
 
 
-def _refusal(plan: Plan, e164: str) -> Mend | None:
+def _refusal(plan: Plan, e164: str) -> Invalid | None:
     """Why an existing number gets no text from this deployment; None where it does."""
     number = phonenumbers.parse(e164)
     countries = {phonenumbers.region_code_for_number(number) or ""}

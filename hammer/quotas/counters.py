@@ -7,10 +7,9 @@ from functools import cache
 from typing import Final
 
 from sqlalchemy import Select, String, TextClause, Update, and_, bindparam, func, or_, select, text, update
-from sqlalchemy.orm import Session
 
 from hammer import clock
-from hammer.db.database import UtcDateTime
+from hammer.db.database import Transaction, UtcDateTime
 from hammer.db.prepared import run
 from hammer.models import Counter
 
@@ -39,7 +38,7 @@ def ends_at(span: timedelta, now: datetime) -> datetime:
     return clock.EPOCH + span * (period(span, now) + 1)
 
 
-def used(session: Session, limits: Iterable[Limit], now: datetime) -> dict[str, int]:
+def used(tx: Transaction, limits: Iterable[Limit], now: datetime) -> dict[str, int]:
     """How much of each scope still counts; those of which nothing does are missing.
 
     What was counted while the clock was ahead counts only where the present span and that one can be of the same limit: further
@@ -48,7 +47,7 @@ def used(session: Session, limits: Iterable[Limit], now: datetime) -> dict[str, 
     values: dict[str, object] = {"now": now}
     for n, limit in enumerate(named := list(limits)):
         values |= {f"scope{n}": limit.scope, f"before{n}": period(limit.span, now) + limit.spans}
-    return {scope: int(taken) for scope, taken in run(session, _using(len(named)), **values)}
+    return {scope: int(taken) for scope, taken in run(tx, _using(len(named)), **values)}
 
 
 @cache
@@ -61,19 +60,19 @@ def _using(many: int) -> Select[str, int]:
     return used.group_by(Counter.scope)
 
 
-def eases_at(session: Session, limit: Limit, now: datetime) -> datetime:
+def eases_at(tx: Transaction, limit: Limit, now: datetime) -> datetime:
     """When so much of a spent limit has aged out that a unit can be had again, if none is given back before."""
     ours = (Counter.scope == limit.scope, Counter.period < period(limit.span, now) + limit.spans)
     counting = select(Counter.ends_at, Counter.taken).where(*ours, Counter.ends_at > now)
     newer = 0
-    for ends, taken in session.execute(counting.order_by(Counter.ends_at.desc())):
+    for ends, taken in tx.execute(counting.order_by(Counter.ends_at.desc())):
         newer += taken
         if newer >= limit.most:
             return ends
     return now
 
 
-def take(session: Session, limits: Sequence[Limit], now: datetime) -> dict[str, int]:
+def take(tx: Transaction, limits: Sequence[Limit], now: datetime) -> dict[str, int]:
     """Takes one unit of each limit, in one statement, and says how much of each scope is used now.
 
     A scope that was spent is missing from the answer; if any is, nothing was taken.
@@ -84,11 +83,11 @@ def take(session: Session, limits: Sequence[Limit], now: datetime) -> dict[str, 
         over = ends_at(limit.span, now) + limit.span * (limit.spans - 1)
         values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now), f"ends{n}": over}
         values |= {f"most{n}": limit.most, f"spans{n}": limit.spans}
-    taken = {scope: int(count) for scope, count in run(session, _taking(len(ordered)), **values)}
+    taken = {scope: int(count) for scope, count in run(tx, _taking(len(ordered)), **values)}
     most = {limit.scope: limit.most for limit in limits}
     granted = {scope: count for scope, count in taken.items() if count <= most[scope]}
     if len(granted) < len(limits):
-        give_back(session, [limit for limit in limits if limit.scope in taken], 1, now)
+        give_back(tx, [limit for limit in limits if limit.scope in taken], 1, now)
     return granted
 
 
@@ -115,13 +114,13 @@ def _taking(many: int) -> TextClause:
     return statement.bindparams(*(bindparam(name, type_=UtcDateTime) for name in ("now", *(f"ends{n}" for n in range(many)))))
 
 
-def give_back(session: Session, limits: Sequence[Limit], units: int, now: datetime) -> None:
+def give_back(tx: Transaction, limits: Sequence[Limit], units: int, now: datetime) -> None:
     """Returns units that were taken in the present hour or day."""
     if limits:
         values: dict[str, object] = {"units": units}
         for n, limit in enumerate(limits):
             values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now)}
-        run(session, _returning(len(limits)), **values)
+        run(tx, _returning(len(limits)), **values)
 
 
 @cache

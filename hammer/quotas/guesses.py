@@ -12,19 +12,15 @@ the owner out.
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sqlalchemy.orm import Session
-
-from config import CODE_LENGTHS
+from config import CODE_LENGTHS, Settings
 from hammer import clock
+from hammer.db.database import Transaction
 from hammer.models import Verification
 from hammer.quotas import counters
 from hammer.quotas.counters import DAY, Limit
 from hammer.refusals import N_, TooManyRequests, Unavailable
-
-if TYPE_CHECKING:
-    from config import Settings
 
 LADDER: Final = {4: 5, 6: 20, 8: 100}
 """So many wrong guesses at one number within `LADDER_DAYS` end its codes of this length (100: NIST SP 800-63B-4 §3.2.2)."""
@@ -35,7 +31,7 @@ NUMBER_CLOSED = N_(
 ALL_CLOSED = N_("Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before.")
 
 
-def next_length(session: Session, settings: "Settings", number_hash: str, now: datetime) -> int:
+def next_length(tx: Transaction, settings: Settings, number_hash: str, now: datetime) -> int:
     """How many digits the next code of this number has: as few as its ladder and the budgets still allow.
 
     Refuses with `TooManyRequests` when the number is closed until its failures age out, and with `Unavailable` when all budgets are
@@ -43,47 +39,47 @@ def next_length(session: Session, settings: "Settings", number_hash: str, now: d
     """
     budgets = {length: _budget(settings, length) for length in CODE_LENGTHS}
     ladder = _ladder(number_hash, CODE_LENGTHS[-1])
-    used = counters.used(session, [ladder, *budgets.values()], now)
+    used = counters.used(tx, [ladder, *budgets.values()], now)
     failures = used.get(ladder.scope, 0)
     for length, budget in budgets.items():
         if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
     if failures >= ladder.most:
-        opens_at = counters.eases_at(session, ladder, now)
+        opens_at = counters.eases_at(tx, ladder, now)
         raise TooManyRequests(retry_after=clock.seconds_until(opens_at, now), sentence=NUMBER_CLOSED)
     tomorrow = counters.ends_at(DAY, now)
     raise Unavailable(retry_after=clock.seconds_until(tomorrow, now), sentence=ALL_CLOSED)
 
 
-def budgets_used(session: Session, settings: "Settings", now: datetime) -> dict[int, tuple[int, int]]:
+def budgets_used(tx: Transaction, settings: Settings, now: datetime) -> dict[int, tuple[int, int]]:
     """Digits -> wrong guesses of today that were not returned, and how many there may be; of lengths in use."""
     budgets = {length: _budget(settings, length) for length in CODE_LENGTHS if length >= settings.code_length}
-    used = counters.used(session, budgets.values(), now)
+    used = counters.used(tx, budgets.values(), now)
     return {length: (used.get(budget.scope, 0), budget.most) for length, budget in budgets.items()}
 
 
-def take(session: Session, settings: "Settings", verification: Verification, number_hash: str, now: datetime) -> bool:
+def take(tx: Transaction, settings: Settings, verification: Verification, number_hash: str, now: datetime) -> bool:
     """Reserves one guess at this verification from the budget of its length and from its number's ladder; False when either is
     spent."""
     limits = _limits(settings, verification, number_hash)
-    return len(counters.take(session, limits, now)) == len(limits)
+    return len(counters.take(tx, limits, now)) == len(limits)
 
 
-def give_back(session: Session, settings: "Settings", verification: Verification, number_hash: str, now: datetime) -> None:
+def give_back(tx: Transaction, settings: Settings, verification: Verification, number_hash: str, now: datetime) -> None:
     """Returns what this verification reserved, now that it succeeded: all its guesses of the present day.
 
     Guesses of the day before stay spent. Returned to a later day, they would let somebody with numbers of their own save up budget.
     """
     began_today = counters.period(DAY, verification.created_at) == counters.period(DAY, now)
     units = verification.guesses if began_today else 1
-    counters.give_back(session, _limits(settings, verification, number_hash), units, now)
+    counters.give_back(tx, _limits(settings, verification, number_hash), units, now)
 
 
-def _limits(settings: "Settings", verification: Verification, number_hash: str) -> list[Limit]:
+def _limits(settings: Settings, verification: Verification, number_hash: str) -> list[Limit]:
     return [_budget(settings, verification.code_length), _ladder(number_hash, verification.code_length)]
 
 
-def _budget(settings: "Settings", length: int) -> Limit:
+def _budget(settings: Settings, length: int) -> Limit:
     """Of a length that is not in use any more, nothing: its last codes are void at once, and the bound need not count them."""
     return Limit(f"guesses/{length}", settings.guess_budgets[length] if length >= settings.code_length else 0, DAY)
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, or_, select, update
-from sqlalchemy.orm import Session
 
-from config import LONGEST_CODE_TTL_SECONDS
+from config import LONGEST_CODE_TTL_SECONDS, Settings
 from hammer import clock
-from hammer.db.database import UtcDateTime, dialect
+from hammer.db.database import Transaction, UtcDateTime, dialect
 from hammer.db.prepared import run
 from hammer.models import IdempotencyKey
 from hammer.refusals import (
@@ -36,9 +35,6 @@ from hammer.refusals import (
     UnknownInvite,
     WrongCode,
 )
-
-if TYPE_CHECKING:
-    from config import Settings
 
 HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(minutes=2)
@@ -77,13 +73,13 @@ class Key:
     lifetime: timedelta = LIFETIME
 
 
-def made(settings: "Settings", shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
+def made(settings: Settings, shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
     """The key `shown` by a caller (empty: anyone) with a call. The same key of another caller, or for another call, is another."""
     name, fingerprint = repr(("key", call, caller, shown)), repr(("body", shown, body))
     return Key(settings.keyed_hash("idempotency", name), settings.keyed_hash("idempotency", fingerprint), lifetime)
 
 
-def claim(tx: Session, key: Key | None) -> dict[str, Any] | None:
+def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
     """What the first request with this key stored by `keep`; None when this one is the first, or when there is no key.
 
     Raises the refusal that the first one got, and `InvalidFields` when the first one asked for something else.
@@ -109,23 +105,23 @@ def claim(tx: Session, key: Key | None) -> dict[str, Any] | None:
     return before
 
 
-def peek(session: Session, key: Key) -> dict[str, Any] | None:
+def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
     """What a request with this key stored; None when there was none, or when it was refused."""
     now = clock.now()
-    for fingerprint, answer, expires_at in run(session, _FOUND, name=key.name):
+    for fingerprint, answer, expires_at in run(tx, _FOUND, name=key.name):
         before: dict[str, Any] = json.loads(answer or "{}")
         if fingerprint == key.fingerprint and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
             return before
     return None
 
 
-def keep(tx: Session, key: Key | None, **ids: object) -> None:
+def keep(tx: Transaction, key: Key | None, **ids: object) -> None:
     """Stores what the answer is computed from: ids and flags, nothing secret."""
     if key is not None:
         run(tx, _ANSWERED, name=key.name, said=json.dumps(ids))
 
 
-def keep_outcome(tx: Session, key: Key | None, refusal: Refusal | None) -> None:
+def keep_outcome(tx: Transaction, key: Key | None, refusal: Refusal | None) -> None:
     """Stores that the request was done, or why not."""
     if refusal is None:
         keep(tx, key)
@@ -133,7 +129,7 @@ def keep_outcome(tx: Session, key: Key | None, refusal: Refusal | None) -> None:
         keep_refusal(tx, key, refusal)
 
 
-def keep_refusal(tx: Session, key: Key | None, refusal: Refusal) -> None:
+def keep_refusal(tx: Transaction, key: Key | None, refusal: Refusal) -> None:
     """Stores a refusal that left a trace; the verb raises it after its transaction. After any other the key is `free` again."""
     if refusal.slug in _KEPT:
         keep(tx, key, refusal=refusal.slug, **refusal.details)
@@ -141,7 +137,7 @@ def keep_refusal(tx: Session, key: Key | None, refusal: Refusal) -> None:
         free(tx, key)
 
 
-def free(tx: Session, key: Key | None) -> None:
+def free(tx: Transaction, key: Key | None) -> None:
     """Stores nothing: the request changed nothing, so that repeating it does no harm, and no table grows by it."""
     if key is not None:
         run(tx, _FREED, name=key.name)

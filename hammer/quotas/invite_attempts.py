@@ -5,19 +5,17 @@ brings a code along.
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import delete
-from sqlalchemy.orm import Session
 
+from config import Settings
 from hammer import clock
+from hammer.db.database import Transaction
 from hammer.models import Counter
 from hammer.quotas import addresses, counters
 from hammer.quotas.counters import DAY, Limit
 from hammer.refusals import N_, TooManyRequests
-
-if TYPE_CHECKING:
-    from config import Settings
 
 A_DAY: Final = 5
 """Of one number; so a new account of the same number has no more."""
@@ -32,10 +30,10 @@ LIFE: Final = timedelta(days=36_525)
 SPENT = N_("Too many invite codes were tried that cannot be activated. Ask for the right one, and try it later.")
 
 
-def limits(session: Session, settings: "Settings", user_id: str, number: str, address: str, now: datetime) -> tuple[Limit, ...]:
+def limits(tx: Transaction, settings: Settings, user_id: str, number: str, address: str, now: datetime) -> tuple[Limit, ...]:
     """What one try is taken from."""
     life, week = _of_account(user_id)
-    over = counters.used(session, [life], now).get(life.scope, 0) >= life.most
+    over = counters.used(tx, [life], now).get(life.scope, 0) >= life.most
     return (
         week if over else life,
         Limit(_of_number(settings, number), A_DAY, DAY),
@@ -44,33 +42,33 @@ def limits(session: Session, settings: "Settings", user_id: str, number: str, ad
     )
 
 
-def take(session: Session, limits: tuple[Limit, ...], now: datetime) -> TooManyRequests | None:
+def take(tx: Transaction, limits: tuple[Limit, ...], now: datetime) -> TooManyRequests | None:
     """Takes a try; why not, when a limit is reached."""
-    taken = counters.take(session, limits, now)
+    taken = counters.take(tx, limits, now)
     ends = [counters.ends_at(limit.span, now) for limit in limits if limit.scope not in taken]
     return TooManyRequests(retry_after=clock.seconds_until(max(ends), now), sentence=SPENT) if ends else None
 
 
-def give_back(session: Session, limits: tuple[Limit, ...], now: datetime) -> None:
+def give_back(tx: Transaction, limits: tuple[Limit, ...], now: datetime) -> None:
     """Returns the try of somebody whose code was right."""
-    counters.give_back(session, limits, 1, now)
+    counters.give_back(tx, limits, 1, now)
 
 
-def scopes(settings: "Settings", user_id: str, number: str) -> list[str]:
+def scopes(settings: Settings, user_id: str, number: str) -> list[str]:
     """Under which the tries of one person are counted."""
     return [_of_number(settings, number), *(limit.scope for limit in _of_account(user_id))]
 
 
-def forget(session: Session, user_id: str) -> None:
+def forget(tx: Transaction, user_id: str) -> None:
     """Forgets what was counted by account; what was counted by number goes with its day."""
-    session.execute(delete(Counter).where(Counter.scope.in_([limit.scope for limit in _of_account(user_id)])))
+    tx.execute(delete(Counter).where(Counter.scope.in_([limit.scope for limit in _of_account(user_id)])))
 
 
-def _of_number(settings: "Settings", number: str) -> str:
+def _of_number(settings: Settings, number: str) -> str:
     return f"invites/number/{settings.keyed_hash('numbers', number)}"
 
 
-def _of_address(settings: "Settings", address: str) -> list[Limit]:
+def _of_address(settings: Settings, address: str) -> list[Limit]:
     shares = addresses.shares(address, PER_ADDRESS_A_DAY)
     return [Limit(f"invites/address/{settings.keyed_hash('addresses', network)}", most, DAY) for network, most in shares]
 

@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sqlalchemy import and_, bindparam, case, or_, update
-from sqlalchemy.orm import Session
 
+from config import Settings
 from hammer import clock
-from hammer.db.database import UtcDateTime, dialect
+from hammer.db.database import Transaction, UtcDateTime, dialect
 from hammer.db.prepared import row_of, run
 from hammer.models import SendAllowance
 from hammer.quotas import addresses, counters
 from hammer.quotas.counters import DAY, HOUR, Limit
 from hammer.refusals import N_, TooManyRequests
-
-if TYPE_CHECKING:
-    from config import Settings
 
 LONGEST_WAIT: Final = timedelta(minutes=10)
 """The wait between texts to one number doubles up to this."""
@@ -62,7 +59,7 @@ class Taken:
     quotas: list[Quota]
 
 
-def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
+def policies(settings: Settings) -> dict[str, tuple[int, timedelta]]:
     """The limits that callers may know, by name: so many texts in so long. Those of the whole system are not among them."""
     allowed = {"number": (settings.sends_per_number_day, DAY)}
     for name, times in zip(NAMES, addresses.TIMES, strict=True):
@@ -71,30 +68,30 @@ def policies(settings: "Settings") -> dict[str, tuple[int, timedelta]]:
     return allowed
 
 
-def system_used(session: Session, settings: "Settings", now: datetime) -> dict[str, tuple[int, int]]:
+def system_used(tx: Transaction, settings: Settings, now: datetime) -> dict[str, tuple[int, int]]:
     """Of the whole system's texts in the present hour and day: how many were asked for, and how many may be."""
     limits = _of_system(settings, known=True)
-    used = counters.used(session, limits.values(), now)
+    used = counters.used(tx, limits.values(), now)
     return {name: (used.get(limit.scope, 0), limit.most) for name, limit in limits.items()}
 
 
-def take(session: Session, settings: "Settings", number: str, *, address: str, known: bool, now: datetime) -> Taken:
+def take(tx: Transaction, settings: Settings, number: str, *, address: str, known: bool, now: datetime) -> Taken:
     """Takes a text to this number. Refuses with `TooManyRequests`, which names the limit if callers may know it."""
     limits, public = _limits(settings, number, address, known), policies(settings)
-    used = counters.take(session, list(limits.values()), now)
+    used = counters.take(tx, list(limits.values()), now)
     waits = {name: clock.seconds_until(counters.ends_at(limit.span, now), now) for name, limit in limits.items()}
     spent = [name for name, limit in limits.items() if limit.scope not in used]
     if spent:
         last = max(spent, key=waits.__getitem__)
         raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "")
-    allowance = _take_of_number(session, settings, allowance_key(settings, number, known=known), now)
+    allowance = _take_of_number(tx, settings, allowance_key(settings, number, known=known), now)
     resets_in = clock.seconds_until(allowance.day_began_at + DAY, now)
     of_number = Quota("number", settings.sends_per_number_day - allowance.sends, resets_in)
     quotas = [Quota(name, limit.most - used[limit.scope], waits[name]) for name, limit in limits.items() if name in public]
     return Taken(allowance.next_send_at, [of_number, *quotas])
 
 
-def allowance_key(settings: "Settings", number: str, *, known: bool) -> str:
+def allowance_key(settings: Settings, number: str, *, known: bool) -> str:
     """Under which the texts to this number are counted: known devices and strangers each have their own count."""
     return settings.keyed_hash("numbers of known devices" if known else "numbers", number)
 
@@ -106,17 +103,17 @@ def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
     return allowance.next_send_at
 
 
-def end_wait(session: Session, settings: "Settings", number: str, *, known: bool, now: datetime) -> None:
+def end_wait(tx: Transaction, settings: Settings, number: str, *, known: bool, now: datetime) -> None:
     """Lets the next text be asked for at once, after a success. The day's count stays."""
-    run(session, _ENDED, number=allowance_key(settings, number, known=known), now=now)
+    run(tx, _ENDED, number=allowance_key(settings, number, known=known), now=now)
 
 
-def _of_system(settings: "Settings", *, known: bool) -> dict[str, Limit]:
+def _of_system(settings: Settings, *, known: bool) -> dict[str, Limit]:
     an_hour = settings.sends_per_hour if known else int(settings.sends_per_hour * FOR_STRANGERS)
     return {"hour": Limit("texts/hour", an_hour, HOUR), "day": Limit("texts/day", an_hour * HOURS_A_DAY, DAY)}
 
 
-def _limits(settings: "Settings", number: str, address: str, known: bool) -> dict[str, Limit]:
+def _limits(settings: Settings, number: str, address: str, known: bool) -> dict[str, Limit]:
     if known:  # whoever has a number can have an account, and so a known device
         shares = addresses.shares(address, settings.sends_per_address_hour, KNOWN_TIMES)
         places = {settings.keyed_hash("addresses", network): most for network, most in shares}
@@ -133,7 +130,7 @@ def _limits(settings: "Settings", number: str, address: str, known: bool) -> dic
     return limits
 
 
-def _waits(settings: "Settings") -> list[timedelta]:
+def _waits(settings: Settings) -> list[timedelta]:
     """After the first text in a row, after the second and so on; after all further ones, the last of these."""
     waits = [min(settings.resend_wait, LONGEST_WAIT)]
     while timedelta(0) < waits[-1] < LONGEST_WAIT:
@@ -141,16 +138,16 @@ def _waits(settings: "Settings") -> list[timedelta]:
     return waits
 
 
-def _take_of_number(session: Session, settings: "Settings", key: str, now: datetime) -> SendAllowance:
+def _take_of_number(tx: Transaction, settings: Settings, key: str, now: datetime) -> SendAllowance:
     """Takes one of the number's texts of the day, in one statement, and returns how things stand then."""
     waits = {f"wait{n}": now + wait for n, wait in enumerate(_waits(settings))}
     most, yesterday = settings.sends_per_number_day, now - DAY
     ahead = {"soon": now + clock.APART, "latest": now + LONGEST_WAIT + clock.APART}
-    taking = _taking(dialect(session), len(waits))
-    taken = row_of(SendAllowance, run(session, taking, number=key, now=now, yesterday=yesterday, most=most, **ahead, **waits))
+    taking = _taking(dialect(tx), len(waits))
+    taken = row_of(SendAllowance, run(tx, taking, number=key, now=now, yesterday=yesterday, most=most, **ahead, **waits))
     if taken is not None:
         return taken
-    allowance = session.get_one(SendAllowance, key)
+    allowance = tx.get_one(SendAllowance, key)
     spent = allowance.sends >= most and allowance.day_began_at > yesterday
     day_began_at = min(allowance.day_began_at, now)
     ready_at = max(next_send_at(allowance, now), day_began_at + DAY if spent else now)

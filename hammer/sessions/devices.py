@@ -6,18 +6,15 @@ So a copied token buys `MOST_GUESSES` guesses at most, and nothing once its owne
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, false, not_, or_, select, update
-from sqlalchemy.orm import Session as Transaction
 
+from config import Settings
 from hammer import clock, codes
-from hammer.db.database import one_at_a_time
+from hammer.db.database import Transaction, one_at_a_time
 from hammer.db.prepared import add, row_of, run, value_of
 from hammer.models import Device, Session, User
-
-if TYPE_CHECKING:
-    from config import Settings
 
 MOST_GUESSES: Final = 10
 """Wrong guesses after which a device is a stranger, and its owner gets another at the next sign-in: they never come back."""
@@ -55,12 +52,12 @@ _TURNED: Final = (
 )
 
 
-def token(settings: "Settings", device: Device) -> str:
+def token(settings: Settings, device: Device) -> str:
     """What the device shows at its next sign-in."""
     return codes.proof(settings.key("devices"), "device", device.id, device.turns)
 
 
-def known(tx: Transaction, settings: "Settings", shown: str, number: str, now: datetime) -> str | None:
+def known(tx: Transaction, settings: Settings, shown: str, number: str, now: datetime) -> str | None:
     """The id of the device that shows this token, if it is known for the user of this number; None for a stranger."""
     claim = codes.read_proof(settings.key("devices"), "device", shown)
     if claim is None:

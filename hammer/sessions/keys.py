@@ -59,7 +59,7 @@ class Key:
         return _jwk(self.public) | {"kid": self.kid, "use": "sig", "alg": ALGORITHM}
 
 
-class Ring:
+class KeyRing:
     """The keys of this process: read from the database again when they are older than `RELOAD`, and when a token names an unknown
     one, at most once in a `LOOK`. So a rotation needs no restart, and a request no query."""
 
@@ -73,7 +73,7 @@ class Ring:
         """The one that signs now."""
         return signing(self._known(RELOAD).values())
 
-    def believed(self, kid: str) -> Key | None:
+    def trusted(self, kid: str) -> Key | None:
         """The one of this name, if what it signs is believed."""
         key = self._known(RELOAD).get(kid) or self._known(LOOK).get(kid)
         return key if key is not None and key.is_believed(clock.now()) else None
@@ -114,15 +114,15 @@ def rotate(settings: Settings, *, ahead: timedelta = timedelta(0)) -> Key:
     """A new key, published at once, that signs from `ahead` on. Those before it retire then, and are `BELIEVED` so much longer."""
     now = clock.now()
     new = TokenKey(id=codes.random_id(), created_at=now)
-    with transaction() as session:
-        one_at_a_time(session, "rotate")
-        if not session.scalar(select(func.count()).select_from(TokenKey)):
-            session.add(TokenKey(id=_FIRST, created_at=now))
-            session.flush()
+    with transaction() as tx:
+        one_at_a_time(tx, "rotate")
+        if not tx.scalar(select(func.count()).select_from(TokenKey)):
+            tx.add(TokenKey(id=_FIRST, created_at=now))
+            tx.flush()
         before = update(TokenKey).where(or_(TokenKey.retired_at.is_(None), TokenKey.retired_at > now + ahead))
-        session.execute(before.values(retired_at=now + ahead))
-        session.add(new)
-        events.note(session, events.KEY_ROTATED)
+        tx.execute(before.values(retired_at=now + ahead))
+        tx.add(new)
+        events.note(tx, events.Kind.KEY_ROTATED)
     return _key(settings, new.id, new.created_at, None)
 
 

@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
-from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import db, transaction
+from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.db.prepared import run
-from hammer.models import BROWSER, PROGRAM, SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, User
+from hammer.models import SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, SessionKind, User
 from hammer.quotas import idempotency
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
 from hammer.sessions import devices as known_devices
@@ -40,7 +39,7 @@ _CALLER: Final = (
     .join(User, User.id == Session.user_id)
     .where(
         Session.id == bindparam("device"),
-        Session.door == bindparam("door"),
+        Session.kind == bindparam("kind"),
         Session.ended_at.is_(None),
         Session.expires_at > bindparam("now"),
         Session.seen_at > bindparam("unused_since"),
@@ -74,35 +73,35 @@ class SignedInDevice:
 
 def cookie(settings: Settings, session: Session) -> str:
     """What the browser of `session` keeps."""
-    return codes.proof(settings.key("sessions"), BROWSER, session.id)
+    return codes.proof(settings.key("sessions"), SessionKind.BROWSER, session.id)
 
 
 def refresh_token(settings: Settings, session: Session) -> str:
     """The one refresh token of `session` that works now."""
-    return codes.proof(settings.key("sessions"), PROGRAM, session.id, session.refreshes)
+    return codes.proof(settings.key("sessions"), SessionKind.PROGRAM, session.id, session.refreshes)
 
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
     """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
     session_id = id_in_cookie(settings, shown)
-    return caller(session_id, BROWSER) if session_id else None
+    return caller(session_id, SessionKind.BROWSER) if session_id else None
 
 
 def id_in_cookie(settings: Settings, shown: str) -> str | None:
     """The id of the session whose cookie this is, which may be over; None when it is forged."""
-    claim = codes.read_proof(settings.key("sessions"), BROWSER, shown)
+    claim = codes.read_proof(settings.key("sessions"), SessionKind.BROWSER, shown)
     return claim[0] if claim else None
 
 
-def caller(session_id: str, door: str, *, issued_at_refresh: int | None = None) -> Caller | None:
-    """Who is signed in by this session at this door; None when it is over or its user blocked or gone.
+def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None = None) -> Caller | None:
+    """Who is signed in by this session of this kind; None when it is over or its user blocked or gone.
 
     One statement. Once in `SEEN_EVERY` another remembers that the session is used, and so does one at the first use of an access
     token that was issued at the newest refresh (`issued_at_refresh` is its number) within `GRACE`: from then on the refresh token
     of before is no lost answer.
     """
     now = clock.now()
-    found = run(db.session(), _CALLER, device=session_id, door=door, now=now, unused_since=now - SESSION_IDLE[door])
+    found = run(db.session(), _CALLER, device=session_id, kind=kind, now=now, unused_since=now - SESSION_IDLE[kind])
     if not found:
         return None
     user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]
@@ -123,13 +122,13 @@ def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = Non
     that is repeated with its `key` gets the same successor too, as long as that was never exchanged, and ends nothing. Refuses
     with `NotSignedIn`.
     """
-    claim = codes.read_proof(settings.key("sessions"), PROGRAM, shown)
+    claim = codes.read_proof(settings.key("sessions"), SessionKind.PROGRAM, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
     now = clock.now()
     welcome = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
-    here = and_(Session.id == session_id, _live(now, PROGRAM), welcome)
+    here = and_(Session.id == session_id, _live(now, SessionKind.PROGRAM), welcome)
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return _refreshed_before(tx, here, Session.refreshes == number + 1)
@@ -170,7 +169,7 @@ def devices(user_id: str) -> list[SignedInDevice]:
 def sign_out(user_id: str, session_id: str) -> None:
     """Ends the session that its user is in, at once and for all its tokens; its device stays known. Refuses with `NotFound`."""
     with transaction() as tx:
-        ended = revocation.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.SESSION_ENDED)
+        ended = revocation.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.Kind.SESSION_ENDED)
     if not ended:
         raise NotFound
 
@@ -184,7 +183,7 @@ def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
     with transaction() as tx:
         not_mine = [known_devices.all_but_that_of(tx, asked_in)] if asked_in and asked_in != session_id else []
         known_devices.forget(tx, user_id, known_devices.signed_in_by(*meant), *not_mine)
-        ended = revocation.end(tx, user_id, *meant, noted_as=events.SESSION_ENDED)
+        ended = revocation.end(tx, user_id, *meant, noted_as=events.Kind.SESSION_ENDED)
     if not ended:
         raise NotFound
 
@@ -192,7 +191,7 @@ def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
 def end_others(user_id: str, session_id: str) -> None:
     """Ends all of the user's sessions but this one, and forgets all devices but the one on which it was opened."""
     with transaction() as tx:
-        revocation.end_all(tx, user_id, but=session_id, noted_as=events.SESSIONS_ENDED)
+        revocation.end_all(tx, user_id, but=session_id, noted_as=events.Kind.SESSIONS_ENDED)
 
 
 def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
@@ -204,12 +203,12 @@ def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime
         known_devices.forget(tx, stolen, known_devices.signed_in_by(*this))
     ended = tx.scalar(update(Session).where(*this).values(ended_at=now).returning(Session.id))
     if stolen is not None and ended is not None:
-        events.note(tx, events.REFRESH_REUSED, stolen)
+        events.note(tx, events.Kind.REFRESH_REUSED, stolen)
 
 
-def _live(now: datetime, *doors: str) -> ColumnElement[bool]:
-    """Not ended, not expired, and used lately; at one of these doors, or at any."""
-    used = [and_(Session.door == door, Session.seen_at > now - SESSION_IDLE[door]) for door in doors or SESSION_IDLE]
+def _live(now: datetime, *kinds: SessionKind) -> ColumnElement[bool]:
+    """Not ended, not expired, and used lately; of one of these kinds, or of any."""
+    used = [and_(Session.kind == kind, Session.seen_at > now - SESSION_IDLE[kind]) for kind in kinds or SESSION_IDLE]
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
 
 
@@ -218,7 +217,7 @@ def _set_right(now: datetime) -> dict[str, object]:
     only good while it is fresh was good an hour ago."""
     soon, stale = now + clock.APART, now - timedelta(hours=1)
     too_late = [
-        (and_(Session.door == door, Session.expires_at > soon + time), now + time) for door, time in SESSION_LIFETIME.items()
+        (and_(Session.kind == kind, Session.expires_at > soon + time), now + time) for kind, time in SESSION_LIFETIME.items()
     ]
     return {
         "created_at": case((Session.created_at > soon, stale), else_=Session.created_at),

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, case, exists, func, literal, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from config import Settings
 from hammer import clock, codes
-from hammer.db.database import db, transaction
+from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE, NO_PLACE, Page
 from hammer.db.prepared import add
-from hammer.models import DELIVERED, FAILED, GIVEN_UP, SENT, UNNEEDED, WAITING, Text, Verification
+from hammer.models import Message, MessageState, Verification
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound, Unavailable
 from hammer.sms import gateways, messages
@@ -112,19 +111,19 @@ class Carriers:
                 _news.clear()
 
 
-def queue(session: Session, verification: Verification) -> None:
+def queue(tx: Transaction, verification: Verification) -> None:
     """Adds a text about `verification` to the outbox, in the caller's transaction."""
-    _add(session, verification_id=verification.id)
+    _add(tx, verification_id=verification.id)
 
 
-def queue_notice(session: Session, telephone_number: str, language: str) -> None:
+def queue_notice(tx: Transaction, telephone_number: str, language: str) -> None:
     """Adds a text to the outbox that tells a number that it opens its account no more, in the caller's transaction."""
-    _add(session, telephone_number=telephone_number, language=language)
+    _add(tx, telephone_number=telephone_number, language=language)
 
 
-def _add(session: Session, **about: str) -> None:
+def _add(tx: Transaction, **about: str) -> None:
     now = clock.now()
-    add(session, Text, **about, created_at=now, due_at=now, tries=0, state=WAITING)
+    add(tx, Message, **about, created_at=now, due_at=now, tries=0, state=MessageState.WAITING)
 
 
 def wake() -> None:
@@ -136,36 +135,39 @@ def deliver_next(settings: Settings) -> bool:
     """Tries the text that has waited longest; False when none is due."""
     now = clock.now()
     # Further ahead than any wait are those that a clock put there which was ahead itself.
-    due = (Text.ended_at.is_(None), or_(Text.due_at <= now, Text.due_at > now + LONGEST_WAIT * (1 + _GIVE_OR_TAKE) + clock.APART))
+    due = (
+        Message.ended_at.is_(None),
+        or_(Message.due_at <= now, Message.due_at > now + LONGEST_WAIT * (1 + _GIVE_OR_TAKE) + clock.APART),
+    )
     if not db.session.scalar(select(exists().where(*due))):
         return False
-    longest = select(Text.id).where(*due).order_by(Text.due_at).limit(1).with_for_update(skip_locked=True)
-    with transaction() as session:
-        claim = update(Text).where(Text.id == longest.scalar_subquery()).returning(Text)
-        claimed = session.scalar(claim.values(due_at=now + LEASE, tries=Text.tries + 1))
+    longest = select(Message.id).where(*due).order_by(Message.due_at).limit(1).with_for_update(skip_locked=True)
+    with transaction() as tx:
+        claim = update(Message).where(Message.id == longest.scalar_subquery()).returning(Message)
+        claimed = tx.scalar(claim.values(due_at=now + LEASE, tries=Message.tries + 1))
         if claimed is None:
             return False
-        message = _message(session, settings, claimed)
+        message = _message(tx, settings, claimed)
     gateway = gateways.send(settings, *message, receipt_url(settings, claimed)) if message else None
     if gateway is not None:
         _took(claimed.id, gateway, until=claimed.due_at)
         return True
-    with transaction() as session:
+    with transaction() as tx:
         if message is None or claimed.tries >= MOST_TRIES:
-            _give_up(session, claimed, whoever_wants_it=message is not None)
+            _give_up(tx, claimed, whoever_wants_it=message is not None)
         else:
-            mine = update(Text).where(Text.id == claimed.id, Text.tries == claimed.tries, Text.ended_at.is_(None))
-            session.execute(mine.values(due_at=clock.now() + _wait(claimed.tries)))
+            mine = update(Message).where(Message.id == claimed.id, Message.tries == claimed.tries, Message.ended_at.is_(None))
+            tx.execute(mine.values(due_at=clock.now() + _wait(claimed.tries)))
     return True
 
 
-def _message(session: Session, settings: Settings, text: Text) -> tuple[str, str] | None:
+def _message(tx: Transaction, settings: Settings, text: Message) -> tuple[str, str] | None:
     """Where the text goes, and its words; None when nobody waits for it any more, or its carriers died too often."""
     if text.tries > MOST_TRIES:
         return None
     if text.verification_id is None:
         return (text.telephone_number, messages.notice(text.language or "")) if text.telephone_number else None
-    verification = session.get_one(Verification, text.verification_id)
+    verification = tx.get_one(Verification, text.verification_id)
     if verification.consumed_at is not None or not verification.created_at - clock.APART <= clock.now() < verification.expires_at:
         return None
     code = verification.code(settings.key("codes"))
@@ -178,12 +180,12 @@ def _took(text_id: int, gateway: str, until: datetime) -> None:
 
     While the database is away it is tried again as long as the claim holds: a text of which nobody knows that it left leaves twice.
     """
-    state = case((Text.state == DELIVERED, DELIVERED), else_=SENT)
+    state = case((Message.state == MessageState.DELIVERED, MessageState.DELIVERED), else_=MessageState.SENT)
     left = {"state": state, "gateway": gateway, "ended_at": clock.now(), "telephone_number": None}
     for more in reversed(range(int(LEASE.total_seconds() / _AWAY_SECONDS))):
         try:
-            with transaction() as session:
-                session.execute(update(Text).where(Text.id == text_id).values(left))
+            with transaction() as tx:
+                tx.execute(update(Message).where(Message.id == text_id).values(left))
             return
         except (Unavailable, SQLAlchemyError):
             if not more or clock.now() > until:
@@ -191,11 +193,11 @@ def _took(text_id: int, gateway: str, until: datetime) -> None:
             time.sleep(_AWAY_SECONDS)
 
 
-def _give_up(session: Session, text: Text, *, whoever_wants_it: bool) -> None:
-    mine = update(Text).where(Text.id == text.id, Text.tries == text.tries, Text.ended_at.is_(None))
+def _give_up(tx: Transaction, text: Message, *, whoever_wants_it: bool) -> None:
+    mine = update(Message).where(Message.id == text.id, Message.tries == text.tries, Message.ended_at.is_(None))
     used = exists().where(Verification.id == text.verification_id, Verification.consumed_at.is_not(None))
-    state = GIVEN_UP if whoever_wants_it else case((used, UNNEEDED), else_=GIVEN_UP)
-    session.execute(mine.values(state=state, ended_at=clock.now(), telephone_number=None))
+    state = MessageState.GIVEN_UP if whoever_wants_it else case((used, MessageState.UNNEEDED), else_=MessageState.GIVEN_UP)
+    tx.execute(mine.values(state=state, ended_at=clock.now(), telephone_number=None))
     if whoever_wants_it:
         log.error("Text %d was given up after %d tries.", text.id, text.tries)
 
@@ -207,11 +209,11 @@ def _wait(tries: int) -> timedelta:
 
 def trial(settings: Settings, telephone_number: str) -> Iterator[gateways.Try]:
     """Sends one real text that stands in no outbox, by the first gateway that takes it, and tells how each did."""
-    none = Text(id=0, created_at=clock.now())  # gateways want a whole address; what they say there is of no text
+    none = Message(id=0, created_at=clock.now())  # gateways want a whole address; what they say there is of no text
     yield from gateways.tries(settings, telephone_number, messages.TRIAL, receipt_url(settings, none))
 
 
-def receipt_url(settings: Settings, text: Text) -> str:
+def receipt_url(settings: Settings, text: Message) -> str:
     """Where a gateway may tell what became of this text. Names no number, and nobody else can make it."""
     # The moment too, since SQLite gives the ids of deleted rows away again.
     about = f"{text.id}.{clock.microseconds(text.created_at)}"
@@ -223,8 +225,8 @@ def _signature(settings: Settings, about: str) -> str:
 
 
 _REPORTS: Final = {
-    DELIVERED: {"1", "delivered", "delivrd"},
-    FAILED: {"2", "16", "failed", "undelivered", "undeliv", "undeliverable", "rejected", "rejectd", "expired"},
+    MessageState.DELIVERED: {"1", "delivered", "delivrd"},
+    MessageState.FAILED: {"2", "16", "failed", "undelivered", "undeliv", "undeliverable", "rejected", "rejectd", "expired"},
 }
 """What gateways say: Kannel by numbers (`%d` of its receipts), others by words. The rest, like `queued`, changes nothing."""
 
@@ -235,16 +237,16 @@ def report(settings: Settings, receipt: str, said: str) -> None:
     parts = re.fullmatch(r"((\d{1,18})\.(\d{1,17}))\.([\w-]{43})", receipt, re.ASCII)
     if parts is None or not codes.same(parts[4], _signature(settings, parts[1])):
         raise NotFound
-    about = (Text.id == int(parts[2]), Text.created_at == clock.at(int(parts[3])))
+    about = (Message.id == int(parts[2]), Message.created_at == clock.at(int(parts[3])))
     state = next((state for state, sayings in _REPORTS.items() if said.strip().lower() in sayings), None)
     if state is None:
         return
     # What has arrived has arrived, and ends the waiting too: its carrier died before it could say so. That one try failed says
     # nothing of a text that is tried again.
-    former = [Text.state != DELIVERED] if state == DELIVERED else [Text.state == SENT]
-    with transaction() as session:
-        ended = {"state": state, "ended_at": func.coalesce(Text.ended_at, clock.now()), "telephone_number": None}
-        session.execute(update(Text).where(*about, *former).values(ended))
+    former = [Message.state != MessageState.DELIVERED] if state == MessageState.DELIVERED else [Message.state == MessageState.SENT]
+    with transaction() as tx:
+        ended = {"state": state, "ended_at": func.coalesce(Message.ended_at, clock.now()), "telephone_number": None}
+        tx.execute(update(Message).where(*about, *former).values(ended))
 
 
 @dataclass(frozen=True)
@@ -260,9 +262,14 @@ class Tally:
 
 def tally() -> Tally:
     """Costs the same with ten texts and with ten million."""
-    newest = select(Text.state, func.coalesce(Text.gateway, "").label("gateway")).order_by(Text.id.desc()).limit(COUNTED).subquery()
+    newest = (
+        select(Message.state, func.coalesce(Message.gateway, "").label("gateway"))
+        .order_by(Message.id.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
     fates = db.session.execute(select(newest, func.count()).group_by(newest.c.state, newest.c.gateway))
-    waiting, oldest = db.session.execute(select(func.count(), func.min(Text.created_at)).where(Text.ended_at.is_(None))).one()
+    waiting, oldest = db.session.execute(select(func.count(), func.min(Message.created_at)).where(Message.ended_at.is_(None))).one()
     waits = max(clock.now() - oldest, timedelta(0)) if waiting else timedelta(0)
     return Tally({(state, gateway): many for state, gateway, many in fates}, waiting, waits)
 
@@ -284,18 +291,18 @@ class Standing:
 def newest(limit: int = MOST_PER_PAGE, *, state: str | None = None, after: str | None = None) -> Page[Standing]:
     """The texts that were asked for last, newest first; of one state alone if it is named. Refuses a bad `after` with
     `InvalidFields`."""
-    chosen = select(Text, Verification.telephone_number).outerjoin(Verification, Verification.id == Text.verification_id)
-    chosen = chosen.order_by(Text.id.desc()).limit(limit + 1)
+    chosen = select(Message, Verification.telephone_number).outerjoin(Verification, Verification.id == Message.verification_id)
+    chosen = chosen.order_by(Message.id.desc()).limit(limit + 1)
     if after is not None:
         if not re.fullmatch(r"\d{1,18}", after, re.ASCII):
             raise InvalidFields({"after": [NO_PLACE]})
-        chosen = chosen.where(Text.id < literal(int(after), BigInteger))  # which may be more than there ever will be
+        chosen = chosen.where(Message.id < literal(int(after), BigInteger))  # which may be more than there ever will be
     if state is not None:
-        chosen = chosen.where(Text.state == state)
+        chosen = chosen.where(Message.state == state)
     found = [_standing(text, number or text.telephone_number) for text, number in db.session.execute(chosen)]
     return Page(found[:limit], str(found[limit - 1].id) if len(found) > limit else None)
 
 
-def _standing(text: Text, number: str | None) -> Standing:
+def _standing(text: Message, number: str | None) -> Standing:
     shown = number and phones.masked(number)
     return Standing(text.id, shown, text.state, text.gateway, text.tries, text.created_at, text.ended_at)

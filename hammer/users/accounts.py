@@ -13,11 +13,10 @@ from typing import Any, Final
 from sqlalchemy import delete as delete_from
 from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session as Transaction
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import db, insert, transaction
+from hammer.db.database import Transaction, db, insert, transaction
 from hammer.invites import tombstones
 from hammer.login import verifications
 from hammer.login.verifications import Asker, CodeSent
@@ -82,23 +81,23 @@ def create(
     user_id, now = codes.random_id(), clock.now()
     stored = _as_stored(names)
     values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | stored
-    with transaction() as session:
-        if idempotency.claim(session, key) is not None:
+    with transaction() as tx:
+        if idempotency.claim(tx, key) is not None:
             # By the number, which is part of the request: the id of a person is not kept with the key.
-            before = session.scalar(select(User.id).where(User.telephone_number == number))
+            before = tx.scalar(select(User.id).where(User.telephone_number == number))
             if before is not None:
                 return before
         for _ in range(_FREE_CODE_TRIES):
-            new = insert(session, User).values(values | {"invite_code": codes.new_invite_code()})
-            if session.scalar(new.on_conflict_do_nothing().returning(User.id)):
-                events.note(session, events.USER_CREATED, user_id, actor_id=actor_id)
+            new = insert(tx, User).values(values | {"invite_code": codes.new_invite_code()})
+            if tx.scalar(new.on_conflict_do_nothing().returning(User.id)):
+                events.note(tx, events.Kind.USER_CREATED, user_id, actor_id=actor_id)
                 if is_staff:
-                    events.note(session, events.STAFF_GIVEN, user_id, actor_id=actor_id)
-                idempotency.keep(session, key)
+                    events.note(tx, events.Kind.STAFF_GIVEN, user_id, actor_id=actor_id)
+                idempotency.keep(tx, key)
                 return user_id
-            if session.scalar(select(User.id).where(User.telephone_number == number)):
+            if tx.scalar(select(User.id).where(User.telephone_number == number)):
                 raise TelephoneNumberTaken
-            if session.scalar(select(User.id).where(func.lower(User.username) == (stored.get("username") or "").lower())):
+            if tx.scalar(select(User.id).where(func.lower(User.username) == (stored.get("username") or "").lower())):
                 raise UsernameTaken
     raise Unavailable(retry_after=1)
 
@@ -108,9 +107,9 @@ def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = Non
     if not names:
         return
     try:
-        with transaction() as session:
-            _change(session, user_id, **_as_stored(names))
-            events.note(session, events.USER_RENAMED, user_id, actor_id=actor_id)
+        with transaction() as tx:
+            _change(tx, user_id, **_as_stored(names))
+            events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
     except IntegrityError as error:
         raise UsernameTaken from error
 
@@ -138,14 +137,14 @@ def ask_number(
     number = phones.read(settings, telephone_number)
 
     def ask() -> CodeSent:
-        if not _is_fresh(session, session_id):
+        if not _is_fresh(tx, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        if session.scalar(select(User.telephone_number).where(User.id == user_id)) == number:
+        if tx.scalar(select(User.telephone_number).where(User.id == user_id)) == number:
             raise InvalidFields({"telephone_number": [YOUR_NUMBER]})
-        return verifications.begin(session, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
+        return verifications.begin(tx, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
 
-    with transaction() as session:
-        sent = verifications.ask_once(session, settings, key, ask)
+    with transaction() as tx:
+        sent = verifications.ask_once(tx, settings, key, ask)
     outbox.wake()
     return sent
 
@@ -168,22 +167,22 @@ def change_number(
     that they hold the number. With `NotSignedIn` a user who was deleted meanwhile.
     """
     refusal: Refusal | None = None
-    with transaction() as session:
-        if idempotency.claim(session, key) is not None:
+    with transaction() as tx:
+        if idempotency.claim(tx, key) is not None:
             return
-        _hold_proofs(session, user_id)
+        _hold_proofs(tx, user_id)
         purpose = verifications.CHANGE_NUMBER
-        guess = verifications.guess(session, settings, verification_id, code, purpose=purpose, user_id=user_id)
+        guess = verifications.guess(tx, settings, verification_id, code, purpose=purpose, user_id=user_id)
         if guess.verification is not None and guess.refusal is None:
             keep, proved = session_id if end_other_sessions else None, guess.verification
             new = proved.telephone_number, proved.language
-            refusal = _move(session, settings, user_id, *new, forget_devices_but_that_of=keep)
+            refusal = _move(tx, settings, user_id, *new, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
-                revocation.end(session, user_id, Session.id != session_id, noted_as=events.SESSIONS_ENDED)
+                revocation.end(tx, user_id, Session.id != session_id, noted_as=events.Kind.SESSIONS_ENDED)
         if guess.verification is not None:
-            idempotency.keep_outcome(session, key, guess.refusal or refusal)
+            idempotency.keep_outcome(tx, key, guess.refusal or refusal)
         else:
-            idempotency.free(session, key)
+            idempotency.free(tx, key)
     guess.proven()
     if refusal is not None:
         raise refusal
@@ -200,16 +199,16 @@ def move(settings: Settings, user_id: str, telephone_number: str, *, language: s
     Refuses with `InvalidFields` and `RegionNotServed` as a new number is, with `TelephoneNumberTaken`, and with `NotFound`.
     """
     number = phones.read(settings, telephone_number)
-    with transaction() as session:
-        _hold_proofs(session, user_id)
-        session.execute(delete_from(Verification).where(Verification.user_id == user_id))
-        devices.forget(session, user_id)
-        refusal = _move(session, settings, user_id, number, language)
+    with transaction() as tx:
+        _hold_proofs(tx, user_id)
+        tx.execute(delete_from(Verification).where(Verification.user_id == user_id))
+        devices.forget(tx, user_id)
+        refusal = _move(tx, settings, user_id, number, language)
         if refusal is not None:
             raise NotFound if isinstance(refusal, NotSignedIn) else refusal
-        devices.forget(session, user_id)  # a login that was quicker has left a new one
+        devices.forget(tx, user_id)  # a login that was quicker has left a new one
         if end_sessions:
-            revocation.end(session, user_id, noted_as=events.SESSIONS_ENDED)
+            revocation.end(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED)
     outbox.wake()
 
 
@@ -228,27 +227,27 @@ def delete(
     `NotFound`.
     """
     now = clock.now()
-    with transaction() as session:
-        if idempotency.claim(session, key) is not None:
+    with transaction() as tx:
+        if idempotency.claim(tx, key) is not None:
             return
-        if actor_id == user_id and not _is_fresh(session, session_id):
+        if actor_id == user_id and not _is_fresh(tx, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        _hold_proofs(session, user_id)
+        _hold_proofs(tx, user_id)
         number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
         theirs = or_(Verification.telephone_number == number.scalar_subquery(), Verification.user_id == user_id)
-        session.execute(delete_from(Verification).where(theirs))
-        devices.forget(session, user_id)
-        had = session.scalar(number.with_for_update())
+        tx.execute(delete_from(Verification).where(theirs))
+        devices.forget(tx, user_id)
+        had = tx.scalar(number.with_for_update())
         if had is None:
             raise NotFound
         nobody = {"telephone_number": None, "username": None, "first_name": "", "last_name": "", "is_staff": False}
-        session.execute(_living(user_id).values(nobody | {"deleted_at": now}))
-        tombstones.lay(session, settings, user_id, had, now)
-        invite_attempts.forget(session, user_id)
+        tx.execute(_living(user_id).values(nobody | {"deleted_at": now}))
+        tombstones.lay(tx, settings, user_id, had, now)
+        invite_attempts.forget(tx, user_id)
         for table in (Session, Device):  # a login that was quicker has left new ones
-            session.execute(delete_from(table).where(table.user_id == user_id))
-        events.note(session, events.USER_DELETED, user_id, actor_id=actor_id)
-        idempotency.keep(session, key)
+            tx.execute(delete_from(table).where(table.user_id == user_id))
+        events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)
+        idempotency.keep(tx, key)
     log.info("Deleted user %s.", user_id)  # a backup of before knows nothing of it: docs/privacy.md
 
 
@@ -259,48 +258,48 @@ def was_deleted(key: idempotency.Key) -> bool:
 
 def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
     """Gives or takes what staff may do; it holds from the user's next request on. Refuses with `NotFound`."""
-    with transaction() as session:
-        _change(session, user_id, is_staff=is_staff)
-        events.note(session, events.STAFF_GIVEN if is_staff else events.STAFF_TAKEN, user_id, actor_id=actor_id)
+    with transaction() as tx:
+        _change(tx, user_id, is_staff=is_staff)
+        events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
     """Shuts a user out at once, or lets them in again (with a new sign-in); none of their devices is known then. Refuses with
     `NotFound`."""
-    with transaction() as session:
-        revocation.end_all(session, user_id)
-        _change(session, user_id, blocked_at=clock.now() if blocked else None)
-        events.note(session, events.USER_BLOCKED if blocked else events.USER_UNBLOCKED, user_id, actor_id=actor_id)
+    with transaction() as tx:
+        revocation.end_all(tx, user_id)
+        _change(tx, user_id, blocked_at=clock.now() if blocked else None)
+        events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 
-def _hold_proofs(session: Transaction, user_id: str) -> None:
+def _hold_proofs(tx: Transaction, user_id: str) -> None:
     """Locks the proofs of the user's number, before anything else is locked.
 
     A login locks its proof first, then its device or counters, then the user. In another order the two would wait for each other.
     """
     number = select(User.telephone_number).where(User.id == user_id).scalar_subquery()
     theirs = select(Verification.id).where(Verification.telephone_number == number).order_by(Verification.id)
-    session.execute(theirs.with_for_update())
+    tx.execute(theirs.with_for_update())
 
 
 def _living(user_id: str) -> Any:
     return update(User).where(User.id == user_id, User.deleted_at.is_(None))
 
 
-def _change(session: Transaction, user_id: str, **values: object) -> None:
-    if session.scalar(_living(user_id).values(values).returning(User.id)) is None:
+def _change(tx: Transaction, user_id: str, **values: object) -> None:
+    if tx.scalar(_living(user_id).values(values).returning(User.id)) is None:
         raise NotFound
 
 
-def _is_fresh(session: Transaction, session_id: str | None) -> bool:
+def _is_fresh(tx: Transaction, session_id: str | None) -> bool:
     now = clock.now()
     lately = (Session.created_at > now - PROOF_STAYS_FRESH, Session.created_at <= now + clock.APART)
     here = (Session.id == session_id, Session.ended_at.is_(None), *lately)
-    return bool(session.scalar(select(exists().where(*here))))
+    return bool(tx.scalar(select(exists().where(*here))))
 
 
 def _move(
-    session: Transaction,
+    tx: Transaction,
     settings: Settings,
     user_id: str,
     number: str,
@@ -312,21 +311,21 @@ def _move(
     now = clock.now()
     mine = select(User.telephone_number).where(User.id == user_id)
     try:
-        with session.begin_nested():
+        with tx.begin_nested():
             # What is left of proofs of the old number goes with it, and before the user is locked: see `_hold_proofs`.
-            session.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
+            tx.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
             if forget_devices_but_that_of is not None:
-                devices.forget(session, user_id, devices.all_but_that_of(session, forget_devices_but_that_of))
-            old = session.scalar(mine.with_for_update())
-            moved = session.scalar(_living(user_id).values(telephone_number=number).returning(User.id))
+                devices.forget(tx, user_id, devices.all_but_that_of(tx, forget_devices_but_that_of))
+            old = tx.scalar(mine.with_for_update())
+            moved = tx.scalar(_living(user_id).values(telephone_number=number).returning(User.id))
     except IntegrityError:
         return TelephoneNumberTaken()
     if moved is None:
         return NotSignedIn()
     if old is not None and old != number:
-        tombstones.lay(session, settings, user_id, old, now)
-        outbox.queue_notice(session, old, language)
-        events.note(session, events.NUMBER_CHANGED, user_id)
+        tombstones.lay(tx, settings, user_id, old, now)
+        outbox.queue_notice(tx, old, language)
+        events.note(tx, events.Kind.NUMBER_CHANGED, user_id)
     return None
 
 

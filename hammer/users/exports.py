@@ -10,8 +10,7 @@ from config import FULL, MASKED, Settings
 from hammer import events
 from hammer.db.database import db, transaction
 from hammer.invites import tombstones
-from hammer.login import verifications
-from hammer.models import Counter, Device, Event, Referral, SendAllowance, Session, Text, User, Verification
+from hammer.models import Counter, Device, Event, Message, Referral, SendAllowance, Session, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import guesses, invite_attempts, texts
 from hammer.users import people
@@ -22,8 +21,8 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
     why. Refuses with `NotFound`."""
     settings = replace(settings, invitee_numbers=MASKED if settings.invitee_numbers == FULL else settings.invitee_numbers)
     me = people.profile(settings, user_id)
-    with transaction() as session:
-        events.note(session, events.DATA_EXPORTED, user_id)
+    with transaction() as tx:
+        events.note(tx, events.Kind.DATA_EXPORTED, user_id)
     activated_at = db.session.scalar(select(Referral.activated_at).where(Referral.referee_id == user_id))
     invited = db.session.execute(
         select(User.telephone_number, Referral.activated_at)
@@ -57,16 +56,16 @@ def _exported(table: Any, mine: Any, order: Any, *, but: Iterable[str] = ()) -> 
 def _exported_verifications(user_id: str, number: str) -> list[dict[str, Any]]:
     mine = or_(Verification.telephone_number == number, Verification.user_id == user_id)
     asked = _exported(Verification, mine, Verification.created_at, but=("user_id",))
-    about = Text.verification_id.in_([verification["id"] for verification in asked])
+    about = Message.verification_id.in_([verification["id"] for verification in asked])
     sent: dict[str, list[dict[str, Any]]] = {}
-    for text in _exported(Text, about, Text.id, but=("id", "telephone_number", "language")):
+    for text in _exported(Message, about, Message.id, but=("id", "telephone_number", "language")):
         sent.setdefault(text.pop("verification_id"), []).append(text)
     return [verification | {"texts": sent.get(verification["id"], [])} for verification in asked]
 
 
 def _exported_limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
     """What was counted by their number and their account. The scopes end in a keyed hash or an id, which are told to nobody."""
-    scopes = [guesses.scope(verifications.number_hash(settings, number)), *invite_attempts.scopes(settings, user_id, number)]
+    scopes = [guesses.scope(settings.number_hash(number)), *invite_attempts.scopes(settings, user_id, number)]
     mine = _exported(Counter, Counter.scope.in_(scopes), Counter.ends_at, but=("period",))
     return [counter | {"scope": counter["scope"].rpartition("/")[0]} for counter in mine]
 

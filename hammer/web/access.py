@@ -1,6 +1,6 @@
-"""For whom each route is: everybody, whoever is signed in, or staff. A route that does not say so keeps the house closed.
+"""Who can use each route: everyone, users who are signed in, or staff. An unmarked route stops the application from starting.
 
-The guards themselves say it, so that what is said is what is done; of two guards the stricter counts.
+The guards mark the views that they guard, so that the mark is always true. Of two guards the stricter one counts.
 """
 
 from collections.abc import Callable
@@ -12,31 +12,33 @@ from flask import Flask
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-class Audience(IntEnum):
+class Access(IntEnum):
+    """Who can use a route, from the widest to the strictest."""
+
     PUBLIC = 0
     USER = 1
     STAFF = 2
 
 
 class Unmarked(RuntimeError):
-    """Some routes do not say for whom they are."""
+    """Some routes have no mark."""
 
 
-def guarded(audience: Audience, view: View) -> View:
-    """The view, marked as one that lets this audience in and no other. For guards, which see to it."""
-    strictest = max(audience, getattr(view, "audience", audience))
-    view.audience = strictest  # type: ignore[attr-defined]
+def guarded(access: Access, view: View) -> View:
+    """The view, marked with the access that its guard allows. Only guards call this: a mark guards nothing by itself."""
+    strictest = max(access, getattr(view, "access", access))
+    view.access = strictest  # type: ignore[attr-defined]
     return view
 
 
 def public(view: View) -> View:
-    """Says that a view is for everybody."""
-    return guarded(Audience.PUBLIC, view)
+    """Marks a view that everyone can use."""
+    return guarded(Access.PUBLIC, view)
 
 
-def audiences(app: Flask) -> dict[str, Audience]:
-    """Endpoint -> for whom it is. Raises `Unmarked` if one does not say."""
-    unmarked = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "audience"))
+def by_endpoint(app: Flask) -> dict[str, Access]:
+    """Endpoint -> who can use it. Raises `Unmarked` if a route has no mark."""
+    unmarked = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "access"))
     if unmarked:
-        raise Unmarked(f"For whom are these? Guard them, or say `@public`: {', '.join(unmarked)}.")
-    return {name: getattr(view, "audience") for name, view in app.view_functions.items()}  # noqa: B009
+        raise Unmarked(f"Who can use these routes? Guard them, or mark them with `@public`: {', '.join(unmarked)}.")
+    return {name: getattr(view, "access") for name, view in app.view_functions.items()}  # noqa: B009

@@ -17,7 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from hammer.quotas import addresses, texts
-from hammer.refusals import TooManyRequests, Wait
+from hammer.refusals import RetryLater, TooManyRequests
 
 UNCOUNTED: Final = {"health", "receipts"}
 """The blueprints that those who watch over us and our gateways ask, again and again and from one address."""
@@ -46,7 +46,7 @@ def init_app(app: Flask) -> None:
         # Whether people came by https is known to the nearest one alone: the others need not add to its header.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=1, x_host=0)  # type: ignore[method-assign]
     app.before_request(_read_whole)
-    app.extensions["hammer.web.request_limits"] = Knocks(settings)
+    app.extensions["hammer.web.request_limits"] = RequestLimiter(settings)
     if settings.requests_per_address_minute:
         app.before_request(_count)
 
@@ -55,7 +55,7 @@ Taking = Sequence[tuple[str, int]]
 """Keys, narrow networks before wide ones, and how many requests a minute each has."""
 
 
-class Knocks:
+class RequestLimiter:
     """Counts requests of addresses: in Redis where there is one, and in this process while that is away or slow."""
 
     def __init__(self, settings: Settings) -> None:
@@ -181,11 +181,11 @@ return 0
 
 def redis_answers() -> bool | None:
     """Whether Redis does; None where there is none."""
-    return _knocks().redis_answers()
+    return _limiter().redis_answers()
 
 
-def _knocks() -> Knocks:
-    return cast(Knocks, current_app.extensions["hammer.web.request_limits"])
+def _limiter() -> RequestLimiter:
+    return cast(RequestLimiter, current_app.extensions["hammer.web.request_limits"])
 
 
 def _read_whole() -> None:
@@ -203,7 +203,7 @@ def _read_whole() -> None:
 def _count() -> None:
     there = address()
     if there and request.blueprint not in UNCOUNTED:
-        _knocks().take(there)
+        _limiter().take(there)
 
 
 def address() -> str:
@@ -225,6 +225,6 @@ def headers(settings: Settings, quotas: Iterable[texts.Quota]) -> dict[str, str]
     }
 
 
-def spent(settings: Settings, refusal: Wait) -> dict[str, str]:
+def spent(settings: Settings, refusal: RetryLater) -> dict[str, str]:
     """The same for a refusal: the limit that was reached, if callers may know it."""
     return headers(settings, [texts.Quota(refusal.limit, 0, refusal.retry_after)] if refusal.limit else [])

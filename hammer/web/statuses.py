@@ -3,15 +3,25 @@
 from collections.abc import Mapping
 from typing import Final
 
-from hammer.refusals import Choose, InvalidRequest, Mend, NotAllowed, NotFound, Prove, Refusal, TooManyRequests, Unavailable
+from hammer.refusals import (
+    Conflict,
+    Invalid,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    Refusal,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 
 _STATUSES: Final[Mapping[type[Refusal], int]] = {
     InvalidRequest: 400,
-    Mend: 422,
-    Prove: 401,
+    Invalid: 422,
+    Unauthenticated: 401,
     NotAllowed: 403,
     NotFound: 404,
-    Choose: 409,
+    Conflict: 409,
     TooManyRequests: 429,
     Unavailable: 503,
 }

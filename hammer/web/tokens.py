@@ -21,11 +21,11 @@ from jwt.exceptions import PyJWTError
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
 from hammer import clock, codes
-from hammer.models import BROWSER, PROGRAM, SESSION_LIFETIME, Device, Session
+from hammer.models import SESSION_LIFETIME, Device, Session, SessionKind
 from hammer.refusals import NotAllowed, NotSignedIn
 from hammer.sessions import devices, keys, sessions
 from hammer.sessions.sessions import Caller
-from hammer.web.access import Audience, guarded
+from hammer.web.access import Access, guarded
 from hammer.web.settings import settings
 
 P = ParamSpec("P")
@@ -63,11 +63,11 @@ class Claims:
     """How often its session had been refreshed; None of a token that says nothing of it."""
 
 
-class Checks:
+class TokenVerifier:
     """What this process knows for checking tokens: the keys, and those tokens whose signatures it has seen to be good."""
 
     def __init__(self, settings: Settings) -> None:
-        self.ring = keys.Ring(settings)
+        self.ring = keys.KeyRing(settings)
         self._settings = settings
         self._remembered: OrderedDict[str, Claims] = OrderedDict()
 
@@ -81,7 +81,7 @@ class Checks:
                 self._remembered.popitem(last=False)
         if clock.now().timestamp() >= claims.expires_at + ACCESS_TOKEN_LEEWAY.total_seconds():
             raise NotSignedIn
-        if self.ring.believed(claims.kid) is None:
+        if self.ring.trusted(claims.kid) is None:
             raise NotSignedIn
         return claims
 
@@ -91,7 +91,7 @@ class Checks:
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid", "")
-            key = self.ring.believed(kid) if set(header) == _HEADER and header["typ"] == _KIND else None
+            key = self.ring.trusted(kid) if set(header) == _HEADER and header["typ"] == _KIND else None
             if key is None:
                 raise NotSignedIn
             claims = jwt.decode(
@@ -116,10 +116,10 @@ def init_app(app: Flask) -> None:
     issuer.init_app(app)
     issuer.encode_key_loader(lambda _: g.signing.private)
     issuer.additional_headers_loader(lambda _: {"typ": _KIND, "kid": g.signing.kid})
-    app.extensions["hammer.web.tokens"] = Checks(app.config["SETTINGS"])
+    app.extensions["hammer.web.tokens"] = TokenVerifier(app.config["SETTINGS"])
 
 
-def ring() -> keys.Ring:
+def ring() -> keys.KeyRing:
     """The keys of this process."""
     return _checks().ring
 
@@ -149,15 +149,15 @@ def bearer() -> Caller:
         if not shown:
             raise NotSignedIn
         claims = _checks().claims(shown)
-        caller = sessions.caller(claims.session_id, PROGRAM, issued_at_refresh=claims.issued_at_refresh)
+        caller = sessions.caller(claims.session_id, SessionKind.PROGRAM, issued_at_refresh=claims.issued_at_refresh)
         if caller is None or caller.user_id != claims.user_id:
             raise NotSignedIn
         g.bearer = caller
     return cast(Caller, g.bearer)
 
 
-def _checks() -> Checks:
-    return cast(Checks, current_app.extensions["hammer.web.tokens"])
+def _checks() -> TokenVerifier:
+    return cast(TokenVerifier, current_app.extensions["hammer.web.tokens"])
 
 
 def signed_in(view: Callable[P, R]) -> Callable[P, R]:
@@ -168,7 +168,7 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
         bearer()
         return view(*args, **kwargs)
 
-    return guarded(Audience.USER, checked)
+    return guarded(Access.USER, checked)
 
 
 def staff_only(view: Callable[P, R]) -> Callable[P, R]:
@@ -180,7 +180,7 @@ def staff_only(view: Callable[P, R]) -> Callable[P, R]:
             raise NotAllowed
         return view(*args, **kwargs)
 
-    return guarded(Audience.STAFF, checked)
+    return guarded(Access.STAFF, checked)
 
 
 def visitor() -> Caller | None:
@@ -199,7 +199,7 @@ def session_shown() -> str | None:
 
 def set_cookies(response: Response, session: Session, device: Device) -> None:
     """Signs the browser in for as long as the session lasts, and makes it a known device. No script can read either cookie."""
-    _set_cookie(response, SESSION_COOKIE, sessions.cookie(settings(), session), SESSION_LIFETIME[BROWSER])
+    _set_cookie(response, SESSION_COOKIE, sessions.cookie(settings(), session), SESSION_LIFETIME[SessionKind.BROWSER])
     _set_cookie(response, DEVICE_COOKIE, devices.token(settings(), device), DEVICE_COOKIE_LIFETIME)
 
 

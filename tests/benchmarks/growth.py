@@ -20,7 +20,7 @@ from hammer.db.database import db
 from hammer.invites import activation
 from hammer.login import by_code
 from hammer.login.verifications import Asker
-from hammer.models import PROGRAM, Referral, User
+from hammer.models import Referral, SessionKind, User
 from hammer.operations import retention
 from hammer.sessions import sessions
 from hammer.sms import outbox
@@ -41,7 +41,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
 
     def sign_in() -> None:
         sent = by_code.send_code(settings, number, Asker("10.0.0.1", "ru")).verification
-        by_code.confirm_code(settings, sent.id, sent.code(key), door=PROGRAM, device="curl", address="10.0.0.1")
+        by_code.confirm_code(settings, sent.id, sent.code(key), kind=SessionKind.PROGRAM, device="curl", address="10.0.0.1")
 
     place = people.everyone(settings).after
     last = db.session.execute(select(func.max(User.date_joined))).scalar_one()
@@ -49,7 +49,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     oldest = db.session.scalar(select(func.min(Referral.activated_at)).where(Referral.referrer_id == famous))
     deep = f"{int(oldest.timestamp() * 1_000_000) + 1}.{'A' * 22}" if oldest else None
     yield "login (signup and code)", sign_in
-    yield "who is calling", lambda: sessions.caller("A" * 22, PROGRAM)
+    yield "who is calling", lambda: sessions.caller("A" * 22, SessionKind.PROGRAM)
     yield "profile", lambda: people.profile(settings, ordinary)
     yield "profile of the famous one", lambda: people.profile(settings, famous)
     yield "list, first page", lambda: people.everyone(settings)

@@ -86,13 +86,15 @@ class Deeds:
 
 
 @dataclass
-class Knocks:
+class RequestLimiter:
     """What became of a load: how many seconds each answer took."""
 
     latencies: list[float] = field(default_factory=list)
 
 
-async def _all(port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Knocks:
+async def _all(
+    port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]
+) -> RequestLimiter:
     waiting = list(reversed(items))
 
     async def client(place: int) -> list[float]:
@@ -107,9 +109,11 @@ async def _all(port: int, connections: int, deed: Callable[[Connection, Item], A
 
     async with asyncio.timeout(_OVER_SECONDS):
         latencies = await asyncio.gather(*(client(place) for place in range(connections)))
-    return Knocks([latency for of_one in latencies for latency in of_one])
+    return RequestLimiter([latency for of_one in latencies for latency in of_one])
 
 
-def knock(port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Knocks:
+def knock(
+    port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]
+) -> RequestLimiter:
     """Does the deed for each of the items, on so many connections at once; over within a minute, or it fails."""
     return asyncio.run(_all(port, connections, deed, items))

@@ -13,7 +13,7 @@ import pytest
 from config import Settings
 from hammer.refusals import TooManyRequests
 from hammer.web import request_limits
-from hammer.web.request_limits import Knocks
+from hammer.web.request_limits import RequestLimiter
 from tests.deployment.peers import Redis, wait_until
 from tests.serving import at_once
 
@@ -68,19 +68,21 @@ def line(redis: Redis) -> Iterator[Line]:
 
 
 @pytest.fixture
-def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> Knocks:
+def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> RequestLimiter:
     # However slow the machine: it is left alone for as long as the test takes, and never for not answering at all.
     monkeypatch.setattr(request_limits, "REDIS_APART_SECONDS", 1000.0)
     monkeypatch.setattr(request_limits, "REDIS_SECONDS", 20.0)
-    return Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
+    return RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
 
 
-def knock(knocks: Knocks, times: int, place: str = "192.0.2.1") -> None:
+def knock(knocks: RequestLimiter, times: int, place: str = "192.0.2.1") -> None:
     for _ in range(times):
         knocks.take(place)
 
 
-def test_a_redis_that_is_slow_again_and_again_is_left_alone(knocks: Knocks, line: Line, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redis_that_is_slow_again_and_again_is_left_alone(
+    knocks: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
     knock(knocks, 3)
     line.delay, knocks.slow_in_a_row, before = 0.15, 0, line.asked
 
@@ -92,9 +94,9 @@ def test_a_redis_that_is_slow_again_and_again_is_left_alone(knocks: Knocks, line
     assert [record.getMessage() for record in caplog.records] == ["Redis is slow: each process counts requests by itself."]
 
 
-def test_while_it_is_left_alone_requests_are_counted_here(knocks: Knocks, line: Line, settings: Settings) -> None:
+def test_while_it_is_left_alone_requests_are_counted_here(knocks: RequestLimiter, line: Line, settings: Settings) -> None:
     line.delay = 0.15
-    tight = Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=20))
+    tight = RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=20))
     knock(tight, request_limits.MOST_SLOW, "192.0.2.2")
     assert tight.away
     knock(tight, 20)
@@ -103,7 +105,7 @@ def test_while_it_is_left_alone_requests_are_counted_here(knocks: Knocks, line: 
 
 
 def test_it_is_asked_again_once_in_a_while_and_used_once_it_is_quick(
-    knocks: Knocks, line: Line, caplog: pytest.LogCaptureFixture
+    knocks: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     line.delay = 0.15
     knock(knocks, 20)
@@ -123,13 +125,13 @@ def test_it_is_asked_again_once_in_a_while_and_used_once_it_is_quick(
     assert "Redis is back." in caplog.text
 
 
-def _tries_again(knocks: Knocks) -> bool:
+def _tries_again(knocks: RequestLimiter) -> bool:
     knocks.next_try_at = 0.0
     knocks.take("192.0.2.3")
     return not knocks.away
 
 
-def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: RequestLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "MOST_SLOW", 2)
     for slow in (False, True, False, True, False, True):
         monkeypatch.setattr(request_limits, "SLOW_SECONDS", -1.0 if slow else 1000.0)  # whatever the machine takes
@@ -139,7 +141,7 @@ def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: Knocks, monkeypat
     assert knocks.away
 
 
-def test_slow_answers_to_a_burst_count_once(knocks: Knocks, line: Line) -> None:
+def test_slow_answers_to_a_burst_count_once(knocks: RequestLimiter, line: Line) -> None:
     """A machine that is busy with a burst of requests is slow itself."""
     line.delay = 1.0  # in which all of them have asked
     at_once([lambda: knocks.take("192.0.2.1")] * (request_limits.MOST_SLOW * 2))
@@ -147,8 +149,8 @@ def test_slow_answers_to_a_burst_count_once(knocks: Knocks, line: Line) -> None:
     assert not knocks.away
 
 
-def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: Knocks, line: Line, settings: Settings) -> None:
-    tight = Knocks(replace(settings, redis_url=line.url, requests_per_address_minute=3))
+def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: RequestLimiter, line: Line, settings: Settings) -> None:
+    tight = RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=3))
     tight.redis_answers()  # which makes the script known
     before, waits = line.asked, []
     for n in range(20):

@@ -7,7 +7,7 @@ from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from hammer.refusals import N_, Choose, Mend, Prove, Refusal, Wait
+from hammer.refusals import N_, Conflict, Invalid, Refusal, RetryLater, Unauthenticated
 from hammer.web.languages import say
 from hammer.web.pages import forms
 from hammer.web.pages.filters import again
@@ -52,7 +52,7 @@ opens their address."""
 
 def headers(refusal: Refusal) -> dict[str, str]:
     """`Retry-After` (RFC 9110 §10.2.3) when waiting helps."""
-    return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, Wait) else {}
+    return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, RetryLater) else {}
 
 
 def error_page(error: Exception) -> Response:
@@ -85,9 +85,9 @@ def _words(error: Exception, number: int) -> tuple[str, str]:
     what, then = _FAULTS.get(number) or _FAULTS[500 if number >= 500 else 400]
     if isinstance(error, CSRFError):
         what, then = _NO_COOKIES if _met_no_cookies(error) else _EXPIRED
-    if isinstance(error, Wait):
+    if isinstance(error, RetryLater):
         return gettext(what), again(error.retry_after)
-    if isinstance(error, Mend | Prove | Choose):
+    if isinstance(error, Invalid | Unauthenticated | Conflict):
         return say(error), gettext(then)
     return gettext(what), gettext(then)
 

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from hammer import clock
 from hammer.parsing import phones
-from hammer.refusals import Refusal, Wait, WrongCode
+from hammer.refusals import Refusal, RetryLater, WrongCode
 from hammer.web.languages import say
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -107,7 +107,7 @@ def again(seconds: int) -> Markup:
 def told(refusal: Refusal) -> str:
     """The refusal's sentence, and what its numbers mean for the person."""
     sentences = [say(refusal)]
-    if isinstance(refusal, Wait):
+    if isinstance(refusal, RetryLater):
         sentences.append(again(refusal.retry_after))
     if isinstance(refusal, WrongCode) and refusal.attempts_left:
         sentences.append(ngettext("%(num)d try left.", "%(num)d tries left.", refusal.attempts_left))

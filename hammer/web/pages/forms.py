@@ -7,7 +7,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import StringField  # type: ignore[import-untyped]
 from wtforms.form import BaseForm  # type: ignore[import-untyped]
 
-from hammer.refusals import InvalidFields, Refusal, Wait
+from hammer.refusals import InvalidFields, Refusal, RetryLater
 from hammer.web.pages.filters import told, unbroken
 
 
@@ -27,7 +27,7 @@ class Form(FlaskForm):
             for name, sentences in reversed(list(refusal.errors.items())):
                 wrong = self._fields.get(name, first)
                 wrong.errors = [unbroken(gettext(sentence)) for sentence in sentences]
-        elif isinstance(refusal, Wait):
+        elif isinstance(refusal, RetryLater):
             self.problem = told(refusal)
         else:
             first.errors = [told(refusal)]

@@ -19,7 +19,7 @@ from hammer.refusals import N_, Refusal
 from hammer.sessions.sessions import Caller
 from hammer.users import people
 from hammer.web import languages, logs, tokens
-from hammer.web.access import Audience, guarded
+from hammer.web.access import Access, guarded
 from hammer.web.pages import errors, forms
 from hammer.web.settings import settings
 from hammer.web.statuses import status_of
@@ -48,7 +48,7 @@ def signed_in(view: Callable[Concatenate[Caller, P], ResponseReturnValue]) -> Ca
             return _nobody()
         return _of_somebody_else(caller) or _lead_to_the_form() or view(caller, *args, **kwargs)
 
-    return guarded(Audience.USER, checked)
+    return guarded(Access.USER, checked)
 
 
 def leads_on(done: Callable[[idempotency.Key], ResponseReturnValue | None]) -> Callable[[View], View]:
@@ -74,7 +74,7 @@ def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRe
         visitor = tokens.visitor()
         return _already(visitor) if visitor else _lead_to_the_form() or view(*args, **kwargs)
 
-    return guarded(Audience.PUBLIC, checked)
+    return guarded(Access.PUBLIC, checked)
 
 
 def frame(blueprint: Blueprint) -> None:

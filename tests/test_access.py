@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from hammer.db.database import db
 from hammer.models import Referral, Session, User
 from hammer.web import access
-from hammer.web.access import Audience
+from hammer.web.access import Access
 from tests import routes
 from tests.people import Browser, Program
 
@@ -86,10 +86,10 @@ def ask(person: Program, method: str, route: str, **arguments: str) -> int:
 
 @pytest.mark.requirement("AZN-02")
 def test_every_route_says_for_whom_it_is(app: Flask) -> None:
-    stated = access.audiences(app)
+    stated = access.by_endpoint(app)
 
-    assert {name for name, whom in stated.items() if whom == Audience.PUBLIC} == ANYBODY
-    assert {name for name, whom in stated.items() if whom == Audience.STAFF} == STAFF_ALONE
+    assert {name for name, whom in stated.items() if whom == Access.PUBLIC} == ANYBODY
+    assert {name for name, whom in stated.items() if whom == Access.STAFF} == STAFF_ALONE
 
 
 @pytest.mark.requirement("AZN-02")
@@ -97,7 +97,7 @@ def test_an_application_with_a_route_for_nobody_in_particular_does_not_start(app
     app.view_functions["forgotten"] = lambda: ""
     try:
         with pytest.raises(access.Unmarked, match="forgotten"):
-            access.audiences(app)
+            access.by_endpoint(app)
     finally:
         del app.view_functions["forgotten"]
 
@@ -106,20 +106,20 @@ def test_an_application_with_a_route_for_nobody_in_particular_does_not_start(app
 def test_of_two_guards_the_stricter_counts() -> None:
     def view() -> None: ...
 
-    assert access.public(access.guarded(Audience.STAFF, view)).audience == Audience.STAFF  # type: ignore[attr-defined]
+    assert access.public(access.guarded(Access.STAFF, view)).access == Access.STAFF  # type: ignore[attr-defined]
 
 
 @pytest.mark.requirement("AZN-02")
-def test_every_call_of_the_api_keeps_to_its_audience(app: Flask, cast: Callable[[], Cast]) -> None:
-    stated = access.audiences(app)
+def test_every_call_of_the_api_keeps_to_its_access(app: Flask, cast: Callable[[], Cast]) -> None:
+    stated = access.by_endpoint(app)
 
     for method, route, endpoint in calls(app):
         people = cast()
         whom = stated[endpoint]
         told = {name: ask(getattr(people, name), method, route) for name in ("nobody", "owner", "staff")}
-        assert (told["nobody"] == 401) == (whom > Audience.PUBLIC), f"{method} {route}: {told}"
-        assert (told["owner"] == 403) == (whom == Audience.STAFF), f"{method} {route}: {told}"
-        if whom > Audience.PUBLIC:
+        assert (told["nobody"] == 401) == (whom > Access.PUBLIC), f"{method} {route}: {told}"
+        assert (told["owner"] == 403) == (whom == Access.STAFF), f"{method} {route}: {told}"
+        if whom > Access.PUBLIC:
             assert told["staff"] not in (401, 403), f"{method} {route}: {told}"
 
 
@@ -195,14 +195,14 @@ def test_who_is_staff_no_longer_is_refused_at_the_next_request(app: Flask, cast:
 
 @pytest.mark.requirement("AZN-02")
 def test_pages_that_are_not_for_everybody_lead_a_stranger_to_the_first_form(app: Flask, browser: Browser) -> None:
-    stated = access.audiences(app)
+    stated = access.by_endpoint(app)
     stranger = app.test_client()
     browser.sign_in("+79290000001")
     sent = {"csrf_token": routes.form_token(stranger)}
     asked = 0
 
     for rule in routes.rules(app):
-        if rule.endpoint.startswith("auth.") and stated[rule.endpoint] > Audience.PUBLIC:
+        if rule.endpoint.startswith("auth.") and stated[rule.endpoint] > Access.PUBLIC:
             for method in sorted(set(rule.methods or ()) - {"OPTIONS", "HEAD"}):
                 answer = stranger.open(routes.path(rule), method=method, data=sent if method == "POST" else None)
                 assert (answer.status_code, answer.headers["Location"]) == (303, "/login/"), f"{method} {rule.rule}"

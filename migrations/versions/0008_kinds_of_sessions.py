@@ -1,0 +1,16 @@
+"""The column `sessions.door` is called `kind`: its values, `browser` and `program`, are kinds of sessions."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:  # changes the catalogue alone and writes no row, on either database
+    op.alter_column("sessions", "door", new_column_name="kind")
+
+
+def downgrade() -> None:
+    op.alter_column("sessions", "kind", new_column_name="door")
