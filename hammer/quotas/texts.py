@@ -93,7 +93,7 @@ def take(tx: Transaction, settings: Settings, number: str, *, address: str, know
 
 def allowance_key(settings: Settings, number: str, *, known: bool) -> str:
     """Under which the texts to this number are counted: known devices and strangers each have their own count."""
-    return settings.keyed_hash("numbers of known devices" if known else "numbers", number)
+    return settings.keyed_hash("numbers of known devices", number) if known else settings.number_hash(number)
 
 
 def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
