@@ -13,10 +13,10 @@ from config import Settings
 from hammer.operations import doctor
 from hammer.web import logs
 from tests import routes, serving
+from tests.configuration.test_reading import nowhere_else, problems, read
 from tests.delivery import wait_until
 from tests.people import Browser, Page
 from tests.serving import Server
-from tests.test_configuration import nowhere_else, problems, read
 
 __all__ = ["nowhere_else"]
 

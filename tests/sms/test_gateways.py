@@ -27,7 +27,7 @@ from tests.fake_gateway import FakeGateway, fake_gateway
 TEXT = "Hammer: 1234 — код для входа.\n@a.ru #1234"
 PASSWORD = "pa55word-of-the-gateway"
 TWILIO = f"twilio://AC{'a' * 32}:{'b' * 32}@15551234567/{{phone}}"
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "texts.md").read_text()
+DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "texts.md").read_text()
 
 
 @pytest.fixture

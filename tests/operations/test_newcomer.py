@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.configuration.test_env_file import READS_IT, flask, program
 from tests.delivery import wait_until
 from tests.serving import ROOT, Server, free_port, running, surroundings
-from tests.test_env_file import READS_IT, flask, program
 
 __all__ = ["program"]
 

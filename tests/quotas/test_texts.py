@@ -1,4 +1,4 @@
-"""Texts cost money: the limits on them, and what callers are told of these. What one number gets is proved in `test_login.py`."""
+"""How many texts the whole system, an address and a prefix get, and that no limit depends on another. One number: `login/test_by_code.py`."""
 
 import re
 from collections.abc import Iterator

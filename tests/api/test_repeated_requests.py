@@ -1,5 +1,5 @@
 """A request whose answer was lost is sent again, and does nothing twice: `Idempotency-Key` at the API, and the verbs
-behind it. `test_repeated_forms.py` does the same on pages."""
+behind it. `auth/test_repeated_forms.py` does the same on pages."""
 
 import json
 import re

@@ -12,8 +12,8 @@ from hammer.db.database import db
 from hammer.sessions import sessions
 from hammer.web.tokens import DEVICE_COOKIE, SESSION_COOKIE
 from tests.actions import ANNA, BORIS, sign_in
+from tests.api.test_repeated_requests import CodeFor, count
 from tests.people import Page
-from tests.test_repeated_requests import CodeFor, count
 
 
 @pytest.fixture(autouse=True)

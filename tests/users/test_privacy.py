@@ -33,7 +33,7 @@ from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, 
 from tests.people import Browser, Program
 
 DORA = "+79290000004"
-PAGE = (Path(__file__).parent.parent / "docs" / "privacy.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "privacy.md").read_text()
 in_context = pytest.mark.usefixtures("context")
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-STATIC = Path(__file__).parent.parent / "hammer" / "static"
+STATIC = Path(__file__).parent.parent.parent / "hammer" / "static"
 FILES = sorted(str(file.relative_to(STATIC)) for file in STATIC.rglob("*") if file.is_file())
 
 
