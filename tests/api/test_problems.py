@@ -156,12 +156,12 @@ def test_a_field_that_is_not_known_is_refused_in_every_write(app: Flask, program
 
 
 LAYERS = [
-    ("door", "hammer.api.views._code_sent"),
-    ("porch", "hammer.web.request_limits.address"),
+    ("view", "hammer.api.views._code_sent"),
+    ("request limits", "hammer.web.request_limits.address"),
     ("verb", "hammer.login.by_code.send_code"),
-    ("what verbs lean on", "hammer.login.verifications.pending"),
+    ("step", "hammer.login.verifications.pending"),
     ("database", "hammer.login.by_code.transaction"),
-    ("ground", "hammer.parsing.phones.canonical"),
+    ("parsing", "hammer.parsing.phones.canonical"),
     ("template", "hammer.auth.verification.render_template"),
 ]
 

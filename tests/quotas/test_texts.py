@@ -1,4 +1,4 @@
-"""How many texts the whole system, an address and a prefix get, and that no limit depends on another. One number: `login/test_by_code.py`."""
+"""How many texts the whole system, an address and a prefix get. No limit depends on another. See also `login/test_by_code.py`."""
 
 import re
 from collections.abc import Iterator

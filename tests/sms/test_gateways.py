@@ -182,7 +182,7 @@ def test_who_says_one_letter_at_a_time_has_no_more_time(nobody: str) -> None:
 
 def test_a_process_ends_while_a_gateway_hangs() -> None:
     """It hangs until its input is closed, which is when its process has ended."""
-    program = "import os; from hammer import gateways; print(gateways._within(0.1, lambda: str(os.read(0, 1))))"
+    program = "import os; from hammer.sms import gateways; print(gateways._within(0.1, lambda: str(os.read(0, 1))))"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.wait(60) == 0
         assert process.stdout is not None

@@ -16,7 +16,7 @@ from flask import Flask
 from hammer.sms import messages
 from hammer.web import languages
 
-HAMMER = Path(languages.__file__).parent
+HAMMER = Path(languages.__file__).parent.parent
 CATALOGUES = sorted(messages.TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
 each_language = pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda file: file.parent.parent.name)
 
