@@ -14,7 +14,7 @@
     parsing                    phones, characters: what people type
     refusals | clock           every way a rule can say no | the time
 
-A module imports from lines below its own only. Packages on one line do not import each other.
+A module imports from lines below its own only. Packages of one line do not import each other.
 """
 
 from flask import Flask
@@ -41,6 +41,8 @@ from hammer.web import (
     well_known,
 )
 from hammer.web.pages.errors import error_page
+
+__version__ = "0.9.0"
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -77,7 +79,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
 
 def _answer(error: Exception) -> ResponseReturnValue:
-    """Whatever went wrong, told by the door that was knocked at: a problem document to programs, a page to people."""
+    """An error as the caller reads it: a problem document for programs, a page for people."""
     if isinstance(error, database.AWAY):
         error = database.unavailable(error)
     if isinstance(error, Refusal):
