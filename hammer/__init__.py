@@ -17,6 +17,8 @@
 A module imports from lines below its own only. Packages of one line do not import each other.
 """
 
+__version__ = "0.9.0"  # first, so that the modules imported below can read it
+
 from flask import Flask
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -41,8 +43,6 @@ from hammer.web import (
     well_known,
 )
 from hammer.web.pages.errors import error_page
-
-__version__ = "0.9.0"
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
