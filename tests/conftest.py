@@ -22,13 +22,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import hypothesis
 import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, make_url
+from sqlalchemy import URL, event, make_url
 
 import config
 from hammer import create_app
@@ -109,6 +110,24 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 @pytest.fixture
 def settings(databases: Databases) -> config.Settings:
     return replace(SETTINGS, database_url=databases.empty())
+
+
+@pytest.fixture
+def on_sqlite(settings: config.Settings) -> Path:
+    """The file of the test's database. Skips the test on PostgreSQL."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() != "sqlite":
+        pytest.skip("This is about SQLite.")
+    return Path(str(url.database))
+
+
+@pytest.fixture
+def on_postgresql(settings: config.Settings) -> URL:
+    """The address of the test's database. Skips the test on SQLite."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        pytest.skip("This is about PostgreSQL: set TEST_DATABASE_URL.")
+    return url
 
 
 @pytest.fixture

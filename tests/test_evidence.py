@@ -48,7 +48,7 @@ def test_tests_in_folders_and_marks_of_whole_files_are_read_too() -> None:
     files = {test.name.partition("::")[0] for test in evidence.tests()}
     assert files == {file.relative_to(evidence.TESTS).as_posix() for file in evidence.TESTS.rglob("test_*.py")}
     assert {file for file in files if "/" in file}
-    of_a_file = [test.proves for test in evidence.tests() if test.name.startswith("test_number_change.py")]
+    of_a_file = [test.proves for test in evidence.tests() if test.name.startswith("users/test_number_change.py")]
     assert of_a_file
     assert all("OTP-08" in proves for proves in of_a_file)
 

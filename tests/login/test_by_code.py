@@ -11,13 +11,10 @@ import pytest
 from time_machine import Traveller
 
 from config import Settings
-from hammer import clock as time_of_day
 from hammer.db.database import db
 from hammer.login import by_code, verifications
-from hammer.models import Message, SendAllowance, SessionKind, User, Verification
-from hammer.operations import retention
-from hammer.quotas import counters, idempotency
-from hammer.refusals import InvalidFields, NotAllowed, NotFound, RegionNotServed, TooManyRequests, Unavailable, WrongCode
+from hammer.models import SessionKind, User, Verification
+from hammer.refusals import InvalidFields, NotAllowed, Unavailable, WrongCode
 from hammer.sms import gateways
 from hammer.users import accounts, people
 from tests.actions import (
@@ -30,6 +27,7 @@ from tests.actions import (
     count_of,
     drawing,
     everything_stored,
+    guesses_of,
     referrals,
     right,
     sign_in,
@@ -40,17 +38,6 @@ from tests.actions import (
 pytestmark = pytest.mark.usefixtures("context")
 
 Statements = Callable[[], AbstractContextManager[list[str]]]
-
-
-def guesses_of(verification: Verification) -> int:
-    db.session.expire_all()
-    return db.session.get_one(Verification, verification.id).guesses
-
-
-def wait_told(settings: Settings, telephone_number: str = ANNA) -> int:
-    with pytest.raises(TooManyRequests) as refused:
-        ask(settings, telephone_number)
-    return refused.value.retry_after
 
 
 def answer_to(settings: Settings, verification: Verification, code: str) -> str:
@@ -329,210 +316,6 @@ def test_what_cannot_be_an_invite_is_said_before_a_text_is_sent(settings: Settin
 @pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
 def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, kind: SessionKind) -> None:
     assert sign_in(settings, kind=kind).session.kind == kind
-
-
-# Sends
-
-
-def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: Settings, clock: Traveller) -> None:
-    sent = by_code.send_code(settings, "8 (929) 000-00-01", HOME)
-    assert (sent.expires_in, sent.resend_in) == (300, 60)
-    assert sent.verification.telephone_number == ANNA
-    clock.shift(10)
-    pending = verifications.pending(settings, sent.verification.id)
-    assert pending is not None
-    assert (pending.expires_in, pending.resend_in) == (290, 50)
-
-
-@pytest.mark.requirement("SMS-03")
-def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller) -> None:
-    generous = replace(settings, sends_per_number_day=100)
-    waits = []
-    for _ in range(7):
-        waits.append(by_code.send_code(generous, ANNA, HOME).resend_in)
-        assert wait_told(generous) == waits[-1]
-        clock.shift(waits[-1] - 1)
-        assert wait_told(generous) == 1
-        clock.shift(1)
-    assert waits == [60, 120, 240, 480, 600, 600, 600]
-
-
-def test_a_number_gets_five_texts_a_day(settings: Settings, clock: Traveller) -> None:
-    began = time_of_day.now()
-    for _ in range(5):
-        ask(settings)
-        clock.shift(600)
-    left_of_the_day = counters.DAY - (time_of_day.now() - began)
-    assert wait_told(settings) == left_of_the_day.total_seconds()
-    clock.shift(left_of_the_day - timedelta(seconds=1))
-    assert wait_told(settings) == 1
-    clock.shift(1)
-    assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
-
-
-def test_success_ends_the_wait(settings: Settings) -> None:
-    sign_in(settings)
-    assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
-
-
-def test_success_gives_no_more_texts_that_day(settings: Settings) -> None:
-    for _ in range(5):
-        sign_in(settings)
-    assert wait_told(settings) > 23 * 3600
-
-
-def test_a_wrong_code_does_not_end_the_wait(settings: Settings) -> None:
-    verification = ask(settings)
-    with pytest.raises(WrongCode):
-        confirm(settings, verification, wrong(settings, verification))
-    assert wait_told(settings) > 50
-
-
-@pytest.mark.requirement("PHN-01", "SMS-03")
-def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> None:
-    ask(settings, "+79290000001")
-    for spelling in ("89290000001", "8 (929) 000-00-01", " +7 929 000 00 01 ", "9290000001", "+7-929-000-00-01"):
-        assert wait_told(settings, spelling) > 50
-    assert db.session.query(SendAllowance).count() == 1
-
-
-def test_another_number_has_its_own_allowance(settings: Settings) -> None:
-    ask(settings, ANNA)
-    ask(settings, BORIS)
-    assert db.session.query(Message).count() == 2
-
-
-def test_a_refused_send_leaves_no_verification_and_no_text(settings: Settings) -> None:
-    ask(settings)
-    wait_told(settings)
-    assert (db.session.query(Verification).count(), db.session.query(Message).count()) == (1, 1)
-
-
-def test_a_refused_send_does_not_make_the_wait_longer(settings: Settings, clock: Traveller) -> None:
-    ask(settings)
-    clock.shift(59)
-    for _ in range(10):
-        assert wait_told(settings) == 1
-
-
-def test_the_allowance_names_nobody(settings: Settings) -> None:
-    ask(settings)
-    kept = db.session.query(SendAllowance).one().number_hash
-    assert ANNA[1:] not in kept
-    assert kept not in {hashlib.sha256(text.encode()).hexdigest() for text in (ANNA, ANNA[1:], ANNA[2:])}
-
-
-@pytest.mark.requirement("SMS-04")
-def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -> None:
-    with pytest.raises(RegionNotServed):
-        ask(settings, "+7 495 123-45-67")
-    assert everything_stored() == []
-
-
-# Once more, please
-
-
-def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
-    form, other_form = (idempotency.made(settings, shown, call="signup") for shown in ("a form", "another form"))
-    first = by_code.send_code(settings, ANNA, HOME, key=form)
-    assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
-    with pytest.raises(TooManyRequests):
-        by_code.send_code(settings, ANNA, HOME, key=other_form)
-    clock.shift(idempotency.LIFETIME)
-    assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id != first.verification.id
-
-
-@pytest.mark.requirement("OTP-02", "OTP-03")
-@pytest.mark.parametrize("gone", ["pruned", "deleted", "moved"])
-def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settings, clock: Traveller, gone: str) -> None:
-    key = idempotency.made(settings, "a form", call="signup", lifetime=timedelta(days=9))
-    first = by_code.send_code(settings, ANNA, HOME, key=key).verification
-    them = confirm(settings, first, right(settings, first))
-    if gone == "pruned":
-        clock.shift(timedelta(days=2))
-        retention.prune()
-    elif gone == "deleted":
-        accounts.delete(settings, them.user.id)
-    else:
-        asked = accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME).verification
-        accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
-    clock.shift(61)
-    second = by_code.send_code(settings, ANNA, HOME, key=key).verification
-    assert db.session.get(Verification, first.id) is None
-    assert second.id != first.id
-    with pytest.raises(WrongCode):
-        confirm(settings, first, right(settings, first))
-
-
-@pytest.mark.requirement("OTP-02")
-def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Settings, clock: Traveller) -> None:
-    clock.shift(timedelta(hours=5))
-    verification = ask(settings)
-    clock.shift(timedelta(hours=-5))
-    with pytest.raises(WrongCode):
-        confirm(settings, verification, right(settings, verification))
-    with pytest.raises(NotFound):
-        by_code.resend_code(settings, verification.id, HOME)
-    assert verifications.pending(settings, verification.id) is None
-    retention.prune()
-    clock.shift(timedelta(hours=5))
-    with pytest.raises(WrongCode):
-        confirm(settings, verification, right(settings, verification))
-
-
-def test_servers_whose_clocks_differ_by_seconds_know_each_others_codes(settings: Settings, clock: Traveller) -> None:
-    verification = ask(settings)
-    clock.shift(-time_of_day.APART)
-    retention.prune()
-    assert confirm(settings, verification, right(settings, verification)).created
-
-
-@pytest.mark.requirement("OTP-03", "THR-02")
-def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
-    settings: Settings, clock: Traveller, memory: list[gateways.Sent], code_for: Callable[[str], str]
-) -> None:
-    verification = ask(settings)
-    first = code_for(ANNA)
-    with pytest.raises(WrongCode):
-        confirm(settings, verification, wrong(settings, verification))
-    clock.shift(60)
-    again = by_code.resend_code(settings, verification.id, HOME)
-    assert (again.verification.id, again.expires_in, again.resend_in) == (verification.id, 240, 120)
-    assert code_for(ANNA) == first
-    assert len(memory) == 2
-    assert guesses_of(verification) == 1
-
-
-def test_a_resend_waits_as_a_send_does(settings: Settings) -> None:
-    verification = ask(settings)
-    with pytest.raises(TooManyRequests):
-        by_code.resend_code(settings, verification.id, HOME)
-
-
-def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
-    patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=2)
-    verification = ask(patient)
-    by_code.resend_code(patient, verification.id, HOME)
-    with pytest.raises(TooManyRequests):
-        ask(patient)
-
-
-@pytest.mark.parametrize("over", ["unknown", "consumed", "expired", "exhausted"])
-def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, over: str) -> None:
-    verification = ask(settings)
-    if over == "consumed":
-        confirm(settings, verification, right(settings, verification))
-    elif over == "expired":
-        clock.shift(300)
-    elif over == "exhausted":
-        for _ in range(3):
-            with pytest.raises(WrongCode):
-                confirm(settings, verification, wrong(settings, verification))
-    asked_for = STRANGER_ID if over == "unknown" else verification.id
-    clock.shift(100)
-    with pytest.raises(NotFound):
-        by_code.resend_code(settings, asked_for, HOME)
-    assert verifications.pending(settings, asked_for) is None
 
 
 # Demo mode

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from flask import Flask
 from psycopg import sql
-from sqlalchemy import make_url
+from sqlalchemy import URL
 from werkzeug.test import TestResponse
 
 from config import Settings
@@ -36,21 +36,9 @@ def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def file(settings: Settings) -> Path:
-    """The file of the test's database; skips the test on PostgreSQL."""
-    url = make_url(settings.database_url)
-    if url.get_backend_name() != "sqlite":
-        pytest.skip("This is about SQLite.")
-    return Path(str(url.database))
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+def server(on_postgresql: URL) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """A connection to the test's database; skips the test on SQLite."""
-    url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite":
-        pytest.skip("This is about PostgreSQL.")
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    plain = on_postgresql.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True, options="-c default_transaction_read_only=off") as connection:
         yield connection
 
@@ -115,9 +103,9 @@ def test_a_database_that_takes_writes_is_ready(app: Flask) -> None:
 
 
 def test_it_is_not_ready_while_the_disk_is_full(
-    app_with: Made, settings: Settings, file: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+    app_with: Made, settings: Settings, on_sqlite: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copyfile(file, small_disk / "hammer.sqlite3")
+    shutil.copyfile(on_sqlite, small_disk / "hammer.sqlite3")
     app = app_with(replace(settings, database_url=f"sqlite:///{small_disk}/hammer.sqlite3"))
     assert ready(app) == (200, "ready")
 
@@ -134,16 +122,16 @@ def test_it_is_not_ready_while_the_disk_is_full(
     assert ready(app) == (200, "ready")
 
 
-def test_it_is_not_ready_while_the_file_is_read_only(app_with: Made, settings: Settings, file: Path) -> None:
-    with closing(sqlite3.connect(file)) as connection:
+def test_it_is_not_ready_while_the_file_is_read_only(app_with: Made, settings: Settings, on_sqlite: Path) -> None:
+    with closing(sqlite3.connect(on_sqlite)) as connection:
         connection.execute("pragma journal_mode = wal")
-    app = app_with(replace(settings, database_url=f"sqlite:///file:{file}?mode=ro&uri=true"))
+    app = app_with(replace(settings, database_url=f"sqlite:///file:{on_sqlite}?mode=ro&uri=true"))
     assert ready(app) == (503, "database: read-only")
     assert writing(app).state == doctor.WRONG
 
 
-def test_it_is_not_ready_while_somebody_else_holds_it_locked(app: Flask, file: Path) -> None:
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+def test_it_is_not_ready_while_somebody_else_holds_it_locked(app: Flask, on_sqlite: Path) -> None:
+    with closing(sqlite3.connect(on_sqlite, isolation_level=None)) as other:
         other.execute("begin immediate")
         assert ready(app) == (503, "database: locked")
     assert ready(app) == (200, "ready")
@@ -209,8 +197,8 @@ def test_what_is_wrong_is_one_word_for_everybody() -> None:
     assert readiness.KNOWN_SECONDS <= BUSY_SECONDS * 5
 
 
-def test_a_cause_stands_in_the_log_once_a_minute(app: Flask, file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+def test_a_cause_stands_in_the_log_once_a_minute(app: Flask, on_sqlite: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(sqlite3.connect(on_sqlite, isolation_level=None)) as other:
         other.execute("begin immediate")
         assert at_once([lambda: signup(app).status_code] * 4) == [503] * 4
     told = refusals(caplog)
