@@ -34,14 +34,14 @@ def right(settings: Settings, verification: Verification) -> str:
     return verification.code(settings.key("codes"))
 
 
-def another(code: str) -> str:
-    """Another code of the same length."""
+def wrong_code(code: str) -> str:
+    """A wrong code: another one of the same length."""
     return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
 
 
 def wrong(settings: Settings, verification: Verification) -> str:
-    """Another code of the same length."""
-    return another(right(settings, verification))
+    """A wrong code: another one of the same length."""
+    return wrong_code(right(settings, verification))
 
 
 def confirm(

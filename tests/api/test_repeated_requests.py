@@ -24,7 +24,7 @@ from hammer.quotas import idempotency
 from hammer.refusals import WrongCode
 from hammer.sessions import devices, sessions
 from hammer.users import accounts
-from tests.actions import ANNA, BORIS, CLARA, HOME, another, ask, right, sign_in, wrong
+from tests.actions import ANNA, BORIS, CLARA, HOME, ask, right, sign_in, wrong, wrong_code
 from tests.people import Program
 
 CodeFor = Callable[[str], str]
@@ -113,7 +113,7 @@ def test_a_repeated_sign_in_is_refused_once_its_session_is_over_or_its_answer_ar
 
 
 def test_a_repeated_wrong_code_costs_one_guess(app: Flask, program: Program, asked: str, code_for: CodeFor) -> None:
-    body = {"verification_id": asked, "code": another(code_for(ANNA))}
+    body = {"verification_id": asked, "code": wrong_code(code_for(ANNA))}
     answers = [call(program, "/auth/code/", body) for _ in range(5)]
     assert {(answer.status_code, answer.json and answer.json["attempts_left"]) for answer in answers} == {(401, 2)}
     with app.app_context():
@@ -185,7 +185,7 @@ def test_a_repeated_change_of_number_is_one_change(app: Flask, program: Program,
     asked = [call(program, "/users/me/telephone_number/", {"telephone_number": BORIS}).json or {} for _ in range(2)]
     assert asked[0] == asked[1]
     code = code_for(BORIS)
-    body = {"verification_id": asked[0]["verification_id"], "code": another(code)}
+    body = {"verification_id": asked[0]["verification_id"], "code": wrong_code(code)}
     wrong = [call(program, "/users/me/telephone_number/code/", body) for _ in range(2)]
     assert [answer.json and answer.json["attempts_left"] for answer in wrong] == [2, 2]
     right = [call(program, "/users/me/telephone_number/code/", body | {"code": code}, OTHER_KEY) for _ in range(2)]
@@ -206,7 +206,7 @@ def test_a_number_that_is_taken_is_so_again(app: Flask, settings: Settings, prog
 
 def test_another_body_with_the_same_key_is_refused(app: Flask, program: Program, asked: str, code_for: CodeFor) -> None:
     code = code_for(ANNA)
-    body = {"verification_id": asked, "code": another(code)}
+    body = {"verification_id": asked, "code": wrong_code(code)}
     call(program, "/auth/code/", body)
     changed = call(program, "/auth/code/", body | {"code": code})
     assert changed.status_code == 422

@@ -16,11 +16,6 @@ from tests.api.test_repeated_requests import CodeFor, count
 from tests.people import Page
 
 
-@pytest.fixture(autouse=True)
-def english(client: FlaskClient) -> None:
-    client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
-
-
 class Lossy:
     """A browser that can forget that it was answered."""
 

@@ -46,11 +46,6 @@ def code_shown(page: Page) -> str:
     return found[0]
 
 
-def other(code: str) -> str:
-    """A wrong one of the same length."""
-    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
-
-
 def enter(page: Page, code: str, *, scripts: bool = True) -> None:
     """Types the code. With scripts it goes by itself; without, the button sends it."""
     page.wait_for_load_state()  # whoever types before the script is there presses the button

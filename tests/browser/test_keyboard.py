@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.actions import wrong_code
 from tests.browser.actions import (
     Visit,
     code_field,
@@ -16,7 +17,6 @@ from tests.browser.actions import (
     invite_field,
     invite_link,
     number_field,
-    other,
     sign_in,
 )
 
@@ -123,7 +123,7 @@ def test_the_document_has_what_a_screen_reader_finds_from_the_phone_form_to_the_
     page.keyboard.press("Enter")
     expect(code_field(page)).to_be_visible()
     code = code_shown(page)
-    wrong = other(code)
+    wrong = wrong_code(code)
     found["2. The code form"] = spoken(page, **{code: "1234"})
     code_field(page).fill(wrong)
     expect(page.get_by_role("alert")).to_be_visible()

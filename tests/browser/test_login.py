@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from tests.actions import wrong_code
 from tests.browser.actions import (
     Visit,
     ask,
@@ -17,7 +18,6 @@ from tests.browser.actions import (
     expect_told,
     let_pass,
     number_field,
-    other,
     posts,
     sign_in,
 )
@@ -74,7 +74,7 @@ def test_a_wrong_code_is_said_at_the_field_and_the_right_one_still_works(visit: 
     ask(page, number)
     right = code_shown(page)
 
-    enter(page, other(right), scripts=scripts)
+    enter(page, wrong_code(right), scripts=scripts)
 
     expect(page.get_by_role("alert")).to_contain_text("2 tries left.")
     expect(code_field(page)).to_have_attribute("aria-invalid", "true")
@@ -144,7 +144,7 @@ def test_back_from_what_a_form_was_answered_leads_to_a_page_and_sends_nothing(pa
     page.wait_for_load_state()
     ask(page, number, start="")
     right = code_shown(page)
-    for wrong in (other(right), other(other(right))):
+    for wrong in (wrong_code(right), wrong_code(wrong_code(right))):
         enter(page, wrong)
         expect(page.get_by_role("alert")).to_contain_text("left")
     page.wait_for_load_state()
@@ -183,7 +183,7 @@ def test_reloading_repeats_nothing(visit: Visit, number: str, scripts: bool) -> 
 def test_reloading_a_refused_code_costs_no_second_guess(visit: Visit, number: str, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     ask(page, number)
-    enter(page, other(code_shown(page)), scripts=scripts)
+    enter(page, wrong_code(code_shown(page)), scripts=scripts)
     expect(page.get_by_role("alert")).to_contain_text("2 tries left.")
     page.wait_for_load_state()
     sent = posts(page)
@@ -315,7 +315,7 @@ def test_two_tabs_that_sign_in_with_two_numbers_go_on_with_the_later_one(page: P
     second = page.context.new_page()
     ask(second, second_number)
 
-    enter(page, other(code_shown(second)))
+    enter(page, wrong_code(code_shown(second)))
     expect(page.get_by_role("main")).to_contain_text(f"{second_number[-2:]}")
     enter(page, code_shown(second))
 
@@ -374,7 +374,7 @@ def test_a_code_that_is_longer_says_why_and_works(page: Page, server: Server, nu
     for tries in (3, 2):
         verification, right = server.ask(number)
         for _ in range(tries):
-            assert server.confirm(verification, other(right)).status == 401
+            assert server.confirm(verification, wrong_code(right)).status == 401
         let_pass(server, minutes=3)
 
     ask(page, number)

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import CDPSession, Page, ViewportSize, expect
 
+from tests.actions import wrong_code
 from tests.browser.actions import (
     Visit,
     ask,
@@ -19,7 +20,6 @@ from tests.browser.actions import (
     invite_link,
     let_pass,
     number_field,
-    other,
     section,
     unfold,
 )
@@ -200,7 +200,7 @@ def walk(visit: Visit, server: Server, new_number: Callable[[], str]) -> Iterato
     yield inspect("phone form, not a number", anna, hers)
     ask(anna, me)
     yield inspect("code form", anna, hers)
-    enter(anna, other(code_shown(anna)))
+    enter(anna, wrong_code(code_shown(anna)))
     expect(anna.get_by_role("alert")).to_be_visible()
     yield inspect("code form, wrong once", anna, hers)
     let_pass(server, minutes=4)

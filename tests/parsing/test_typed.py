@@ -13,7 +13,7 @@ from hammer.models import Message, Verification
 from hammer.parsing import phones
 from hammer.users import accounts, people
 from tests import routes
-from tests.actions import ANNA, another
+from tests.actions import ANNA, wrong_code
 from tests.people import Person, Program
 
 WRITTEN = ("{}", " {} ", "Hammer: {}. Do not tell it to anybody.\n@127.0.0.1 #{}", "\u202a{}\u202c", "«{}»", "*{}*")
@@ -48,7 +48,7 @@ def test_what_may_mean_something_else_costs_no_guess_at_either_door(
     asked = program.told("POST", "/auth/signup/", {"telephone_number": "+79290000002"})
     form = {"csrf_token": routes.form_token(client)}
     client.post("/login/", data=form | {"telephone_number": ANNA})
-    spelled = [typed.format(code, other=another(code)) for code in map(code_for, (ANNA, "+79290000002"))]
+    spelled = [typed.format(code, other=wrong_code(code)) for code in map(code_for, (ANNA, "+79290000002"))]
 
     answers = [
         client.post("/login/code/", data={"csrf_token": routes.form_token(client), "code": spelled[0]}),

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from tests.actions import another
+from tests.actions import wrong_code
 from tests.serving import HOME, Answer, Server, at_once, gunicorn
 
 MANY = 20
@@ -74,7 +74,7 @@ def test_parallel_right_codes_with_one_key_are_one_session(workers: Server, rows
 @pytest.mark.requirement("THR-02", "THR-03")
 def test_parallel_wrong_codes_with_one_key_are_one_guess(workers: Server, rows: Callable[..., list[Any]]) -> None:
     verification_id, code = workers.ask(fresh_number())
-    answers = at_once([partial(confirm, workers, verification_id, another(code), str(uuid4()))] * MANY)
+    answers = at_once([partial(confirm, workers, verification_id, wrong_code(code), str(uuid4()))] * MANY)
     assert {(answer.status, answer.json["attempts_left"]) for answer in answers} == {(401, 2)}
     assert rows("select guesses from verifications where id = :id", id=verification_id) == [(1,)]
 
@@ -84,7 +84,7 @@ def test_of_parallel_requests_with_one_key_and_many_bodies_one_is_done(workers: 
     verification_id, code = workers.ask(fresh_number())
     codes = [code]
     for _ in range(MANY - 1):
-        codes.append(another(codes[-1]))
+        codes.append(wrong_code(codes[-1]))
     key = str(uuid4())
     answers = at_once([partial(confirm, workers, verification_id, each, key) for each in codes])
     assert statuses(answers)[422] == MANY - 1

@@ -1,0 +1,130 @@
+"""What tests of the pages share: sending forms, reading answers, and the lists of pages."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from hammer.db.database import db
+from tests.people import Form, Page
+
+ANNA, BORIS, VERA = "+79291234567", "+79297654321", "+79295550123"
+
+
+CodeFor = Callable[[str], str]
+
+
+def send(client: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Sends a form with the token that this browser was given."""
+    token = Page(client.get("/login/", follow_redirects=True).text).forms[0].fields["csrf_token"]
+    return client.post(path, data={"csrf_token": token} | fields)
+
+
+def sign_in(client: FlaskClient, code_for: CodeFor, number: str = ANNA) -> None:
+    send(client, "/login/", telephone_number=number)
+    assert send(client, "/login/code/", code=code_for(number)).location == "/profile/"
+
+
+def invite_code(client: FlaskClient) -> str:
+    found = re.search(r"/i/([0-9A-Z]{6})", client.get("/profile/").text)
+    assert found
+    return found[1]
+
+
+def plain(written: str) -> str:
+    """On one line, with the spaces and hyphens of a keyboard."""
+    return re.sub(r"\s+", " ", written).replace("\N{NON-BREAKING HYPHEN}", "-")
+
+
+def words(answer: TestResponse) -> str:
+    """What a person reads."""
+    return plain(Page(answer.text).words)
+
+
+def rows(app: Flask) -> dict[str, list[Any]]:
+    """Everything that the database holds."""
+    with app.app_context():
+        tables = db.metadata.sorted_tables
+        return {table.name: sorted(map(repr, db.session.execute(table.select()).all())) for table in tables}
+
+
+class Outline(HTMLParser):
+    """What a page is built of, without what a `template` keeps for scripts."""
+
+    def __init__(self, answer: TestResponse) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(re.sub(r"<template.*?</template>", "", answer.text, flags=re.DOTALL))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+    def with_id(self, name: str | None) -> dict[str, str | None]:
+        [found] = [attributes for _, attributes in self.tags if attributes.get("id") == name]
+        return found
+
+
+def form_of(client: FlaskClient, path: str, field: str) -> Form:
+    return Page(client.get(path).text).form_with(field) or pytest.fail("no form")
+
+
+def other_language(answer: TestResponse) -> dict[str, str | None]:
+    """The button that shows a form in Russian."""
+    [switch] = [button for button in Outline(answer).all("button") if button.get("name") == "lang"]
+    return switch
+
+
+UNSAFE = [
+    "/login/",
+    "/login/code/",
+    "/login/resend/",
+    "/profile/",
+    "/profile/invite/",
+    "/profile/invite/decline/",
+    "/profile/sessions/",
+    "/profile/sessions/x/",
+    "/profile/delete/",
+    "/profile/proof/",
+    "/profile/proof/send/",
+    "/profile/number/",
+    "/profile/number/code/",
+    "/profile/number/resend/",
+    "/logout/",
+]
+
+
+SHOWN = [
+    ("/login/", {"telephone_number": "8 929"}),
+    ("/login/code/", {"code": "12"}),
+    ("/profile/", {"username": "an", "first_name": "Ан", "last_name": "Ко", "invite_code": "K7M"}),
+    ("/profile/number/", {"telephone_number": "8 929"}),
+    ("/profile/number/code/", {"code": "12"}),
+    ("/profile/proof/", {"code": "12"}),
+]
+
+
+def go_where_its_form_is(client: FlaskClient, code_for: CodeFor, path: str, clock: time_machine.Traveller) -> None:
+    if path == "/login/code/":
+        send(client, "/login/", telephone_number=ANNA)
+    elif path != "/login/":
+        sign_in(client, code_for)
+    if path == "/profile/number/code/":
+        send(client, "/profile/number/", telephone_number=BORIS)
+    if path == "/profile/proof/":
+        clock.shift(600)
+        send(client, "/profile/proof/send/", then="auth.delete")
+
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+RUBBISH = ["", "\0", "🔨" * 20, "①②③④", "../../etc/passwd", "%(x)s %s {0}", "' or 1=1 --", "\u202e\ufeff", "x" * 10_000]
