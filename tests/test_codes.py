@@ -3,6 +3,7 @@
 import re
 import sys
 import unicodedata
+from base64 import urlsafe_b64decode
 from collections import Counter
 
 import pytest
@@ -49,6 +50,13 @@ def test_a_one_time_code_has_all_its_digits(length: int) -> None:
 
 def test_a_one_time_code_is_the_same_each_time() -> None:
     assert code(length=8) == code(length=8)
+
+
+@pytest.mark.parametrize(("length", "digits"), [(4, "6868"), (6, "063166"), (8, "75574853")])
+def test_a_one_time_code_is_computed_as_in_the_versions_before(length: int, digits: str) -> None:
+    """HMAC-SHA256 of `v1|v|+79290000001|login|length`, as other programs compute it. In another way, codes that are under way
+    during an upgrade would not be accepted."""
+    assert code(length=length) == digits
 
 
 @pytest.mark.requirement("OTP-03")
@@ -132,6 +140,23 @@ def test_a_date_is_no_code(date: str) -> None:
     assert codes.read_one_time_code(date) is None
 
 
+@pytest.mark.parametrize("date", ["31-12-26", "12-12-26", "1-31-26", "31 12 2026", "12 2026", "2026 1", "01 2000", "1999-12"])
+def test_the_last_day_and_the_last_month_make_a_date(date: str) -> None:
+    assert codes.read_one_time_code(date) is None
+
+
+@pytest.mark.parametrize(
+    "typed", ["32-12-26", "13-13-26", "0-12-26", "13 2026", "0 2026", "012 2026", "1-1-1-26", "12 1899", "12 2100"]
+)
+def test_what_no_calendar_has_is_a_code(typed: str) -> None:
+    assert codes.read_one_time_code(typed) == re.sub("[ -]", "", typed)
+
+
+def test_a_date_beside_a_code_leaves_it_unread() -> None:
+    """The reader cannot know which of them is meant."""
+    assert codes.read_one_time_code("29-11-26, код 2463") is None
+
+
 @pytest.mark.parametrize("typed", ["12 34 56", "12-34-56", "123 456", "123-456", "1 2 3 4 5 6", "Код: 123 456", "Код 12-34-56"])
 def test_groups_that_are_no_date_are_a_code(typed: str) -> None:
     assert codes.read_one_time_code(typed) == "123456"
@@ -163,3 +188,52 @@ def test_equal_secrets_are_the_same_and_no_others() -> None:
     assert codes.same("é1", "é1")
     assert not codes.same("é1", "é2")
     assert not codes.same("1", "11")
+
+
+@given(st.lists(st.binary(), min_size=1, max_size=3))
+def test_what_we_write_in_base64url_is_canonical(values: list[bytes]) -> None:
+    parts = [codes.base64url(value) for value in values]
+    assert [urlsafe_b64decode(part + "==") for part in parts] == values
+    assert not any("=" in part for part in parts)
+    assert codes.is_canonical(".".join(parts))
+
+
+@pytest.mark.parametrize(
+    "signed", ["YQ==", "YQ=", "YR", "YWJ", "Y", "YQ\n", " YQ", "Y!Q", "a+b_", "a/b-", "é", "YQ.YR", "YR.YQ", "YQ.Y"]
+)
+def test_any_other_spelling_of_the_same_is_not_canonical(signed: str) -> None:
+    assert not codes.is_canonical(signed)
+
+
+PROOF = f"{'A' * 22}.7.e3LFhGY92PjICNbAvsiXDvt5VSwtoFNQ09ykbC7IRJU"
+
+
+def test_a_proof_is_computed_as_in_the_versions_before() -> None:
+    """HMAC-SHA256 of `device|id|7`, as other programs compute it. In another way, an upgrade would sign everybody out."""
+    assert codes.proof(KEY, "device", "A" * 22, 7) == PROOF
+    assert codes.proof(KEY, "device", "A" * 22) == codes.proof(KEY, "device", "A" * 22, 0)
+
+
+def test_a_genuine_proof_is_read() -> None:
+    assert codes.read_proof(KEY, "device", PROOF) == ("A" * 22, 7)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", PROOF[:-1], f"{PROOF}A", PROOF.replace("A.7", "B.7"), PROOF.replace(".7.", ".8."), PROOF.replace(".7.", ".07."),
+     PROOF.replace(".7.", ".\u0667."), f"{PROOF[:-1]}{'A' if PROOF[-1] != 'A' else 'B'}", f" {PROOF}", f"{PROOF}\n", "x"],
+)  # fmt: skip
+def test_a_proof_that_was_changed_is_not_read(shown: str) -> None:
+    assert codes.read_proof(KEY, "device", shown) is None
+
+
+def test_a_proof_made_for_something_else_is_not_read() -> None:
+    assert codes.read_proof(KEY, "browser", PROOF) is None
+    assert codes.read_proof(bytes(32), "device", PROOF) is None
+
+
+@pytest.mark.parametrize(("row_id", "number"), [("é" * 22, 1), ("A" * 21, 1), ("A" * 23, 1), ("A" * 22, 10**9)])
+def test_only_ids_of_ours_and_numbers_of_at_most_nine_digits_are_read(row_id: str, number: int) -> None:
+    """What is read goes to the database, which takes no longer ones."""
+    assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", row_id, number)) is None
+    assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", "A" * 22, 10**9 - 1)) == ("A" * 22, 10**9 - 1)
