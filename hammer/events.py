@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from hammer import clock
 from hammer.db.database import Transaction
-from hammer.db.prepared import add
+from hammer.db.prepared import insert_row
 from hammer.models import Event
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 def note(tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: str | None = None) -> None:
     """Adds an event to the caller's transaction: `user_id` is whom it is about, `actor_id` who else
     did it."""
-    add(
+    insert_row(
         tx,
         Event,
         at=clock.now(),

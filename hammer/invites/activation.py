@@ -2,33 +2,34 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
 
 from config import Settings
 from hammer import clock, events
-from hammer.db.database import Transaction, db, dialect, one_at_a_time, transaction
+from hammer.db.database import Transaction, db, one_at_a_time, transaction
 from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
-from hammer.db.prepared import run, value_of
+from hammer.db.prepared import prepared
 from hammer.invites import invite_codes, tombstones
 from hammer.models import Referral, User
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import AlreadyActivated, InviteLoop, NotFound, OwnInvite, Refusal, UnknownInvite
 
-_BEFORE: Final = (
+FIND_ACTIVATED: Final = prepared(
     select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
 )
 # Locked, lest the number gets no tombstone when its owner leaves at this moment.
-_MY_NUMBER: Final = select(User.telephone_number).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True)
-_OWNER: Final = select(User.id).where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None))
-_COUNTED: Final = update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1)
+FIND_NUMBER: Final = prepared(
+    select(User.telephone_number).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True)
+)
+FIND_OWNER: Final = prepared(select(User.id).where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None)))
+ADD_REFERRAL: Final = prepared(lambda insert: insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id))
+COUNT_INVITEE: Final = prepared(update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1))
 _ABOVE: Final = select(Referral.referrer_id).where(Referral.referee_id == bindparam("owner")).cte("above", recursive=True)
 _ALL_ABOVE: Final = _ABOVE.union(select(Referral.referrer_id).join(_ABOVE, Referral.referee_id == _ABOVE.c.referrer_id))
-_STANDS_BELOW: Final = select(_ALL_ABOVE.c.referrer_id).where(_ALL_ABOVE.c.referrer_id == bindparam("user"))
+IS_BELOW: Final = prepared(select(_ALL_ABOVE.c.referrer_id).where(_ALL_ABOVE.c.referrer_id == bindparam("user")))
 """Whether `owner` was invited by the user, or by somebody whom the user invited, however far down."""
 
 
@@ -53,11 +54,11 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str, key:
         if idempotency.claim(tx, key) is not None:
             return
         one_at_a_time(tx, "activate")  # two that activate each other would each see no loop yet
-        before = value_of(run(tx, _BEFORE, user=user_id))
+        before = FIND_ACTIVATED.value(tx, user=user_id)
         if before == code:
             idempotency.free(tx, key)
             return
-        number = value_of(run(tx, _MY_NUMBER, user=user_id))
+        number = FIND_NUMBER.value(tx, user=user_id)
         if number is None:
             raise NotFound
         if before is not None or tombstones.lies(tx, settings, number, now):
@@ -121,20 +122,15 @@ def by_week(user_id: str, weeks: int) -> list[int]:
 
 def _join(tx: Transaction, user_id: str, code: str, now: datetime) -> Refusal | None:
     """Makes the user a referee of the code's owner; why not, when that cannot be."""
-    owner = value_of(run(tx, _OWNER, invite=code))
+    owner = FIND_OWNER.value(tx, invite=code)
     if owner is None:
         return UnknownInvite()
     if owner == user_id:
         return OwnInvite()
-    if run(tx, _STANDS_BELOW, owner=owner, user=user_id):
+    if IS_BELOW.rows(tx, owner=owner, user=user_id):
         return InviteLoop()
-    if not run(tx, _joining(dialect(tx)), referee_id=user_id, referrer_id=owner, activated_at=now):
+    if not ADD_REFERRAL.rows(tx, referee_id=user_id, referrer_id=owner, activated_at=now):
         return AlreadyActivated()
-    run(tx, _COUNTED, owner=owner)
+    COUNT_INVITEE.execute(tx, owner=owner)
     events.note(tx, events.Kind.INVITE_ACTIVATED, user_id)
     return None
-
-
-@cache
-def _joining(database: ModuleType) -> Any:
-    return database.insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id)

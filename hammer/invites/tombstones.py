@@ -7,13 +7,15 @@ from sqlalchemy import bindparam, exists, select
 
 from config import Settings
 from hammer.db.database import Transaction, insert
-from hammer.db.prepared import run, value_of
+from hammer.db.prepared import prepared
 from hammer.models import Referral, Tombstone
 
 LIFETIME: Final = timedelta(days=90)
 """No longer: a keyed hash of a number is still somebody's (GDPR Art. 4(5))."""
 
-_LIES: Final = select(exists().where(Tombstone.number_hash == bindparam("number"), Tombstone.expires_at > bindparam("now")))
+HAS_TOMBSTONE: Final = prepared(
+    select(exists().where(Tombstone.number_hash == bindparam("number"), Tombstone.expires_at > bindparam("now")))
+)
 
 
 def lay(tx: Transaction, settings: Settings, user_id: str, number: str, now: datetime) -> None:
@@ -27,7 +29,7 @@ def lay(tx: Transaction, settings: Settings, user_id: str, number: str, now: dat
 
 def lies(tx: Transaction, settings: Settings, number: str, now: datetime) -> bool:
     """Whether somebody who activated an invite code left this number lately."""
-    return bool(value_of(run(tx, _LIES, number=settings.number_hash(number), now=now)))
+    return bool(HAS_TOMBSTONE.value(tx, number=settings.number_hash(number), now=now))
 
 
 def ends_at(tx: Transaction, settings: Settings, number: str) -> datetime | None:

@@ -3,16 +3,15 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from types import ModuleType
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import Transaction, db, dialect, transaction
-from hammer.db.prepared import add, row_of, run, value_of
+from hammer.db.database import Transaction, db, transaction
+from hammer.db.prepared import insert_row, prepared
 from hammer.invites import invite_codes, tombstones
 from hammer.login import verifications
 from hammer.login.verifications import Asker, CodeSent
@@ -26,8 +25,11 @@ from hammer.sms import outbox
 _FREE_CODE_TRIES = 10
 
 # Locked, lest a user who is being deleted at this moment gets one session more.
-_FOUND: Final = select(User).where(User.telephone_number == bindparam("number")).with_for_update(read=True, key_share=True)
-_INVITED: Final = (
+FIND_USER: Final = prepared(
+    select(User).where(User.telephone_number == bindparam("number")).with_for_update(read=True, key_share=True)
+)
+CREATE_USER: Final = prepared(lambda insert: insert(User).on_conflict_do_nothing().returning(User))
+COUNT_INVITEE: Final = prepared(
     update(User)
     .where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None), User.id != bindparam("user"))
     .values(invite_count=User.invite_count + 1)
@@ -177,7 +179,7 @@ def _sign_in(
         if invite_attempts.take(tx, limits, now) is None and _activate_first(tx, user, verification.invite_code, now):
             invite_attempts.give_back(tx, limits, now)
     known = devices.welcome(tx, verification.device_id, user, now)
-    opened = add(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
+    opened = insert_row(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
     events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id)
     return SignedIn(user, opened, known, created)
 
@@ -185,19 +187,14 @@ def _sign_in(
 def _user_of(tx: Transaction, number: str, now: datetime) -> tuple[User, bool]:
     """The one user of the number, made if there is none, and whether it was made. The unique constraints decide both."""
     for _ in range(_FREE_CODE_TRIES):
-        user = row_of(User, run(tx, _FOUND, number=number))
+        user = FIND_USER.row(tx, User, number=number)
         if user is not None:
             return user, False
         new = {"id": codes.random_id(), "telephone_number": number, "invite_code": codes.new_invite_code(), "date_joined": now}
-        user = row_of(User, run(tx, _making(dialect(tx)), **new))
+        user = CREATE_USER.row(tx, User, **new)
         if user is not None:
             return user, True
     raise Unavailable(retry_after=1)
-
-
-@cache
-def _making(database: ModuleType) -> Any:
-    return database.insert(User).on_conflict_do_nothing().returning(User)
 
 
 def _activate_first(tx: Transaction, user: User, invite_code: str, now: datetime) -> bool:
@@ -205,9 +202,9 @@ def _activate_first(tx: Transaction, user: User, invite_code: str, now: datetime
 
     A user made just now can neither own the code nor stand above its owner.
     """
-    owner = value_of(run(tx, _INVITED, invite=invite_code, user=user.id))
+    owner = COUNT_INVITEE.value(tx, invite=invite_code, user=user.id)
     if owner is None:
         return False
-    add(tx, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
+    insert_row(tx, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
     events.note(tx, events.Kind.INVITE_ACTIVATED, user.id)
     return True

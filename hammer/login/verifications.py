@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select, update
 from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db
-from hammer.db.prepared import add, row_of, run
+from hammer.db.prepared import insert_row, prepared
 from hammer.models import SendAllowance, Verification
 from hammer.parsing import phones
 from hammer.quotas import guesses, idempotency, texts
@@ -28,7 +28,7 @@ OF_LENGTH: Final = {
 }
 _DEMO_CANDIDATES = 1000
 
-_GUESSED: Final = (
+TAKE_GUESS: Final = prepared(
     update(Verification)
     .where(
         Verification.id == bindparam("verification"),
@@ -43,7 +43,7 @@ _GUESSED: Final = (
     .values(guesses=Verification.guesses + 1)
     .returning(Verification)
 )
-_SPENT: Final = (
+CONSUME: Final = prepared(
     update(Verification)
     .where(Verification.id == bindparam("verification"), Verification.consumed_at.is_(None))
     .values(consumed_at=bindparam("now"))
@@ -95,7 +95,7 @@ def begin(
     if device_id is None:
         length = guesses.next_length(tx, settings, settings.number_hash(number), now)
     taken = texts.take(tx, settings, number, address=asker.address, known=device_id is not None, now=now)
-    verification = add(
+    verification = insert_row(
         tx,
         Verification,
         id=codes.random_id(),
@@ -190,9 +190,9 @@ def guess(
         told = _not_compared(tx, settings, verification_id, 0, now)
         raise told if isinstance(told, InvalidFields) else InvalidFields({"code": [NOT_DIGITS]})
     most, length = settings.guesses_per_code, len(typed)
-    guessed = run(
+    verification = TAKE_GUESS.row(
         tx,
-        _GUESSED,
+        Verification,
         verification=verification_id,
         good_for=purpose,
         user=user_id,
@@ -201,7 +201,6 @@ def guess(
         most=most,
         length=length,
     )
-    verification = row_of(Verification, guessed)
     if verification is None:
         return Guess(None, _not_compared(tx, settings, verification_id, length, now))
     number_key, device_id = settings.number_hash(verification.telephone_number), verification.device_id
@@ -213,7 +212,7 @@ def guess(
         return Guess(None, WrongCode(attempts_left=0))
     if not codes.same(typed, verification.code(settings.key("codes"))):
         return Guess(verification, WrongCode(attempts_left=settings.guesses_per_code - verification.guesses))
-    run(tx, _SPENT, verification=verification_id, now=now)
+    CONSUME.execute(tx, verification=verification_id, now=now)
     if not device_id:
         guesses.give_back(tx, settings, verification, number_key, now)
     texts.end_wait(tx, settings, verification.telephone_number, known=bool(device_id), now=now)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Select, String, TextClause, Update, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import String, and_, bindparam, func, or_, select, text, update
 
 from hammer import clock
 from hammer.db.database import Transaction, UtcDateTime
-from hammer.db.prepared import run
+from hammer.db.prepared import Prepared, prepared
 from hammer.models import Counter
 
 HOUR: Final = timedelta(hours=1)
@@ -47,17 +47,17 @@ def used(tx: Transaction, limits: Iterable[Limit], now: datetime) -> dict[str, i
     values: dict[str, object] = {"now": now}
     for n, limit in enumerate(named := list(limits)):
         values |= {f"scope{n}": limit.scope, f"before{n}": period(limit.span, now) + limit.spans}
-    return {scope: int(taken) for scope, taken in run(tx, _using(len(named)), **values)}
+    return {scope: int(taken) for scope, taken in _using(len(named)).rows(tx, **values)}
 
 
 @cache
-def _using(many: int) -> Select[str, int]:
+def _using(many: int) -> Prepared[str]:
     """The statement that looks at so many scopes."""
     here = [
         and_(Counter.scope == bindparam(f"scope{n}", type_=String), Counter.period < bindparam(f"before{n}")) for n in range(many)
     ]
     used = select(Counter.scope, func.sum(Counter.taken)).where(or_(*here), Counter.ends_at > bindparam("now"))
-    return used.group_by(Counter.scope)
+    return prepared(used.group_by(Counter.scope))
 
 
 def eases_at(tx: Transaction, limit: Limit, now: datetime) -> datetime:
@@ -83,7 +83,7 @@ def take(tx: Transaction, limits: Sequence[Limit], now: datetime) -> dict[str, i
         over = ends_at(limit.span, now) + limit.span * (limit.spans - 1)
         values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now), f"ends{n}": over}
         values |= {f"most{n}": limit.most, f"spans{n}": limit.spans}
-    taken = {scope: int(count) for scope, count in run(tx, _taking(len(ordered)), **values)}
+    taken = {scope: int(count) for scope, count in _taking(len(ordered)).rows(tx, **values)}
     most = {limit.scope: limit.most for limit in limits}
     granted = {scope: count for scope, count in taken.items() if count <= most[scope]}
     if len(granted) < len(limits):
@@ -92,7 +92,7 @@ def take(tx: Transaction, limits: Sequence[Limit], now: datetime) -> dict[str, i
 
 
 @cache
-def _taking(many: int) -> TextClause:
+def _taking(many: int) -> Prepared[str]:
     """The statement that takes so many limits. In words: SQLAlchemy compiles `VALUES` of several rows anew each time, which took
     longer than everything else of a login.
 
@@ -111,7 +111,8 @@ def _taking(many: int) -> TextClause:
                 AND others.period <> counters.period AND others.ends_at > :now)
         """  # noqa: S608  # put together from our own names
     )
-    return statement.bindparams(*(bindparam(name, type_=UtcDateTime) for name in ("now", *(f"ends{n}" for n in range(many)))))
+    moments = ("now", *(f"ends{n}" for n in range(many)))
+    return prepared(statement.bindparams(*(bindparam(name, type_=UtcDateTime) for name in moments)))
 
 
 def give_back(tx: Transaction, limits: Sequence[Limit], units: int, now: datetime) -> None:
@@ -120,11 +121,11 @@ def give_back(tx: Transaction, limits: Sequence[Limit], units: int, now: datetim
         values: dict[str, object] = {"units": units}
         for n, limit in enumerate(limits):
             values |= {f"scope{n}": limit.scope, f"period{n}": period(limit.span, now)}
-        run(tx, _returning(len(limits)), **values)
+        _returning(len(limits)).execute(tx, **values)
 
 
 @cache
-def _returning(many: int) -> Update:
+def _returning(many: int) -> Prepared[Any]:
     """The statement that gives so many back. Each by itself: SQLite finds no pair of a list by its index."""
     here = (and_(Counter.scope == bindparam(f"scope{n}"), Counter.period == bindparam(f"period{n}")) for n in range(many))
-    return update(Counter).where(or_(*here)).values(taken=Counter.taken - bindparam("units"))
+    return prepared(update(Counter).where(or_(*here)).values(taken=Counter.taken - bindparam("units")))

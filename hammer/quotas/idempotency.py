@@ -12,16 +12,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
-from types import ModuleType
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from config import LONGEST_CODE_TTL_SECONDS, Settings
 from hammer import clock
-from hammer.db.database import Transaction, UtcDateTime, dialect
-from hammer.db.prepared import run
+from hammer.db.database import Transaction, UtcDateTime
+from hammer.db.prepared import InsertInto, prepared
 from hammer.models import IdempotencyKey
 from hammer.refusals import (
     N_,
@@ -58,9 +57,23 @@ _KEPT: Final[Mapping[str, type[Refusal]]] = {
 """Refusals that may leave a trace, so that repeating the request must not leave a second one."""
 
 _HERE: Final = IdempotencyKey.key_hash == bindparam("name")
-_FOUND: Final = select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_HERE)
-_ANSWERED: Final = update(IdempotencyKey).where(_HERE).values(answer=bindparam("said"))
-_FREED: Final = delete(IdempotencyKey).where(_HERE)
+FIND_KEY: Final = prepared(select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_HERE))
+KEEP_ANSWER: Final = prepared(update(IdempotencyKey).where(_HERE).values(answer=bindparam("said")))
+FREE_KEY: Final = prepared(delete(IdempotencyKey).where(_HERE))
+
+
+@prepared
+def claim_key(insert: InsertInto) -> ReturningInsert[str]:
+    """Takes a key that is free, or whose time is over; one from the future too, which a clock left that was ahead."""
+    row = {"body_hash": bindparam("body"), "answer": "", "expires_at": bindparam("ends", type_=UtcDateTime)}
+    over = or_(
+        IdempotencyKey.expires_at <= bindparam("now", type_=UtcDateTime),
+        IdempotencyKey.expires_at > bindparam("latest", type_=UtcDateTime),
+    )
+    new = insert(IdempotencyKey).values(key_hash=bindparam("name"), **row)
+    return new.on_conflict_do_update(index_elements=[IdempotencyKey.key_hash], set_=row, where=over).returning(
+        IdempotencyKey.key_hash
+    )
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,9 @@ def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
         "ends": now + key.lifetime,
         "latest": now + FORM_LIFETIME + clock.APART,
     }
-    if run(tx, _claiming(dialect(tx)), **values):
+    if claim_key.rows(tx, **values):
         return None
-    [(fingerprint, answer, _)] = run(tx, _FOUND, name=key.name)
+    [(fingerprint, answer, _)] = FIND_KEY.rows(tx, name=key.name)
     if fingerprint != key.fingerprint:
         raise InvalidFields({HEADER: [REUSED]})
     before: dict[str, Any] | None = json.loads(answer) if answer else None
@@ -108,7 +121,7 @@ def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
 def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
     """What a request with this key stored; None when there was none, or when it was refused."""
     now = clock.now()
-    for fingerprint, answer, expires_at in run(tx, _FOUND, name=key.name):
+    for fingerprint, answer, expires_at in FIND_KEY.rows(tx, name=key.name):
         before: dict[str, Any] = json.loads(answer or "{}")
         if fingerprint == key.fingerprint and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
             return before
@@ -118,7 +131,7 @@ def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
 def keep(tx: Transaction, key: Key | None, **ids: object) -> None:
     """Stores what the answer is computed from: ids and flags, nothing secret."""
     if key is not None:
-        run(tx, _ANSWERED, name=key.name, said=json.dumps(ids))
+        KEEP_ANSWER.execute(tx, name=key.name, said=json.dumps(ids))
 
 
 def keep_outcome(tx: Transaction, key: Key | None, refusal: Refusal | None) -> None:
@@ -140,18 +153,4 @@ def keep_refusal(tx: Transaction, key: Key | None, refusal: Refusal) -> None:
 def free(tx: Transaction, key: Key | None) -> None:
     """Stores nothing: the request changed nothing, so that repeating it does no harm, and no table grows by it."""
     if key is not None:
-        run(tx, _FREED, name=key.name)
-
-
-@cache
-def _claiming(database: ModuleType) -> Any:
-    """Takes a key that is free, or whose time is over; one from the future too, which a clock left that was ahead."""
-    row = {"body_hash": bindparam("body"), "answer": "", "expires_at": bindparam("ends", type_=UtcDateTime)}
-    over = or_(
-        IdempotencyKey.expires_at <= bindparam("now", type_=UtcDateTime),
-        IdempotencyKey.expires_at > bindparam("latest", type_=UtcDateTime),
-    )
-    new = database.insert(IdempotencyKey).values(key_hash=bindparam("name"), **row)
-    return new.on_conflict_do_update(index_elements=[IdempotencyKey.key_hash], set_=row, where=over).returning(
-        IdempotencyKey.key_hash
-    )
+        FREE_KEY.execute(tx, name=key.name)

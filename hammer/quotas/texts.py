@@ -9,15 +9,15 @@ devices alone, and no address and no network gets all of it.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import and_, bindparam, case, or_, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from config import Settings
 from hammer import clock
-from hammer.db.database import Transaction, UtcDateTime, dialect
-from hammer.db.prepared import row_of, run
+from hammer.db.database import Transaction, UtcDateTime
+from hammer.db.prepared import InsertInto, Prepared, prepared
 from hammer.models import SendAllowance
 from hammer.quotas import addresses, counters
 from hammer.quotas.counters import DAY, HOUR, Limit
@@ -37,7 +37,7 @@ KNOWN_TIMES: Final = (3, 4, 5)
 JUST_TEXTED: Final = N_("We have texted this number just now.")
 NO_MORE_TODAY: Final = N_("This number cannot have more texts today.")
 
-_ENDED: Final = (
+END_WAIT: Final = prepared(
     update(SendAllowance).where(SendAllowance.number_hash == bindparam("number")).values(streak=0, next_send_at=bindparam("now"))
 )
 
@@ -105,7 +105,7 @@ def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
 
 def end_wait(tx: Transaction, settings: Settings, number: str, *, known: bool, now: datetime) -> None:
     """Lets the next text be asked for at once, after a success. The day's count stays."""
-    run(tx, _ENDED, number=allowance_key(settings, number, known=known), now=now)
+    END_WAIT.execute(tx, number=allowance_key(settings, number, known=known), now=now)
 
 
 def _of_system(settings: Settings, *, known: bool) -> dict[str, Limit]:
@@ -143,8 +143,8 @@ def _take_of_number(tx: Transaction, settings: Settings, key: str, now: datetime
     waits = {f"wait{n}": now + wait for n, wait in enumerate(_waits(settings))}
     most, yesterday = settings.sends_per_number_day, now - DAY
     ahead = {"soon": now + clock.APART, "latest": now + LONGEST_WAIT + clock.APART}
-    taking = _taking(dialect(tx), len(waits))
-    taken = row_of(SendAllowance, run(tx, taking, number=key, now=now, yesterday=yesterday, most=most, **ahead, **waits))
+    taking = _taking(len(waits))
+    taken = taking.row(tx, SendAllowance, number=key, now=now, yesterday=yesterday, most=most, **ahead, **waits)
     if taken is not None:
         return taken
     allowance = tx.get_one(SendAllowance, key)
@@ -156,28 +156,32 @@ def _take_of_number(tx: Transaction, settings: Settings, key: str, now: datetime
 
 
 @cache
-def _taking(database: ModuleType, waits: int) -> Any:
+def _taking(waits: int) -> Prepared[SendAllowance]:
     """The statement that takes a text, with so many different waits after one. A wait and a day that a clock left behind which was
     ahead are cut: the wait is over, and the day began now, with all the texts that it had."""
     new_day = SendAllowance.day_began_at <= bindparam("yesterday")
     from_ahead = SendAllowance.day_began_at > bindparam("soon")
     now = bindparam("now", type_=UtcDateTime)
     at = [bindparam(f"wait{n}", type_=UtcDateTime) for n in range(waits)]
-    first = database.insert(SendAllowance).values(
-        number_hash=bindparam("number"), day_began_at=now, sends=1, streak=1, next_send_at=at[0]
-    )
-    return first.on_conflict_do_update(
-        index_elements=[SendAllowance.number_hash],
-        set_={
-            "day_began_at": case((or_(new_day, from_ahead), now), else_=SendAllowance.day_began_at),
-            "sends": case((new_day, 1), else_=SendAllowance.sends + 1),
-            "streak": case((new_day, 1), else_=SendAllowance.streak + 1),
-            "next_send_at": case(
-                (new_day, at[0]), *((SendAllowance.streak == n, moment) for n, moment in enumerate(at)), else_=at[-1]
+
+    def statement(insert: InsertInto) -> ReturningInsert[SendAllowance]:
+        first = insert(SendAllowance).values(
+            number_hash=bindparam("number"), day_began_at=now, sends=1, streak=1, next_send_at=at[0]
+        )
+        return first.on_conflict_do_update(
+            index_elements=[SendAllowance.number_hash],
+            set_={
+                "day_began_at": case((or_(new_day, from_ahead), now), else_=SendAllowance.day_began_at),
+                "sends": case((new_day, 1), else_=SendAllowance.sends + 1),
+                "streak": case((new_day, 1), else_=SendAllowance.streak + 1),
+                "next_send_at": case(
+                    (new_day, at[0]), *((SendAllowance.streak == n, moment) for n, moment in enumerate(at)), else_=at[-1]
+                ),
+            },
+            where=and_(
+                or_(SendAllowance.next_send_at <= now, SendAllowance.next_send_at > bindparam("latest")),
+                or_(new_day, SendAllowance.sends < bindparam("most")),
             ),
-        },
-        where=and_(
-            or_(SendAllowance.next_send_at <= now, SendAllowance.next_send_at > bindparam("latest")),
-            or_(new_day, SendAllowance.sends < bindparam("most")),
-        ),
-    ).returning(SendAllowance)
+        ).returning(SendAllowance)
+
+    return prepared(statement)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, false, not_, or_,
 from config import Settings
 from hammer import clock, codes
 from hammer.db.database import Transaction, one_at_a_time
-from hammer.db.prepared import add, row_of, run, value_of
+from hammer.db.prepared import insert_row, prepared
 from hammer.models import Device, Session, User
 
 MOST_GUESSES: Final = 10
@@ -21,7 +21,7 @@ MOST_GUESSES: Final = 10
 GRACE: Final = timedelta(seconds=30)
 """How long the token of before is still known after a sign-in: answers get lost, and another tab may have shown it just now."""
 
-_KNOWN: Final = (
+FIND_KNOWN: Final = prepared(
     select(Device.id)
     .join(User, User.id == Device.user_id)
     .where(
@@ -38,13 +38,13 @@ _KNOWN: Final = (
         ),
     )
 )
-_TAKEN: Final = (
+TAKE_GUESS: Final = prepared(
     update(Device)
     .where(Device.id == bindparam("device"), Device.guesses < MOST_GUESSES)
     .values(guesses=Device.guesses + 1)
     .returning(Device.id)
 )
-_TURNED: Final = (
+TURN_TOKEN: Final = prepared(
     update(Device)
     .where(Device.id == bindparam("device"), Device.user_id == bindparam("user"))
     .values(guesses=Device.guesses - 1, turns=Device.turns + 1, turned_at=bindparam("now"), used_at=bindparam("now"))
@@ -64,8 +64,7 @@ def known(tx: Transaction, settings: Settings, shown: str, number: str, now: dat
         return None
     device_id, turn = claim
     turns = {"turn": turn, "next_turn": turn + 1, "turned_since": now - GRACE, "turned_until": now + clock.APART}
-    known_as: str | None = value_of(run(tx, _KNOWN, device=device_id, number=number, **turns))
-    return known_as
+    return FIND_KNOWN.value(tx, device=device_id, number=number, **turns)
 
 
 def may_guess(tx: Transaction, device_id: str) -> bool:
@@ -75,17 +74,17 @@ def may_guess(tx: Transaction, device_id: str) -> bool:
 
 def take(tx: Transaction, device_id: str) -> bool:
     """Takes one of the device's guesses; False when it has none left, or is not known any more."""
-    return bool(run(tx, _TAKEN, device=device_id))
+    return TAKE_GUESS.value(tx, device=device_id) is not None
 
 
 def welcome(tx: Transaction, device_id: str | None, user: User, now: datetime) -> Device:
     """The device that just signed `user` in, with the guess that was right given back and another token; a new one if it was a
     stranger."""
     if device_id is not None:
-        device = row_of(Device, run(tx, _TURNED, device=device_id, user=user.id, now=now))
+        device = TURN_TOKEN.row(tx, Device, device=device_id, user=user.id, now=now)
         if device is not None:
             return device
-    return add(tx, Device, id=codes.random_id(), user_id=user.id, guesses=0, turns=0, known_since=now, used_at=now)
+    return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, guesses=0, turns=0, known_since=now, used_at=now)
 
 
 # All that forgets devices comes before what locks their user or their sessions: so does a login, and the other way round the two

@@ -15,7 +15,7 @@ from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.db.prepared import run
+from hammer.db.prepared import prepared
 from hammer.models import SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, SessionKind, User
 from hammer.quotas import idempotency
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
@@ -26,7 +26,7 @@ GRACE = timedelta(seconds=30)
 """How long a spent refresh token is still answered, with the same successor, while nothing of that answer was used: answers get
 lost."""
 
-_CALLER: Final = (
+FIND_CALLER: Final = prepared(
     select(
         User.id,
         Session.id,
@@ -101,7 +101,7 @@ def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None 
     of before is no lost answer.
     """
     now = clock.now()
-    found = run(db.session(), _CALLER, device=session_id, kind=kind, now=now, unused_since=now - SESSION_IDLE[kind])
+    found = FIND_CALLER.rows(db.session(), device=session_id, kind=kind, now=now, unused_since=now - SESSION_IDLE[kind])
     if not found:
         return None
     user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]

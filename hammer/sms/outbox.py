@@ -24,7 +24,7 @@ from config import Settings
 from hammer import clock, codes
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE, NO_PLACE, Page
-from hammer.db.prepared import add
+from hammer.db.prepared import insert_row
 from hammer.models import Message, MessageState, Verification
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound, Unavailable
@@ -123,7 +123,7 @@ def queue_notice(tx: Transaction, telephone_number: str, language: str) -> None:
 
 def _add(tx: Transaction, **about: str) -> None:
     now = clock.now()
-    add(tx, Message, **about, created_at=now, due_at=now, tries=0, state=MessageState.WAITING)
+    insert_row(tx, Message, **about, created_at=now, due_at=now, tries=0, state=MessageState.WAITING)
 
 
 def wake() -> None:

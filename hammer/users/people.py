@@ -14,7 +14,7 @@ from config import Settings
 from hammer import codes
 from hammer.db.database import db
 from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
-from hammer.db.prepared import run
+from hammer.db.prepared import Prepared, prepared
 from hammer.invites import invite_codes
 from hammer.models import Referral, User
 from hammer.parsing import phones
@@ -61,7 +61,7 @@ def find(settings: Settings, name: str) -> str:
 
 def profile(settings: Settings, user_id: str) -> Profile:
     """One user's profile. Refuses with `NotFound`."""
-    found = _profiles(settings, run(db.session(), _OF_ONE, user=user_id))
+    found = _profiles(settings, FIND_PROFILE.rows(db.session(), user=user_id))
     if not found:
         raise NotFound
     return found[0][1]
@@ -147,7 +147,7 @@ _SHOWN: Final = (
     User.is_staff,
     User.blocked_at,
 )
-_OF_ONE: Final = _profiles_of(select(User.id).where(User.id == bindparam("user")))
+FIND_PROFILE: Final = prepared(_profiles_of(select(User.id).where(User.id == bindparam("user"))))
 
 
 def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profile]]:
@@ -179,14 +179,14 @@ def _newest_numbers(settings: Settings, referrer_ids: Sequence[str]) -> dict[str
     numbers: dict[str, list[str]] = {}
     if referrer_ids:
         values = {f"referrer{n}": referrer_id for n, referrer_id in enumerate(referrer_ids)}
-        for referrer_id, _, _, number in run(db.session(), _newest(len(referrer_ids)), **values):
+        for referrer_id, _, _, number in _newest(len(referrer_ids)).rows(db.session(), **values):
             shown = phones.shown(number, settings.invitee_numbers)
             numbers.setdefault(referrer_id, []).extend([shown] if shown else [])
     return numbers
 
 
 @cache
-def _newest(referrers: int) -> Any:
+def _newest(referrers: int) -> Prepared[str]:
     """One statement with an arm for each of so many referrers, so that of none all referees are read."""
     arms = [
         select(
@@ -199,4 +199,4 @@ def _newest(referrers: int) -> Any:
         )
         for n in range(referrers)
     ]
-    return union_all(*arms).order_by(desc("activated_at"), desc("referee_id"))
+    return prepared(union_all(*arms).order_by(desc("activated_at"), desc("referee_id")))

@@ -56,7 +56,7 @@ def statements(people: int) -> list[str]:
             f"id('user', CASE n % 100 WHEN 0 THEN {FAMOUS} ELSE n / 2 END), at({part}) FROM numbered WHERE n > 2 AND n % 5 < 2"
         ),
         (
-            "INSERT INTO sessions (id, user_id, door, device, refreshes, refreshed_at, created_at, seen_at, expires_at, ended_at) "
+            "INSERT INTO sessions (id, user_id, kind, device, refreshes, refreshed_at, created_at, seen_at, expires_at, ended_at) "
             f"SELECT id('session', n), id('user', n), 'program', 'Firefox · Android', 3, at({part}), at({part}), at(1.0), "
             "at(CASE WHEN n % 50 = 0 THEN 0.9 ELSE 1.02 END), NULL FROM numbered WHERE n % 2 = 1"
         ),

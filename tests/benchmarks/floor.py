@@ -171,7 +171,7 @@ def code() -> tuple[dict[str, Any], int]:
             *(device_id, user_id, now, now),
         )
         db.run(
-            "INSERT INTO sessions (id, user_id, door, device, refreshes, refreshed_at, created_at, seen_at, expires_at) "
+            "INSERT INTO sessions (id, user_id, kind, device, refreshes, refreshed_at, created_at, seen_at, expires_at) "
             "VALUES (%s, %s, 'program', 'curl', 0, %s, %s, %s, %s)",
             *(session_id, user_id, now, now, now, now + timedelta(days=30)),
         )
@@ -262,7 +262,7 @@ def make() -> Flask:
 
 def _caller(db: OnSqlite | OnPostgres) -> str:
     caller = db.run(
-        "SELECT u.id, s.id, u.is_staff FROM users u JOIN sessions s ON u.id = s.user_id WHERE s.id = %s AND s.door = 'program' "
+        "SELECT u.id, s.id, u.is_staff FROM users u JOIN sessions s ON u.id = s.user_id WHERE s.id = %s AND s.kind = 'program' "
         "AND s.ended_at IS NULL AND s.expires_at > %s AND u.blocked_at IS NULL AND u.deleted_at IS NULL",
         *(request.headers["Authorization"].removeprefix("Bearer "), datetime.now(UTC)),
     )

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from config import Settings
 from hammer import clock
 from hammer.db.database import db, transaction
-from hammer.db.prepared import add, row_of, run, value_of
+from hammer.db.prepared import insert_row, prepared
 from hammer.models import Device, User
 from tests.actions import ANNA, sign_in
 
@@ -25,7 +25,7 @@ class Crash(Exception):
 
 def add_and_break_off(**device: Any) -> None:
     with transaction() as session:
-        add(session, Device, **device)
+        insert_row(session, Device, **device)
         raise Crash
 
 
@@ -36,14 +36,18 @@ def columns(user: User | None) -> dict[str, Any]:
 def test_a_row_is_what_the_orm_reads(settings: Settings) -> None:
     sign_in(settings)
 
-    ready = row_of(User, run(db.session(), BY_NUMBER, number=ANNA))
+    ready = prepared(BY_NUMBER).row(db.session(), User, number=ANNA)
 
     assert columns(ready) == columns(db.session.scalars(BY_NUMBER, {"number": ANNA}).one())
 
 
 def test_nobody_is_none_and_no_value(settings: Settings) -> None:
-    found = run(db.session(), BY_NUMBER, number=ANNA)
-    assert (found, row_of(User, found), value_of(found)) == ([], None, None)
+    statement, tx = prepared(BY_NUMBER), db.session()
+    assert (statement.rows(tx, number=ANNA), statement.row(tx, User, number=ANNA), statement.value(tx, number=ANNA)) == (
+        [],
+        None,
+        None,
+    )
 
 
 def test_what_is_added_is_there_and_gone_with_its_transaction(settings: Settings) -> None:
@@ -52,7 +56,7 @@ def test_what_is_added_is_there_and_gone_with_its_transaction(settings: Settings
     with pytest.raises(Crash):
         add_and_break_off(id="forgotten", **new)
     with transaction() as session:
-        made = add(session, Device, id="kept", **new)
+        made = insert_row(session, Device, id="kept", **new)
         assert made.known_since == new["known_since"]
 
     assert db.session.get(Device, "forgotten") is None
@@ -65,7 +69,7 @@ def test_the_database_still_judges_what_is_unique(settings: Settings) -> None:
     user, now = sign_in(settings).user, clock.now()
     taken = {"id": "another", "telephone_number": user.telephone_number, "invite_code": "AAAAAA", "date_joined": now}
     with pytest.raises(IntegrityError, match="hidden"), transaction() as session:
-        add(session, User, **taken)
+        insert_row(session, User, **taken)
 
 
 @pytest.mark.parametrize(
@@ -81,5 +85,5 @@ def test_the_database_still_judges_what_is_unique(settings: Settings) -> None:
 def test_no_statement_stands_ready_that_could_say_something_else(
     settings: Settings, statement: Executable, values: dict[str, Any]
 ) -> None:
-    with pytest.raises(ValueError, match=r"Without|Not the same words"):
-        run(db.session(), statement, **values)
+    with pytest.raises(ValueError, match=r"Without|Not the same SQL"):
+        prepared(statement).execute(db.session(), **values)

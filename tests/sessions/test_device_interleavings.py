@@ -100,7 +100,7 @@ def test_a_proof_in_place_of_a_session_waits_for_nobody_who_ends_it(app: Flask, 
 
         def prove() -> SignedIn:
             how: dict[str, Any] = {
-                "door": SessionKind.PROGRAM,
+                "kind": SessionKind.PROGRAM,
                 "device": "",
                 "address": actions.HOME.address,
                 "instead_of": phone.session.id,
