@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
+from redis import Redis as Client
 
 from config import Settings
 from hammer.refusals import TooManyRequests
@@ -16,6 +17,7 @@ from hammer.web import request_limits
 from hammer.web.request_limits import RequestLimiter
 from tests.deployment.peers import Redis, wait_until
 from tests.serving import at_once
+from tests.web.test_request_limits import Watch
 
 pytestmark = pytest.mark.needs("redis-server")
 
@@ -162,3 +164,92 @@ def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: Reques
     assert line.asked - before == 20
     assert len(waits) == 8
     assert all(1 <= wait <= 60 for wait in waits)
+
+
+# A Redis that is away, and what it is told
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port where connections are made and nothing is ever answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def made(listening: socket.socket) -> int:
+    """How many connections were made there since the last look."""
+    listening.setblocking(False)
+    connections = []
+    with suppress(BlockingIOError):
+        while True:
+            connections.append(listening.accept()[0])
+    for one in connections:
+        one.close()
+    return len(connections)
+
+
+def test_a_redis_that_answers_nothing_is_asked_twice_and_then_left_alone_for_a_while(
+    settings: Settings, silent: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch()
+    monkeypatch.setattr(request_limits, "time", watch)
+    url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+    limiter = RequestLimiter(replace(settings, redis_url=url, requests_per_address_minute=10))
+    seen = []
+    with caplog.at_level(logging.INFO, logger="hammer"):
+        for moment in (0.0, 0.0, 4.875, 5.0, 5.0, 9.875, 10.0):
+            watch.now = 1000.0 + moment
+            knock(limiter, 1)
+            seen.append(made(silent))
+    assert seen == [2, 0, 0, 2, 0, 0, 2]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Redis is away (TimeoutError): each process counts requests by itself."
+    ]
+    knock(limiter, 3)
+    with pytest.raises(TooManyRequests):
+        limiter.take("192.0.2.1")
+    assert limiter.redis_answers() is False
+
+
+def test_connecting_to_redis_takes_no_longer_than_an_answer(settings: Settings) -> None:
+    shared = RequestLimiter(replace(settings, redis_url="redis://127.0.0.1:1/0")).shared
+    assert shared is not None
+    given = shared._taken.registered_client.get_connection_kwargs()
+    assert given["socket_connect_timeout"] == given["socket_timeout"] == request_limits.REDIS_SECONDS
+
+
+def test_while_one_asks_whether_redis_is_back_others_are_counted_here(knocks: RequestLimiter, line: Line) -> None:
+    line.delay = 0.15
+    knock(knocks, request_limits.MOST_SLOW)
+    assert knocks.away
+    line.delay, knocks.next_try_at, before = 1.0, 0.0, line.asked  # its time apart is over
+    at_once([lambda: knocks.take("192.0.2.1")] * 10)
+    assert line.asked - before == 1
+
+
+def test_processes_with_one_redis_count_together_and_give_it_no_address(settings: Settings, redis: Redis) -> None:
+    shared = replace(settings, redis_url=redis.url, requests_per_address_minute=3)
+    one, other = RequestLimiter(shared), RequestLimiter(shared)
+    server = Client.from_url(redis.url, decode_responses=True)
+    server.flushall()
+    for limiter in (one, other, one):
+        limiter.take("198.51.100.7")
+    with pytest.raises(TooManyRequests) as refused:
+        other.take("198.51.100.7")
+    assert 1 <= refused.value.retry_after <= request_limits.WINDOW_SECONDS
+    [key] = server.keys()
+    assert str(key).startswith("hammer/")
+    assert "198.51" not in str(key)
+    assert server.get(key) == "3"
+    assert 0 < server.ttl(key) <= request_limits.WINDOW_SECONDS
+    one.take("198.51.100.8")
+    assert len(server.keys()) == 2
+    server.delete(key)  # as when its minute is over
+    other.take("198.51.100.7")
+
+
+def test_whether_redis_answers_is_said_of_a_redis_alone_and_asking_takes_no_request(settings: Settings, redis: Redis) -> None:
+    assert RequestLimiter(settings).redis_answers() is None
+    limiter = RequestLimiter(replace(settings, redis_url=redis.url, requests_per_address_minute=1))
+    assert [limiter.redis_answers() for _ in range(3)] == [True] * 3
+    limiter.take("198.51.100.9")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from flask import Flask
@@ -11,7 +11,9 @@ from werkzeug.test import TestResponse
 from config import Settings
 from hammer.db.database import db
 from hammer.models import Verification
+from hammer.refusals import TooManyRequests
 from hammer.web import request_limits
+from hammer.web.request_limits import RequestLimiter
 from tests.actions import ANNA, right, wrong
 from tests.people import Browser, Program
 
@@ -155,3 +157,84 @@ def test_a_number_that_comes_twice_is_one_text(app: Flask) -> None:
         assert db.session.query(Verification).count() <= 1
     two_names = app.test_client().post("/api/v1/auth/signup/", json={"telephone_number": ANNA, "phone": "+79290000002"})
     assert two_names.status_code == 422
+
+
+# Requests of one address, counted in this process
+
+
+@dataclass
+class Watch:
+    """The clock that the limiter measures spans with. It moves only when the test moves it."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch = Watch()
+    monkeypatch.setattr(request_limits, "time", watch)
+    return watch
+
+
+def refused_for(limiter: RequestLimiter, place: str = "192.0.2.1") -> int:
+    """How many seconds the next request of this address must wait; 0 where it is let in."""
+    try:
+        limiter.take(place)
+    except TooManyRequests as refusal:
+        return refusal.retry_after
+    return 0
+
+
+def test_an_address_has_its_requests_again_a_minute_after_the_first_of_them(settings: Settings, watch: Watch) -> None:
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=2))
+    assert [refused_for(limiter) for _ in range(3)] == [0, 0, 60]
+    watch.now += 30.5
+    assert refused_for(limiter) == 30
+    assert refused_for(limiter, "192.0.2.2") == 0
+    watch.now += 29.25
+    assert refused_for(limiter) == 1
+    watch.now += 0.25
+    assert [refused_for(limiter) for _ in range(3)] == [0, 0, 60]
+    watch.now += 30.5  # a minute after the first request of the other address
+    assert [refused_for(limiter), refused_for(limiter, "192.0.2.2"), refused_for(limiter, "192.0.2.2")] == [30, 0, 0]
+
+
+def test_the_first_request_of_all_begins_a_minute_whatever_the_clock_of_the_machine_says(settings: Settings, watch: Watch) -> None:
+    """A machine that has just started counts from 0."""
+    watch.now = 0.0
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=2))
+    assert [refused_for(limiter) for _ in range(3)] == [0, 0, 60]
+    watch.now = 59.0
+    assert refused_for(limiter) == 1
+
+
+def test_counts_of_minutes_that_are_over_take_no_memory(settings: Settings, watch: Watch) -> None:
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=2))
+    for n in range(100):
+        limiter.take(f"192.0.2.{n}")
+    watch.now += 59
+    limiter.take("198.51.100.1")
+    assert len(limiter.here._windows) == 101
+    watch.now += 1  # when what is over is dropped, and what is not stays
+    assert [refused_for(limiter, "198.51.100.1") for _ in range(2)] == [0, 59]
+    assert len(limiter.here._windows) == 1
+
+
+def test_an_address_beyond_its_requests_is_refused_before_the_database_is_asked(
+    settings: Settings, app_with: Made, watch: Watch
+) -> None:
+    client = app_with(replace(settings, requests_per_address_minute=2)).test_client()
+
+    def get(path: str, address: str = "192.0.2.1") -> TestResponse:
+        return client.get(path, environ_base={"REMOTE_ADDR": address})
+
+    assert [get("/login/").status_code for _ in range(3)] == [200, 200, 429]
+    watch.now += 18
+    refused = get("/login/")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "42")
+    assert get("/login/", "192.0.2.2").status_code == 200
+    assert [get("/healthz").status_code for _ in range(5)] == [200] * 5
+    assert [get("/login/", "unix:").status_code for _ in range(5)] == [200] * 5
