@@ -271,12 +271,12 @@ def list_texts(state: str | None, limit: int) -> None:
     ]
     if rows:
         _table(("ID", "NUMBER", "STATE", "GATEWAY", "TRIES", "ASKED FOR (UTC)", "LEFT, OR GIVEN UP"), rows)
-    tally = outbox.tally()
-    counts = [f"{count} {state}{f' by {gateway}' if gateway else ''}" for (state, gateway), count in sorted(tally.newest.items())]
+    status = outbox.status()
+    counts = [f"{count} {state}{f' by {gateway}' if gateway else ''}" for (state, gateway), count in sorted(status.newest.items())]
     click.echo(f"Of the newest {outbox.COUNTED}: {', '.join(counts)}." if counts else "There are no texts.", err=True)
-    if tally.waiting:
-        waits = tally.oldest_waiting.total_seconds()
-        click.echo(f"{tally.waiting} {'waits' if tally.waiting == 1 else 'wait'}, the oldest for {waits:.0f} seconds.", err=True)
+    if status.waiting:
+        waits = status.oldest_waiting.total_seconds()
+        click.echo(f"{status.waiting} {'waits' if status.waiting == 1 else 'wait'}, the oldest for {waits:.0f} seconds.", err=True)
 
 
 @texts.command("try")
@@ -286,7 +286,7 @@ def try_gateways(ctx: click.Context, phone: str) -> None:
     """Send PHONE one real text, by the first gateway that takes it, and tell how each did."""
     number = phones.read(settings(), phone)
     fault = "there is none"
-    for gateway, fault, seconds in outbox.trial(settings(), number):
+    for gateway, fault, seconds in outbox.send_test_message(settings(), number):
         click.echo(f"{gateway}: {fault or 'took the text'}, after {seconds:.1f} s")
     if fault:
         click.echo("No gateway took it. To see what is wrong: flask --app wsgi doctor", err=True)
@@ -304,7 +304,7 @@ def worker(threads: int) -> None:
     gateways.check(settings())
     told = threading.Event()
     formerly = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    carriers = outbox.Carriers(current_app._get_current_object(), threads)  # type: ignore[attr-defined]  # for other threads
+    carriers = outbox.sender_threads(current_app._get_current_object(), threads)  # type: ignore[attr-defined]  # for other threads
     carriers.start()
     log.info("Carrying texts, %d at once.", threads)
     while not told.wait(1) and carriers.alive:

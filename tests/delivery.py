@@ -25,7 +25,7 @@ def deliver(settings: Settings) -> None:
 def code_for(settings: Settings, telephone_number: str) -> str:
     """The digits of the newest text to this number (E.164). Needs an application context."""
     deliver(settings)
-    words = [sent.words for sent in gateways.memory if sent.telephone_number == telephone_number]
+    words = [sent.text for sent in gateways.memory if sent.telephone_number == telephone_number]
     assert words, f"No text to {telephone_number}."
     found = re.search(r" #([0-9]{4,8})$", words[-1])
     assert found is not None, f"No code in {words[-1]!r}."

@@ -208,7 +208,7 @@ def test_secrets_are_compared_in_even_time(settings: Settings, compared: list[tu
         sessions.cookie(settings, them.session): lambda forged: sessions.by_cookie(settings, forged),
         sessions.refresh_token(settings, them.session): lambda forged: sessions.refresh(settings, forged),
         devices.token(settings, them.device): lambda forged: is_known(settings, forged) or None,
-        receipt_of(settings): lambda forged: outbox.report(settings, forged, "delivered"),
+        receipt_of(settings): lambda forged: outbox.record_receipt(settings, forged, "delivered"),
     }
     for proof, show in shown.items():
         forged = proof[:-1] + ("A" if proof[-1] != "A" else "Q")

@@ -68,7 +68,7 @@ def send_code(
     with transaction() as tx:
         begin = partial(verifications.begin, tx, settings, number, asker, invite_code=invite)
         sent = verifications.ask_once(tx, settings, key, begin)
-    outbox.wake()
+    outbox.wake_senders()
     return sent
 
 
@@ -79,7 +79,7 @@ def send_code_to_stored(settings: Settings, number: str, asker: Asker, *, key: i
     """
     with transaction() as tx:
         sent = verifications.ask_once(tx, settings, key, partial(verifications.begin, tx, settings, number, asker))
-    outbox.wake()
+    outbox.wake_senders()
     return sent
 
 
@@ -91,7 +91,7 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: 
     with transaction() as tx:
         again = partial(verifications.again, tx, settings, verification_id, asker)
         sent = verifications.ask_once(tx, settings, key, again)
-    outbox.wake()
+    outbox.wake_senders()
     return sent
 
 

@@ -110,7 +110,7 @@ def begin(
         created_at=now,
         expires_at=now + settings.code_ttl,
     )
-    outbox.queue(tx, verification)
+    outbox.add_code(tx, verification)
     events.note(tx, events.Kind.CODE_SENT, user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
@@ -142,7 +142,7 @@ def again(tx: Transaction, settings: Settings, verification_id: str, asker: Aske
     if not known and guesses.next_length(tx, settings, settings.number_hash(number), now) > verification.code_length:
         raise NotFound
     taken = texts.take(tx, settings, number, address=asker.address, known=known, now=now)
-    outbox.queue(tx, verification)
+    outbox.add_code(tx, verification)
     events.note(tx, events.Kind.CODE_SENT, verification.user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 

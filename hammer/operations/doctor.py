@@ -149,11 +149,11 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
 
 def _outbox() -> Iterator[Finding]:
     """Texts that wait although there was time, and those that no gateway took."""
-    tally = outbox.tally()
-    given_up = sum(count for (state, _), count in tally.newest.items() if state in (MessageState.GIVEN_UP, MessageState.FAILED))
+    status = outbox.status()
+    given_up = sum(count for (state, _), count in status.newest.items() if state in (MessageState.GIVEN_UP, MessageState.FAILED))
     remedy = "Look at them: flask --app wsgi texts list"
-    if tally.oldest_waiting > WAITS_LONG:
-        how = f"one has waited for {tally.oldest_waiting.total_seconds() / 60:.0f} minutes"
+    if status.oldest_waiting > WAITS_LONG:
+        how = f"one has waited for {status.oldest_waiting.total_seconds() / 60:.0f} minutes"
         yield Finding(ADVICE, "texts", how, "Start a server or `flask --app wsgi worker`; if one runs, look at its log.")
     elif given_up:
         yield Finding(ADVICE, "texts", f"{given_up} of the newest {outbox.COUNTED} were given up, or did not arrive", remedy)

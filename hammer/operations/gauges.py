@@ -64,11 +64,11 @@ def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Figur
     most = [((span,), float(most)) for span, (_, most) in system.items()]
     yield Figure("texts_asked", "Texts asked for in the present hour and day (UTC).", ("span",), asked)
     yield Figure("texts_allowed", "Texts that the whole system may send in that time.", ("span",), most)
-    tally = outbox.tally()
-    yield _single("texts_waiting", "Texts that wait to leave.", tally.waiting)
-    yield _single("texts_waiting_seconds", "For how long the oldest of them has waited.", tally.oldest_waiting.total_seconds())
+    status = outbox.status()
+    yield _single("texts_waiting", "Texts that wait to leave.", status.waiting)
+    yield _single("texts_waiting_seconds", "For how long the oldest of them has waited.", status.oldest_waiting.total_seconds())
     fates = (
-        dict.fromkeys(((MessageState.GIVEN_UP, ""), (MessageState.UNNEEDED, ""), (MessageState.WAITING, "")), 0.0) | tally.newest
+        dict.fromkeys(((MessageState.GIVEN_UP, ""), (MessageState.UNNEEDED, ""), (MessageState.WAITING, "")), 0.0) | status.newest
     )
     yield Figure("texts_newest", f"What became of the newest {outbox.COUNTED} texts.", ("state", "gateway"), fates.items())
 

@@ -18,8 +18,8 @@ ANY_PURPOSE: Final = N_("Hammer: code %(code)s. Do not tell it to anybody.")
 FOR_YOU: Final = N_("Hammer: code %(code)s, for you alone.")
 BARE: Final = N_("Hammer: code %(code)s")
 SHORTEST: Final = N_("Code %(code)s")
-TRIAL: Final = "Hammer: this text was sent to try the gateway."
-"""What the operator sends to see a gateway work."""
+TEST_MESSAGE: Final = "Hammer: this text was sent to try the gateway."
+"""What `flask texts try` sends."""
 SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
 """From the one that says most to the one that leaves most room for the host. Each says in the person's language that it is a code:
 phones look for the word."""

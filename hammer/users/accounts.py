@@ -145,7 +145,7 @@ def ask_number(
 
     with transaction() as tx:
         sent = verifications.ask_once(tx, settings, key, ask)
-    outbox.wake()
+    outbox.wake_senders()
     return sent
 
 
@@ -186,7 +186,7 @@ def change_number(
     guess.proven()
     if refusal is not None:
         raise refusal
-    outbox.wake()
+    outbox.wake_senders()
 
 
 def move(settings: Settings, user_id: str, telephone_number: str, *, language: str, end_sessions: bool = False) -> None:
@@ -209,7 +209,7 @@ def move(settings: Settings, user_id: str, telephone_number: str, *, language: s
         devices.forget(tx, user_id)  # a login that was quicker has left a new one
         if end_sessions:
             revocation.end(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED)
-    outbox.wake()
+    outbox.wake_senders()
 
 
 def delete(
@@ -324,7 +324,7 @@ def _move(
         return NotSignedIn()
     if old is not None and old != number:
         tombstones.lay(tx, settings, user_id, old, now)
-        outbox.queue_notice(tx, old, language)
+        outbox.add_notice(tx, old, language)
         events.note(tx, events.Kind.NUMBER_CHANGED, user_id)
     return None
 

@@ -21,5 +21,5 @@ def init_app(app: Flask) -> None:
 @public
 def receive(receipt: str) -> ResponseReturnValue:
     """Takes down the `status` of a text."""
-    outbox.report(settings(), receipt, request.args.get("status", ""))
+    outbox.record_receipt(settings(), receipt, request.args.get("status", ""))
     return "", 204

@@ -607,7 +607,7 @@ def test_staff_see_what_became_of_each_text_and_never_its_code(app: Flask, anna:
 def test_pages_of_texts_have_no_gap_and_no_repetition(app: Flask, staff: Program) -> None:
     with app.app_context(), transaction() as session:
         for _ in range(24):
-            outbox.queue_notice(session, ANNA, "en")
+            outbox.add_notice(session, ANNA, "en")
     found = [text["id"] for page in pages(staff, "/texts/?limit=7") for text in page]
     assert found == sorted(set(found), reverse=True)
     assert len(found) == 25

@@ -102,7 +102,7 @@ def test_gunicorn_does_not_start_with_a_gateway_that_apprise_cannot_read(tmp_pat
     done = gunicorn(tmp_path, HAMMER_SMS_URL="twilio://AC1:sesame@1/{phone}", SECRET_KEY="x" * 32)
     _, *problems = done.stderr.splitlines()
     assert done.returncode == os.EX_CONFIG
-    assert [line.split(" is no ")[0] for line in problems] == ["  - HAMMER_SMS_URL: Gateway 1 (twilio)"]
+    assert [line.split(" has a URL ")[0] for line in problems] == ["  - HAMMER_SMS_URL: Gateway 1 (twilio)"]
     assert "sesame" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

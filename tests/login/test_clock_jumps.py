@@ -157,8 +157,10 @@ def test_what_lay_in_the_outbox_leaves_at_once(settings: Settings, clock: Travel
     with ahead():
         ask(settings, ANNA)
         with transaction() as tx:
-            outbox.queue_notice(tx, number(7), "en")
-            tx.execute(update(Message).where(Message.verification_id == waiting.id).values(due_at=time_of_day.now() + outbox.LEASE))
+            outbox.add_notice(tx, number(7), "en")
+            tx.execute(
+                update(Message).where(Message.verification_id == waiting.id).values(due_at=time_of_day.now() + outbox.POLICY.lease)
+            )
     deliver(settings)
     states = Tally(db.session.scalars(select(Message.state)).all())
     assert states == {MessageState.SENT: 2, MessageState.GIVEN_UP: 1}  # the code of then is void, so nobody gets it

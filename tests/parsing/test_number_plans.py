@@ -89,7 +89,7 @@ def test_the_old_number_is_told_and_the_trail_says_so(settings: Settings, owner:
     delivery.deliver(settings)
 
     assert memory[-1].telephone_number == OLD
-    assert "another number opens your account now" in memory[-1].words
+    assert "another number opens your account now" in memory[-1].text
     noted = db.session.scalars(select(Event).where(Event.user_id == owner.user.id).order_by(Event.id.desc())).first()
     assert noted is not None
     assert (noted.kind, noted.actor_id) == (events.Kind.NUMBER_CHANGED, None)
@@ -306,9 +306,9 @@ def test_the_notice_is_in_a_language_of_the_numbers_country(
         delivery.deliver(settings)
 
     russian, chosen, english = memory[-3:]
-    assert "another number" not in russian.words
-    assert "another number" in chosen.words
-    assert "another number" in english.words  # Benin's is French, which we do not speak
+    assert "another number" not in russian.text
+    assert "another number" in chosen.text
+    assert "another number" in english.text  # Benin's is French, which we do not speak
 
 
 def test_unreadable_lists_numbers_that_are_none_any_more(run: Run, app: Flask, settings: Settings) -> None:

@@ -70,10 +70,10 @@ def test_doctor_asks_aws_who_we_are(aws: str, monkeypatch: pytest.MonkeyPatch, s
     for name, value in (AWS | {"AWS_ENDPOINT_URL": aws}).items():
         monkeypatch.setenv(name, value)
     [known] = gateways.examine(replace(settings, sms_url="sns://eu-central-1"))
-    assert (known.works, known.how.startswith("sns/1: AWS knows us. ")) == (True, True)
+    assert (known.works, known.how.startswith("sns/1: AWS accepts our credentials. ")) == (True, True)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     [away] = gateways.examine(replace(settings, sms_url="sns://eu-central-1"))
-    assert (away.works, away.how) == (False, "sns/1: AWS does not know us: EndpointConnectionError")
+    assert (away.works, away.how) == (False, "sns/1: AWS does not accept our credentials: EndpointConnectionError")
     assert "AWS_ACCESS_KEY_ID" in away.remedy
 
 

@@ -19,7 +19,7 @@ from apprise.plugins.twilio import NotifyTwilio
 import config
 from config import Misconfigured, Settings
 from hammer.sms import gateways, messages
-from hammer.sms.gateways import Try
+from hammer.sms.gateways import Outcome
 from tests.actions import ANNA
 from tests.conftest import SETTINGS
 from tests.fake_gateway import FakeGateway, fake_gateway
@@ -94,8 +94,8 @@ def test_the_receipts_address_and_the_coding_go_along(gateway: FakeGateway) -> N
 )
 def test_an_answer_of_two_hundred_and_something_is_success(gateway: FakeGateway, status: int, fault: str) -> None:
     gateway.status = status
-    [turn] = gateways.tries(through(gateway.template), ANNA, TEXT)
-    assert turn.fault == fault
+    [outcome] = gateways.outcomes(through(gateway.template), ANNA, TEXT)
+    assert outcome.fault == fault
     assert [asked.path for asked in gateway.asked] == ["/send"], "It followed where it was sent."
 
 
@@ -107,7 +107,8 @@ def test_the_next_gateway_takes_what_the_first_does_not(gateway: FakeGateway, no
     gateway.status = 500
     with fake_gateway() as third:
         names = [
-            (turn.gateway, turn.fault) for turn in gateways.tries(through(nobody, gateway.template, third.template), ANNA, TEXT)
+            (outcome.gateway, outcome.fault)
+            for outcome in gateways.outcomes(through(nobody, gateway.template, third.template), ANNA, TEXT)
         ]
         assert names == [("http/1", "ConnectionError"), ("http/2", "answered 500"), ("http/3", "")]
         assert third.texts_to() == {ANNA: 1}
@@ -138,11 +139,11 @@ def test_a_gateway_that_hung_is_asked_last_for_a_while(gateway: FakeGateway, mon
         assert len(gateway.asked) == 1
         gateway.open.set()
         second.status = 500
-        assert [(turn.gateway, turn.fault) for turn in gateways.tries(both, ANNA, TEXT)] == [
+        assert [(outcome.gateway, outcome.fault) for outcome in gateways.outcomes(both, ANNA, TEXT)] == [
             ("http/2", "answered 500"),
             ("http/1", ""),
         ]
-        monkeypatch.setattr(gateways, "_rests_until", dict.fromkeys(both.gateways, 0.0))
+        monkeypatch.setattr(gateways, "_slow_until", dict.fromkeys(both.gateways, 0.0))
         assert gateways.send(both, ANNA, TEXT) == "http/1"
 
 
@@ -175,8 +176,8 @@ def test_who_says_one_letter_at_a_time_has_no_more_time(nobody: str) -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(drip)
             port = listening.getsockname()[1]
-            [turn] = gateways.tries(through(f"http://127.0.0.1:{port}/?to={{to}}&text={{text}}"), ANNA, TEXT)
-            assert turn.fault == "no answer in 0 seconds"
+            [outcome] = gateways.outcomes(through(f"http://127.0.0.1:{port}/?to={{to}}&text={{text}}"), ANNA, TEXT)
+            assert outcome.fault == "no answer in 0 seconds"
             assert b"200" not in b"".join(letters[-3:]) or len(letters) < 24
 
 
@@ -204,13 +205,13 @@ def test_all_gateways_together_take_less_than_a_claim_holds() -> None:
     from hammer.sms import outbox  # noqa: PLC0415
 
     assert gateways.GATEWAY_SECONDS <= 5
-    assert outbox.LEASE.total_seconds() - gateways.ALL_SECONDS >= gateways.GATEWAY_SECONDS
+    assert outbox.POLICY.lease.total_seconds() - gateways.ALL_SECONDS >= gateways.GATEWAY_SECONDS
 
 
 @pytest.mark.requirement("SMS-03")
 def test_no_gateway_is_asked_when_the_time_is_over(gateway: FakeGateway, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "ALL_SECONDS", 0.0)
-    assert list(gateways.tries(through(nobody, gateway.template), ANNA, TEXT)) == []
+    assert list(gateways.outcomes(through(nobody, gateway.template), ANNA, TEXT)) == []
     assert gateways.send(through(nobody, gateway.template), ANNA, TEXT) is None
 
 
@@ -280,7 +281,7 @@ def test_what_a_library_cannot_read_is_refused_before_anybody_waits_for_it(monke
         gateways.check(through("sns://eu-central-1"))
     monkeypatch.undo()
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(Misconfigured, match=r"Gateway 1 \(sns\) does not suit what AWS_… says: ProfileNotFound"):
+    with pytest.raises(Misconfigured, match=r"Gateway 1 \(sns\) does not fit the AWS_… settings: ProfileNotFound"):
         gateways.check(through("sns://eu-central-1"))
     gateways._sns_client.cache_clear()
 
@@ -342,7 +343,7 @@ def test_the_documents_addresses_are_understood(kind: str, url: str, monkeypatch
 # Doctor
 
 
-def told(*urls: str) -> list[gateways.Standing]:
+def told(*urls: str) -> list[gateways.GatewayStatus]:
     return list(gateways.examine(through(*urls)))
 
 
@@ -374,7 +375,7 @@ def test_the_console_that_nobody_reads_is_a_gateway_that_failed(monkeypatch: pyt
         def flush(self) -> None: ...
 
     monkeypatch.setattr("sys.stderr", Closed())
-    [turn] = gateways.tries(through("console://"), ANNA, TEXT)
+    [outcome] = gateways.outcomes(through("console://"), ANNA, TEXT)
     monkeypatch.undo()
-    assert turn == Try("console/1", "BrokenPipeError", turn.seconds)
+    assert outcome == Outcome("console/1", "BrokenPipeError", outcome.seconds)
     assert messages.fits(TEXT)

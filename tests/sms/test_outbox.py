@@ -54,7 +54,7 @@ def test_a_text_carries_the_code_to_its_number_once(settings: Settings, memory: 
     assert outbox.deliver_next(settings) is False
     [sent] = memory
     assert sent.telephone_number == ANNA
-    assert sent.words.splitlines()[-1] == f"@127.0.0.1 #{right(settings, verification)}"
+    assert sent.text.splitlines()[-1] == f"@127.0.0.1 #{right(settings, verification)}"
     assert waiting() == 0
 
 
@@ -77,7 +77,7 @@ def test_a_text_that_was_lost_on_the_way_is_tried_again(
     with pytest.raises(ConnectionError):
         outbox.deliver_next(settings)
     monkeypatch.undo()
-    clock.shift(outbox.LEASE - timedelta(seconds=1))
+    clock.shift(outbox.POLICY.lease - timedelta(seconds=1))
     assert outbox.deliver_next(settings) is False
     clock.shift(1)
     assert outbox.deliver_next(settings) is True
@@ -152,11 +152,11 @@ def test_a_text_whose_carriers_died_is_given_up_after_three(
     memory: list[gateways.Sent],
 ) -> None:
     ask(replace(settings, code_ttl=timedelta(hours=1)))
-    for _ in range(outbox.MOST_TRIES):
+    for _ in range(outbox.POLICY.most_tries):
         break_line()
         with pytest.raises(ConnectionError):
             outbox.deliver_next(settings)
-        clock.shift(outbox.LEASE)
+        clock.shift(outbox.POLICY.lease)
     monkeypatch.undo()
 
     assert outbox.deliver_next(settings)
@@ -182,7 +182,7 @@ def test_a_gateway_that_fails_is_tried_again_and_again_with_growing_waits(
     gateway.status = 503
     ask(settings)
     waits = []
-    for _ in range(outbox.MOST_TRIES - 1):
+    for _ in range(outbox.POLICY.most_tries - 1):
         before = clock_module.now()
         assert outbox.deliver_next(settings)
         assert outbox.deliver_next(settings) is False, "It is not tried again at once."
@@ -190,12 +190,12 @@ def test_a_gateway_that_fails_is_tried_again_and_again_with_growing_waits(
         clock.shift(waits[-1])
     assert outbox.deliver_next(settings)
     given_up = only_text()
-    assert (given_up.state, given_up.tries, given_up.gateway) == (MessageState.GIVEN_UP, outbox.MOST_TRIES, None)
+    assert (given_up.state, given_up.tries, given_up.gateway) == (MessageState.GIVEN_UP, outbox.POLICY.most_tries, None)
     assert f"Text {given_up.id} was given up after 8 tries." in caplog.messages
     assert outbox.deliver_next(settings) is False
     for wait, about in zip(waits, [2, 4, 8, 16, 32, 60, 60], strict=True):
         assert 0.75 * about <= wait <= 1.25 * about
-    assert len(gateway.asked) == outbox.MOST_TRIES
+    assert len(gateway.asked) == outbox.POLICY.most_tries
 
 
 @pytest.mark.usefixtures("context")
@@ -261,7 +261,7 @@ def test_a_carrier_that_was_too_slow_takes_nothing_back(
     slow = threading.Thread(target=carry_slowly)
     slow.start()
     assert gateway.arrived.wait(30)
-    clock.shift(outbox.LEASE)
+    clock.shift(outbox.POLICY.lease)
     with app.app_context():
         assert outbox.deliver_next(settings)
         due_at = only_text().due_at
@@ -418,7 +418,7 @@ def test_what_arrived_is_not_sent_again_though_its_carrier_died(
         monkeypatch.undo()
         assert state(app) == MessageState.WAITING
         told(app, url, "1")
-        clock.shift(outbox.LEASE)
+        clock.shift(outbox.POLICY.lease)
         assert outbox.deliver_next(settings) is False
     assert state(app) == MessageState.DELIVERED
     assert gateways.memory == []
@@ -429,14 +429,14 @@ def test_what_arrived_is_not_sent_again_though_its_carrier_died(
 
 @pytest.mark.usefixtures("context")
 def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
-    assert outbox.tally() == outbox.Tally({}, 0, timedelta(0))
+    assert outbox.status() == outbox.OutboxStatus({}, 0, timedelta(0))
     for n in range(3):
         ask(settings, number(n))
     delivery.deliver(settings)
     ask(settings, number(3))
     clock.shift(7)
     ask(settings, number(4))
-    assert outbox.tally() == outbox.Tally(
+    assert outbox.status() == outbox.OutboxStatus(
         {(MessageState.SENT, "memory/1"): 3, (MessageState.WAITING, ""): 2}, 2, timedelta(seconds=7)
     )
     assert [text.id for text in outbox.newest(2).items] == [5, 4]

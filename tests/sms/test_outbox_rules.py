@@ -13,6 +13,7 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import clock as clock_module
+from hammer.db import queue
 from hammer.db.database import db, transaction
 from hammer.login import by_code
 from hammer.models import Message, MessageState
@@ -60,16 +61,16 @@ def test_senders_are_woken_once_the_text_is_committed(
     woken_at_commits: list[bool] = []
 
     def committing(_connection: object) -> None:
-        woken_at_commits.append(outbox._news.is_set())
+        woken_at_commits.append(outbox.QUEUE.added.is_set())
 
-    outbox._news.clear()
+    outbox.QUEUE.added.clear()
     event.listen(db.engine, "commit", committing)
     try:
         verb()
     finally:
         event.remove(db.engine, "commit", committing)
     assert woken_at_commits == [False]
-    assert outbox._news.is_set()
+    assert outbox.QUEUE.added.is_set()
 
 
 @every_verb_that_texts
@@ -80,13 +81,13 @@ def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
     monkeypatch: pytest.MonkeyPatch,
     about_to: Callable[[Settings], Callable[[], object]],
 ) -> None:
-    monkeypatch.setattr(outbox, "_IDLE_SECONDS", 3600)
+    monkeypatch.setattr(queue, "IDLE_SECONDS", 3600)
     with app.app_context():
         verb = about_to(replace(settings, resend_wait=timedelta(0)))
         delivery.deliver(settings)
         before = len(memory)
-        outbox._news.clear()
-        sender = outbox.Carriers(app, 1)
+        outbox.QUEUE.added.clear()
+        sender = outbox.sender_threads(app, 1)
         sender.start()
         try:
             verb()
@@ -211,13 +212,13 @@ def test_a_code_that_expires_this_moment_is_not_sent(settings: Settings, clock: 
 
 @in_context
 def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings: Settings, clock: Traveller) -> None:
-    assert outbox.tally() == outbox.Tally({}, 0, timedelta(0))
+    assert outbox.status() == outbox.OutboxStatus({}, 0, timedelta(0))
     used = ask(settings)
     confirm(settings, used, right(settings, used))
     delivery.deliver(settings)
     ask(settings, BORIS)
     clock.shift(90)
-    seen = outbox.tally()
+    seen = outbox.status()
     assert (seen.waiting, seen.oldest_waiting) == (1, timedelta(seconds=90))
     assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
 
@@ -243,8 +244,8 @@ def test_a_sender_that_was_too_slow_does_not_shorten_the_claim_of_the_next(
     with app.app_context():
         ask(settings)
     slow = in_its_hands(app, settings, gateway)
-    clock.shift(outbox.LEASE)
-    claimed_until = clock_module.now() + outbox.LEASE
+    clock.shift(outbox.POLICY.lease)
+    claimed_until = clock_module.now() + outbox.POLICY.lease
     with app.app_context(), transaction() as tx:  # as a claim does
         tx.execute(update(Message).values(due_at=claimed_until, tries=Message.tries + 1))
     gateway.open.set()
@@ -259,14 +260,14 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
     with app.app_context():
         ask(settings)
         with transaction() as tx:
-            tx.execute(update(Message).values(tries=outbox.MOST_TRIES - 1))
+            tx.execute(update(Message).values(tries=outbox.POLICY.most_tries - 1))
         receipt = outbox.receipt_url(settings, only_text())
     last = in_its_hands(app, settings, gateway)
     report(app, receipt, "delivered")
     gateway.open.set()
     last.join(30)
     with app.app_context():
-        assert (only_text().state, only_text().tries) == (MessageState.DELIVERED, outbox.MOST_TRIES)
+        assert (only_text().state, only_text().tries) == (MessageState.DELIVERED, outbox.POLICY.most_tries)
 
 
 @in_context
@@ -276,5 +277,5 @@ def test_the_text_for_a_change_of_number_speaks_of_no_login(settings: Settings, 
     accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME)
     ask(settings, CLARA)
     delivery.deliver(settings)
-    speaks_of_login = {sent.telephone_number: "login" in sent.words for sent in memory}
+    speaks_of_login = {sent.telephone_number: "login" in sent.text for sent in memory}
     assert speaks_of_login == {BORIS: False, CLARA: True}

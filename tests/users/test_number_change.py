@@ -300,9 +300,9 @@ def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
     delivery.deliver(settings)
     change(settings, anna, asked, right(settings, asked))
     monkeypatch.setattr(gateways, "send", lambda *_: None)
-    for _ in range(outbox.MOST_TRIES):
+    for _ in range(outbox.POLICY.most_tries):
         delivery.deliver(settings)
-        clock.shift(outbox.LONGEST_WAIT * 2)
+        clock.shift(outbox.POLICY.furthest_ahead * 2)
     db.session.expire_all()
     [notice] = db.session.query(Message).filter(Message.verification_id.is_(None))
     assert (notice.state, notice.ended_at is not None, notice.telephone_number) == (MessageState.GIVEN_UP, True, None)
