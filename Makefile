@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover mutants bench evidence vitals postman translations pictures clean
+.PHONY: help run test check format cover mutants bench evidence settings vitals postman translations pictures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: .venv/tests ## measure what a login costs beside a floor (on PostgreSQL t
 
 evidence: .venv/tests ## run the tests and write what each promise is proved by, and what a screen reader finds, into docs/
 	$(BIN)/pytest --evidence $(ARGS)
+
+settings: .venv/tests ## write the table of docs/settings.md and .env.example from the declarations in config.py
+	$(BIN)/python -m tests.settings_documents
 
 vitals: .venv/tests ## measure the pages on a slow line and write the figures into docs/web-vitals.md (needs chromium)
 	$(BIN)/python -m tests.browser.vitals

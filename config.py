@@ -1,13 +1,18 @@
-"""What differs between deployments: read from the environment once, checked as a whole, never changed afterwards."""
+"""The settings of a deployment. Each is declared once, as a field of `Settings`. `read` reads all of them from the environment, and
+refuses values that are wrong or unsafe. They never change while a process runs.
+
+From top to bottom: constants, how a setting is declared, checks of one value, defaults that depend on other settings, `Settings`,
+`read`, checks of all values together, the file `.env`, the address that `flask run` serves.
+"""
 
 import hmac
 import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -33,7 +38,7 @@ SMS_SERVICES = {
     "msgbird", "nexmo", "notifyre", "octopush", "plivo", "ringc", "serwersms", "seven", "sfr", "sinch", "smsc", "smseagle",
     "smseagles", "smsmanager", "smsmgr", "smstunnel", "telesign", "telnyx", "twilio", "voipms", "vonage",
 }  # fmt: skip
-"""Those that apprise knows. Its SMPP is not among them: it takes a refusal for a success. Kannel speaks SMPP."""
+"""Services that apprise supports. Its SMPP is left out: it reports a refused message as sent. Use Kannel for SMPP."""
 MOST_GATEWAYS = 4
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
@@ -41,417 +46,122 @@ FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_INVITATION = 200
 LONGEST_CODE_TTL_SECONDS = 600
-"""NIST SP 800-63B-4 §3.1.3.2: a code sent out of band is good for ten minutes at most."""
+"""NIST SP 800-63B-4 §3.1.3.2: a code that is sent out of band is valid for ten minutes at most."""
 LONGEST_HOST = 253
-"""Letters in a name of the DNS (RFC 1035 §2.3.4)."""
+"""Maximum length of a DNS name (RFC 1035 §2.3.4)."""
 MOST_DIGITS = 15
-"""Of a telephone number with its country code (ITU-T E.164)."""
+"""Maximum length of a telephone number with its country code (ITU-T E.164)."""
 SHORTEST_SECRET_BYTES = 32
 SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 ACCESS_TOKEN_LEEWAY = timedelta(seconds=30)
-"""So much the clocks of our machines may differ."""
+"""Clocks of our machines may differ by this much."""
 INSTANCE = Path(__file__).parent / "instance"
 ENV_FILE = Path(__file__).resolve().parent / ".env"
-"""Read by every process alike. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
-_CHOOSE = "set it to production; or to development in so many words, if this is a place to try things out."
-_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-_OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
-"""What Kubernetes sets in each pod for a service whose name begins with `hammer`."""
-
-
+"""Every process reads this file. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
 USUAL_ADDRESS = "http://127.0.0.1:5000"
-"""Where `flask run` serves unless another port is named."""
-_notes: list[TextIO] = []
-"""Kept open, and so locked, for as long as this process lives."""
+"""The address that `flask run` serves unless another port is named."""
 _LOCAL = [
     ipaddress.ip_network(each)
     for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
 ]
-"""Loopback, RFC 1918, ULA and link-local: networks that strangers do not reach."""
+"""Loopback, RFC 1918, ULA and link-local: networks that strangers cannot reach."""
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
+"""Variables that Kubernetes sets in each pod for a service whose name begins with `hammer`."""
 
 
 class Misconfigured(click.ClickException):
-    """All that is wrong with the configuration, one sentence a line. Commands show it as it is, without a traceback."""
+    """All that is wrong with the configuration, one sentence a line. Commands print it without a traceback."""
 
     exit_code = 78
-    """EX_CONFIG of sysexits.h: systemd does not try again what is so the next time too."""
+    """EX_CONFIG of sysexits.h: systemd does not restart a service that ended with it."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Hammer does not start with this configuration:\n" + "\n".join(f"  - {p}" for p in problems))
         self.problems = problems
 
 
-@cache
-def _derived(secret_key: str, purpose: str) -> bytes:
-    return hmac.digest(secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
+# How a setting is declared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One deployment's choices. Times are in seconds in the environment and `timedelta` here."""
+class Declaration:
+    """All that is known of a setting before the environment is read. docs/settings.md and .env.example are made from it."""
 
-    env: str
-    demo: bool
-    secret_key: str = field(repr=False)
-    database_url: str = field(repr=False)
-    redis_url: str = field(repr=False)
-    """Where requests of an address are counted for all processes together; empty: each process counts its own."""
-    sms_url: str = field(repr=False)
-    """Gateways in order of preference, separated by spaces."""
-    sms_threads: int
-    """How many threads of a serving process carry texts; 0 where `worker` does it."""
-    sms_delay: timedelta
-    public_url: str
-    region: str
-    regions: frozenset[str]
-    """Countries that get texts, like `RU`; empty: every country."""
-    extra_ranges: tuple[str, ...] = ()
-    """Mobile numbers beside those that phonenumbers knows, like `+22901xxxxxxxx`: each `x` is a digit."""
-    code_length: int
-    code_ttl: timedelta
-    guesses_per_code: int
-    resend_wait: timedelta
-    """Before the second text to a number; doubles with each further one."""
-    sends_per_number_day: int
-    sends_per_prefix_hour: int
-    """To all numbers that differ in their last four digits alone."""
-    sends_per_address_hour: int
-    sends_per_hour: int
-    """Of the whole system; what follows a day is ten times that."""
-    support: str
-    """How the operator is reached, as a URI (`https:` or `mailto:`); empty: not at all."""
-    invitee_numbers: str
-    """How people see the numbers of those who activated their code: `full`, `masked`, or `count` for how many there are alone."""
-    invitations: Mapping[str, str]
-    """Language, or "" for all of them -> the operator's sentence on the landing of an invite link; "" where there is none."""
-    requests_per_address_minute: int
-    """Of any kind, files included; 0 for no limit."""
-    metrics_token: str = field(repr=False)
-    """What shows that somebody may read `/metrics`; without one it is closed in production, and open elsewhere."""
-    metrics_directory: str
-    """Where the processes of one server put their figures together; empty: there is one process."""
-    proxy_hops: int
-    """How many proxies of our own stand before us and say whom they speak for."""
-    guess_budgets: Mapping[int, int]
-    """Digits -> wrong guesses a day for everybody together."""
-    max_expected_takeovers: float
-    """A year; more and production refuses to start."""
+    name: str
+    kind: type
+    """`str`, `int`, `float`, `bool` or `list`."""
+    help: str
+    default: Any
+    """A value, or a function of the fields of `Settings` that are read so far."""
+    development: Any
+    """The default in development, if it is another one."""
+    default_text: str
+    """The default in words, where it is a function."""
+    item: type | Callable[[str], Any]
+    """What reads one entry of a list."""
+    check: Any
+    """A validator of marshmallow, or a function that raises `ValidationError`."""
+    convert: Callable[[Any], Any]
+    """Makes the field of `Settings` from a good value."""
+    empty_is_unset: bool
+    secret: bool
 
-    @property
-    def expected_takeovers_per_year(self) -> float:
-        """The most accounts that guessing is expected to take over in a year."""
-        return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
+    def read(self, env: Env, earlier: Mapping[str, Any]) -> Any:
+        """The value for `Settings`; None where the environment holds a bad one, which `env` then remembers."""
+        given = os.environ.get(self.name)
+        if given is None or (self.empty_is_unset and not given):
+            return self.convert(self._default(earlier))
+        options = {"subcast": self.item} if self.kind is list else {}
+        value = getattr(env, self.kind.__name__)(self.name, validate=self.check, **options)
+        return None if value is None else self.convert(value)
 
-    def invitation(self, language: str) -> str:
-        """What one is invited to, in the operator's own words; "" where the operator has none for this language."""
-        return self.invitations.get(language) or self.invitations[""]
+    def shown(self, value: Any) -> str:
+        """A value of the field as one writes it into the environment; a secret only as `set` or empty."""
+        if self.secret:
+            return "set" if value else ""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, timedelta):
+            return f"{value.total_seconds():g}"
+        if isinstance(value, Mapping):
+            return ",".join(map(str, value.values()))
+        return ",".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
 
-    def key(self, purpose: str) -> bytes:
-        """The 32-byte key for one purpose, so that what one part signs means nothing to another."""
-        return _derived(self.secret_key, purpose)
-
-    def keyed_hash(self, purpose: str, value: str) -> str:
-        """64 hexadecimal digits that stand for `value` and lead back to it only for who holds the key."""
-        return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
-
-    def number_hash(self, number: str) -> str:
-        """What stands for a telephone number in limits, tombstones and exports: it outlives the person's data and names nobody."""
-        return self.keyed_hash("numbers", number)
-
-    @property
-    def local(self) -> bool:
-        """Whether the public address is one that strangers do not reach."""
-        return is_local(self.public_url)
-
-    @property
-    def gateways(self) -> list[str]:
-        """The URLs of the gateways, the preferred one first."""
-        return self.sms_url.split()
-
-    @property
-    def https(self) -> bool:
-        return self.public_url.startswith("https://")
-
-    def flask(self) -> dict[str, Any]:
-        """The same, as Flask and its extensions want it."""
-        return {
-            "SETTINGS": self,
-            "TESTING": self.env == "testing",
-            "SECRET_KEY": self.key("pages").hex(),
-            "SQLALCHEMY_DATABASE_URI": self.database_url,
-            "MAX_CONTENT_LENGTH": 16 * 1024,
-            "SESSION_COOKIE_NAME": "__Host-hammer_form" if self.https else "hammer_form",
-            "SESSION_COOKIE_SECURE": self.https,
-            "SESSION_COOKIE_HTTPONLY": True,
-            "SESSION_COOKIE_SAMESITE": "Lax",
-            "WTF_CSRF_TIME_LIMIT": None,
-            "JWT_ALGORITHM": "EdDSA",
-            "JWT_ACCESS_TOKEN_EXPIRES": ACCESS_TOKEN_LIFETIME,
-            "JWT_TOKEN_LOCATION": ["headers"],
-            "JWT_ENCODE_ISSUER": self.public_url,
-            "JWT_ENCODE_AUDIENCE": self.public_url,
-            "JWT_ENCODE_NBF": False,
-            "JWT_COOKIE_CSRF_PROTECT": False,
-        }
+    def _default(self, earlier: Mapping[str, Any]) -> Any:
+        if self.development is not None and earlier["env"] == "development":
+            return self.development
+        return self.default(earlier) if callable(self.default) else self.default
 
 
-def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_budgets: Mapping[int, int]) -> float:
-    """The most accounts that guessing is expected to take over in a year, if somebody spends every budget on every day of it.
-
-    Of a code with D values the first guess hits with 1/D, the last of A with 1/(D-A+1), and one that hits is given back, so that a
-    budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
-    """
-    in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
-    return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
-
-
-def load_env_file() -> list[str]:
-    """Adds to the environment what `.env` sets and the environment does not. Returns what is wrong with the file."""
-    if _skips_env_file() or not ENV_FILE.exists():
-        return []
-    try:
-        text = ENV_FILE.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        return [f"{ENV_FILE}: Cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}."]
-    for name, value in dotenv_values(stream=StringIO(text)).items():
-        if value is not None:
-            os.environ.setdefault(name, value)
-    lines = [part.original.line for part in parse_stream(StringIO(text)) if part.error or (part.key and part.value is None)]
-    return [f"{ENV_FILE}: Line {line} is not NAME=value." for line in lines]
+def setting(
+    name: str,
+    kind: type,
+    default: Any,
+    help: str,  # noqa: A002  # as argparse and click call it
+    *,
+    development: Any = None,
+    default_text: str = "",
+    item: type | Callable[[str], Any] = str,
+    check: Any = None,
+    convert: Callable[[Any], Any] = lambda value: value,
+    empty_is_unset: bool = False,
+    secret: bool = False,
+) -> Any:
+    """A field of `Settings` that is read from the environment variable `name`. The arguments are explained in `Declaration`."""
+    declaration = Declaration(
+        name=name, kind=kind, default=default, help=help, development=development, default_text=default_text, item=item,
+        check=check, convert=convert, empty_is_unset=empty_is_unset, secret=secret,
+    )  # fmt: skip
+    return field(repr=not secret, metadata={"declaration": declaration})
 
 
-def _skips_env_file() -> bool:
-    return os.environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no")  # as Flask reads it
+def _seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
 
 
-def _known_to_flask_alone(known: set[str]) -> list[str]:
-    """Flask also reads `.flaskenv`, and files of other folders; servers do not. Commands would see other settings than they."""
-    if _skips_env_file() or click.get_current_context(silent=True) is None:
-        return []
-    problems = []
-    for file in filter(None, (find_dotenv(name, usecwd=True) for name in (".flaskenv", ".env"))):
-        if ENV_FILE.exists() and ENV_FILE.samefile(file):
-            continue
-        with suppress(OSError, UnicodeDecodeError):
-            found = [name for name, value in dotenv_values(file).items() if name in known and os.environ.get(name) == value]
-            problems += [f"{name}: {file} sets it, which flask reads and servers do not. Set it in {ENV_FILE}." for name in found]
-    return problems
-
-
-def _unknown(known: set[str]) -> list[str]:
-    """A name with a typing error would leave its setting at the default, in silence."""
-    problems = []
-    for name in sorted(os.environ):
-        if name.upper().startswith("HAMMER_") and name not in known and not _OF_KUBERNETES.fullmatch(name):
-            [nearest] = get_close_matches(name.upper(), known, n=1, cutoff=0) or [""]
-            problems.append(f"{name}: There is no such setting. The nearest is {nearest}.")
-    return problems
-
-
-def is_local(url: str) -> bool:
-    """Whether an address (`//host:port` is enough) is of this machine or a private network. A name of another host never is."""
-    parts = _parts(url)
-    host = parts.hostname if parts else None
-    if host and (host == "localhost" or host.endswith(".localhost")):  # which never leave the machine (RFC 6761)
-        return True
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in network for network in _LOCAL)
-
-
-def _served_at() -> str:
-    """Where this process serves if it is `flask run`; else where another of this folder does, or would."""
-    command = click.get_current_context(silent=True)
-    if command is None or command.info_name != "run" or "port" not in command.params:
-        return served_by_another() or USUAL_ADDRESS
-    host, port = command.params["host"], command.params["port"]
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # of all addresses of this machine the nearest
-    url = f"{'https' if command.params.get('cert') else 'http'}://{f'[{here}]' if ':' in here else here}:{port}"
-    _leave_note(url, port)
-    return url
-
-
-def _leave_note(url: str, port: int) -> None:
-    """Lets commands in other terminals know where this process serves, until it ends: the lock on the note goes with it."""
-    with suppress(ImportError, OSError):
-        import fcntl  # noqa: PLC0415  # not on every system
-
-        INSTANCE.mkdir(mode=0o700, exist_ok=True)
-        note = open(INSTANCE / f"served-{port}", "a+", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
-        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        note.truncate(0)
-        note.write(url)
-        note.flush()
-        _notes.append(note)
-
-
-def served_by_another() -> str | None:
-    """Where a `flask run` of this folder serves now, of several the one that was started last."""
-    with suppress(ImportError, OSError):
-        import fcntl  # noqa: PLC0415
-
-        for note in sorted(INSTANCE.glob("served-*"), key=lambda file: file.stat().st_mtime, reverse=True):
-            with note.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return file.read()
-    return None
-
-
-def read() -> Settings:
-    """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong at once."""
-    unreadable = load_env_file()
-    env = Env(eager=False)
-    values = _values(env)
-    problems = unreadable + _problems(env, values)
-    if not problems:
-        values["guess_budgets"] = dict(zip(CODE_LENGTHS, values["guess_budgets"], strict=True))
-        problems = _too_guessable(values) if values["env"] == "production" else []
-    if problems:
-        raise Misconfigured(problems)
-    for duration in ("sms_delay", "code_ttl", "resend_wait"):
-        values[duration] = timedelta(seconds=values[duration])
-    values["regions"], values["public_url"] = frozenset(values["regions"]), values["public_url"].rstrip("/")
-    if _MAIL.fullmatch(values["support"]):
-        values["support"] = f"mailto:{values['support']}"
-    values["extra_ranges"] = tuple(values["extra_ranges"])
-    return Settings(**values)
-
-
-def _values(env: Env) -> dict[str, Any]:
-    """Field of `Settings` -> what the environment sets, or its default; None where that is malformed."""
-    name = env.str("HAMMER_ENV", "development", validate=OneOf(ENVIRONMENTS))
-    developing, production = name == "development", name == "production"
-    served_at = _served_at() if developing and "HAMMER_PUBLIC_URL" not in os.environ else USUAL_ADDRESS
-    public_url = env.str("HAMMER_PUBLIC_URL", served_at, validate=_origin)
-    region = env.str("HAMMER_REGION", "RU", validate=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."))
-    return {
-        "env": name,
-        "demo": env.bool("HAMMER_DEMO", developing and is_local(public_url or "")),
-        "secret_key": env.str("SECRET_KEY", "", validate=_text) or ("" if production else _development_secret()),
-        "database_url": env.str("DATABASE_URL", "", validate=_database) or _sqlite_in_instance(),
-        "sms_url": env.str("HAMMER_SMS_URL", "console://", validate=_gateways),
-        "sms_threads": env.int("HAMMER_SMS_THREADS", 4, validate=Range(0, 64)),
-        "sms_delay": env.float("HAMMER_SMS_DELAY_SECONDS", 1.5 if developing else 0.0, validate=Range(0, 10)),
-        "redis_url": env.str("REDIS_URL", "", validate=_redis),
-        "public_url": public_url,
-        "region": region,
-        "regions": env.list(
-            "HAMMER_REGIONS",
-            [],
-            validate=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
-        )
-        or ([region] if production else []),
-        "extra_ranges": env.list("HAMMER_EXTRA_RANGES", [], subcast=str.strip, validate=_ranges),
-        "code_length": env.int("HAMMER_CODE_LENGTH", 4, validate=OneOf(CODE_LENGTHS)),
-        "code_ttl": env.int("HAMMER_CODE_TTL_SECONDS", 300, validate=Range(30, LONGEST_CODE_TTL_SECONDS)),
-        "guesses_per_code": env.int("HAMMER_GUESSES_PER_CODE", 3, validate=Range(1, 10)),
-        "resend_wait": env.int("HAMMER_RESEND_SECONDS", 5 if developing else 60, validate=Range(0, 600)),
-        "sends_per_number_day": env.int("HAMMER_SENDS_PER_NUMBER_DAY", 1000 if developing else 5, validate=Range(1, 10_000)),
-        "sends_per_prefix_hour": env.int("HAMMER_SENDS_PER_PREFIX_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
-        "sends_per_address_hour": env.int("HAMMER_SENDS_PER_ADDRESS_HOUR", 1000 if developing else 10, validate=Range(1, 100_000)),
-        "sends_per_hour": env.int("HAMMER_SENDS_PER_HOUR", 10_000 if developing else 200, validate=Range(2, 10_000_000)),
-        "requests_per_address_minute": env.int(
-            "HAMMER_REQUESTS_PER_ADDRESS_MINUTE", 1_000_000 if developing else 600, validate=Range(0, 10_000_000)
-        ),
-        "support": env.str("HAMMER_SUPPORT", "", validate=_contact),
-        "metrics_token": env.str("HAMMER_METRICS_TOKEN", "", validate=_token),
-        "metrics_directory": env.str("PROMETHEUS_MULTIPROC_DIR", ""),
-        "invitee_numbers": env.str("HAMMER_INVITEE_NUMBERS", FULL, validate=OneOf(INVITEE_NUMBERS)),
-        "invitations": {
-            "": env.str("HAMMER_INVITATION", "", validate=_sentence),
-            "en": env.str("HAMMER_INVITATION_EN", "", validate=_sentence),
-            "ru": env.str("HAMMER_INVITATION_RU", "", validate=_sentence),
-        },
-        "proxy_hops": env.int("HAMMER_PROXY_HOPS", 0, validate=Range(0, 10)),
-        "guess_budgets": env.list("HAMMER_GUESS_BUDGETS", [20, 250, 10_000], subcast=int, validate=[Length(equal=3), _budgets]),
-        "max_expected_takeovers": env.float("HAMMER_MAX_EXPECTED_TAKEOVERS", 1.0, validate=Range(0, 1_000_000)),
-    }
-
-
-def _problems(env: Env, values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with values that were read from this environment, and with names that it has."""
-    malformed: Mapping[str, Any] = {}
-    try:
-        env.seal()
-    except EnvValidationError as error:
-        malformed = cast(Mapping[str, Any], error.error_messages)
-    known = {*env.dump(), *malformed}  # all that was asked for
-    problems = _unknown(known) + _known_to_flask_alone(known)
-    problems += [f"{variable}: {' '.join(_sentences(found))}" for variable, found in malformed.items()]
-    public_url = values["public_url"]
-    if public_url and not is_local(public_url) and "HAMMER_ENV" not in os.environ:
-        problems.append(f"HAMMER_ENV: People reach {public_url} from outside: {_CHOOSE}")
-    if values["env"] == "production":
-        unsafe = _unsafe_in_production(values)
-        problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
-    return problems
-
-
-def _ranges(ranges: list[str]) -> None:
-    wrong = [f"{extra!a} {fault}" for extra, fault in ((extra, _fault_of_range(extra)) for extra in ranges) if fault]
-    if wrong:
-        raise ValidationError(wrong)
-
-
-def _fault_of_range(extra: str) -> str:
-    """What is wrong with a range of numbers like `+22901xxxxxxxx`; empty if nothing is."""
-    if not re.fullmatch(r"\+[1-9][0-9]*x+", extra):
-        return "is no range like +22901xxxxxxxx: a plus, the digits that all its numbers begin with, and an x for each other digit."
-    if not 8 <= len(extra) - 1 <= MOST_DIGITS:
-        return f"has {len(extra) - 1} digits; a telephone number has 8 to {MOST_DIGITS} with its country code."
-    known = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-    code = next((digits for digits in (extra[1:2], extra[1:3], extra[1:4]) if digits.isdigit() and int(digits) in known), "")
-    if not code or known[int(code)] == ("001",):
-        return "begins with no country code."
-    if extra[1:].rstrip("x") == code:
-        return "is a whole country; name one digit after its code or more."
-    return ""
-
-
-def _budgets(most: list[int]) -> None:
-    if any(budget < 0 for budget in most):
-        raise ValidationError("Has a budget below nought.")
-
-
-def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
-    """Variable -> what to do about it. What is malformed (None) is told of elsewhere."""
-    secret, gateways, public_url = (values[name] or "" for name in ("secret_key", "sms_url", "public_url"))
-    unsafe = {}
-    if len(secret.encode(errors="ignore")) < SHORTEST_SECRET_BYTES or len(set(secret)) < 10:
-        make_one = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: {make_one}."
-    if values["demo"]:
-        unsafe["HAMMER_DEMO"] = "Turn it off; it shows everybody's codes."
-    if any(url.startswith(("console://", "memory://")) for url in gateways.split()):
-        unsafe["HAMMER_SMS_URL"] = "Name a real gateway; console:// and memory:// are for development."
-    if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):  # as Flask reads it
-        unsafe["FLASK_DEBUG"] = "Turn it off; it opens a console to whoever finds it, and shows faults as they are."
-    if not public_url.startswith("https://"):
-        unsafe["HAMMER_PUBLIC_URL"] = "Set the address people use; it begins with https://."
-    return unsafe
-
-
-def _sentences(found: Any) -> list[str]:
-    """What is wrong with a value. Of a list environs tells only at which places something is."""
-    if isinstance(found, str | int):
-        return [found if isinstance(found, str) else f"Entry {found + 1} is none."]
-    each = found.values() if isinstance(found, Mapping) else found
-    return list(dict.fromkeys(sentence for part in each for sentence in _sentences(part)))
-
-
-def _too_guessable(values: Mapping[str, Any]) -> list[str]:
-    expected = expected_takeovers_per_year(values["code_length"], values["guesses_per_code"], values["guess_budgets"])
-    if expected <= values["max_expected_takeovers"]:
-        return []
-    allowed = f"HAMMER_MAX_EXPECTED_TAKEOVERS allows {values['max_expected_takeovers']:g}"
-    remedy = "Lower the budgets, or set HAMMER_CODE_LENGTH=6."
-    return [f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, and {allowed}. {remedy}"]
+# Checks of one value
 
 
 def _text(value: str) -> None:
@@ -467,7 +177,7 @@ def _sentence(value: str) -> None:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """Of an address; None where it is none."""
+    """The parts of an address; None where the text is no address with a host."""
     try:
         parts = urlsplit(url)
         known = parts.port is None or parts.port > 0
@@ -489,7 +199,7 @@ def _origin(url: str) -> None:
 
 
 def _gateways(urls: str) -> None:
-    """By their form alone. They hold passwords, so what is said of one names its place, never itself."""
+    """Checks their form only. URLs of gateways hold passwords, so a problem names the position of the gateway, never its URL."""
     each = urls.split()
     if not each:
         raise ValidationError("Names no gateway.")
@@ -563,15 +273,78 @@ def _token(token: str) -> None:
         raise ValidationError(f"Make it {SHORTEST_TOKEN} letters, digits and signs or more, without a space.")
 
 
+def _ranges(ranges: list[str]) -> None:
+    wrong = [f"{extra!a} {fault}" for extra, fault in ((extra, _fault_of_range(extra)) for extra in ranges) if fault]
+    if wrong:
+        raise ValidationError(wrong)
+
+
+def _fault_of_range(extra: str) -> str:
+    """What is wrong with a range of numbers like `+22901xxxxxxxx`; empty if nothing is."""
+    if not re.fullmatch(r"\+[1-9][0-9]*x+", extra):
+        return "is no range like +22901xxxxxxxx: a plus, the digits that all its numbers begin with, and an x for each other digit."
+    if not 8 <= len(extra) - 1 <= MOST_DIGITS:
+        return f"has {len(extra) - 1} digits; a telephone number has 8 to {MOST_DIGITS} with its country code."
+    known = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    code = next((digits for digits in (extra[1:2], extra[1:3], extra[1:4]) if digits.isdigit() and int(digits) in known), "")
+    if not code or known[int(code)] == ("001",):
+        return "begins with no country code."
+    if extra[1:].rstrip("x") == code:
+        return "is a whole country; name one digit after its code or more."
+    return ""
+
+
+def _budgets(most: list[int]) -> None:
+    if any(budget < 0 for budget in most):
+        raise ValidationError("Has a negative budget.")
+
+
+def is_local(url: str) -> bool:
+    """Whether an address (`//host:port` is enough) is of this machine or a private network. The name of another host never is."""
+    parts = _parts(url)
+    host = parts.hostname if parts else None
+    if host and (host == "localhost" or host.endswith(".localhost")):  # which never leave the machine (RFC 6761)
+        return True
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in _LOCAL)
+
+
+# Defaults that depend on other settings
+
+
+def _default_public_url(earlier: Mapping[str, Any]) -> str:
+    return _served_at() if earlier["env"] == "development" else USUAL_ADDRESS
+
+
+def _default_demo(earlier: Mapping[str, Any]) -> bool:
+    return earlier["env"] == "development" and is_local(earlier["public_url"] or "")
+
+
+def _default_regions(earlier: Mapping[str, Any]) -> list[str]:
+    return [earlier["region"]] if earlier["env"] == "production" and earlier["region"] else []
+
+
+def _default_secret(earlier: Mapping[str, Any]) -> str:
+    return "" if earlier["env"] == "production" else _development_secret()
+
+
+def _default_database(_: Mapping[str, Any]) -> str:
+    return _sqlite_in_instance()
+
+
 def _sqlite_in_instance() -> str:
     file = INSTANCE / "hammer.sqlite3"
-    with suppress(OSError):  # `doctor` tells of it, with what to do
+    with suppress(OSError):  # `doctor` reports it, with what to do
         INSTANCE.mkdir(mode=0o700, exist_ok=True)
     return f"sqlite:///{file}"
 
 
 def _development_secret() -> str:
-    """Made at the first start and kept beside the database, out of git, so that a restart signs nobody out."""
+    """Made at the first start and kept beside the database, outside git, so that sessions survive a restart."""
     file, draft = INSTANCE / "secret_key", INSTANCE / f"secret_key.{os.getpid()}"
     try:
         if not file.exists():
@@ -584,3 +357,415 @@ def _development_secret() -> str:
         return file.read_text()
     except OSError as error:
         raise Misconfigured([f"SECRET_KEY: Set one, or let this user read and write {INSTANCE}: {error.strerror}."]) from error
+
+
+# The settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one deployment, in the order in which they are read and documented."""
+
+    # fmt: off
+    env: str = setting(
+        "HAMMER_ENV", str, "development",
+        "What this installation is for. Where it is not set, Hammer refuses to start at a public address.",
+        check=OneOf(ENVIRONMENTS),
+    )
+    public_url: str = setting(
+        "HAMMER_PUBLIC_URL", str, _default_public_url,
+        "The address that people use. It is in links, in tokens and in the last line of a text, and is never read from a "
+        "request. With `https://` cookies are `Secure`.",
+        default_text=f"`{USUAL_ADDRESS}`; in development the address that `flask run` of this folder serves",
+        check=_origin, convert=lambda url: url.rstrip("/"),
+    )
+    demo: bool = setting(
+        "HAMMER_DEMO", bool, _default_demo,
+        "Demo mode: answers and pages show the codes. Every page, `doctor` and the log say that it is on. Production refuses "
+        "to start with it.",
+        default_text="on in development where `HAMMER_PUBLIC_URL` is a loopback or private address",
+    )
+    secret_key: str = setting(
+        "SECRET_KEY", str, _default_secret,
+        f"{SHORTEST_SECRET_BYTES} bytes or more of your own in production. The keys for codes, sessions, tokens and forms are "
+        "derived from it.",
+        default_text="made once in `instance/secret_key` in development", check=_text, empty_is_unset=True, secret=True,
+    )
+    database_url: str = setting(
+        "DATABASE_URL", str, _default_database, "Or `postgresql://…`, for more than one server process.",
+        default_text="SQLite in `instance/`", check=_database, empty_is_unset=True, secret=True,
+    )
+    redis_url: str = setting(
+        "REDIS_URL", str, "",
+        "Like `redis://127.0.0.1:6379/0`: counts the requests of each address for all processes together. While Redis is "
+        "unreachable or slow, each process counts its own.",
+        check=_redis, secret=True,
+    )
+    sms_url: str = setting(
+        "HAMMER_SMS_URL", str, "console://",
+        "The gateway that sends the texts, or up to four in order of preference with spaces between them: Twilio, Vonage, SMSC "
+        "and some thirty more, AWS SNS, Kannel or any other that takes a URL. The list: [texts.md](texts.md).",
+        check=_gateways, secret=True,
+    )
+    sms_threads: int = setting(
+        "HAMMER_SMS_THREADS", int, 4,
+        "How many texts a serving process sends at once. `0` where `flask --app wsgi worker` sends them.",
+        check=Range(0, 64),
+    )
+    sms_delay: timedelta = setting(
+        "HAMMER_SMS_DELAY_SECONDS", float, 0.0, "How long the console gateway pretends to take.",
+        development=1.5, check=Range(0, 10), convert=_seconds,
+    )
+    region: str = setting(
+        "HAMMER_REGION", str, "RU", "The country of a number that is typed without `+`.",
+        check=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."),
+    )
+    regions: frozenset[str] = setting(
+        "HAMMER_REGIONS", list, _default_regions, "The countries that get texts, like `RU,KZ`.",
+        default_text="every country; in production `HAMMER_REGION` alone",
+        check=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
+        convert=frozenset, empty_is_unset=True,
+    )
+    extra_ranges: tuple[str, ...] = setting(
+        "HAMMER_EXTRA_RANGES", list, [],
+        "Mobile numbers that the numbering plans of this release lack, like `+22901xxxxxxxx,+7100xxxxxxx`: the digits that "
+        "they begin with, and an `x` for each further one. When to set it: [deploy.md](deploy.md).",
+        item=str.strip, check=_ranges, convert=tuple,
+    )
+    code_length: int = setting(
+        "HAMMER_CODE_LENGTH", int, 4,
+        "Digits of a one-time code, until too many wrong codes are entered: [guessing.md](guessing.md).",
+        check=OneOf(CODE_LENGTHS),
+    )
+    code_ttl: timedelta = setting(
+        "HAMMER_CODE_TTL_SECONDS", int, 300, "How long a one-time code is valid.",
+        check=Range(30, LONGEST_CODE_TTL_SECONDS), convert=_seconds,
+    )
+    guesses_per_code: int = setting("HAMMER_GUESSES_PER_CODE", int, 3, "Guesses at one code.", check=Range(1, 10))
+    guess_budgets: Mapping[int, int] = setting(
+        "HAMMER_GUESS_BUDGETS", list, [20, 250, 10_000],
+        "Wrong guesses a day for the whole system at 4, 6 and 8 digits. When a budget is spent, new codes are longer.",
+        item=int, check=[Length(equal=len(CODE_LENGTHS)), _budgets],
+        convert=lambda budgets: dict(zip(CODE_LENGTHS, budgets, strict=True)),
+    )
+    max_expected_takeovers: float = setting(
+        "HAMMER_MAX_EXPECTED_TAKEOVERS", float, 1.0,
+        "Accounts that guessing may be expected to take over in a year. Production refuses to start with settings that allow "
+        "more.",
+        check=Range(0, 1_000_000),
+    )
+    resend_wait: timedelta = setting(
+        "HAMMER_RESEND_SECONDS", int, 60,
+        "Before the second text to a number. It doubles with each further text, up to ten minutes, and starts again at this "
+        "value after a login.",
+        development=5, check=Range(0, 600), convert=_seconds,
+    )
+    sends_per_number_day: int = setting(
+        "HAMMER_SENDS_PER_NUMBER_DAY", int, 5, "Texts to one number in 24 hours.", development=1000, check=Range(1, 10_000)
+    )
+    sends_per_prefix_hour: int = setting(
+        "HAMMER_SENDS_PER_PREFIX_HOUR", int, 10, "Texts an hour to all numbers that differ in their last four digits only.",
+        development=1000, check=Range(1, 100_000),
+    )
+    sends_per_address_hour: int = setting(
+        "HAMMER_SENDS_PER_ADDRESS_HOUR", int, 10,
+        "Texts an hour that one address may ask for; three times that a day. For IPv6: one network of 64 bits, twice as many "
+        "for one of 56, four times as many for one of 48 (why: [security.md](security.md)). Devices that signed in before have "
+        "three times that an hour (four times in 56 bits, five times in 48), counted separately.",
+        development=1000, check=Range(1, 100_000),
+    )
+    sends_per_hour: int = setting(
+        "HAMMER_SENDS_PER_HOUR", int, 200,
+        "Texts an hour for the whole system, ten times that a day. Three tenths are reserved for devices that signed in "
+        "before.",
+        development=10_000, check=Range(2, 10_000_000),
+    )
+    requests_per_address_minute: int = setting(
+        "HAMMER_REQUESTS_PER_ADDRESS_MINUTE", int, 600,
+        "Requests of any kind a minute from one address, files included, counted before anything else is done; `0` for no "
+        "limit. For IPv6: one network of 64 bits, twice as many for one of 56, four times as many for one of 48. Many "
+        "customers of a mobile operator share one address, or one network of 48 bits.",
+        development=1_000_000, check=Range(0, 10_000_000),
+    )
+    proxy_hops: int = setting(
+        "HAMMER_PROXY_HOPS", int, 0,
+        "How many proxies of your own forward requests to Hammer and state the address of the client. No header is trusted "
+        "beyond them.",
+        check=Range(0, 10),
+    )
+    support: str = setting(
+        "HAMMER_SUPPORT", str, "",
+        "How people reach you, like `https://example.com/help` or `help@example.com`. It is published in "
+        "`/.well-known/security.txt`, which is 404 without it.",
+        check=_contact,
+        convert=lambda address: f"mailto:{address}" if _MAIL.fullmatch(address) else address,
+    )
+    invitation_default: str = setting(
+        "HAMMER_INVITATION", str, "",
+        f"Your own sentence on the landing page of an invite link: plain text, {LONGEST_INVITATION} characters at most. "
+        "Without it the page has a neutral sentence.",
+        check=_sentence,
+    )
+    invitation_en: str = setting("HAMMER_INVITATION_EN", str, "", "The same for English pages.", check=_sentence)
+    invitation_ru: str = setting("HAMMER_INVITATION_RU", str, "", "The same for Russian pages.", check=_sentence)
+    invitee_numbers: str = setting(
+        "HAMMER_INVITEE_NUMBERS", str, FULL,
+        "How people see the numbers of those who activated their code: whole, masked (`+7········01`), or only how many and "
+        "when.",
+        check=OneOf(INVITEE_NUMBERS),
+    )
+    metrics_token: str = setting(
+        "HAMMER_METRICS_TOKEN", str, "",
+        "The bearer token that opens `/metrics`. Without one, `/metrics` is closed in production and open elsewhere.",
+        check=_token, secret=True,
+    )
+    metrics_directory: str = setting(
+        "PROMETHEUS_MULTIPROC_DIR", str, "",
+        "Directory in which the processes of one server add up their figures for `/metrics`.",
+        default_text="none; `gunicorn.conf.py` sets it",
+    )
+    # fmt: on
+
+    @property
+    def expected_takeovers_per_year(self) -> float:
+        """The most accounts that guessing is expected to take over in a year."""
+        return expected_takeovers_per_year(self.code_length, self.guesses_per_code, self.guess_budgets)
+
+    def invitation(self, language: str) -> str:
+        """The operator's sentence on the landing page of an invite link, in this language; "" where there is none."""
+        return {"en": self.invitation_en, "ru": self.invitation_ru}.get(language) or self.invitation_default
+
+    def key(self, purpose: str) -> bytes:
+        """The 32-byte key for one purpose. What is signed for one purpose is not valid for another."""
+        return _derived(self.secret_key, purpose)
+
+    def keyed_hash(self, purpose: str, value: str) -> str:
+        """HMAC-SHA256 of `value` in hexadecimal digits. Only a holder of the key can find `value` from it, by trying."""
+        return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
+
+    def number_hash(self, number: str) -> str:
+        """The keyed hash of a telephone number, for limits, tombstones and exports: it may outlive the person's data."""
+        return self.keyed_hash("numbers", number)
+
+    @property
+    def local(self) -> bool:
+        """Whether the public address is one that strangers cannot reach."""
+        return is_local(self.public_url)
+
+    @property
+    def gateways(self) -> list[str]:
+        """The URLs of the gateways, the preferred one first."""
+        return self.sms_url.split()
+
+    @property
+    def https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    def flask(self) -> dict[str, Any]:
+        """The same for Flask and its extensions, under their names."""
+        return {
+            "SETTINGS": self,
+            "TESTING": self.env == "testing",
+            "SECRET_KEY": self.key("pages").hex(),
+            "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "MAX_CONTENT_LENGTH": 16 * 1024,
+            "SESSION_COOKIE_NAME": "__Host-hammer_form" if self.https else "hammer_form",
+            "SESSION_COOKIE_SECURE": self.https,
+            "SESSION_COOKIE_HTTPONLY": True,
+            "SESSION_COOKIE_SAMESITE": "Lax",
+            "WTF_CSRF_TIME_LIMIT": None,
+            "JWT_ALGORITHM": "EdDSA",
+            "JWT_ACCESS_TOKEN_EXPIRES": ACCESS_TOKEN_LIFETIME,
+            "JWT_TOKEN_LOCATION": ["headers"],
+            "JWT_ENCODE_ISSUER": self.public_url,
+            "JWT_ENCODE_AUDIENCE": self.public_url,
+            "JWT_ENCODE_NBF": False,
+            "JWT_COOKIE_CSRF_PROTECT": False,
+        }
+
+
+@cache
+def _derived(secret_key: str, purpose: str) -> bytes:
+    return hmac.digest(secret_key.encode(), f"hammer/{purpose}/v1".encode(), "sha256")
+
+
+def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_budgets: Mapping[int, int]) -> float:
+    """The most accounts that guessing is expected to take over in a year, if every budget is spent on every day of it.
+
+    Of a code with D values the first guess hits with 1/D, the last of A with 1/(D-A+1), and one that hits is given back, so that a
+    budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
+    """
+    in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
+    return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
+
+
+DECLARED: Mapping[str, Declaration] = {each.name: each.metadata["declaration"] for each in fields(Settings)}
+"""Field of `Settings` -> how it is declared."""
+NAMES = frozenset(declared.name for declared in DECLARED.values())
+"""The environment variables that are settings."""
+
+
+def read() -> Settings:
+    """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong."""
+    problems = load_env_file()
+    problems += _unknown_names() + _known_to_flask_alone()
+    env, values = Env(eager=False), dict[str, Any]()
+    for name, declared in DECLARED.items():
+        values[name] = declared.read(env, values)
+    malformed = _malformed(env)
+    problems += [f"{variable}: {sentence}" for variable, sentence in malformed.items()]
+    problems += _public_by_mistake(values["public_url"])
+    if values["env"] == "production":
+        unsafe = _unsafe_in_production(values)
+        problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
+        problems = problems or _too_guessable(values)
+    if problems:
+        raise Misconfigured(problems)
+    return Settings(**values)
+
+
+# Checks of all values together
+
+
+def _malformed(env: Env) -> dict[str, str]:
+    """Variable -> what is wrong with its value."""
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        found = cast(Mapping[str, Any], error.error_messages)
+        return {variable: " ".join(_sentences(wrong)) for variable, wrong in found.items()}
+    return {}
+
+
+def _sentences(found: Any) -> list[str]:
+    """What is wrong with a value. For a list environs reports only the positions of bad entries."""
+    if isinstance(found, str | int):
+        return [found if isinstance(found, str) else f"Entry {found + 1} is invalid."]
+    each = found.values() if isinstance(found, Mapping) else found
+    return list(dict.fromkeys(sentence for part in each for sentence in _sentences(part)))
+
+
+def _unknown_names() -> list[str]:
+    """A name with a typing error would leave its setting at the default without a warning."""
+    problems = []
+    for name in sorted(os.environ):
+        if name.upper().startswith("HAMMER_") and name not in NAMES and not _OF_KUBERNETES.fullmatch(name):
+            [nearest] = get_close_matches(name.upper(), sorted(NAMES), n=1, cutoff=0) or [""]
+            problems.append(f"{name}: There is no such setting. The nearest is {nearest}.")
+    return problems
+
+
+def _public_by_mistake(public_url: str | None) -> list[str]:
+    if not public_url or is_local(public_url) or "HAMMER_ENV" in os.environ:
+        return []
+    choose = "set it to production; or to development in so many words, if this is a place to try things out."
+    return [f"HAMMER_ENV: People reach {public_url} from outside: {choose}"]
+
+
+def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
+    """Variable -> what to do about it. Malformed values (None) are reported elsewhere."""
+    secret, gateways, public_url = (values[name] or "" for name in ("secret_key", "sms_url", "public_url"))
+    unsafe = {}
+    if len(secret.encode(errors="ignore")) < SHORTEST_SECRET_BYTES or len(set(secret)) < 10:
+        make_one = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: {make_one}."
+    if values["demo"]:
+        unsafe["HAMMER_DEMO"] = "Turn it off; it shows everybody's codes."
+    if any(url.startswith(("console://", "memory://")) for url in gateways.split()):
+        unsafe["HAMMER_SMS_URL"] = "Name a real gateway; console:// and memory:// are for development."
+    if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):  # as Flask reads it
+        unsafe["FLASK_DEBUG"] = "Turn it off; it opens a console to anyone, and shows the details of errors."
+    if not public_url.startswith("https://"):
+        unsafe["HAMMER_PUBLIC_URL"] = "Set the address people use; it begins with https://."
+    return unsafe
+
+
+def _too_guessable(values: Mapping[str, Any]) -> list[str]:
+    expected = expected_takeovers_per_year(values["code_length"], values["guesses_per_code"], values["guess_budgets"])
+    if expected <= values["max_expected_takeovers"]:
+        return []
+    allowed = f"HAMMER_MAX_EXPECTED_TAKEOVERS allows {values['max_expected_takeovers']:g}"
+    remedy = "Lower the budgets, or set HAMMER_CODE_LENGTH=6."
+    return [f"HAMMER_GUESS_BUDGETS: Guessing may take over {expected:.2f} accounts a year, and {allowed}. {remedy}"]
+
+
+# The file `.env`
+
+
+def load_env_file() -> list[str]:
+    """Adds to the environment what `.env` sets and the environment does not. Returns the problems of the file."""
+    if _skips_env_file() or not ENV_FILE.exists():
+        return []
+    try:
+        text = ENV_FILE.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{ENV_FILE}: Cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}."]
+    for name, value in dotenv_values(stream=StringIO(text)).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+    lines = [part.original.line for part in parse_stream(StringIO(text)) if part.error or (part.key and part.value is None)]
+    return [f"{ENV_FILE}: Line {line} is not NAME=value." for line in lines]
+
+
+def _skips_env_file() -> bool:
+    return os.environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no")  # as Flask reads it
+
+
+def _known_to_flask_alone() -> list[str]:
+    """Flask also reads `.flaskenv` and files of other folders; servers do not, so their settings would differ."""
+    if _skips_env_file() or click.get_current_context(silent=True) is None:
+        return []
+    problems = []
+    for file in filter(None, (find_dotenv(name, usecwd=True) for name in (".flaskenv", ".env"))):
+        if ENV_FILE.exists() and ENV_FILE.samefile(file):
+            continue
+        with suppress(OSError, UnicodeDecodeError):
+            found = [name for name, value in dotenv_values(file).items() if name in NAMES and os.environ.get(name) == value]
+            problems += [f"{name}: {file} sets it, which flask reads and servers do not. Set it in {ENV_FILE}." for name in found]
+    return problems
+
+
+# The address that `flask run` serves, for the other commands of this folder
+
+_notes: list[TextIO] = []
+"""Kept open, and so locked, for as long as this process lives."""
+
+
+def _served_at() -> str:
+    """The address of this process if it is `flask run`; else of another `flask run` of this folder; else the usual one."""
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name != "run" or "port" not in command.params:
+        return served_by_another() or USUAL_ADDRESS
+    host, port = command.params["host"], command.params["port"]
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # of all addresses of this machine the nearest
+    url = f"{'https' if command.params.get('cert') else 'http'}://{f'[{here}]' if ':' in here else here}:{port}"
+    _leave_note(url, port)
+    return url
+
+
+def _leave_note(url: str, port: int) -> None:
+    """Writes the address where commands in other terminals find it. The lock on the file ends with this process."""
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415  # not on every system
+
+        INSTANCE.mkdir(mode=0o700, exist_ok=True)
+        note = open(INSTANCE / f"served-{port}", "a+", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
+        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        note.truncate(0)
+        note.write(url)
+        note.flush()
+        _notes.append(note)
+
+
+def served_by_another() -> str | None:
+    """The address of the `flask run` of this folder that was started last and still runs."""
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415
+
+        for note in sorted(INSTANCE.glob("served-*"), key=lambda file: file.stat().st_mtime, reverse=True):
+            with note.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read()
+    return None

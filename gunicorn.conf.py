@@ -1,6 +1,6 @@
 """How gunicorn serves Hammer: `gunicorn --config gunicorn.conf.py`. Every line of it can be overruled on the command line.
 
-Everything about Hammer itself stands in the environment (`README.md`, Settings).
+Everything about Hammer itself is set in the environment (`docs/settings.md`).
 """
 
 import json

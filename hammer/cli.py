@@ -328,6 +328,13 @@ def prune(restored: bool) -> None:
         click.echo("Voided " + _counted(retention.restored()) + ".")
 
 
+@commands.command("settings")
+def list_settings() -> None:
+    """List the settings of this process. Of a secret it is shown only whether it is set."""
+    given = settings()
+    _table(("SETTING", "VALUE"), ((each.name, each.shown(getattr(given, name))) for name, each in config.DECLARED.items()))
+
+
 @commands.command("doctor")
 @click.pass_context
 def examine(ctx: click.Context) -> None:

@@ -50,7 +50,9 @@ hypothesis.settings.load_profile("house")
 os.environ["FLASK_SKIP_DOTENV"] = "1"  # a developer's own `.env` changes no test
 
 SETTINGS = config.Settings(
-    invitations={"": ""},
+    invitation_default="",
+    invitation_en="",
+    invitation_ru="",
     env="testing",
     demo=False,
     secret_key="only for the tests, 32 bytes and more of it",
@@ -62,6 +64,7 @@ SETTINGS = config.Settings(
     public_url="http://127.0.0.1:5000",
     region="RU",
     regions=frozenset(),
+    extra_ranges=(),
     code_length=4,
     code_ttl=timedelta(seconds=300),
     guesses_per_code=3,

@@ -231,14 +231,14 @@ def test_the_landing_of_a_code_in_letters_that_are_not_read_says_which_ones_are(
 def test_the_landing_says_what_one_is_invited_to_in_the_operators_words(
     settings: config.Settings, app_with: Callable[[config.Settings], Flask], client: FlaskClient
 ) -> None:
-    words_of_ours = {"": "The club of <b>cooks</b> & friends.", "ru": "Клуб поваров."}
-    own = app_with(replace(settings, invitations=words_of_ours)).test_client()
+    ours = "The club of <b>cooks</b> & friends."
+    own = app_with(replace(settings, invitation_default=ours, invitation_ru="Клуб поваров.")).test_client()
 
     english, russian = (own.get("/i/Q9UK59", headers={"Accept-Language": language}) for language in ("en", "ru"))
 
     assert "The club of <b>cooks</b> & friends." in words(english)
     assert "<b>cooks" not in english.text
-    assert {"property": "og:description", "content": words_of_ours[""]} in Outline(english).all("meta")
+    assert {"property": "og:description", "content": ours} in Outline(english).all("meta")
     assert "Клуб поваров." in words(russian)
     assert "A person who is here already invites you to join." in words(client.get("/i/Q9UK59"))
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+import config
 from config import Misconfigured
 from tests.deployment import fronts
 from tests.serving import ROOT
 
 DEPLOY = ROOT / "docs" / "deploy"
 UNITS = sorted(path.name for path in DEPLOY.glob("hammer-*"))
-SETTINGS = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "config.py").read_text()))
+SETTINGS = config.NAMES
 OF_THE_SERVER = {"WEB_CONCURRENCY", "BIND"}
 GUIDE = (ROOT / "docs" / "deploy.md").read_text()
 
