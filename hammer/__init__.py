@@ -48,7 +48,7 @@ from hammer.web.pages.errors import error_page
 def create_app(settings: config.Settings | None = None) -> Flask:
     """The application, set up by `settings` or by the environment. Raises `config.Misconfigured` with all that is wrong."""
     app = Flask(__name__)
-    app.config.from_mapping((settings or config.read()).flask())
+    app.config.from_mapping((settings or config.read()).flask(), VERSION=__version__)
     app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects of the router's own, which trust `Host`
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -354,13 +354,11 @@ def examine(ctx: click.Context) -> None:
 
 
 @commands.command()
-@click.option("--postman", is_flag=True, help="As a Postman collection that plays every call.")
-def openapi(postman: bool) -> None:
+def openapi() -> None:
     """Print the OpenAPI document of the JSON API."""
-    from hammer.api import document, postman_collection  # noqa: PLC0415  # asked for its documents alone
+    from hammer.api import document  # noqa: PLC0415  # other commands do not need the API
 
-    made = postman_collection(current_app) if postman else document(current_app)
-    click.echo(json.dumps(made, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(document(current_app), ensure_ascii=False, indent=2))
 
 
 @commands.command()

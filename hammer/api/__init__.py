@@ -1,31 +1,29 @@
-"""The JSON door: the same flows as the pages, for programs with bearer tokens, and the documents that describe them."""
+"""The JSON API: the same flows as the pages, for programs with bearer tokens, and the documents that describe it."""
 
 from flask import Flask, request
 
-from hammer.api import documents, views
-from hammer.api.documents import document, postman_collection
+from hammer.api import documents
+from hammer.api.documents import document
 from hammer.api.problems import problem
 from hammer.refusals import N_, NotAllowed
 from hammer.web.languages import PROGRAMS
 
-__all__ = ["document", "init_app", "postman_collection", "problem", "serves"]
+__all__ = ["document", "init_app", "problem", "serves"]
 
 
 def init_app(app: Flask) -> None:
-    """Opens the JSON door of `app` and its documents."""
-    app.register_blueprint(views.blueprint)
-    app.register_blueprint(views.well_known)
-    app.register_blueprint(documents.blueprint)
+    """Registers the API and its documents. In production, requests without https are refused."""
+    documents.init_app(app)
     if app.config["SETTINGS"].env == "production":
-        app.before_request(_refuse_in_the_clear)
+        app.before_request(_require_https)
 
 
 def serves() -> bool:
-    """Whether this request knocked at the JSON door."""
+    """Whether this request is for the JSON API."""
     return request.path.startswith(PROGRAMS)
 
 
-def _refuse_in_the_clear() -> None:
-    # A redirect would let programs go on sending their tokens for anybody on the way to read.
+def _require_https() -> None:
+    # Not a redirect: with one, programs would go on sending their tokens unencrypted without noticing.
     if serves() and not request.is_secure:
         raise NotAllowed(N_("Call this over https alone. What you sent may have been read on the way."))

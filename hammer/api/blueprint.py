@@ -1,13 +1,13 @@
-"""The frame of every call of the JSON API: how a body is read, who is let in, and what the document states of both.
+"""The decorators of the JSON API: how a body is read, who can make a call, and what the OpenAPI document states about both.
 
-Each is said once, where it is done: whoever puts a guard on a call has it in the document too.
+A decorator that checks something also states it in the document, so the two cannot differ.
 """
 
 import json
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from flask import Request, g, request
 from flask_smorest import Blueprint
@@ -34,41 +34,44 @@ from hammer.web.settings import settings
 from hammer.web.statuses import status_of
 
 View = TypeVar("View", bound=Callable[..., Any])
+Responses = dict[int, dict[str, Any]]
+"""Status -> OpenAPI's description of the answers with that status."""
 
-LIMITS = {
+LIMITS: Final = {
     "RateLimit-Policy": {
         "schema": {"type": "string"},
-        "description": 'So many texts in so many seconds: `"number";q=5;w=86400, …`.',
+        "description": 'How many texts in how many seconds: `"number";q=5;w=86400, …`.',
     },
     "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
 }
 NOT_A_KEY: Final = N_("A key is 16 to 255 visible ASCII characters, in quotation marks or without; a UUID is a good one.")
 _KEY: Final = r'^(?:"([!#-\[\]-~]{16,255})"|([!#-+\--\[\]-~]{16,255}))$'
-"""A string of structured fields (RFC 9651 §3.3.3) without what would have to be escaped; or the same without quotation marks, and
-then without a comma, by which servers join two headers."""
-_KEY_HEADER = {
+"""A string of structured fields (RFC 9651 §3.3.3) without escapes. Without quotation marks a comma is not allowed either, because
+servers join repeated headers with commas."""
+_KEY_HEADER: Final = {
     "in": "header",
     "name": idempotency.HEADER,
-    "description": "Drawn for each request, and sent again when the request is repeated because its answer was lost. For "
+    "description": "A random value for each request. Send the same value again to repeat a request whose answer was lost: for "
     f"{idempotency.LIFETIME.seconds // 60} minutes the same key with the same body gets the same answer, and nothing is done "
-    "twice. With another body it is `invalid-fields`.",
+    "twice. The same key with another body is refused with `invalid-fields`.",
     "schema": {"type": "string", "pattern": _KEY},
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
-_HEADERS = {
+_RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+_HEADERS: Final = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}} | LIMITS,
-    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: _RETRY_AFTER | LIMITS,
+    503: _RETRY_AFTER,
 }
 
 
 class JsonParser(FlaskParser):
-    """Reads a JSON object or refuses with `InvalidRequest`; no body can make it fail otherwise."""
+    """Reads a JSON object. Refuses every other body with `InvalidRequest`."""
 
     def load_json(self, req: Request, _schema: Any) -> Any:
         try:
             body = json.loads(req.get_data())
-            json.dumps(body, ensure_ascii=False).encode()  # half a character (RFC 8259 §8.2) is a ValueError here
+            json.dumps(body, ensure_ascii=False).encode()  # raises ValueError for half a surrogate pair (RFC 8259 §8.2)
         except (ValueError, RecursionError) as error:
             raise BadRequest from error
         if not isinstance(body, dict):
@@ -76,119 +79,98 @@ class JsonParser(FlaskParser):
         return body
 
 
-class Told(dict[str, Any]):
-    """Part of the document that nobody changes: the decorators of each call copy what the others said, and need not copy this."""
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        return self
-
-
-def _example(leaf: type[Refusal], status: int) -> dict[str, Any]:
-    more: dict[str, Any] = {}
-    if leaf is InvalidFields:
-        more = {"errors": {"field": [REQUIRED]}}
-    elif leaf is WrongCode:
-        more = {"attempts_left": 2}
-    elif issubclass(leaf, RetryLater):
-        more = {"retry_after": 60}
-    return {"type": f"/problems/{leaf.slug}", "title": leaf.title, "status": status, "detail": leaf.sentence} | more
-
-
-class Door(Blueprint):
-    """What only the document should say is written on the view itself: flask-smorest would put one more function around the view
-    for each sentence of it, and each call would go through all of them."""
+class JsonBlueprint(Blueprint):
+    """A blueprint that reads bodies with `JsonParser`."""
 
     ARGUMENTS_PARSER = JsonParser()
 
-    def alt_response(self, *stated: Any, **more: Any) -> Callable[[View], View]:
-        return _written_on(super().alt_response(*stated, **more))
 
-    def doc(self, **stated: Any) -> Callable[[View], View]:
-        return _written_on(super().doc(**stated))
-
-
-def _written_on(wrap: Callable[[View], View]) -> Callable[[View], View]:
-    def decorate(view: View) -> View:
-        vars(view)["_apidoc"] = vars(wrap(view))["_apidoc"]
-        return view
-
-    return decorate
-
-
-blueprint = Door("api", __name__, url_prefix="/api/v1")
-well_known = Door("well_known", __name__, url_prefix="/.well-known")
+blueprint = JsonBlueprint("api", __name__, url_prefix="/api/v1")
+well_known = JsonBlueprint("well_known", __name__, url_prefix="/.well-known")
 
 
 @blueprint.before_request
-def find_nothing_by_nul() -> None:
-    """PostgreSQL cannot even be asked about a name with NUL in it."""
+def refuse_nul() -> None:
+    """Refuses a path with a NUL character: PostgreSQL cannot store it or look it up."""
     if "\x00" in request.path:
         raise NotFound
 
 
 @blueprint.before_request
-def read_json_alone() -> None:
-    """A body is JSON or nothing, so that no form of another site can reach a verb here."""
+def read_only_json() -> None:
+    """Refuses every body that is not JSON, so that a form of another site cannot reach a verb here (CSRF)."""
     if request.method in ("POST", "PUT", "PATCH") and request.content_type and request.mimetype != "application/json":
         raise UnsupportedMediaType
 
 
 def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
-    """States in the document which problems a call may answer with, each with its example."""
-    by_status: dict[int, list[type[Refusal]]] = {}
+    """States in the document which problems a call can answer with, each with an example."""
+    responses: Responses = {}
     for refusal in (*refusals, Unavailable):
-        by_status.setdefault(status_of(refusal), []).append(refusal)
-
-    def decorate(view: View) -> View:
-        for status, leaves in by_status.items():
-            view = blueprint.alt_response(
-                status,
-                schema=Problem,
-                content_type=PROBLEM_JSON,
-                description=", ".join(f"`{leaf.slug}`" for leaf in leaves),
-                examples=Told((leaf.slug, {"value": _example(leaf, status)}) for leaf in leaves),
-                headers=Told(_HEADERS[status]) if status in _HEADERS else None,
-            )(view)
-        return view
-
-    return decorate
+        _add(responses, status_of(refusal), refusal)
+    return _documented(responses=responses)
 
 
-def _unreadable(status: int, description: str) -> Callable[[View], View]:
-    example = Told({"invalid-request": {"value": _example(InvalidRequest, status)}})
-    return blueprint.alt_response(status, schema=Problem, content_type=PROBLEM_JSON, description=description, examples=example)
+def _unreadable(*statuses: int) -> Callable[[View], View]:
+    responses: Responses = {}
+    for status in statuses:
+        _add(responses, status, InvalidRequest)
+    return _documented(responses=responses)
 
 
-not_json = _unreadable(415, "`invalid-request`: not JSON")
-"""States that a body of another kind is refused, as `read_json_alone` does for every call that could have one."""
+def _add(responses: Responses, status: int, refusal: type[Refusal]) -> None:
+    # `Problem`, not `Problem()`: flask-smorest copies what is stated at each further decorator, and a class is not copied.
+    response = responses.setdefault(status, {"content": {PROBLEM_JSON: {"schema": Problem, "examples": {}}}})
+    response["content"][PROBLEM_JSON]["examples"][refusal.slug] = {"value": _example(refusal, status)}
+    if status in _HEADERS:
+        response["headers"] = _HEADERS[status]
+
+
+def _example(refusal: type[Refusal], status: int) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if refusal is InvalidFields:
+        more = {"errors": {"field": [REQUIRED]}}
+    elif refusal is WrongCode:
+        more = {"attempts_left": 2}
+    elif issubclass(refusal, RetryLater):
+        more = {"retry_after": 60}
+    return {"type": f"/problems/{refusal.slug}", "title": refusal.title, "status": status, "detail": refusal.sentence} | more
+
+
+def _documented(**stated: Any) -> Callable[[View], View]:
+    return cast(Callable[[View], View], blueprint.doc(**stated))
+
+
+not_json = _unreadable(415)
+"""States that a body of another type is refused, for calls that read no body. `takes` states it for the others."""
 
 
 def takes(schema: type[schemas.In]) -> Callable[[View], View]:
-    """Hands the view the fields of its JSON body, and states what a body may be refused for."""
+    """Hands the view the fields of its JSON body, and states what a body can be refused for."""
+    parsed = blueprint.arguments(schema())  # an instance: webargs makes a new instance of a class at each call
 
     def decorate(view: View) -> View:
-        made_once = schema()  # of a class, another one would be made at each call
-        view = _unreadable(413, "`invalid-request`: too large")(blueprint.arguments(made_once)(view))
-        return refuses(InvalidRequest, InvalidFields)(not_json(view))
+        view = _unreadable(413, 415)(parsed(view))
+        return refuses(InvalidRequest, InvalidFields)(view)
 
     return decorate
 
 
 def repeatable(view: View) -> View:
-    """Hands the view the idempotency key of the request, or None, as `key`, and states the header. Stands below `takes`."""
+    """Hands the view the idempotency key of the request as `key` (None without one), and states the header. Goes below `takes`."""
 
     @wraps(view)
     def keyed(body: dict[str, Any], **path: Any) -> Any:
         return view(body, key=_key(body), **path)
 
-    return cast(View, blueprint.doc(parameters=[_KEY_HEADER])(keyed))
+    return cast(View, _documented(parameters=[_KEY_HEADER])(keyed))
 
 
 def _key(body: dict[str, Any]) -> idempotency.Key | None:
-    shown = request.headers.get(idempotency.HEADER)
-    if shown is None:
+    sent = request.headers.get(idempotency.HEADER)
+    if sent is None:
         return None
-    read = re.fullmatch(_KEY, shown)
+    read = re.fullmatch(_KEY, sent)
     if read is None:
         raise InvalidFields({idempotency.HEADER: [NOT_A_KEY]})
     call, caller = request.endpoint or "", g.bearer.session_id if "bearer" in g else ""
@@ -196,6 +178,6 @@ def _key(body: dict[str, Any]) -> idempotency.Key | None:
 
 
 def signed_in(view: View) -> View:
-    """Lets callers with a good access token in, and says so in the document."""
+    """Refuses callers without a valid access token, and states that in the document."""
     guarded = tokens.signed_in(refuses(NotSignedIn)(view))
-    return cast(View, blueprint.doc(security=[{"bearer": []}])(guarded))
+    return cast(View, _documented(security=[{"bearer": []}])(guarded))

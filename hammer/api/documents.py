@@ -1,6 +1,7 @@
-"""What describes the API: OpenAPI as JSON and YAML, a Postman collection, and two pages to read and try it, ReDoc and Swagger UI.
+"""The documents of the API: OpenAPI as JSON and YAML, and two pages to read and try it, ReDoc and Swagger UI.
 
-Nothing of it asks another host for anything: the pages' scripts come from an installed package, and their policy forbids the rest.
+They load nothing from other hosts: the scripts of the pages come from an installed package, and the content security policy of the
+pages forbids everything else.
 """
 
 import json
@@ -15,7 +16,8 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from hammer.api import postman, schemas, views
+from config import Settings
+from hammer.api import schemas, views
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.web.access import public
 
@@ -30,47 +32,56 @@ DESCRIPTION: Final = (
 )
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
-"""What is served of the package that carries ReDoc and Swagger UI."""
+"""The files that are served from the package with ReDoc and Swagger UI."""
 BUNDLES_LIVE_SECONDS: Final = 3600
 _ORDER: Final = ("openapi", "info", "servers", "tags", "paths", "components")
+_REASONS: Final = {"413": "too large", "415": "not JSON"}
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
-class ProblemApi(Api):
-    """flask-smorest, with our problem documents in place of its own errors."""
+class DocumentedApi(Api):
+    """flask-smorest, with our problem documents as its errors. There is no default one: `refuses` states each problem of a call."""
 
     ERROR_SCHEMA = Problem
     DEFAULT_ERROR_RESPONSE_NAME = None
-
-    def _register_error_handlers(self) -> None:
-        """None of its own: the factory's handler serves both doors."""
-
-    def _register_responses(self) -> None:
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON
-        super()._register_responses()
-        del self.DEFAULT_RESPONSE_CONTENT_TYPE
-
-    def _register_pagination_header(self) -> None:
-        """None of its own: where the next page is stands in `Link`."""
 
 
 blueprint = Blueprint("documents", __name__)
 
 
+def init_app(app: Flask) -> None:
+    """Registers the blueprints of the API and of its documents."""
+    settings: Settings = app.config["SETTINGS"]
+    described = DocumentedApi(
+        app,
+        spec_kwargs={
+            "title": "Hammer",
+            "version": app.config["VERSION"],
+            "openapi_version": "3.1.0",
+            "info": {"description": DESCRIPTION},
+            "servers": [{"url": settings.public_url}],
+            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
+            "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
+        },
+    )
+    described.register_blueprint(views.blueprint)
+    described.register_blueprint(views.well_known)
+    app.register_blueprint(blueprint)
+    app.extensions["hammer.api.documents"] = described.spec
+
+
 def document(app: Flask) -> Tree:
-    """The OpenAPI 3.1 document of `app`, made once from the schemas and the blueprint. Not to be changed."""
+    """The OpenAPI 3.1 document of `app`. Callers must not change it: it is made once."""
     if "hammer.document" not in app.extensions:
-        tree: Tree = json.loads(json.dumps(_as_declared(app)))  # a tree without shared branches, which YAML would draw as anchors
+        declared = app.extensions["hammer.api.documents"].to_dict()
+        tree: Tree = json.loads(json.dumps(declared))  # a tree without shared branches, which YAML would write as anchors
+        del tree["components"]["schemas"]["PaginationMetadata"]  # of flask-smorest's own pagination, which we do not use
         _name_operations(tree, app)
         _describe_paths(tree)
+        _describe_problems(tree)
         _give_examples(tree)
         app.extensions["hammer.document"] = {part: tree[part] for part in _ORDER}
     return cast(Tree, app.extensions["hammer.document"])
-
-
-def postman_collection(app: Flask) -> Tree:
-    """The Postman collection of `app`: every call of its document in the order in which a tester would make them."""
-    return postman.collection(document(app))
 
 
 @blueprint.get("/api/v1/openapi.json")
@@ -88,13 +99,6 @@ def openapi_yaml() -> ResponseReturnValue:
         how = {"allow_unicode": True, "sort_keys": False, "width": 120}
         current_app.extensions["hammer.yaml"] = dict_to_yaml(document(current_app), how)
     return _text(current_app.extensions["hammer.yaml"], "application/yaml")
-
-
-@blueprint.get("/api/v1/postman.json")
-@public
-def postman_json() -> ResponseReturnValue:
-    """The Postman collection."""
-    return _text(_readable(postman_collection(current_app)), "application/json")
 
 
 @blueprint.get("/redoc/")
@@ -115,7 +119,7 @@ def swagger() -> ResponseReturnValue:
 @public
 def bundle(name: str) -> ResponseReturnValue:
     """A script or stylesheet of the two pages."""
-    # Its files alone: an import would read all ten megabytes of them into memory.
+    # Finds the files without importing the package: the import would read all ten megabytes of them into memory.
     package = Path(str(distribution("offapi").locate_file("offapi")))
     return send_from_directory(package, name, max_age=BUNDLES_LIVE_SECONDS)
 
@@ -129,7 +133,7 @@ def _page(name: str) -> Response:
             "script-src 'self'",
             f"style-src 'self' 'nonce-{nonce}'",
             "connect-src 'self'",
-            "img-src 'self' data:",  # ReDoc asks another host for its makers' mark: that is refused here, before it leaves
+            "img-src 'self' data:",  # ReDoc asks another host for the logo of its makers: the browser refuses that
             "font-src data:",
             "worker-src blob:",
             "base-uri 'none'",
@@ -152,28 +156,12 @@ def _readable(tree: Tree) -> str:
     return json.dumps(tree, ensure_ascii=False, indent=2) + "\n"
 
 
-def _as_declared(app: Flask) -> Tree:
-    """What the views declare, put together on an application that serves nothing: a server that is never asked need not know."""
-    silent = Flask(app.name)
-    silent.config.update(
-        API_TITLE="Hammer",
-        API_VERSION="1",
-        OPENAPI_VERSION="3.1.0",
-        API_SPEC_OPTIONS={
-            "info": {"description": DESCRIPTION},
-            "servers": [{"url": app.config["SETTINGS"].public_url}],
-            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
-            "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
-        },
-    )
-    api = ProblemApi(silent)
-    api.register_blueprint(views.blueprint)
-    api.register_blueprint(views.well_known)
-    return cast(Tree, api.spec.to_dict())
+def _operations(tree: Tree) -> list[Tree]:
+    return [path[method] for path in tree["paths"].values() for method in _METHODS if method in path]
 
 
 def _name_operations(tree: Tree, app: Flask) -> None:
-    """Each operation after its view; where one view serves two methods, with the method behind."""
+    """Names each operation after its view. Where one view serves two methods, the method is added."""
     for rule in app.url_map.iter_rules():
         path = tree["paths"].get(rule.rule.replace("<", "{").replace(">", "}"))
         if path is not None:
@@ -189,10 +177,19 @@ def _describe_paths(tree: Tree) -> None:
             parameter.update(deepcopy(schemas.IN_PATHS[parameter["name"]]))
 
 
+def _describe_problems(tree: Tree) -> None:
+    """Describes each answer of 400 and above by the names of its problems."""
+    for operation in _operations(tree):
+        for status, response in operation["responses"].items():
+            examples = response.get("content", {}).get(PROBLEM_JSON, {}).get("examples")
+            if examples:
+                reason = _REASONS.get(status)
+                response["description"] = ", ".join(f"`{slug}`" for slug in examples) + (f": {reason}" if reason else "")
+
+
 def _give_examples(tree: Tree) -> None:
-    """Every body of the document gets an example, put together from those of its fields."""
-    operations = (path[method] for path in tree["paths"].values() for method in _METHODS if method in path)
-    for operation in operations:
+    """Gives every body of the document an example, made from the examples of its fields."""
+    for operation in _operations(tree):
         for body in (operation.get("requestBody", {}), *operation["responses"].values()):
             for media in body.get("content", {}).values():
                 if "examples" not in media:

@@ -6,11 +6,10 @@ from typing import Any, Final
 
 from flask import Response, current_app, request
 from flask_babel import gettext
-from marshmallow import fields
+from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hammer import refusals
-from hammer.api.schemas import Fixed
 from hammer.refusals import N_, Refusal, RetryLater
 from hammer.web import request_limits
 from hammer.web.languages import say
@@ -33,7 +32,7 @@ _PHRASES = N_("Method Not Allowed"), N_("Internal Server Error")
 _NOT_THAT_WAY = N_("This address does not understand that kind of request.")
 
 
-class Problem(Fixed):
+class Problem(Schema):
     """Every answer of 400 and above."""
 
     type = fields.String(

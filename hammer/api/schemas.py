@@ -1,7 +1,7 @@
 """What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
 
 import re
-from typing import Any, Self
+from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Length, Range
@@ -54,14 +54,7 @@ DEVICE_ID = {"description": "A device that signed in before.", "example": "hX3o9
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
-class Fixed(Schema):
-    """One that nobody changes: the decorators of each call copy what the others said of it, and need not copy this."""
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Self:
-        return self
-
-
-class In(Fixed):
+class In(Schema):
     """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
 
     class Meta:
@@ -70,7 +63,7 @@ class In(Fixed):
     error_messages = {"unknown": UNKNOWN, "type": NOT_AN_OBJECT}
 
 
-class Out(Fixed):
+class Out(Schema):
     """What we answer. It may grow: callers ignore fields that they do not know."""
 
     class Meta:
@@ -190,7 +183,7 @@ class _Count(fields.Integer):
         return super()._validated(value)
 
 
-class PageIn(Fixed):
+class PageIn(Schema):
     limit = _Count(
         load_default=MOST_PER_PAGE,
         validate=Range(1, MOST_PER_PAGE, error=NOT_A_LIMIT),

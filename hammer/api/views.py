@@ -48,8 +48,7 @@ KEYS_LIVE_SECONDS: Final = 300
 _KEPT = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
 
 
-@blueprint.post("/auth/signup/")
-@blueprint.doc(tags=["auth"])
+@blueprint.post("/auth/signup/", tags=["auth"])
 @public
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
@@ -64,8 +63,7 @@ def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     return _code_sent(by_code.send_code(settings(), body["telephone_number"], asker, invite_code=invite_code, key=key))
 
 
-@blueprint.post("/auth/resend/")
-@blueprint.doc(tags=["auth"])
+@blueprint.post("/auth/resend/", tags=["auth"])
 @public
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
@@ -79,8 +77,7 @@ def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     return _code_sent(by_code.resend_code(settings(), body["verification_id"], _asker(), key=key))
 
 
-@blueprint.post("/auth/code/")
-@blueprint.doc(tags=["auth"])
+@blueprint.post("/auth/code/", tags=["auth"])
 @public
 @refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
@@ -108,8 +105,7 @@ def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     }
 
 
-@blueprint.post("/auth/refresh/")
-@blueprint.doc(tags=["auth"])
+@blueprint.post("/auth/refresh/", tags=["auth"])
 @public
 @refuses(NotSignedIn)
 @takes(s.RefreshIn)
@@ -124,8 +120,7 @@ def refresh(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     return tokens.pair(sessions.refresh(settings(), body["refresh_token"], key=key))
 
 
-@blueprint.post("/auth/logout/")
-@blueprint.doc(tags=["auth"])
+@blueprint.post("/auth/logout/", tags=["auth"])
 @signed_in
 @not_json
 @blueprint.response(204)
@@ -138,8 +133,7 @@ def logout() -> None:
     sessions.sign_out(me.user_id, me.session_id)
 
 
-@blueprint.get("/auth/sessions/")
-@blueprint.doc(tags=["auth"])
+@blueprint.get("/auth/sessions/", tags=["auth"])
 @signed_in
 @blueprint.response(200, s.SessionOut(many=True))
 def list_sessions() -> list[dict[str, Any]]:
@@ -148,8 +142,7 @@ def list_sessions() -> list[dict[str, Any]]:
     return [asdict(device) | {"current": device.id == me.session_id} for device in sessions.devices(me.user_id)]
 
 
-@blueprint.delete("/auth/sessions/")
-@blueprint.doc(tags=["auth"])
+@blueprint.delete("/auth/sessions/", tags=["auth"])
 @signed_in
 @blueprint.response(204)
 def end_other_sessions() -> None:
@@ -161,8 +154,7 @@ def end_other_sessions() -> None:
     sessions.end_others(me.user_id, me.session_id)
 
 
-@blueprint.delete("/auth/sessions/<session_id>/")
-@blueprint.doc(tags=["auth"])
+@blueprint.delete("/auth/sessions/<session_id>/", tags=["auth"])
 @signed_in
 @refuses(NotFound)
 @blueprint.response(204)
@@ -175,8 +167,7 @@ def end_session(session_id: str) -> None:
     sessions.end(me.user_id, session_id, asked_in=me.session_id)
 
 
-@well_known.get("/jwks.json")
-@well_known.doc(tags=["auth"])
+@well_known.get("/jwks.json", tags=["auth"])
 @public
 @refuses()
 @well_known.response(200, s.KeysOut, headers=_KEPT)
@@ -189,8 +180,7 @@ def jwks() -> ResponseReturnValue:
     return {"keys": [key.published for key in tokens.ring().published()]}, {"Cache-Control": f"public, max-age={KEYS_LIVE_SECONDS}"}
 
 
-@blueprint.get("/users/")
-@blueprint.doc(tags=["users"])
+@blueprint.get("/users/", tags=["users"])
 @signed_in
 @refuses(InvalidFields)
 @blueprint.arguments(s.UsersIn(), location="query")
@@ -203,8 +193,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     return _page(people.everyone(settings(), **query), query)
 
 
-@blueprint.post("/users/")
-@blueprint.doc(tags=["users"])
+@blueprint.post("/users/", tags=["users"])
 @signed_in
 @refuses(NotAllowed, RegionNotServed, TelephoneNumberTaken, UsernameTaken)
 @tokens.staff_only
@@ -217,8 +206,7 @@ def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
     return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id, key=key))
 
 
-@blueprint.get("/users/<username>/")
-@blueprint.doc(tags=["users"])
+@blueprint.get("/users/<username>/", tags=["users"])
 @signed_in
 @refuses(NotFound)
 @blueprint.response(200, s.UserOut)
@@ -227,8 +215,7 @@ def show_user(username: str) -> people.Profile:
     return people.profile(settings(), _meant(username))
 
 
-@blueprint.route("/users/<username>/", methods=["POST", "PATCH"])
-@blueprint.doc(tags=["users"])
+@blueprint.route("/users/<username>/", methods=["POST", "PATCH"], tags=["users"])
 @signed_in
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
@@ -240,8 +227,7 @@ def change_user(body: dict[str, str], username: str) -> people.Profile:
     return people.profile(settings(), user_id)
 
 
-@blueprint.put("/users/<username>/")
-@blueprint.doc(tags=["users"])
+@blueprint.put("/users/<username>/", tags=["users"])
 @signed_in
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
@@ -253,8 +239,7 @@ def replace_user(body: dict[str, str], username: str) -> people.Profile:
     return people.profile(settings(), user_id)
 
 
-@blueprint.delete("/users/<username>/")
-@blueprint.doc(tags=["users"])
+@blueprint.delete("/users/<username>/", tags=["users"])
 @signed_in
 @refuses(NotAllowed, NotFound)
 @blueprint.response(204)
@@ -268,8 +253,7 @@ def delete_user(username: str) -> None:
     accounts.delete(settings(), _meant(username), actor_id=me.user_id, session_id=me.session_id)
 
 
-@blueprint.post("/users/<username>/invite/")
-@blueprint.doc(tags=["users"])
+@blueprint.post("/users/<username>/invite/", tags=["users"])
 @signed_in
 @refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
 @takes(s.InviteIn)
@@ -287,8 +271,7 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
     return people.profile(settings(), me.user_id)
 
 
-@blueprint.get("/users/<username>/invitees/")
-@blueprint.doc(tags=["users"])
+@blueprint.get("/users/<username>/invitees/", tags=["users"])
 @signed_in
 @refuses(InvalidFields, NotFound)
 @blueprint.arguments(s.PageIn(), location="query")
@@ -298,8 +281,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     return _page(activation.invitees(settings(), _meant(username), **query), query, username=username)
 
 
-@blueprint.post("/users/me/telephone_number/")
-@blueprint.doc(tags=["users"])
+@blueprint.post("/users/me/telephone_number/", tags=["users"])
 @signed_in
 @refuses(NotAllowed, InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.NumberChangeIn)
@@ -314,8 +296,7 @@ def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker(), key=key))
 
 
-@blueprint.post("/users/me/telephone_number/code/")
-@blueprint.doc(tags=["users"])
+@blueprint.post("/users/me/telephone_number/code/", tags=["users"])
 @signed_in
 @refuses(WrongCode, InvalidFields, TelephoneNumberTaken)
 @takes(s.NumberCodeIn)
@@ -332,8 +313,7 @@ def change_number(body: dict[str, Any], key: Key | None) -> people.Profile:
     return people.profile(settings(), me.user_id)
 
 
-@blueprint.get("/users/me/export/")
-@blueprint.doc(tags=["users"])
+@blueprint.get("/users/me/export/", tags=["users"])
 @signed_in
 @blueprint.response(200, s.ExportOut)
 def export() -> dict[str, Any]:
@@ -341,8 +321,7 @@ def export() -> dict[str, Any]:
     return exports.export(settings(), bearer().user_id)
 
 
-@blueprint.get("/texts/")
-@blueprint.doc(tags=["texts"])
+@blueprint.get("/texts/", tags=["texts"])
 @signed_in
 @refuses(NotAllowed, InvalidFields)
 @tokens.staff_only

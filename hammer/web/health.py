@@ -30,8 +30,8 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/healthz")
 @public
 def healthz() -> ResponseReturnValue:
-    """The process answers."""
-    return Response("ok\n", mimetype="text/plain")
+    """Answers `ok` and the version: the process runs."""
+    return Response(f"ok\nversion: {current_app.config['VERSION']}\n", mimetype="text/plain")
 
 
 @blueprint.get("/readyz")

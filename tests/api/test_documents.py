@@ -11,8 +11,9 @@ from flask.testing import FlaskClient
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import hammer
 from hammer import api
-from hammer.api import documents, postman
+from hammer.api import documents
 from hammer.api.problems import PROBLEM_JSON
 from hammer.refusals import Refusal
 from hammer.web.statuses import status_of
@@ -133,7 +134,18 @@ def test_the_document_names_our_own_address(document: Tree) -> None:
     assert document["servers"] == [{"url": "http://127.0.0.1:5000"}]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/openapi.yaml", "/api/v1/postman.json"])
+def test_the_document_names_our_version(document: Tree) -> None:
+    assert document["info"]["version"] == hammer.__version__
+
+
+def test_every_answer_is_described_by_the_names_of_its_problems(document: Tree) -> None:
+    for method, path, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            for slug in answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {}):
+                assert f"`{slug}`" in answer["description"], (method, path, status)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/openapi.yaml"])
 def test_who_has_the_document_is_told_so(client: FlaskClient, path: str) -> None:
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
@@ -168,7 +180,7 @@ def test_each_page_has_a_nonce_of_its_own(client: FlaskClient) -> None:
 def test_the_documents_lead_to_each_other(client: FlaskClient) -> None:
     for path in ("/redoc/", "/swagger/"):
         page = client.get(path).text
-        for other in ("/redoc/", "/swagger/", "/api/v1/openapi.json", "/api/v1/openapi.yaml", "/api/v1/postman.json"):
+        for other in ("/redoc/", "/swagger/", "/api/v1/openapi.json", "/api/v1/openapi.yaml"):
             assert f'href="{other}"' in page
 
 
@@ -182,30 +194,3 @@ def test_the_bundles_are_kept_by_browsers(client: FlaskClient) -> None:
         with client.get(f"/documents/{name}") as answer:
             assert answer.cache_control.max_age == documents.BUNDLES_LIVE_SECONDS
             assert answer.headers["ETag"]
-
-
-def test_the_collection_covers_every_call(app: Flask, document: Tree) -> None:
-    steps = [step for folder in postman.STORY.values() for step in folder]
-    succeeding = {step.operation for step in steps if step.status < 300}
-    assert succeeding == {operation["operationId"] for _, _, operation in operations(document)}
-    assert json.dumps(api.postman_collection(app)).count('"request":') == len(steps)
-
-
-def test_the_collection_expects_what_the_document_states(document: Tree) -> None:
-    by_name = {operation["operationId"]: operation for _, _, operation in operations(document)}
-    for folder in postman.STORY.values():
-        for step in folder:
-            stated = by_name[step.operation]["responses"][str(step.status)]
-            if step.problem:
-                assert step.problem in stated["content"][PROBLEM_JSON]["examples"], step.name
-
-
-def test_the_collection_uses_no_variable_before_it_is_kept(app: Flask) -> None:
-    collection = api.postman_collection(app)
-    known = {variable["key"] for variable in collection["variable"]}
-    for request in (request for folder in collection["item"] for request in folder["item"]):
-        scripts = {event["listen"]: "\n".join(event["script"]["exec"]) for event in request["event"]}
-        known |= set(re.findall(r'"((?:number|username)\w)"', scripts.get("prerequest", "")))
-        known |= set(re.findall(r'collectionVariables.set\("(\w+)"', scripts.get("prerequest", "")))
-        assert set(re.findall(r"\{\{(\w+)\}\}", json.dumps(request["request"]))) <= known, request["name"]
-        known |= set(re.findall(r'collectionVariables.set\("(\w+)"', scripts["test"]))

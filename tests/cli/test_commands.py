@@ -41,12 +41,6 @@ def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run
         assert devices.known(db.session(), settings, token, BORIS, datetime.now(UTC)) is None
 
 
-def test_openapi_prints_the_postman_collection(run: Run) -> None:
-    collection = json.loads(said(run("openapi", "--postman")))
-    assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
-    assert collection["item"]
-
-
 def test_openapi_prints_the_document_of_the_api_with_readable_cyrillic(run: Run) -> None:
     out = said(run("openapi"))
     assert json.loads(out)["openapi"].startswith("3.1")

@@ -17,7 +17,7 @@ from tests.people import Browser, Program
 ANYBODY = {
     "api.signup", "api.resend", "api.code", "api.refresh",
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
-    "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.postman_json", "documents.redoc",
+    "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
     "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static", "well_known.jwks",
     "well_known_files.favicon", "well_known_files.robots", "well_known_files.security", "well_known_files.touch_icon",
 }  # fmt: skip

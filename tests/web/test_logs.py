@@ -165,7 +165,7 @@ def test_what_an_operator_does_is_noted_too(settings: Settings) -> None:
 
 @pytest.mark.requirement("LOG-02")
 @pytest.mark.parametrize(
-    ("hops", "given", "believed"),
+    ("hops", "given", "trusted"),
     [
         (0, "abcdefgh-1234", False),
         (1, "abcdefgh-1234", True),

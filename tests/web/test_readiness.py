@@ -17,6 +17,7 @@ from psycopg import sql
 from sqlalchemy import URL
 from werkzeug.test import TestResponse
 
+import hammer
 from config import Settings
 from hammer.db import database
 from hammer.db.database import BUSY_SECONDS
@@ -95,6 +96,10 @@ def writing(app: Flask) -> doctor.Finding:
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_process_that_runs_answers_ok_and_its_version(app: Flask) -> None:
+    assert app.test_client().get("/healthz").text.splitlines() == ["ok", f"version: {hammer.__version__}"]
 
 
 def test_a_database_that_takes_writes_is_ready(app: Flask) -> None:
