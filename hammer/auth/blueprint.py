@@ -2,7 +2,7 @@
 
 from flask import Blueprint, request
 
-from hammer.auth import carried
+from hammer.auth import kept_invites
 from hammer.invites import invite_codes
 from hammer.web.pages.frame import frame
 
@@ -11,9 +11,9 @@ frame(blueprint)
 
 
 @blueprint.before_request
-def _carry_invite_of_address() -> None:
-    """Keeps the invite code of an address like `/login/?invite=Q9UK59`. The landing page links there, and the link may be opened in
-    another browser than the landing page was."""
+def _keep_invite_of_address() -> None:
+    """Keeps the invite code of an address like `/login/?invite=Q9UK59`. The landing page links there, and the person may open that
+    link in another browser than the landing page."""
     code = invite_codes.read_path(request.args.get("invite", ""))
-    if code and request.method == "GET" and code != carried.newest():
-        carried.add(code)
+    if code and request.method == "GET" and code != kept_invites.newest():
+        kept_invites.add(code)

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from hammer.auth import pictures, profile
+from hammer.auth import pictures, profile_page
 from hammer.db.database import db
 from tests.auth.pages import (
     ANNA,
@@ -261,7 +261,7 @@ def test_the_growth_of_however_many_weeks_names_its_middle(
     told: str,
     russian: str,
 ) -> None:
-    monkeypatch.setattr(profile, "WEEKS_OF_GROWTH", weeks)
+    monkeypatch.setattr(profile_page, "WEEKS_OF_GROWTH", weeks)
     sign_in(client, code_for)
     sign_in(other_client, code_for, BORIS)
     send(other_client, "/profile/", invite_code=invite_code(client))

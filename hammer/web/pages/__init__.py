@@ -1,4 +1,4 @@
-"""What every page needs, whichever blueprint it belongs to."""
+"""What the pages of every blueprint need: sessions in a signed cookie, CSRF protection, filters, variables of templates."""
 
 from flask import Flask, Request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -11,8 +11,7 @@ from hammer.web.pages.frame import context
 
 
 class SessionsOfPages(SecureCookieSessionInterface):
-    """Flask's session, for pages alone: the API sets no cookie, so none is read. A cookie has one spelling here, and many for the
-    library."""
+    """Flask's session, for pages alone: the API sets no cookie and reads none. Accepts only the canonical spelling of a cookie."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         if request.path.startswith(PROGRAMS):

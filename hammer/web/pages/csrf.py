@@ -1,7 +1,7 @@
 """Protection against forged requests (CSRF): no form of another site can make a browser change anything here.
 
-Every form carries a token, the login form too; where a browser says which site made it send a request (`Sec-Fetch-Site`, `Origin`),
-that is checked as well. The API takes bearer tokens alone, which browsers do not send by themselves, and is left out.
+Every form has a token, the login form too. When a browser says which site caused the request (`Sec-Fetch-Site`, `Origin`), that is
+checked as well. The API is exempt: it accepts only bearer tokens, which browsers do not send by themselves.
 """
 
 from typing import Final, cast
@@ -15,13 +15,13 @@ from werkzeug.exceptions import Forbidden
 
 from hammer import codes
 from hammer.web import languages, tokens
-from hammer.web.pages.errors import SENT_FROM
+from hammer.web.pages.errors import FORM_PAGES
 from hammer.web.pages.frame import OTHER_LANGUAGE, TOO_LATE
 from hammer.web.settings import settings
 
 
 class _FormTokens(CSRFProtect):
-    """Flask-WTF's protection, but a token has one spelling only."""
+    """Flask-WTF's protection. It accepts only the canonical spelling of a token."""
 
     def _get_csrf_token(self) -> str | None:
         shown = super()._get_csrf_token()
@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
 
 
 def _refuse_forged() -> ResponseReturnValue | None:
-    # Programs send a bearer token of their own accord, which no other site can make a browser do.
+    # The API accepts only bearer tokens, which no other site can make a browser send.
     if not request.endpoint or request.path.startswith("/api/") or request.method not in UNSAFE:
         return None
     ours = _is_ours()
@@ -55,29 +55,31 @@ def _refuse_forged() -> ResponseReturnValue | None:
         if not _can_be_shown():
             _choose_language()
             raise
-        g.shown_alone = TOO_LATE
+        g.shows_only = TOO_LATE
     return _only_show()
 
 
 def _only_show() -> ResponseReturnValue | None:
-    """The page of a form that was sent for another language or too late, where the address that it was sent to has none of its own.
-    Where it has, the view knows that it should only show."""
+    """Calls the view of the page with the form, when the form came for another language or too late, and its address has no page.
+
+    When the address has a page, returns None: its view asks `shows_only`.
+    """
     if _choose_language():
-        g.shown_alone = OTHER_LANGUAGE
-    if "shown_alone" in g and request.endpoint in SENT_FROM:
-        return cast(ResponseReturnValue, current_app.view_functions[SENT_FROM[request.endpoint]]())
+        g.shows_only = OTHER_LANGUAGE
+    if "shows_only" in g and request.endpoint in FORM_PAGES:
+        return cast(ResponseReturnValue, current_app.view_functions[FORM_PAGES[request.endpoint]]())
     return None
 
 
 def _choose_language() -> bool:
-    """Whether the form was sent for another language, in which the answer is then."""
+    """Answers in the language that the form asks for; returns whether it asks for one."""
     if "lang" in request.form:
         languages.wish_for(request.form["lang"])
     return "lang" in request.form
 
 
 def _is_ours() -> bool | None:
-    """Whether the browser says that a page of ours made it send this. Old browsers say nothing; the token has to do for them."""
+    """Whether the browser says that a page of ours sent this; None for old browsers, which say nothing and have the token alone."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site in ("same-origin", "none")
@@ -87,7 +89,9 @@ def _is_ours() -> bool | None:
 
 
 def _can_be_shown() -> bool:
-    """Whether the form that came too late has a page that shows it anew, with what was typed, or nobody is signed in any more whom
-    it could do something for. Without cookies it would come too late each time."""
+    """Whether a form that came too late is answered by its page, with what was typed, or its sender is signed out by now.
+
+    Never without cookies: the form would come too late each time.
+    """
     has_page = request.url_rule is not None and "GET" in (request.url_rule.methods or ())
     return bool(request.cookies) and (has_page or tokens.visitor() is None)

@@ -1,4 +1,4 @@
-"""What a page answers when it cannot do what it was asked: a page that says what to do now."""
+"""Error pages. Each says what happened and what to do next."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from hammer.refusals import N_, Conflict, Invalid, Refusal, RetryLater, Unauthenticated
 from hammer.web.languages import say
 from hammer.web.pages import forms
-from hammer.web.pages.filters import again
+from hammer.web.pages.filters import retry
 from hammer.web.statuses import status_of
 
 _EXPIRED: Final = (
@@ -21,7 +21,7 @@ _NO_COOKIES: Final = (
     N_("It looks as if your browser blocks cookies"),
     N_("Without them we cannot tell that it is you who goes on. Allow them for this site, or open it in another browser."),
 )
-_FAULTS: Final = {
+_SENTENCES: Final = {
     400: (N_("We could not read this request"), N_("Go back and try once more.")),
     403: (
         N_("You cannot open this page"),
@@ -34,11 +34,11 @@ _FAULTS: Final = {
     500: (N_("Something broke on our side"), N_("It is not your fault, and it is in our log. Please try again in a few minutes.")),
     503: (N_("We are busy right now"), N_("Nothing is lost. Please try again in a moment.")),
 }
-_WAYS_BACK: Final = {number: N_("Back to the form") for number in (400, 413)} | {
+_BUTTONS: Final = {number: N_("Back to the form") for number in (400, 413)} | {
     number: N_("Try again") for number in (429, 500, 503)
 }
 
-SENT_FROM: Final = {
+FORM_PAGES: Final = {
     "auth.resend": "auth.code",
     "auth.resend_number": "auth.number_code",
     "auth.send_proof": "auth.prove",
@@ -46,8 +46,8 @@ SENT_FROM: Final = {
     "auth.end": "auth.profile",
     "auth.end_others": "auth.profile",
 }
-"""Deeds that have no page of their own -> the page whose form they are sent from: shown when nothing is to be done, and to whoever
-opens their address."""
+"""Endpoints that only take a form -> the endpoint of the page with that form. The page is shown when the form must only be shown
+again, and when the address is opened by GET."""
 
 
 def headers(refusal: Refusal) -> dict[str, str]:
@@ -56,9 +56,9 @@ def headers(refusal: Refusal) -> dict[str, str]:
 
 
 def error_page(error: Exception) -> Response:
-    """What happened, what to do, and one way on. Asks nothing of the database: it may be what broke.
+    """The error page: what happened, what to do, and one button. Does not query the database, which may be what failed.
 
-    Where the phone form met no cookies, the way on is that form, with the number that was typed.
+    When the phone form was sent without cookies, the page shows that form instead of the button, with the number that was typed.
     """
     number, kept = 500, {"Cache-Control": "no-store"}
     if isinstance(error, Refusal):
@@ -67,34 +67,36 @@ def error_page(error: Exception) -> Response:
     elif isinstance(error, HTTPException):
         number = 403 if isinstance(error, CSRFError) else error.code or 500
         kept |= {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    what, then = _words(error, number)
+    what, then = _sentences(error, number)
     label, way_on = gettext(N_("To the home page")), url_for("auth.home")
-    if number in _WAYS_BACK or isinstance(error, CSRFError):
-        label, way_on = gettext(_WAYS_BACK.get(number, _WAYS_BACK[400])), here()
-    form = forms.Phone() if _met_no_cookies(error) and request.endpoint == "auth.phone" else None
+    if number in _BUTTONS or isinstance(error, CSRFError):
+        label, way_on = gettext(_BUTTONS.get(number, _BUTTONS[400])), here()
+    form = forms.Phone() if _without_cookies(error) and request.endpoint == "auth.phone" else None
     page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form)
     return make_response(page, number, kept)
 
 
-def _met_no_cookies(error: Exception) -> bool:
+def _without_cookies(error: Exception) -> bool:
     return isinstance(error, CSRFError) and not request.cookies
 
 
-def _words(error: Exception, number: int) -> tuple[str, str]:
+def _sentences(error: Exception, number: int) -> tuple[str, str]:
     """What happened, and what to do."""
-    what, then = _FAULTS.get(number) or _FAULTS[500 if number >= 500 else 400]
+    what, then = _SENTENCES.get(number) or _SENTENCES[500 if number >= 500 else 400]
     if isinstance(error, CSRFError):
-        what, then = _NO_COOKIES if _met_no_cookies(error) else _EXPIRED
+        what, then = _NO_COOKIES if _without_cookies(error) else _EXPIRED
     if isinstance(error, RetryLater):
-        return gettext(what), again(error.retry_after)
+        return gettext(what), retry(error.retry_after)
     if isinstance(error, Invalid | Unauthenticated | Conflict):
         return say(error), gettext(then)
     return gettext(what), gettext(then)
 
 
 def here() -> str:
-    """The address of this page, to open it anew; the first page where this one cannot be opened by a link."""
+    """The address that opens this page again; the first page when this one cannot be opened by a link."""
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
         return url_for("auth.home")
-    return url_for(SENT_FROM[rule.endpoint]) if rule.endpoint in SENT_FROM else url_for(rule.endpoint, **(request.view_args or {}))
+    if rule.endpoint in FORM_PAGES:
+        return url_for(FORM_PAGES[rule.endpoint])
+    return url_for(rule.endpoint, **(request.view_args or {}))

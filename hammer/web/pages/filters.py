@@ -1,4 +1,4 @@
-"""How pages write numbers, codes, moments and waits, and what they say about a refusal. All of it in the visitor's language."""
+"""How pages write numbers, codes, moments, waits and refusals, in the visitor's language."""
 
 import re
 from collections.abc import Callable
@@ -17,38 +17,40 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def grouped(invite_code: str) -> str:
-    """In two groups, as on a ticket: `Q9U K59`. The space does not break."""
+    """An invite code in two groups, as on the ticket: `Q9U K59`. The line does not break between them."""
     return f"{invite_code[:3]}\N{NO-BREAK SPACE}{invite_code[3:]}"
 
 
 def phone(e164: str) -> str:
-    """As people read it: `+7 929 828-43-01`, which breaks before its last group if at all. A masked one stays as it is."""
+    """A number as people write it: `+7 929 828-43-01`. A line can break only before its last group. A masked one stays as it is."""
     before, space, last = (e164 if "·" in e164 else phones.pretty(e164)).rpartition(" ")
     return before.replace(" ", "\N{NO-BREAK SPACE}") + space + last.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def unbroken(sentence: str) -> str:
-    """The sentence, any number in it on one line."""
+    """The sentence, with each telephone number in it kept on one line."""
     return re.sub(r"\+\d[\d -]+\d", lambda number: phone(number[0]), sentence)
 
 
 def country(e164: str) -> str:
-    """Whose number it is: `Russia`; empty where it is no country's."""
+    """The country of the number: `Russia`; empty when it belongs to none."""
     locale = get_locale()
     return str(locale.territories.get(phones.country(e164), "")) if locale else ""
 
 
 def moment(then: datetime) -> Markup:
-    """`5 minutes ago` within a day, else `November 23`, with the year when it is another one. Needs no time zone to be true; a
-    script that knows the reader's makes `yesterday at 14:05` of it."""
+    """`5 minutes ago` within a day, else `November 23`, with the year when it is not this one. True in every time zone.
+
+    A script that knows the reader's time zone replaces it by `yesterday at 14:05`.
+    """
     return Markup('<time datetime="{}">{}</time>').format(then.isoformat(timespec="seconds"), _moment(then))
 
 
 def minute(then: datetime) -> Markup:
-    """The same with the hour, where one day may have several: `November 23 at 14:05 UTC`."""
+    """Like `moment`, with the hour, for lists that have several entries a day: `November 23 at 14:05 UTC`."""
     hour = f"{then.astimezone(UTC):%H:%M} UTC"
-    told = _moment(then) if clock.now() - then < DAY else gettext("%(day)s at %(time)s", day=_moment(then), time=hour)
-    return Markup('<time datetime="{}" data-minute>{}</time>').format(then.isoformat(timespec="seconds"), told)
+    written = _moment(then) if clock.now() - then < DAY else gettext("%(day)s at %(time)s", day=_moment(then), time=hour)
+    return Markup('<time datetime="{}" data-minute>{}</time>').format(then.isoformat(timespec="seconds"), written)
 
 
 def _moment(then: datetime) -> str:
@@ -63,64 +65,64 @@ def _moment(then: datetime) -> str:
 
 
 def day(then: datetime) -> str:
-    """`Nov 23`: short, for the axis of a picture."""
+    """A short date, `Nov 23`, for the axis of a picture."""
     return str(format_skeleton("MMMd", then, locale=get_locale())).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def wait(seconds: int) -> str:
-    """`in 48 seconds`, `in 12 days`, on one line: whole units, rounded up, so that whoever waits as long is not too early."""
+    """`in 48 seconds`, `in 12 days`, on one line. Rounded up to whole units: a person who waits that long is not too early."""
     span, unit = _span(seconds)
     return _in(-(-span // unit) * unit, unit)
 
 
 def remaining(seconds: int) -> str:
-    """The same, rounded down, so that a person who comes within it is not too late."""
+    """Like `wait`, rounded down: a person who acts within that time is not too late."""
     span, unit = _span(seconds)
     return _in(span // unit * unit, unit)
 
 
 def _span(seconds: int) -> tuple[timedelta, timedelta]:
-    """The span, and the largest unit that is shorter."""
+    """The span, and the largest unit that is shorter than it."""
     span = timedelta(seconds=seconds)
     return span, next((unit for unit in (DAY, HOUR, MINUTE) if span > unit), timedelta(seconds=1))
 
 
 def _in(span: timedelta, unit: timedelta) -> str:
-    # Of weeks and months only those would be told that are nearest.
+    # Babel would round a span of weeks or months to the nearest one.
     largest = {"granularity": "day", "threshold": 5} if unit == DAY else {"threshold": 1}
     return str(format_timedelta(span, add_direction=True, **largest)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def counted(seconds: int) -> Markup:
-    """The same, and a script counts it down: `in 0:48`, and `now` in the end. Nobody watches for days."""
+def countdown(seconds: int) -> Markup:
+    """Like `wait`, and a script counts it down: `in 0:48`, and `now` at the end. Waits longer than a day are not counted down."""
     if seconds > DAY.total_seconds():
         return escape(wait(seconds))
     span = Markup('<span data-wait="{}" data-waiting="{}" data-ready="{}">{}</span>')
     return span.format(seconds, gettext("in %(time)s", time="0:00"), gettext("now"), wait(seconds))
 
 
-def again(seconds: int) -> Markup:
-    """When the person can try again."""
-    return Markup(gettext("You can try again %(wait)s.")) % {"wait": counted(seconds)}  # noqa: S704  # our own sentence
+def retry(seconds: int) -> Markup:
+    """The sentence that says when the person can try again."""
+    return Markup(gettext("You can try again %(wait)s.")) % {"wait": countdown(seconds)}  # noqa: S704  # our own sentence
 
 
-def told(refusal: Refusal) -> str:
-    """The refusal's sentence, and what its numbers mean for the person."""
+def explained(refusal: Refusal) -> str:
+    """The refusal's sentence, with how long to wait or how many guesses are left."""
     sentences = [say(refusal)]
     if isinstance(refusal, RetryLater):
-        sentences.append(again(refusal.retry_after))
+        sentences.append(retry(refusal.retry_after))
     if isinstance(refusal, WrongCode) and refusal.attempts_left:
         sentences.append(ngettext("%(num)d try left.", "%(num)d tries left.", refusal.attempts_left))
     return Markup(" ").join(sentences)
 
 
-def strong(words: str) -> Markup:
-    """Set apart, within a translated sentence."""
-    return Markup("<strong>{}</strong>").format(words)
+def strong(text: str) -> Markup:
+    """The text in bold, within a translated sentence."""
+    return Markup("<strong>{}</strong>").format(text)
 
 
 def code(characters: str) -> Markup:
-    """Set as characters to compare one by one, within a translated sentence."""
+    """The characters in a fixed-width font, to compare one by one, within a translated sentence."""
     return Markup("<code>{}</code>").format(characters)
 
 

@@ -1,7 +1,7 @@
-"""The frame of every page: who is let in, by which key a form that is sent twice is known again, and how a page says no.
+"""What the views of all pages share: guards, the idempotency keys of forms, and how a page shows a refusal.
 
-A form may be sent to be shown alone, in another language or because it came too late: so its page asks `only_shown`, and not
-whether it was sent.
+A form that was sent is sometimes only shown again: when the person changes the language, and when it came too late. So a view asks
+`shows_only`, not whether the method is POST.
 """
 
 from collections.abc import Callable
@@ -28,70 +28,74 @@ P = ParamSpec("P")
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 OTHER_LANGUAGE, TOO_LATE = "other-language", "too-late"
-"""Why a form that was sent is only shown (`g.shown_alone`)."""
-TOO_OLD: Final = N_("Your last code is more than five minutes old, so nothing was done. A new one is needed first.")
+"""Why a form that was sent is only shown again (`g.shows_only`)."""
+PROOF_TOO_OLD: Final = N_("Your last code is more than five minutes old, so nothing was done. A new one is needed first.")
 _OTHER_NUMBER: Final = N_("You are signed in with another number now, so nothing was done.")
 
 
-def only_shown() -> bool:
-    """Whether the page is to be shown and nothing done; what was typed into its form, if it was sent, stays there."""
-    return request.method != "POST" or "shown_alone" in g
+def shows_only() -> bool:
+    """Whether the view must show its page and change nothing. What was typed into a form that was sent stays in it."""
+    return request.method != "POST" or "shows_only" in g
 
 
 def signed_in(view: Callable[Concatenate[Caller, P], ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Hands the view whoever is signed in, and sends strangers to the phone form."""
+    """Guards a view: passes it the caller who is signed in, and leads everyone else to the phone form."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         caller = tokens.visitor()
         if caller is None:
-            return _nobody()
-        return _of_somebody_else(caller) or _lead_to_the_form() or view(caller, *args, **kwargs)
+            return _to_phone_form()
+        return _refuse_form_of_another_user(caller) or _to_form_page() or view(caller, *args, **kwargs)
 
     return guarded(Access.USER, checked)
 
 
-def leads_on(done: Callable[[idempotency.Key], ResponseReturnValue | None]) -> Callable[[View], View]:
-    """For a form that ends the session that sent it: if its answer was lost and it is sent again, the answer is that of `done`.
-    Stands above `signed_in`, which would take its sender for a stranger."""
+def answers_repeats(done: Callable[[idempotency.Key], ResponseReturnValue | None]) -> Callable[[View], View]:
+    """For a form that ends the session that sent it. When its answer was lost and it is sent again, `done` answers.
+
+    Must be the decorator above `signed_in`, which would lead the sender to the phone form.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def led(*args: Any, **kwargs: Any) -> ResponseReturnValue:
-            sent_by = None if only_shown() or tokens.visitor() else tokens.session_shown()
+        def checked(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+            sent_by = None if shows_only() or tokens.visitor() else tokens.session_shown()
             return (sent_by and done(form_key(sent_by))) or view(*args, **kwargs)
 
-        return cast(View, led)
+        return cast(View, checked)
 
     return decorate
 
 
 def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Sends whoever is signed in already to their profile."""
+    """Guards a view for people who are signed out: leads those who are signed in to their profile."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         visitor = tokens.visitor()
-        return _already(visitor) if visitor else _lead_to_the_form() or view(*args, **kwargs)
+        return _to_profile(visitor) if visitor else _to_form_page() or view(*args, **kwargs)
 
     return guarded(Access.PUBLIC, checked)
 
 
 def frame(blueprint: Blueprint) -> None:
-    """Makes the views of `blueprint` pages: no cache keeps them, and a form that came too late is answered with 403."""
-    blueprint.after_request(_keep_to_oneself)
+    """Makes pages of the views of `blueprint`: no cache stores them, and a form that came too late gets status 403."""
+    blueprint.after_request(_complete)
 
 
-def _keep_to_oneself(response: Response) -> Response:
-    if g.get("shown_alone") == TOO_LATE and response.status_code == 200:
+def _complete(response: Response) -> Response:
+    if g.get("shows_only") == TOO_LATE and response.status_code == 200:
         response.status_code = 403
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def context() -> dict[str, Any]:
-    """What every template can use. The visitor is known only where a view has asked for them: an error page must not ask a database
-    that may be down."""
+    """The variables of every template.
+
+    `visitor` is set only when a guard has looked for one: an error page must not query a database that may be down.
+    """
     visitor = g.get("visitor")
     return {
         "example": phones.example(settings().region),
@@ -101,28 +105,28 @@ def context() -> dict[str, Any]:
         "demo": settings().demo,
         "direction": get_locale().text_direction,
         "invitee_numbers": settings().invitee_numbers,
-        "too_late": g.get("shown_alone") == TOO_LATE,
+        "too_late": g.get("shows_only") == TOO_LATE,
         "public_url": settings().public_url,
         "visitor": visitor,
-        "whose": whose(visitor) if visitor else "",
+        "owner_mark": owner_mark(visitor) if visitor else "",
     }
 
 
-def whose(caller: Caller) -> str:
-    """The mark that a form carries of whoever it was shown to. Names nobody."""
+def owner_mark(caller: Caller) -> str:
+    """A keyed hash of the user. Each form holds that of the user it was shown to, in its hidden field `whose`."""
     return settings().keyed_hash("forms", caller.user_id)
 
 
-def _of_somebody_else(caller: Caller) -> Response | None:
-    """Away from a form that was shown to another person, who has signed out in this browser since."""
-    if request.form.get("whose", mine := whose(caller)) == mine:
+def _refuse_form_of_another_user(caller: Caller) -> Response | None:
+    """Leads to the caller's profile when the form was shown to another user, who has signed out in this browser since."""
+    if request.form.get("whose", mine := owner_mark(caller)) == mine:
         return None
     flash(gettext(_OTHER_NUMBER))
     return go("auth.profile")
 
 
-def _already(visitor: Caller) -> Response:
-    """To the profile; with a word to whoever wanted to sign in with another number and would take it for theirs."""
+def _to_profile(visitor: Caller) -> Response:
+    """Leads to the profile. Says so when the form was to sign in with another number, whose profile the person expects."""
     asked = verifications.find(request.form.get("verification", ""))
     typed = request.form.get("telephone_number", "")
     meant = asked.telephone_number if asked else phones.canonical(settings(), typed)
@@ -131,39 +135,41 @@ def _already(visitor: Caller) -> Response:
     return go("auth.profile")
 
 
-def _nobody() -> Response:
-    """To the phone form; with a word to whoever sent something that they would take for done."""
+def _to_phone_form() -> Response:
+    """Leads to the phone form. Says so when a form was sent, which the person would believe to be done."""
     if request.method == "POST" and request.endpoint != "auth.logout":
         flash(gettext("You are not signed in here any more, so nothing was done. Please sign in and do it once more."))
     return go("auth.phone")
 
 
-def _lead_to_the_form() -> Response | None:
-    """From an address that only answers a form and was opened by itself, as out of the line where addresses stand."""
-    return go(errors.SENT_FROM[request.endpoint]) if request.method != "POST" and request.endpoint in errors.SENT_FROM else None
+def _to_form_page() -> Response | None:
+    """Leads from an address that only takes a form, when it was opened by GET, to the page with that form."""
+    return go(errors.FORM_PAGES[request.endpoint]) if request.method != "POST" and request.endpoint in errors.FORM_PAGES else None
 
 
 def go(endpoint: str, place: str | None = None) -> Response:
-    """On to a page, by GET whatever was sent (RFC 9110 §15.4.4), and to a place on it."""
+    """Redirects to a page, always by GET (RFC 9110 §15.4.4), and to the element with the id `place` on it."""
     return cast(Response, redirect(url_for(endpoint, _anchor=place), 303))
 
 
 def form_key(caller: str = "", *about: str) -> idempotency.Key:
-    """The idempotency key of the form that was sent: its browser, its token, and all that was typed, with what else it is `about`.
-    `caller` is the session that sent it."""
+    """The idempotency key of the form that was sent: made of its token, of all its fields, and of what else it is `about`.
+
+    `caller` is the id of the session that sent it.
+    """
     sent = session.get("csrf_token"), sorted(request.form.items(multi=True)), about
     lifetime = idempotency.FORM_LIFETIME
     return idempotency.made(settings(), repr(sent), call=request.path, caller=caller, lifetime=lifetime)
 
 
 def refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -> ResponseReturnValue:
-    """The same page again with what was typed, and why it was not enough."""
+    """The same page again, with what was typed and with the refusal at its field."""
     logs.refused(refusal)
     form.refused(refusal)
     return render_template(template, form=form, **context), status_of(type(refusal)), errors.headers(refusal)
 
 
 def forget_all_but(*kept: str) -> None:
-    """Leaves nothing of the login in the signed cookie; the form tokens of before are void."""
+    """Removes everything else from the signed cookie. This also voids the form tokens that were issued before."""
     for key in set(session) - set(kept):
         del session[key]
