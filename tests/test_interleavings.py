@@ -93,7 +93,7 @@ class Cast:
         return partial(sessions.refresh, self.settings, sessions.refresh_token(self.settings, person.session))
 
     def is_marked(self, number: str) -> bool:
-        return tombstones.lies(db.session(), self.settings, number, time_of_day.now())
+        return tombstones.is_marked(db.session(), self.settings, number, time_of_day.now())
 
 
 @pytest.fixture

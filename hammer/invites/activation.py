@@ -17,20 +17,26 @@ from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import AlreadyActivated, InviteLoop, NotFound, OwnInvite, Refusal, UnknownInvite
 
-FIND_ACTIVATED: Final = prepared(
+FIND_ACTIVATED_CODE: Final = prepared(
     select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
 )
-# Locked, lest the number gets no tombstone when its owner leaves at this moment.
-FIND_NUMBER: Final = prepared(
+# Both rows are locked. A deletion of the referee at the same moment waits, then sees the referral and leaves a tombstone for the
+# number; a deletion of the owner waits as well, or the owner is not found any more.
+LOCK_NUMBER: Final = prepared(
     select(User.telephone_number).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True)
 )
-FIND_OWNER: Final = prepared(select(User.id).where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None)))
-ADD_REFERRAL: Final = prepared(lambda insert: insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id))
-COUNT_INVITEE: Final = prepared(update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1))
-_ABOVE: Final = select(Referral.referrer_id).where(Referral.referee_id == bindparam("owner")).cte("above", recursive=True)
-_ALL_ABOVE: Final = _ABOVE.union(select(Referral.referrer_id).join(_ABOVE, Referral.referee_id == _ABOVE.c.referrer_id))
-IS_BELOW: Final = prepared(select(_ALL_ABOVE.c.referrer_id).where(_ALL_ABOVE.c.referrer_id == bindparam("user")))
-"""Whether `owner` was invited by the user, or by somebody whom the user invited, however far down."""
+LOCK_OWNER: Final = prepared(
+    select(User.id)
+    .where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None))
+    .with_for_update(read=True, key_share=True)
+)
+INSERT_REFERRAL: Final = prepared(lambda insert: insert(Referral).on_conflict_do_nothing().returning(Referral.referee_id))
+COUNT_REFEREE: Final = prepared(update(User).where(User.id == bindparam("owner")).values(invite_count=User.invite_count + 1))
+
+_PARENTS: Final = select(Referral.referrer_id).where(Referral.referee_id == bindparam("owner")).cte("above", recursive=True)
+_ANCESTORS: Final = _PARENTS.union(select(Referral.referrer_id).join(_PARENTS, Referral.referee_id == _PARENTS.c.referrer_id))
+FIND_LOOP: Final = prepared(select(_ANCESTORS.c.referrer_id).where(_ANCESTORS.c.referrer_id == bindparam("user")))
+"""Returns a row if the user invited the owner, directly or through other users."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +50,38 @@ class Invitee:
 def activate(settings: Settings, user_id: str, typed: str, *, address: str, key: idempotency.Key | None = None) -> None:
     """Makes the user a referee of the code's owner. The code may be typed in any way, or be a whole link.
 
-    The same code again changes nothing, and a request that is repeated with its `key` takes no try. Refuses with `InvalidFields`;
-    with `AlreadyActivated` before the code is looked up, so that nobody can go on to try which codes exist, and when the number did
-    so before its owner left; with `TooManyRequests` after too many codes that came to nothing; with `UnknownInvite`, `OwnInvite`,
-    and `InviteLoop` when the owner came by the user's invitation, directly or further down.
+    The same code again changes nothing. A request that is repeated with its `key` takes no attempt.
+
+    Refuses with `InvalidFields`; with `AlreadyActivated` when the user, or an earlier user of the same number, has activated a
+    code (the new code is not looked up then, so the refusal says nothing about it); with `TooManyRequests` after too many codes
+    that could not be activated; with `UnknownInvite`, `OwnInvite` and `InviteLoop`.
     """
     code, now = meant(settings, typed), clock.now()
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return
-        one_at_a_time(tx, "activate")  # two that activate each other would each see no loop yet
-        before = FIND_ACTIVATED.value(tx, user=user_id)
+        one_at_a_time(tx, "activate")  # otherwise two users who activate each other's codes would both see no loop
+        before = FIND_ACTIVATED_CODE.value(tx, user=user_id)
         if before == code:
             idempotency.free(tx, key)
             return
-        number = FIND_NUMBER.value(tx, user=user_id)
+        number = LOCK_NUMBER.value(tx, user=user_id)
         if number is None:
             raise NotFound
-        if before is not None or tombstones.lies(tx, settings, number, now):
+        if before is not None or tombstones.is_marked(tx, settings, number, now):
             raise AlreadyActivated
-        limits = invite_attempts.limits(tx, settings, user_id, number, address, now)
-        refusal = invite_attempts.take(tx, limits, now) or _join(tx, user_id, code, now)
-        if refusal is None:
-            invite_attempts.give_back(tx, limits, now)
+        refusal = _attempt(tx, settings, user_id, number, code, address, now)
         idempotency.keep_outcome(tx, key, refusal)
     if refusal is not None:
         raise refusal
+
+
+def activate_at_first_login(
+    tx: Transaction, settings: Settings, user_id: str, number: str, code: str, address: str, now: datetime
+) -> None:
+    """Activates the code that was sent along with the first login of a new user, if it can be activated."""
+    if not tombstones.is_marked(tx, settings, number, now):
+        _attempt(tx, settings, user_id, number, code, address, now)
 
 
 def meant(settings: Settings, typed: str, before: str | None = None) -> str:
@@ -120,17 +132,28 @@ def by_week(user_id: str, weeks: int) -> list[int]:
     return [counts.get(back, 0) for back in reversed(range(weeks))]
 
 
+def _attempt(
+    tx: Transaction, settings: Settings, user_id: str, number: str, code: str, address: str, now: datetime
+) -> Refusal | None:
+    """Activates the code, or returns why not. The attempt is taken before the code is looked up, and given back if it succeeds."""
+    limits = invite_attempts.limits(tx, settings, user_id, number, address, now)
+    refusal = invite_attempts.take(tx, limits, now) or _join(tx, user_id, code, now)
+    if refusal is None:
+        invite_attempts.give_back(tx, limits, now)
+    return refusal
+
+
 def _join(tx: Transaction, user_id: str, code: str, now: datetime) -> Refusal | None:
-    """Makes the user a referee of the code's owner; why not, when that cannot be."""
-    owner = FIND_OWNER.value(tx, invite=code)
+    """Makes the user a referee of the code's owner, or returns why not. The only place that inserts and counts a referral."""
+    owner = LOCK_OWNER.value(tx, invite=code)
     if owner is None:
         return UnknownInvite()
     if owner == user_id:
         return OwnInvite()
-    if IS_BELOW.rows(tx, owner=owner, user=user_id):
+    if FIND_LOOP.rows(tx, owner=owner, user=user_id):
         return InviteLoop()
-    if not ADD_REFERRAL.rows(tx, referee_id=user_id, referrer_id=owner, activated_at=now):
+    if not INSERT_REFERRAL.rows(tx, referee_id=user_id, referrer_id=owner, activated_at=now):
         return AlreadyActivated()
-    COUNT_INVITEE.execute(tx, owner=owner)
+    COUNT_REFEREE.execute(tx, owner=owner)
     events.note(tx, events.Kind.INVITE_ACTIVATED, user_id)
     return None

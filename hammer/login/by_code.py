@@ -1,4 +1,4 @@
-"""Signing in by a code: `send_code`, `resend_code`, `confirm_code`."""
+"""Signing in by a one-time code: `send_code`, `resend_code`, `confirm_code`."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -6,43 +6,36 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 
 from config import Settings
-from hammer import clock, codes, events
+from hammer import clock, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import insert_row, prepared
-from hammer.invites import invite_codes, tombstones
-from hammer.login import verifications
+from hammer.invites import activation, invite_codes
+from hammer.login import new_users, verifications
 from hammer.login.verifications import Asker, CodeSent
-from hammer.models import Device, Referral, Session, SessionKind, User, Verification
+from hammer.models import Device, Session, SessionKind, User, Verification
 from hammer.parsing import phones
-from hammer.quotas import idempotency, invite_attempts
-from hammer.refusals import NotAllowed, Unavailable, WrongCode
+from hammer.quotas import idempotency
+from hammer.refusals import NotAllowed, Refusal, WrongCode
 from hammer.sessions import devices, revocation
 from hammer.sms import outbox
 
-_FREE_CODE_TRIES = 10
-
-# Locked, lest a user who is being deleted at this moment gets one session more.
+# The row is locked: a deletion of the user at the same moment waits, and then deletes the new session as well.
 FIND_USER: Final = prepared(
     select(User).where(User.telephone_number == bindparam("number")).with_for_update(read=True, key_share=True)
-)
-CREATE_USER: Final = prepared(lambda insert: insert(User).on_conflict_do_nothing().returning(User))
-COUNT_INVITEE: Final = prepared(
-    update(User)
-    .where(User.invite_code == bindparam("invite"), User.deleted_at.is_(None), User.id != bindparam("user"))
-    .values(invite_count=User.invite_count + 1)
-    .returning(User.id)
 )
 
 
 @dataclass(frozen=True)
 class SignedIn:
+    """A session that was opened by a right code."""
+
     user: User
     session: Session
     device: Device
-    """Known from now on."""
+    """The device that signed in, which is a known device from now on."""
     created: bool
     """Whether this was the first login of the number."""
 
@@ -55,13 +48,14 @@ def send_code(
     invite_code: str | None = None,
     key: idempotency.Key | None = None,
 ) -> CodeSent:
-    """A new verification of the number, its code on the way by text. Nobody learns here whether the number is known.
+    """A new verification of the number; the message with its code is in the outbox. The answer does not depend on whether the
+    number has a user.
 
-    A request that is repeated with its `key`, as when its answer was lost, gets the same verification and no other text.
+    A request that is repeated with its `key` (because its answer was lost) gets the same verification and no second message.
 
-    Refuses with `InvalidFields` and `RegionNotServed`; with `TooManyRequests` when too many texts were asked for lately, or too
-    much was guessed at this number; with `Unavailable` when so much was guessed everywhere that unknown devices must wait for the
-    next day.
+    Refuses with `InvalidFields` and `RegionNotServed`; with `TooManyRequests` when too many messages were asked for, or too many
+    codes guessed for this number; with `Unavailable` when the whole system's guesses of today are spent, so that unknown devices
+    cannot sign in before tomorrow.
     """
     number = phones.read(settings, telephone_number)
     invite = invite_codes.meant(invite_code, settings.public_url) if invite_code else None
@@ -73,7 +67,7 @@ def send_code(
 
 
 def send_code_to_stored(settings: Settings, number: str, asker: Asker, *, key: idempotency.Key | None = None) -> CodeSent:
-    """The same for a number that is stored already, in E.164. It is not read again: its numbering plan may have changed.
+    """The same for a number that is already stored, in E.164. It is not parsed again: its numbering plan may have changed.
 
     Refuses with `TooManyRequests` and `Unavailable`.
     """
@@ -84,13 +78,14 @@ def send_code_to_stored(settings: Settings, number: str, asker: Asker, *, key: i
 
 
 def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: idempotency.Key | None = None) -> CodeSent:
-    """The same code on its way once more: same expiry, same guesses left. Repeated with its `key`, not once more.
+    """The same code, sent once more: same expiry, same number of guesses left. A request that is repeated with its `key` sends
+    nothing.
 
-    Refuses with `NotFound` when the verification is over or never was, and with `TooManyRequests`.
+    Refuses with `NotFound` when the verification is over or does not exist, and with `TooManyRequests`.
     """
     with transaction() as tx:
-        again = partial(verifications.again, tx, settings, verification_id, asker)
-        sent = verifications.ask_once(tx, settings, key, again)
+        resend = partial(verifications.resend, tx, settings, verification_id, asker)
+        sent = verifications.ask_once(tx, settings, key, resend)
     outbox.wake_senders()
     return sent
 
@@ -106,44 +101,37 @@ def confirm_code(
     instead_of: str | None = None,
     key: idempotency.Key | None = None,
 ) -> SignedIn:
-    """A new session of whoever holds the number, and at the first login the user with an invite code of their own.
+    """A new session for the person who holds the number; the first login also creates the user.
 
-    An invite code that came along to a first login is activated. One that cannot be costs a try of the number and of `address`, as
-    it does in `invites.activate`; where no try is left it is not looked up. The login goes on in every case, and answers the same.
+    An invite code that was sent along with a first login is activated. One that cannot be activated costs an attempt of the number
+    and of `address`, as in `activation.activate`; when no attempt is left, it is not looked up. The login succeeds in each of these
+    cases, and its answer is the same.
 
-    The guess is taken before anything is compared, so that of any number of parallel tries only as many as are left are looked at.
-    Refuses with `WrongCode` for a code that is wrong, expired, spent, void or unknown alike; with `InvalidFields` for what cannot
-    be the code (no guess is taken); with `NotAllowed` for a blocked user. `device` is roughly what it is; the session `instead_of`
-    ends, for somebody who proves their number anew.
+    `device` is a rough description of the device. The session `instead_of` ends: it is the one in which this person proves their
+    number again.
 
-    A request that is repeated with its `key` takes no guess: it gets the same refusal, or the same session as long as that lives
-    and was never refreshed, else `WrongCode`.
+    The guess is taken before the code is compared, so parallel requests cannot compare more codes than there are guesses left.
+    Refuses with `WrongCode` for a code that is wrong, expired, used, void or unknown; with `InvalidFields` for input that cannot be
+    the code (no guess is taken); with `NotAllowed` for a blocked user.
+
+    A request that is repeated with its `key` takes no guess. It gets the same refusal, or the same session if that is still valid
+    and was never refreshed, otherwise `WrongCode`.
     """
-    signed_in = None
     with transaction() as tx:
         before = idempotency.claim(tx, key)
         if before is not None:
             return _opened_before(tx, **before)
-        guess = verifications.guess(tx, settings, verification_id, code)
-        if guess.verification is not None and guess.refusal is None:
-            signed_in = _sign_in(tx, settings, guess.verification, kind, device, address)
-            if signed_in is not None and instead_of is not None:
-                revocation.end(tx, signed_in.user.id, Session.id == instead_of)
-        if signed_in is not None:
-            opened = {"session": signed_in.session.id, "turn": signed_in.device.turns, "created": signed_in.created}
-            idempotency.keep(tx, key, **opened)
-        elif guess.verification is not None:
-            idempotency.keep_refusal(tx, key, guess.refusal or NotAllowed())
-        else:
-            idempotency.free(tx, key)
-    guess.proven()
-    if signed_in is None:
-        raise NotAllowed
+        proved = verifications.guess(tx, settings, verification_id, code, key=key)
+        signed_in = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key)
+        if instead_of is not None and isinstance(signed_in, SignedIn):
+            revocation.end(tx, signed_in.user.id, Session.id == instead_of)
+    if isinstance(signed_in, Refusal):
+        raise signed_in
     return signed_in
 
 
 def signed_in_before(key: idempotency.Key) -> SignedIn | None:
-    """What `confirm_code` gave to the request with this key; None when there was none, or when that session is over."""
+    """The answer of `confirm_code` to the request with this key; None when there was no such request, or its session is over."""
     before = idempotency.peek(db.session(), key)
     with suppress(WrongCode):
         return _opened_before(db.session(), **before) if before and "session" in before else None
@@ -151,8 +139,11 @@ def signed_in_before(key: idempotency.Key) -> SignedIn | None:
 
 
 def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> SignedIn:
-    """The session that the same request opened before, for a caller who lost the answer. Refuses with `WrongCode` when that has
-    ended, or was refreshed, or its device signed in again: then the answer arrived."""
+    """The session that the first request with the same key opened, for a caller who did not receive the answer.
+
+    Raises `WrongCode` when the session has ended, was refreshed, or its device signed in again. The last two show that the answer
+    did arrive.
+    """
     opened = (
         select(Session, User, Device)
         .join(User, User.id == Session.user_id)
@@ -167,44 +158,40 @@ def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> S
 
 
 def _sign_in(
-    tx: Transaction, settings: Settings, verification: Verification, kind: SessionKind, device: str, address: str
-) -> SignedIn | None:
+    tx: Transaction,
+    settings: Settings,
+    proved: Verification,
+    kind: SessionKind,
+    device: str,
+    address: str,
+    key: idempotency.Key | None,
+) -> SignedIn | Refusal:
+    """Opens a session for the user of the proved number, who is created if there is none. `NotAllowed` when the user is blocked."""
     now = clock.now()
-    user, created = _user_of(tx, verification.telephone_number, now)
+    user, created = _find_or_create(tx, proved.telephone_number, now)
     if user.blocked_at is not None:
         events.note(tx, events.Kind.SIGN_IN_BLOCKED, user.id)
-        return None
-    if created and verification.invite_code and not tombstones.lies(tx, settings, verification.telephone_number, now):
-        limits = invite_attempts.limits(tx, settings, user.id, verification.telephone_number, address, now)
-        if invite_attempts.take(tx, limits, now) is None and _activate_first(tx, user, verification.invite_code, now):
-            invite_attempts.give_back(tx, limits, now)
-    known = devices.welcome(tx, verification.device_id, user, now)
+        refusal = NotAllowed()
+        idempotency.keep_refusal(tx, key, refusal)
+        return refusal
+    if created and proved.invite_code:
+        activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
+    known = devices.welcome(tx, proved.device_id, user, now)
     opened = insert_row(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
     events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id)
+    idempotency.keep(tx, key, session=opened.id, turn=known.turns, created=created)
     return SignedIn(user, opened, known, created)
 
 
-def _user_of(tx: Transaction, number: str, now: datetime) -> tuple[User, bool]:
-    """The one user of the number, made if there is none, and whether it was made. The unique constraints decide both."""
-    for _ in range(_FREE_CODE_TRIES):
-        user = FIND_USER.row(tx, User, number=number)
-        if user is not None:
-            return user, False
-        new = {"id": codes.random_id(), "telephone_number": number, "invite_code": codes.new_invite_code(), "date_joined": now}
-        user = CREATE_USER.row(tx, User, **new)
-        if user is not None:
-            return user, True
-    raise Unavailable(retry_after=1)
-
-
-def _activate_first(tx: Transaction, user: User, invite_code: str, now: datetime) -> bool:
-    """Activates the invite code that came along to a first login; whether a living user owns it.
-
-    A user made just now can neither own the code nor stand above its owner.
-    """
-    owner = COUNT_INVITEE.value(tx, invite=invite_code, user=user.id)
-    if owner is None:
-        return False
-    insert_row(tx, Referral, referee_id=user.id, referrer_id=owner, activated_at=now)
-    events.note(tx, events.Kind.INVITE_ACTIVATED, user.id)
-    return True
+def _find_or_create(tx: Transaction, number: str, now: datetime) -> tuple[User, bool]:
+    """The user of the number, and whether they were created just now. Raises `Unavailable`."""
+    user = FIND_USER.row(tx, User, number=number)
+    if user is not None:
+        return user, False
+    created = new_users.insert(tx, number, now)
+    if isinstance(created, User):
+        return created, True
+    user = FIND_USER.row(tx, User, number=number)  # a first login of the same number was quicker
+    if user is None:
+        raise created
+    return user, False

@@ -120,13 +120,13 @@ def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, a
     before = idempotency.claim(tx, key)
     verification = tx.get(Verification, before["verification"]) if before else None
     if verification is not None:
-        return _standing(tx, settings, verification, clock.now())
+        return _as_it_is_now(tx, settings, verification, clock.now())
     sent = ask()
     idempotency.keep(tx, key, verification=sent.verification.id)
     return sent
 
 
-def again(tx: Transaction, settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
+def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
     """The same code on its way once more: same expiry, same guesses left.
 
     Refuses with `NotFound` when it is over, also because codes of its length are void by now or the device that asked for it was
@@ -159,64 +159,75 @@ def pending(settings: Settings, verification_id: str) -> CodeSent | None:
     verification = find(verification_id)
     if verification is None or not is_live(settings, verification, now):
         return None
-    return _standing(db.session(), settings, verification, now)
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What became of a guess. The refusal, if any, is for after the transaction: raised inside, it would forget the guess."""
-
-    verification: Verification | None
-    refusal: Refusal | None
-
-    def proven(self) -> Verification:
-        """The verification that was proved. Raises the refusal."""
-        if self.refusal is not None or self.verification is None:
-            raise self.refusal or WrongCode(attempts_left=0)
-        return self.verification
+    return _as_it_is_now(db.session(), settings, verification, now)
 
 
 def guess(
-    tx: Transaction, settings: Settings, verification_id: str, code: str, *, purpose: str = LOGIN, user_id: str | None = None
-) -> Guess:
-    """Takes a guess, then compares, and spends the code if it was right; whatever was taken stays taken when the caller commits.
+    tx: Transaction,
+    settings: Settings,
+    verification_id: str,
+    code: str,
+    *,
+    purpose: str = LOGIN,
+    user_id: str | None = None,
+    key: idempotency.Key | None = None,
+) -> Verification | Refusal:
+    """Takes a guess, compares it with the code, and consumes the code if it is right.
 
-    A wrong, expired, spent, unknown or void code, and one for another purpose or another user, get one and the same refusal.
-    Refuses at once, with `InvalidFields` and without a guess, what cannot be a code.
+    Returns the verification that was proved, or the refusal. The caller raises the refusal after its transaction: raised inside,
+    it would roll the guess back, and a code could be guessed without end. A refusal is stored with the `key`; the key is freed when
+    no code was compared.
+
+    `WrongCode` means a code that is wrong, expired, consumed, unknown, void, or meant for another purpose or user. `InvalidFields`
+    means input that cannot be the code; no guess is taken for it.
     """
-    now = clock.now()
-    typed = codes.read_one_time_code(code)
-    if typed is None:
-        told = _not_compared(tx, settings, verification_id, 0, now)
-        raise told if isinstance(told, InvalidFields) else InvalidFields({"code": [NOT_DIGITS]})
-    most, length = settings.guesses_per_code, len(typed)
-    verification = TAKE_GUESS.row(
-        tx,
-        Verification,
-        verification=verification_id,
-        good_for=purpose,
-        user=user_id,
-        now=now,
-        latest=now + clock.APART,
-        most=most,
-        length=length,
-    )
-    if verification is None:
-        return Guess(None, _not_compared(tx, settings, verification_id, length, now))
-    number_key, device_id = settings.number_hash(verification.telephone_number), verification.device_id
-    taken = devices.take(tx, device_id) if device_id else guesses.take(tx, settings, verification, number_key, now)
-    if not taken:
-        void = update(Verification).where(Verification.id == verification_id)
-        tx.execute(void.values(guesses=settings.guesses_per_code))
-        events.note(tx, events.Kind.GUESSES_SPENT)
-        return Guess(None, WrongCode(attempts_left=0))
+    now, typed = clock.now(), codes.read_one_time_code(code)
+    verification = typed and _take_guess(tx, settings, verification_id, typed, purpose, user_id, now)
+    if not typed or not verification:
+        idempotency.free(tx, key)
+        return _why_not_compared(tx, settings, verification_id, typed, now)
     if not codes.same(typed, verification.code(settings.key("codes"))):
-        return Guess(verification, WrongCode(attempts_left=settings.guesses_per_code - verification.guesses))
+        refusal = WrongCode(attempts_left=settings.guesses_per_code - verification.guesses)
+        idempotency.keep_refusal(tx, key, refusal)
+        return refusal
     CONSUME.execute(tx, verification=verification_id, now=now)
-    if not device_id:
-        guesses.give_back(tx, settings, verification, number_key, now)
-    texts.end_wait(tx, settings, verification.telephone_number, known=bool(device_id), now=now)
-    return Guess(verification, None)
+    known = verification.device_id is not None
+    if not known:
+        guesses.give_back(tx, settings, verification, settings.number_hash(verification.telephone_number), now)
+    texts.end_wait(tx, settings, verification.telephone_number, known=known, now=now)
+    return verification
+
+
+def _take_guess(
+    tx: Transaction, settings: Settings, verification_id: str, typed: str, purpose: str, user_id: str | None, now: datetime
+) -> Verification | None:
+    """The verification, with one more guess taken; None when no guess can be taken.
+
+    A guess is also taken from the known device that asked for the code, or else from the limits of the number and of the whole
+    system. When one of those is spent, the code is void.
+    """
+    asked = {"verification": verification_id, "good_for": purpose, "user": user_id, "length": len(typed)}
+    most, latest = settings.guesses_per_code, now + clock.APART
+    verification = TAKE_GUESS.row(tx, Verification, **asked, most=most, now=now, latest=latest)
+    if verification is None:
+        return None
+    if verification.device_id is not None:
+        taken = devices.take(tx, verification.device_id)
+    else:
+        taken = guesses.take(tx, settings, verification, settings.number_hash(verification.telephone_number), now)
+    if taken:
+        return verification
+    tx.execute(update(Verification).where(Verification.id == verification_id).values(guesses=most))
+    events.note(tx, events.Kind.GUESSES_SPENT)
+    return None
+
+
+def _why_not_compared(tx: Transaction, settings: Settings, verification_id: str, typed: str | None, now: datetime) -> Refusal:
+    """The refusal when no guess was taken. It names the right length for a live code, and no other reason."""
+    verification = tx.get(Verification, verification_id)
+    if verification is not None and is_live(settings, verification, now) and len(typed or "") != verification.code_length:
+        return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
+    return WrongCode(attempts_left=0) if typed else InvalidFields({"code": [NOT_DIGITS]})
 
 
 def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = None) -> str:
@@ -254,15 +265,7 @@ def is_live(settings: Settings, verification: Verification, now: datetime) -> bo
     return not spent and verification.created_at - clock.APART <= now < verification.expires_at
 
 
-def _not_compared(tx: Transaction, settings: Settings, verification_id: str, length: int, now: datetime) -> Refusal:
-    """Why no guess was taken: another length than the text has, or one of the reasons that nobody is told."""
-    verification = tx.get(Verification, verification_id)
-    if verification is not None and verification.code_length != length and is_live(settings, verification, now):
-        return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
-    return WrongCode(attempts_left=0)
-
-
-def _standing(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> CodeSent:
+def _as_it_is_now(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> CodeSent:
     key = texts.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
     allowance = tx.get(SendAllowance, key)
     return _code_sent(verification, texts.next_send_at(allowance, now), now)

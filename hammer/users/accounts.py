@@ -11,14 +11,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete as delete_from
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import Settings
-from hammer import clock, codes, events
-from hammer.db.database import Transaction, db, insert, transaction
+from hammer import clock, events
+from hammer.db.database import Transaction, db, transaction
 from hammer.invites import tombstones
-from hammer.login import verifications
+from hammer.login import new_users, verifications
 from hammer.login.verifications import Asker, CodeSent
 from hammer.models import Device, Session, User, Verification
 from hammer.parsing import phones
@@ -31,7 +31,6 @@ from hammer.refusals import (
     NotSignedIn,
     Refusal,
     TelephoneNumberTaken,
-    Unavailable,
     UsernameTaken,
 )
 from hammer.sessions import devices, revocation
@@ -61,7 +60,6 @@ _JOINERS: Final = "\u200c\u200d"
 """Of the signs that nobody sees, those that writing and emoji need; others turn a name around or make it look empty."""
 _BLANKS: Final = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and signs that look like nothing: the fillers of Hangul, the Braille pattern without dots."""
-_FREE_CODE_TRIES = 10
 
 
 def create(
@@ -78,28 +76,21 @@ def create(
     Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
     """
     number = phones.read(settings, telephone_number)
-    user_id, now = codes.random_id(), clock.now()
     stored = _as_stored(names)
-    values = {"id": user_id, "telephone_number": number, "date_joined": now, "is_staff": is_staff} | stored
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             # By the number, which is part of the request: the id of a person is not kept with the key.
             before = tx.scalar(select(User.id).where(User.telephone_number == number))
             if before is not None:
                 return before
-        for _ in range(_FREE_CODE_TRIES):
-            new = insert(tx, User).values(values | {"invite_code": codes.new_invite_code()})
-            if tx.scalar(new.on_conflict_do_nothing().returning(User.id)):
-                events.note(tx, events.Kind.USER_CREATED, user_id, actor_id=actor_id)
-                if is_staff:
-                    events.note(tx, events.Kind.STAFF_GIVEN, user_id, actor_id=actor_id)
-                idempotency.keep(tx, key)
-                return user_id
-            if tx.scalar(select(User.id).where(User.telephone_number == number)):
-                raise TelephoneNumberTaken
-            if tx.scalar(select(User.id).where(func.lower(User.username) == (stored.get("username") or "").lower())):
-                raise UsernameTaken
-    raise Unavailable(retry_after=1)
+        user = new_users.insert(tx, number, clock.now(), is_staff=is_staff, **stored)
+        if isinstance(user, Refusal):
+            raise user
+        events.note(tx, events.Kind.USER_CREATED, user.id, actor_id=actor_id)
+        if is_staff:
+            events.note(tx, events.Kind.STAFF_GIVEN, user.id, actor_id=actor_id)
+        idempotency.keep(tx, key)
+    return user.id
 
 
 def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = None) -> None:
@@ -166,24 +157,21 @@ def change_number(
     Refuses with `WrongCode` and `InvalidFields` as signing in does, and with `TelephoneNumberTaken`: whoever hears that has proved
     that they hold the number. With `NotSignedIn` a user who was deleted meanwhile.
     """
-    refusal: Refusal | None = None
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return
         _hold_proofs(tx, user_id)
         purpose = verifications.CHANGE_NUMBER
-        guess = verifications.guess(tx, settings, verification_id, code, purpose=purpose, user_id=user_id)
-        if guess.verification is not None and guess.refusal is None:
-            keep, proved = session_id if end_other_sessions else None, guess.verification
+        proved = verifications.guess(tx, settings, verification_id, code, purpose=purpose, user_id=user_id, key=key)
+        if isinstance(proved, Refusal):
+            refusal: Refusal | None = proved
+        else:
+            keep = session_id if end_other_sessions else None
             new = proved.telephone_number, proved.language
             refusal = _move(tx, settings, user_id, *new, forget_devices_but_that_of=keep)
             if refusal is None and end_other_sessions:
                 revocation.end(tx, user_id, Session.id != session_id, noted_as=events.Kind.SESSIONS_ENDED)
-        if guess.verification is not None:
-            idempotency.keep_outcome(tx, key, guess.refusal or refusal)
-        else:
-            idempotency.free(tx, key)
-    guess.proven()
+            idempotency.keep_outcome(tx, key, refusal)
     if refusal is not None:
         raise refusal
     outbox.wake_senders()
@@ -242,7 +230,7 @@ def delete(
             raise NotFound
         nobody = {"telephone_number": None, "username": None, "first_name": "", "last_name": "", "is_staff": False}
         tx.execute(_living(user_id).values(nobody | {"deleted_at": now}))
-        tombstones.lay(tx, settings, user_id, had, now)
+        tombstones.mark(tx, settings, user_id, had, now)
         invite_attempts.forget(tx, user_id)
         for table in (Session, Device):  # a login that was quicker has left new ones
             tx.execute(delete_from(table).where(table.user_id == user_id))
@@ -323,7 +311,7 @@ def _move(
     if moved is None:
         return NotSignedIn()
     if old is not None and old != number:
-        tombstones.lay(tx, settings, user_id, old, now)
+        tombstones.mark(tx, settings, user_id, old, now)
         outbox.add_notice(tx, old, language)
         events.note(tx, events.Kind.NUMBER_CHANGED, user_id)
     return None

@@ -42,7 +42,7 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
         "verifications": _exported_verifications(user_id, me.telephone_number),
         "limits": _exported_limits(settings, user_id, me.telephone_number),
         "texts": _exported_allowances(settings, me.telephone_number),
-        "left_before": tombstones.ends_at(db.session(), settings, me.telephone_number),
+        "left_before": tombstones.expires_at(db.session(), settings, me.telephone_number),
         "events": _exported_events(user_id),
     }
 

@@ -291,10 +291,10 @@ def test_what_is_kept_for_a_time_is_kept_no_longer(settings: Settings, clock: Tr
     anna, boris = sign_in(settings, kind=SessionKind.BROWSER), user(settings, BORIS)
     activate(settings, anna.user.id, boris.invite_code)
     with transaction() as tx:
-        tombstones.lay(tx, settings, anna.user.id, ANNA, time_of_day.now())
+        tombstones.mark(tx, settings, anna.user.id, ANNA, time_of_day.now())
     clock.shift(-far)
     retention.prune()
-    assert tombstones.lies(db.session(), settings, ANNA, time_of_day.now())
+    assert tombstones.is_marked(db.session(), settings, ANNA, time_of_day.now())
     clock.shift(retention.DEVICES_KEPT)
     retention.prune()
     for table in (Session, Device, Tombstone, SendAllowance):

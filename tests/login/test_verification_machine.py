@@ -85,18 +85,20 @@ class Verifications(Machine):
         code = life.code if hit else wrong(self.settings, life.row)
         with transaction() as session:
             purpose = CHANGE_NUMBER if life.user_id else LOGIN
-            guess = verifications.guess(session, self.settings, life.row.id, code, purpose=purpose, user_id=life.user_id)
-        if guess.verification is None:
-            assert not was_open or void
-            life.compared = self.settings.guesses_per_code if was_open else life.compared  # no more will be
+            proved = verifications.guess(session, self.settings, life.row.id, code, purpose=purpose, user_id=life.user_id)
+        if void or not was_open:
+            assert isinstance(proved, WrongCode)
+            assert proved.attempts_left == 0
+            life.compared = self.settings.guesses_per_code if was_open else life.compared  # the code is void from now on
             return
-        assert was_open
-        assert not void
         life.compared += 1
-        assert (guess.refusal is None) == hit
         life.succeeded = hit
-        if isinstance(guess.refusal, WrongCode):
-            assert guess.refusal.attempts_left == self.settings.guesses_per_code - life.compared
+        if hit:
+            assert isinstance(proved, Verification)
+            assert proved.id == life.row.id
+        else:
+            assert isinstance(proved, WrongCode)
+            assert proved.attempts_left == self.settings.guesses_per_code - life.compared
 
     @rule(
         life=lives,
@@ -106,8 +108,9 @@ class Verifications(Machine):
         if life is None or other == (CHANGE_NUMBER if life.user_id else LOGIN, life.user_id):
             return
         with transaction() as session:
-            guess = verifications.guess(session, self.settings, life.row.id, life.code, purpose=other[0], user_id=other[1])
-        assert guess.verification is None
+            proved = verifications.guess(session, self.settings, life.row.id, life.code, purpose=other[0], user_id=other[1])
+        assert isinstance(proved, WrongCode)
+        assert proved.attempts_left == 0
 
     @rule(life=lives)
     def type_nonsense(self, life: Life | None) -> None:

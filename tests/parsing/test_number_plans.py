@@ -129,7 +129,7 @@ def test_a_number_that_is_left_activates_no_second_invite(settings: Settings) ->
     move(settings, boris.id)
 
     with transaction() as session:
-        assert tombstones.lies(session, settings, left, now())
+        assert tombstones.is_marked(session, settings, left, now())
     again = user(settings, left)
     with pytest.raises(AlreadyActivated):
         activate(settings, again.id, anna.invite_code)

@@ -167,9 +167,9 @@ def test_a_mark_is_prolonged_when_the_number_is_left_again(settings: Settings, n
     noon.shift(timedelta(days=60))
     accounts.delete(settings, them.user.id)
     noon.shift(timedelta(days=60))
-    assert tombstones.lies(db.session(), settings, ANNA, clock.now())
+    assert tombstones.is_marked(db.session(), settings, ANNA, clock.now())
     noon.shift(timedelta(days=30))
-    assert not tombstones.lies(db.session(), settings, ANNA, clock.now())
+    assert not tombstones.is_marked(db.session(), settings, ANNA, clock.now())
 
 
 # Who may
