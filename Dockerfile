@@ -1,8 +1,11 @@
 FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="Hammer" \
+      org.opencontainers.image.version="0.9.0" \
+      org.opencontainers.image.licenses="MIT"
 WORKDIR /opt/hammer
 ENV PYTHONUNBUFFERED=1
-COPY requirements.txt .
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY requirements.lock .
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY config.py gunicorn.conf.py wsgi.py ./
 COPY hammer hammer
 COPY migrations migrations

@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover mutants bench evidence settings vitals postman translations pictures clean
+.PHONY: help run test check format cover mutants bench evidence settings lock vitals postman translations pictures clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,10 @@ evidence: .venv/tests ## run the tests and write what each promise is proved by,
 settings: .venv/tests ## write the table of docs/settings.md and .env.example from the declarations in config.py
 	$(BIN)/python -m tests.settings_documents
 
+lock: .venv/bin/uv ## write requirements.lock from requirements.txt (newer versions of everything: make lock ARGS=--upgrade)
+	$(BIN)/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
+
 vitals: .venv/tests ## measure the pages on a slow line and write the figures into docs/web-vitals.md (needs chromium)
 	$(BIN)/python -m tests.browser.vitals
 
@@ -75,6 +79,9 @@ clean: ## forget the environment and what tools keep; the database in instance/ 
 	@echo "Installing what the tests need into .venv (about a minute) ..."
 	@$(INSTALL) -r tests/requirements.txt
 	@touch $@ .venv/runs
+
+.venv/bin/uv: | .venv/bin/pip
+	@$(INSTALL) uv~=0.13.9
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

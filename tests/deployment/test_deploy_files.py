@@ -3,13 +3,18 @@
 import re
 import shutil
 import subprocess
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import config
+import hammer
 from config import Misconfigured
 from tests.deployment import fronts
 from tests.serving import ROOT
@@ -86,6 +91,47 @@ def test_the_image_copies_what_there_is_and_what_the_program_needs() -> None:
     assert {path for path in copied if not (ROOT / path).exists()} == set()
     assert {"config.py", "wsgi.py", "hammer", "migrations"} <= copied
     assert "USER hammer" in lines
+
+
+def test_the_image_states_the_version_of_the_program() -> None:
+    assert f'org.opencontainers.image.version="{hammer.__version__}"' in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_changelog_describes_the_version_of_the_program() -> None:
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == hammer.__version__
+
+
+def locked() -> dict[str, tuple[str, list[str]]]:
+    """Package -> its version in requirements.lock, and its hashes."""
+    entries = re.findall(
+        r"^([\w.-]+)(?:\[[\w,]+\])?==([^ ;\n]+).*((?:\n    --hash=.*)+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    return {canonicalize_name(name): (version, re.findall(r"sha256:([0-9a-f]{64})", hashes)) for name, version, hashes in entries}
+
+
+def test_the_lock_file_has_every_requirement_in_a_version_that_satisfies_it() -> None:
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    required = [Requirement(line) for line in lines if line]
+
+    unmet = [str(each) for each in required if locked().get(canonicalize_name(each.name), ("", []))[0] not in each.specifier]
+
+    assert len(required) > 10
+    assert unmet == [], "Run `make lock`."
+
+
+def test_the_lock_file_has_what_its_packages_require_with_hashes() -> None:
+    """So far as they are installed here: what they require of each other on this machine is locked as well."""
+    for name, (_, hashes) in locked().items():
+        assert hashes, name
+        with suppress(PackageNotFoundError):
+            needed = [Requirement(line) for line in requires(name) or ()]
+            here = {canonicalize_name(each.name) for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})}
+            assert here <= set(locked()), f"{name}: run `make lock`."
+
+
+def test_the_lock_file_names_no_place_to_download_from() -> None:
+    assert not re.search(r"://|index|find-links", (ROOT / "requirements.lock").read_text())
 
 
 @pytest.mark.needs("docker-compose")
