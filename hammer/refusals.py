@@ -113,7 +113,7 @@ class OwnInvite(Invalid):
 class InviteLoop(Invalid):
     slug = "invite-loop"
     title = N_("Invitations in a circle")
-    sentence = N_("The owner of this code came by your invitation, so you cannot activate theirs.")
+    sentence = N_("This person joined through your invite or through one that followed from it, so you cannot use their code.")
 
 
 class WrongCode(Unauthenticated):

@@ -15,7 +15,7 @@ UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")
 NOT_A_BOOLEAN = N_("This is neither true nor false.")
 NOT_AN_OBJECT = N_("This is not a JSON object.")
-NOT_A_LIMIT = N_("This is a whole number from 1 to 100.")
+NOT_A_LIMIT = N_("Must be a whole number from 1 to 100.")
 TOO_LONG = N_("This is too long.")
 LONGEST_TEXT = 4096
 """Characters of any one field, before its rule has a look."""

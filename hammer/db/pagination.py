@@ -11,7 +11,7 @@ from hammer.refusals import N_, InvalidFields
 Item = TypeVar("Item")
 
 MOST_PER_PAGE = 100
-NO_PLACE: Final = N_("This is no place in the list. Take it from the Link header.")
+NO_PLACE: Final = N_("Unknown page. Use the link from the Link header.")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hammer.sms import outbox
 
 LOGIN: Final = "login"
 CHANGE_NUMBER: Final = "change-number"
-NOT_DIGITS = N_("The code is digits alone, 4 to 8 of them.")
+NOT_DIGITS = N_("Enter the 4 to 8 digits from the text.")
 OF_LENGTH: Final = {
     4: N_("The code in the text is 4 digits. Please enter them alone."),
     6: N_("The code in the text is 6 digits. Please enter them alone."),

@@ -18,6 +18,13 @@ ANY_PURPOSE: Final = N_("Hammer: code %(code)s. Do not tell it to anybody.")
 FOR_YOU: Final = N_("Hammer: code %(code)s, for you alone.")
 BARE: Final = N_("Hammer: code %(code)s")
 SHORTEST: Final = N_("Code %(code)s")
+NOTICE: Final = N_("Hammer: another number opens your account now.")
+NOTICE_WITH_SUPPORT: Final = N_("Hammer: another number opens your account now. Was it not you? Contact our support.")
+NOTICES_WITH_MAIL: Final = (
+    N_("Hammer: another number opens your account now. Was it not you? Write to %(mail)s"),
+    N_("Hammer: another number opens your account. Not you? %(mail)s"),
+)
+"""From the longer to the shorter one."""
 TEST_MESSAGE: Final = "Hammer: this text was sent to try the gateway."
 """What `flask texts try` sends."""
 SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
@@ -43,9 +50,15 @@ def of_code(settings: Settings, code: str, language: str, *, for_login: bool = T
     return next((words for words in choices if fits(words)), choices[-1])
 
 
-def notice(language: str) -> str:
-    """What the old number is told after a change of number. No code and no link: those would teach people to follow them."""
-    return _in(language, N_("Hammer: another number opens your account now. Was it not you? Write to us."))
+def notice(settings: Settings, language: str) -> str:
+    """The message to the old number after a change of number. It has no code and no link, which would teach people to follow links.
+
+    It names the address of HAMMER_SUPPORT when that is an e-mail address for which one part has room.
+    """
+    mail = settings.support.removeprefix("mailto:") if settings.support.startswith("mailto:") else ""
+    choices = [_in(language, sentence) % {"mail": mail} for sentence in NOTICES_WITH_MAIL] if mail else []
+    general = _in(language, NOTICE_WITH_SUPPORT if settings.support else NOTICE)
+    return next((content for content in choices if fits(content)), general)
 
 
 def fits(words: str) -> bool:

@@ -122,7 +122,7 @@ def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str
     if message.tries > POLICY.most_tries:
         return None
     if message.verification_id is None:
-        return (message.telephone_number, messages.notice(message.language or "")) if message.telephone_number else None
+        return (message.telephone_number, messages.notice(settings, message.language or "")) if message.telephone_number else None
     verification = tx.get_one(Verification, message.verification_id)
     if verification.consumed_at is not None or not verification.created_at - clock.APART <= clock.now() < verification.expires_at:
         return None

@@ -234,4 +234,4 @@ def test_a_deed_whose_proof_has_become_too_old_says_so(
     answer = send(client, path, telephone_number=BORIS)
 
     page = client.get(path) if answer.status_code == 303 else answer
-    assert "Your last code is more than five minutes old, so nothing was done." in words(page)
+    assert "Nothing was changed. Confirm your number again first: your last code is more than five minutes old." in words(page)

@@ -154,9 +154,30 @@ def test_letters_are_counted_as_they_travel(text: str, coding: str, fits: bool) 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.requirement("SMS-02")
 def test_no_text_has_a_link_or_anybodys_words(language: str) -> None:
-    for text in (messages.of_code(at("login.example.com"), "1234", language), messages.notice(language)):
+    for text in (messages.of_code(at("login.example.com"), "1234", language), messages.notice(SETTINGS, language)):
         assert not re.search(r"https?:|www\.|/", text)
         assert not re.search(r"[%{}]", text), "A place that nobody filled."
+
+
+@pytest.mark.parametrize(
+    ("support", "english", "russian"),
+    [
+        ("", "account now.", "номеру."),
+        ("https://example.com/help", "Was it not you? Contact our support.", "Это не вы? Пишите в поддержку."),
+        ("mailto:a@b.example", "Was it not you? Write to a@b.example", "Это не вы? Пишите: a@b.example"),
+        ("mailto:help@example.com", "Was it not you? Write to help@example.com", "Не вы? help@example.com"),
+        (f"mailto:{'a' * 60}@b.example", "Not you? " + "a" * 60 + "@b.example", "Это не вы? Пишите в поддержку."),
+        (f"mailto:{'a' * 99}@b.example", "Was it not you? Contact our support.", "Это не вы? Пишите в поддержку."),
+    ],
+)
+@pytest.mark.requirement("SMS-02")
+def test_a_notice_says_where_to_write_as_far_as_it_has_room_and_has_no_link(support: str, english: str, russian: str) -> None:
+    for language, end in (("en", english), ("ru", russian)):
+        text = messages.notice(replace(SETTINGS, support=support), language)
+        assert text.endswith(end)
+        assert messages.fits(text)
+        assert parts(text) == 1
+        assert not re.search(r"https?:|www\.|/", text)
 
 
 @pytest.mark.requirement("SMS-02")

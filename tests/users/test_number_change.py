@@ -269,8 +269,10 @@ def test_the_old_number_is_free_again(settings: Settings, clock: Traveller) -> N
 
 @in_context
 @pytest.mark.parametrize(("language", "letters"), [("en", "[A-Za-z]"), ("ru", "[а-я]")])
-def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_link(language: str, letters: str) -> None:
-    words = words_of.notice(language)
+def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_link(
+    settings: Settings, language: str, letters: str
+) -> None:
+    words = words_of.notice(settings, language)
     assert re.search(letters, words.replace("Hammer", ""))
     assert len(words) <= (160 if set(words) <= GSM_7 else 70)
     assert not re.search(r"\d|http|@|\.[a-z]", words)
@@ -285,7 +287,7 @@ def test_the_old_number_is_told_and_forgotten(settings: Settings, memory: list[g
     change(settings, anna, asked, right(settings, asked))
     assert memory == []
     delivery.deliver(settings)
-    assert memory == [gateways.Sent(ANNA, words_of.notice("en"))]
+    assert memory == [gateways.Sent(ANNA, words_of.notice(settings, "en"))]
     db.session.expire_all()
     assert [text_.telephone_number for text_ in db.session.query(Message).filter(Message.verification_id.is_(None))] == [None]
 

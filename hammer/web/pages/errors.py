@@ -19,7 +19,7 @@ _EXPIRED: Final = (
 )
 _NO_COOKIES: Final = (
     N_("It looks as if your browser blocks cookies"),
-    N_("Without them we cannot tell that it is you who goes on. Allow them for this site, or open it in another browser."),
+    N_("Without cookies we cannot keep you signed in. Allow them for this site, or open it in another browser."),
 )
 _SENTENCES: Final = {
     400: (N_("We could not read this request"), N_("Go back and try once more.")),

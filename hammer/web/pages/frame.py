@@ -29,7 +29,7 @@ View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 OTHER_LANGUAGE, TOO_LATE = "other-language", "too-late"
 """Why a form that was sent is only shown again (`g.shows_only`)."""
-PROOF_TOO_OLD: Final = N_("Your last code is more than five minutes old, so nothing was done. A new one is needed first.")
+PROOF_TOO_OLD: Final = N_("Nothing was changed. Confirm your number again first: your last code is more than five minutes old.")
 _OTHER_NUMBER: Final = N_("You are signed in with another number now, so nothing was done.")
 
 
