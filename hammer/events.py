@@ -1,4 +1,4 @@
-"""What happened: the audit trail, written in the same transaction as what it tells. It names people by their ids alone."""
+"""The audit trail: events, written in the same transaction as what they record. Users are named by id only."""
 
 from contextvars import ContextVar
 from enum import StrEnum
@@ -9,23 +9,31 @@ from hammer.db.prepared import insert_row
 from hammer.models import Event
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being served, as it stands in the log; None on the command line."""
+"""The id of the current request, as in the log; None on the command line."""
 
 
 class Kind(StrEnum):
-    """What can happen."""
+    """The kinds of events."""
 
     CODE_SENT = "code-sent"
+    """A message with a one-time code was put into the outbox."""
     SIGNED_UP = "signed-up"
+    """The first login of a number created its user."""
     SIGNED_IN = "signed-in"
     SIGN_IN_BLOCKED = "sign-in-blocked"
+    """A right code was entered for a blocked user."""
     GUESSES_SPENT = "guesses-spent"
+    """A code became void because a limit on wrong guesses was reached."""
     INVITE_ACTIVATED = "invite-activated"
     REFRESH_REUSED = "refresh-reused"
+    """A refresh token was used a second time. It may be stolen, so the session was ended."""
     SESSION_ENDED = "session-ended"
     SESSIONS_ENDED = "sessions-ended"
+    """All sessions of a user were ended, or all but the current one."""
     USER_CREATED = "user-created"
+    """Staff or the command line created the user."""
     USER_RENAMED = "user-renamed"
+    """The username, first name or last name was changed."""
     USER_DELETED = "user-deleted"
     USER_BLOCKED = "user-blocked"
     USER_UNBLOCKED = "user-unblocked"
@@ -34,11 +42,11 @@ class Kind(StrEnum):
     NUMBER_CHANGED = "number-changed"
     DATA_EXPORTED = "data-exported"
     KEY_ROTATED = "key-rotated"
+    """A new key signs access tokens."""
 
 
 def note(tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: str | None = None) -> None:
-    """Adds an event to the caller's transaction: `user_id` is whom it is about, `actor_id` who else
-    did it."""
+    """Adds an event about `user_id` to the caller's transaction. `actor_id` is the user who did it, if that is another one."""
     insert_row(
         tx,
         Event,

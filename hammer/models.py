@@ -1,6 +1,6 @@
-"""What we remember: people, who invited whom, signed-in devices, proofs under way, texts that wait, and what was counted and noted.
+"""The tables: users, referrals, sessions, verifications, devices, limits, messages, idempotency keys, tombstones, keys, events.
 
-A row answers questions about itself; it does not send, commit, read settings or know a URL.
+A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
 
 from datetime import datetime, timedelta
@@ -15,30 +15,30 @@ from hammer.db.database import Base, RandomId
 
 
 class SessionKind(StrEnum):
-    """How a session is proved. A session of one kind is never accepted where another kind is expected."""
+    """How a session is shown. A session of one kind is never accepted where another kind is expected."""
 
     BROWSER = "browser"
-    """By a cookie, at the pages."""
+    """By a cookie, on pages."""
     PROGRAM = "program"
-    """By bearer tokens, at the API."""
+    """By bearer tokens, in the API."""
 
 
 SESSION_LIFETIME = {SessionKind.BROWSER: timedelta(days=14), SessionKind.PROGRAM: timedelta(days=30)}
-"""From the login on, whatever happens; 30 days is the most that NIST SP 800-63B-4 §2.1.3 allows."""
+"""A session ends this long after the login, even if it is in use. NIST SP 800-63B-4 §2.1.3 allows at most 30 days."""
 SESSION_IDLE = {SessionKind.BROWSER: timedelta(days=3), SessionKind.PROGRAM: timedelta(days=14)}
-"""Since it was last used. A browser may be anybody's; a program runs on the phone of who signed in."""
+"""A session ends this long after its last use. A browser may be shared; a program runs on the phone of its user."""
 SEEN_EVERY = timedelta(hours=1)
-"""So exactly is it known when a session was last used; an idle one ends this much early at most, and never late."""
+"""How often the last use of a session is recorded. An idle session ends at most this much too early, and never too late."""
 
 
 def _index_of_few(table: str, column: str) -> Index:
-    """Finds rows by a column that is empty in most of them; those are not in it."""
-    there = text(f"{column} IS NOT NULL")
-    return Index(f"ix_{table}_{column}", column, postgresql_where=there, sqlite_where=there)
+    """An index for a column that is empty in most rows. Rows where it is empty are not in the index."""
+    not_empty = text(f"{column} IS NOT NULL")
+    return Index(f"ix_{table}_{column}", column, postgresql_where=not_empty, sqlite_where=not_empty)
 
 
 class User(Base):
-    """Somebody who proved a number. After a deletion the row stays without anything personal, so that others' counts stay true."""
+    """The user of a number. The row of a deleted user stays without personal data, so that the counts of other users stay right."""
 
     __tablename__ = "users"
 
@@ -46,9 +46,9 @@ class User(Base):
     telephone_number: Mapped[str | None] = mapped_column(String(16), unique=True)
     invite_code: Mapped[str] = mapped_column(String(6), unique=True)
     invite_count: Mapped[int] = mapped_column(server_default="0")
-    """How many activated the code; kept here so that a profile costs the same with none and with a hundred thousand."""
+    """Number of referees, deleted ones included. Stored, so that a profile costs the same with none and with 100,000."""
     username: Mapped[str | None] = mapped_column(String(30))
-    """None until chosen: a blank one under a unique index would let exactly one user in."""
+    """None until the user chooses one. An empty string would be unique too, so only one user could have it."""
     first_name: Mapped[str] = mapped_column(String(150), server_default="")
     last_name: Mapped[str] = mapped_column(String(150), server_default="")
     is_staff: Mapped[bool] = mapped_column(server_default=false())
@@ -63,7 +63,7 @@ class User(Base):
 
 
 class Referral(Base):
-    """`referee` activated the code of `referrer`. The primary key is the rule: each person once, for ever."""
+    """`referee` activated the invite code of `referrer`. The primary key allows each user one activation, which is final."""
 
     __tablename__ = "referrals"
 
@@ -78,27 +78,27 @@ class Referral(Base):
 
 
 class Session(Base):
-    """One signed-in device. What it shows as proof is computed from this row and a key elsewhere; nothing here opens anything."""
+    """One login. Its cookie or tokens are computed from this row and a secret that is not in the database."""
 
     __tablename__ = "sessions"
 
     id: Mapped[RandomId] = mapped_column(primary_key=True)
     user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
     kind: Mapped[str] = mapped_column(String(7))
-    """One of `SessionKind`."""
+    """A `SessionKind`."""
     device: Mapped[str] = mapped_column(String(80))
-    """Roughly what it is, like `Firefox · Android`."""
+    """A rough description of the device, like `Firefox · Android`."""
     device_id: Mapped[str | None] = mapped_column(String(22))
-    """The known device on which it was opened, which may be forgotten by now; None for sessions of older versions."""
+    """The known device that signed in. That device may be forgotten by now. None for sessions from before migration 0007."""
     refreshes: Mapped[int] = mapped_column(default=0)
-    """How often its refresh token was exchanged: the one token that works now carries this number."""
+    """How often the refresh token was exchanged. The one valid refresh token contains this number."""
     refreshes_received: Mapped[int | None]
-    """Up to which of them its holder has shown that the answer arrived; written only while that matters (`sessions.GRACE`)."""
+    """The last exchange whose answer has certainly arrived. Written only while that matters (`sessions.GRACE`)."""
     refreshed_at: Mapped[datetime]
     created_at: Mapped[datetime]
-    """When somebody proved the number for it."""
+    """When the number was proved for this session."""
     seen_at: Mapped[datetime]
-    """When it was last used; that may have been up to `SEEN_EVERY` later."""
+    """The last recorded use. The real last use is up to `SEEN_EVERY` later."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
@@ -122,7 +122,8 @@ class Session(Base):
 
 
 class Verification(Base):
-    """One attempt to prove that somebody holds a number. The code is computed from this row and a key elsewhere."""
+    """One proof, finished or not, that a person holds a number. Its code is computed from this row and a secret that is not in the
+    database."""
 
     __tablename__ = "verifications"
 
@@ -131,14 +132,14 @@ class Verification(Base):
     purpose: Mapped[str] = mapped_column(String(16))
     code_length: Mapped[int] = mapped_column(SmallInteger)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """Taken so far; each is taken before it is compared."""
+    """Guesses taken so far. Each is taken before the code is compared."""
     user_id: Mapped[str | None] = mapped_column(String(22))
-    """Whose proof it is, where somebody signed in asked for it; nobody else can use it."""
+    """The signed-in user who asked for it, and who alone can use it; None for logins."""
     device_id: Mapped[str | None] = mapped_column(String(22))
-    """The known device that asked; its guesses are counted on it instead of on the world."""
+    """The known device that asked for it. Guesses are then taken from that device, not from the limits for strangers."""
     language: Mapped[str] = mapped_column(String(8))
     invite_code: Mapped[str | None] = mapped_column(String(6))
-    """Somebody's code that came along, for the first login."""
+    """The invite code that was sent along, for a first login."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]
@@ -146,7 +147,7 @@ class Verification(Base):
     __table_args__ = (_index_of_few("verifications", "user_id"),)
 
     def code(self, key: bytes) -> str:
-        """The digits that prove this verification."""
+        """The one-time code of this verification."""
         return codes.one_time_code(
             key,
             verification_id=self.id,
@@ -157,104 +158,107 @@ class Verification(Base):
 
 
 class Device(Base):
-    """A browser or program that signed its user in before: it keeps a lane of its own that strangers cannot use up."""
+    """A known device: a browser or program that signed its user in before. It has limits of its own, which strangers cannot use up."""
 
     __tablename__ = "devices"
 
     id: Mapped[RandomId] = mapped_column(primary_key=True)
     user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
     guesses: Mapped[int] = mapped_column(SmallInteger, default=0)
-    """Taken for as long as it is known, but for those that were right; each is taken before it is compared."""
+    """Wrong guesses in the device's whole life. Each guess is taken before the code is compared; a right one is given back."""
     turns: Mapped[int] = mapped_column(server_default="0")
-    """How often it was given another token: the one that is good now has this number."""
+    """How often the device got a new token. The valid token contains this number."""
     turned_at: Mapped[datetime | None]
     known_since: Mapped[datetime]
     used_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Counter(Base):
-    """How much of one limit was used in one period. The scope names the limit, and a number or an address by keyed hash alone."""
+    """How much of a limit was used in one period. The scope names the limit; a number or an address in it is a keyed hash."""
 
     __tablename__ = "counters"
 
     scope: Mapped[str] = mapped_column(String(80), primary_key=True)
     period: Mapped[int] = mapped_column(primary_key=True)
-    """Hours or days since 1970, as the limit has it."""
+    """Hours or days since 1970, depending on the limit."""
     taken: Mapped[int]
     ends_at: Mapped[datetime] = mapped_column(index=True)
-    """When it counts no more."""
+    """From this moment on the row does not count."""
 
 
 class SendAllowance(Base):
-    """How many texts one number was sent lately. Keyed by a keyed hash: it outlives the person's data and names nobody."""
+    """Messages that one number was sent lately. The key is a keyed hash, so the row may outlive the user's data."""
 
     __tablename__ = "send_allowances"
 
     number_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     day_began_at: Mapped[datetime] = mapped_column(index=True)
     sends: Mapped[int] = mapped_column(SmallInteger)
-    """Since `day_began_at`."""
+    """Messages since `day_began_at`."""
     streak: Mapped[int] = mapped_column(SmallInteger)
-    """Since the last success: each doubles the wait."""
+    """Messages since the last right code. Each one doubles the wait for the next."""
     next_send_at: Mapped[datetime]
 
 
 class MessageState(StrEnum):
-    """What became of a message."""
+    """Where a message is on its way to the telephone."""
 
     WAITING = "waiting"
+    """It is in the outbox, to be sent for the first time or again."""
     SENT = "sent"
-    """A gateway took it; most gateways report nothing after that."""
+    """A gateway accepted it. Most gateways report nothing after that."""
     DELIVERED = "delivered"
+    """The gateway reported that it reached the telephone."""
     FAILED = "failed"
-    """The gateway that took it reported that it did not reach the telephone."""
+    """The gateway that accepted it reported that it did not reach the telephone."""
     GIVEN_UP = "given up"
-    """No gateway took it while it was needed."""
+    """No gateway accepted it in time."""
     UNNEEDED = "unneeded"
-    """Its code was used before it left."""
+    """Its code was used before it was sent."""
 
 
 _WAITING = text("ended_at IS NULL")
 
 
 class Message(Base):
-    """A text that waits to leave. It holds no words: they are put together when it leaves, so no code lies here."""
+    """A message in the outbox. Its words are composed when it is sent, so no code is stored here."""
 
     __tablename__ = "texts"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     verification_id: Mapped[str | None] = mapped_column(String(22), ForeignKey("verifications.id", ondelete="CASCADE"), index=True)
-    """Whose code it carries; None for a notice."""
+    """The verification whose code it contains; None for a notice."""
     telephone_number: Mapped[str | None] = mapped_column(String(16))
-    """Where a notice goes; None once it is sent."""
+    """The number that gets a notice; None once it is sent."""
     language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """How often it was handed to the gateways."""
     state: Mapped[str] = mapped_column(String(9), default=MessageState.WAITING)
     gateway: Mapped[str | None] = mapped_column(String(24))
-    """Which one took it: its kind, and its place in the settings."""
+    """The gateway that accepted it: its kind, and its position in the settings."""
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]
-    """When it may be tried (again); moved ahead while somebody is at it, so that nobody else is."""
+    """When it may be sent, or sent again. While a worker has claimed it, this is the end of the lease."""
     ended_at: Mapped[datetime | None]
-    """When it left, or was given up."""
+    """When it was sent, or given up."""
 
     __table_args__ = (Index("ix_texts_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)
 
 
 class IdempotencyKey(Base):
-    """What a request was answered with, in case it comes again (`quotas.idempotency`). Names no person, holds no secret."""
+    """The stored answer to a request, in case the request is repeated (`quotas.idempotency`). Contains no number and no secret."""
 
     __tablename__ = "idempotency_keys"
 
     key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     body_hash: Mapped[str] = mapped_column(String(64))
     answer: Mapped[str] = mapped_column(String(200))
-    """Ids from which the answer is computed again, as JSON; empty until it is known."""
+    """Ids from which the answer is computed again, as JSON; empty until the request is done."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Tombstone(Base):
-    """A number that activated an invite code and then left: so that coming back does not buy a second activation. A keyed hash."""
+    """A number whose user activated an invite code and then left. It prevents a second activation by a new account."""
 
     __tablename__ = "tombstones"
 
@@ -263,29 +267,30 @@ class Tombstone(Base):
 
 
 class TokenKey(Base):
-    """A key that signs access tokens. Its private part is computed from this id and a secret elsewhere."""
+    """A key that signs access tokens. The private key is computed from this id and a secret that is not in the database."""
 
     __tablename__ = "token_keys"
 
     id: Mapped[RandomId] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
-    """It signs nothing any more; what it signed is believed until it expires."""
+    """From this moment on it signs nothing. Tokens that it signed stay valid until they expire."""
 
 
 class Event(Base):
-    """Something that happened, written in the transaction in which it did. Names people by their ids alone."""
+    """An entry of the audit trail, written in the transaction of what it records. Users are named by id only."""
 
     __tablename__ = "events"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
     kind: Mapped[str] = mapped_column(String(40))
+    """An `events.Kind`."""
     user_id: Mapped[str | None] = mapped_column(String(22), index=True)
-    """Whom it is about."""
+    """The user it is about."""
     actor_id: Mapped[str | None] = mapped_column(String(22))
-    """Who did it, where somebody else did; None for oneself, and for the command line."""
+    """The user who did it, if that is another one; None for the user themselves and for the command line."""
     request_id: Mapped[str | None] = mapped_column(String(64))
-    """The same that stands in the log."""
+    """The id of the request in the log."""
 
     __table_args__ = (_index_of_few("events", "actor_id"),)

@@ -1,29 +1,34 @@
-"""Every way a rule may say no, sorted by what the caller can do about it.
+"""Refusals: every way a rule can say no, grouped by what the caller can do about it.
 
     Refusal
-    ├── Mend                    send something else
-    │   ├── InvalidRequest          the request itself could not be read
+    ├── Invalid                 send other data
+    │   ├── InvalidRequest          the request itself cannot be read
     │   ├── InvalidFields           a field is missing, malformed or unknown
-    │   ├── RegionNotServed         a number that gets no texts here
-    │   ├── UnknownInvite
-    │   ├── OwnInvite
-    │   └── InviteLoop
-    ├── Prove                   show who you are
-    │   ├── WrongCode               wrong, expired, spent or unknown: one answer for all four
+    │   ├── RegionNotServed         a number that cannot get messages here
+    │   ├── UnknownInvite           no user has this invite code
+    │   ├── OwnInvite               the invite code is the user's own
+    │   └── InviteLoop              the user invited the owner of the code, directly or through other users
+    ├── Unauthenticated         prove who you are
+    │   ├── WrongCode               a one-time code that is wrong, expired, used or unknown: one answer for all of these
     │   └── NotSignedIn
-    ├── Leave                   it is not yours
+    ├── Denied                  this caller cannot have it
     │   ├── NotAllowed
     │   └── NotFound
-    ├── Choose                  it is taken
-    │   ├── AlreadyActivated
+    ├── Conflict                it is taken, or done already
+    │   ├── AlreadyActivated        the user, or an earlier user of the number, has activated an invite code
     │   ├── UsernameTaken
     │   └── TelephoneNumberTaken
-    └── Wait                    ask again later
-        ├── TooManyRequests
-        └── Unavailable
+    └── RetryLater              repeat the request later
+        ├── TooManyRequests         a limit is reached
+        └── Unavailable             the database is away, or the whole system's guesses of today are spent
 
-A leaf has a `slug`, which programs rely on, and a `title` and a `sentence`, which the doors translate. Status codes belong to
-the doors.
+Each leaf has a `slug`, which programs rely on, and a `title` and a `sentence` in English, which the front ends translate. Status
+codes are chosen by the front ends.
+
+**Returned or raised.** A verb opens the transaction, calls steps and raises refusals. A step works in the transaction of its caller.
+Where something that was written must stay (a guess that was taken, an attempt, an event), the step *returns* the refusal, and the
+verb raises it after the transaction: raised inside, it would roll that back. A step *raises* a refusal only where everything must be
+rolled back, as when a limit on messages is reached: `quotas.texts.take` takes nothing from the other limits then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +36,12 @@ from typing import ClassVar
 
 
 def N_(sentence: str) -> str:
-    """The sentence itself, marked for the catalogues of translations."""
+    """Returns the sentence unchanged. Marks it for the translation catalogues."""
     return sentence
 
 
 class Refusal(Exception):
-    """A rule's no. `details` are the values that its sentence and its problem document carry."""
+    """`details` are values for the placeholders of the sentence, and members of the problem document."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
@@ -60,15 +65,15 @@ class Conflict(Refusal): ...
 
 
 class RetryLater(Refusal):
-    """`retry_after` is in whole seconds, at least one. A `sentence` of its own says what else one can do than wait; `limit` is the
-    name of the one that was reached, where callers may know it."""
+    """`retry_after` is in whole seconds, at least 1. A `sentence` replaces the one of the class, to say what else helps than waiting.
+    `limit` is the name of the limit that was reached, or empty where callers may not know it."""
 
     def __init__(self, *, retry_after: int, sentence: str = "", limit: str = "") -> None:
         self.retry_after = max(1, retry_after)
         super().__init__(retry_after=self.retry_after)
         self.limit = limit
         if sentence:
-            self.sentence = sentence  # type: ignore[misc]  # of this one alone
+            self.sentence = sentence  # type: ignore[misc]  # only of this instance
 
 
 class InvalidRequest(Invalid):
@@ -81,7 +86,7 @@ REQUIRED = N_("This field is required.")
 
 
 class InvalidFields(Invalid):
-    """`errors` maps a field to English sentences, each marked with `N_`, that the doors translate."""
+    """`errors` maps each field to English sentences marked with `N_`, which the front ends translate."""
 
     slug = "invalid-fields"
     title = N_("Invalid fields")
@@ -117,7 +122,7 @@ class InviteLoop(Invalid):
 
 
 class WrongCode(Unauthenticated):
-    """`attempts_left` is 0 for a code that cannot be tried any more, whatever the reason."""
+    """`attempts_left` is the number of guesses left; 0 for a code that cannot be used any more, for any reason."""
 
     slug = "wrong-code"
     title = N_("Wrong code")
@@ -135,7 +140,7 @@ class NotSignedIn(Unauthenticated):
 
 
 class NotAllowed(Denied):
-    """A `sentence` of its own says what would be allowed."""
+    """A `sentence` replaces the one of the class, to say what would be allowed."""
 
     slug = "not-allowed"
     title = N_("Not allowed")
@@ -144,7 +149,7 @@ class NotAllowed(Denied):
     def __init__(self, sentence: str = "") -> None:
         super().__init__()
         if sentence:
-            self.sentence = sentence  # type: ignore[misc]  # of this one alone
+            self.sentence = sentence  # type: ignore[misc]  # only of this instance
 
 
 class NotFound(Denied):
