@@ -158,7 +158,7 @@ class Verification(Base):
 
 
 class Device(Base):
-    """A known device: a browser or program that signed its user in before. It has limits of its own, which strangers cannot use up."""
+    """A known device: a browser or program that signed its user in before. Its limits are its own; strangers cannot use them up."""
 
     __tablename__ = "devices"
 

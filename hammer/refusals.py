@@ -25,10 +25,10 @@
 Each leaf has a `slug`, which programs rely on, and a `title` and a `sentence` in English, which the front ends translate. Status
 codes are chosen by the front ends.
 
-**Returned or raised.** A verb opens the transaction, calls steps and raises refusals. A step works in the transaction of its caller.
+**Returned or raised.** A verb opens the transaction, calls steps and raises refusals. A step works in its caller's transaction.
 Where something that was written must stay (a guess that was taken, an attempt, an event), the step *returns* the refusal, and the
-verb raises it after the transaction: raised inside, it would roll that back. A step *raises* a refusal only where everything must be
-rolled back, as when a limit on messages is reached: `quotas.texts.take` takes nothing from the other limits then.
+verb raises it after the transaction: raised inside, it would roll that back. A step *raises* a refusal only where everything must
+be rolled back, as when a limit on messages is reached: `quotas.texts.take` takes nothing from the other limits then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class Conflict(Refusal): ...
 
 
 class RetryLater(Refusal):
-    """`retry_after` is in whole seconds, at least 1. A `sentence` replaces the one of the class, to say what else helps than waiting.
+    """`retry_after` is in whole seconds, at least 1. A `sentence` replaces the one of the class, to say what helps besides waiting.
     `limit` is the name of the limit that was reached, or empty where callers may not know it."""
 
     def __init__(self, *, retry_after: int, sentence: str = "", limit: str = "") -> None:
