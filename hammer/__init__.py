@@ -46,10 +46,10 @@ from hammer.web.pages.errors import error_page
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
-    """The application, set up by `settings` or by the environment. Raises `config.Misconfigured` with all that is wrong."""
+    """Makes the application from `settings`, or from the environment. Raises `config.Misconfigured` with every error found."""
     app = Flask(__name__)
     app.config.from_mapping((settings or config.read()).flask(), VERSION=__version__)
-    app.url_map.strict_slashes = app.url_map.merge_slashes = False  # no redirects of the router's own, which trust `Host`
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False  # the router's redirects trust `Host`
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for module in (
@@ -73,13 +73,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         module.init_app(app)
     access.public(app.view_functions["static"])
     access.by_endpoint(app)
-    for fault in (Refusal, HTTPException, *database.AWAY, InternalServerError):
-        app.register_error_handler(fault, _answer)
+    for kind in (Refusal, HTTPException, *database.AWAY, InternalServerError):
+        app.register_error_handler(kind, _answer)
     return app
 
 
 def _answer(error: Exception) -> ResponseReturnValue:
-    """An error as the caller reads it: a problem document for programs, a page for people."""
+    """The answer to an error: a problem document for the API, a page for people."""
     if isinstance(error, database.AWAY):
         error = database.unavailable(error)
     if isinstance(error, Refusal):

@@ -7,6 +7,7 @@ from hammer.api.documents import document
 from hammer.api.problems import problem
 from hammer.refusals import N_, NotAllowed
 from hammer.web.languages import PROGRAMS
+from hammer.web.settings import settings
 
 __all__ = ["document", "init_app", "problem", "serves"]
 
@@ -14,7 +15,7 @@ __all__ = ["document", "init_app", "problem", "serves"]
 def init_app(app: Flask) -> None:
     """Registers the API and its documents. In production, requests without https are refused."""
     documents.init_app(app)
-    if app.config["SETTINGS"].env == "production":
+    if settings(app).env == "production":
         app.before_request(_require_https)
 
 

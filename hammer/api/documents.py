@@ -16,10 +16,10 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from config import Settings
 from hammer.api import schemas, views
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.web.access import public
+from hammer.web.settings import settings
 
 Tree = dict[str, Any]
 
@@ -51,7 +51,6 @@ blueprint = Blueprint("documents", __name__)
 
 def init_app(app: Flask) -> None:
     """Registers the blueprints of the API and of its documents."""
-    settings: Settings = app.config["SETTINGS"]
     described = DocumentedApi(
         app,
         spec_kwargs={
@@ -59,7 +58,7 @@ def init_app(app: Flask) -> None:
             "version": app.config["VERSION"],
             "openapi_version": "3.1.0",
             "info": {"description": DESCRIPTION},
-            "servers": [{"url": settings.public_url}],
+            "servers": [{"url": settings(app).public_url}],
             "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
             "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
         },

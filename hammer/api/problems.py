@@ -13,6 +13,7 @@ from hammer import refusals
 from hammer.refusals import N_, Refusal, RetryLater
 from hammer.web import request_limits
 from hammer.web.languages import say
+from hammer.web.settings import settings
 from hammer.web.statuses import status_of
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -54,7 +55,7 @@ def problem(error: Exception) -> Response:
     if isinstance(error, Refusal):
         answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
         if isinstance(error, RetryLater):
-            answer.headers.update(request_limits.spent(current_app.config["SETTINGS"], error))
+            answer.headers.update(request_limits.spent(settings(), error))
         return answer
     if isinstance(error, HTTPException) and error is request.routing_exception:
         error = _with_slash(error)

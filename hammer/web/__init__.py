@@ -1,1 +1,1 @@
-"""What every blueprint needs: who is calling, how often, in which language, and what each answer carries."""
+"""What every blueprint needs: who is calling, how often, in which language, and the headers of every answer."""

@@ -37,7 +37,7 @@ def public(view: View) -> View:
 
 
 def by_endpoint(app: Flask) -> dict[str, Access]:
-    """Endpoint -> who can use it. Raises `Unmarked` if a route has no mark."""
+    """Endpoint -> who can use the route. Raises `Unmarked` if a route has no mark."""
     unmarked = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "access"))
     if unmarked:
         raise Unmarked(f"Who can use these routes? Guard them, or mark them with `@public`: {', '.join(unmarked)}.")

@@ -1,15 +1,16 @@
-"""What every answer says to browsers, errors and files included, and the one host that we answer for."""
+"""Security headers of every answer, including errors and files, and the check of the `Host` header."""
 
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.sansio.utils import host_is_trusted
 
-from config import Settings, is_local
+from config import is_local
+from hammer.web.settings import settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,31 +29,31 @@ HEADERS: Final = {
     "Permissions-Policy": "otp-credentials=(self), camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-"""Where a view has set one of its own, that one stands: the documents' policy, and what may be kept of files."""
+"""A header that a view has set stays: the policy of the pages with documents, and the caching of files."""
 _CALLERS: Final = ("X-Forwarded-For", "X-Real-IP")
-"""Where proxies write whom they speak for."""
-HTTPS_ALONE: Final = "max-age=31536000; includeSubDomains"
+"""Headers in which proxies name the caller."""
+HSTS: Final = "max-age=31536000; includeSubDomains"
 
 
 def init_app(app: Flask) -> None:
-    """Adds the headers to every answer, and refuses requests for other hosts than that of `HAMMER_PUBLIC_URL`.
+    """Adds the headers to every answer, and refuses requests for hosts other than that of `HAMMER_PUBLIC_URL`.
 
-    Development also answers for loopback and private addresses. Where it is served to strangers by mistake, they see no codes: in
-    demo mode at a local public address, callers from elsewhere are refused whatever host they name.
+    Development also accepts loopback and private addresses. In demo mode at a local public address, callers from outside are
+    refused whatever host they name, so that they see no codes if the server can be reached from the internet by mistake.
     """
     app.after_request(_protect)
     app.wsgi_app = _without_impossible_hosts(app.wsgi_app)  # type: ignore[method-assign,assignment]
-    settings: Settings = app.config["SETTINGS"]
-    if settings.env != "testing":
-        ours = urlsplit(settings.public_url).hostname or ""
-        app.before_request(lambda: _refuse_other_hosts(ours, settings.env == "development"))
-        if settings.demo and settings.local:
+    ours = settings(app)
+    if ours.env != "testing":
+        host = urlsplit(ours.public_url).hostname or ""
+        app.before_request(lambda: _refuse_other_hosts(host, ours.env == "development"))
+        if ours.demo and ours.local:
             app.before_request(_refuse_strangers)
 
 
 def _without_impossible_hosts(serve: "WSGIApplication") -> "WSGIApplication":
-    """Reads a host that cannot be in the DNS (an empty label, or one of more than 63 letters) as an empty one, which is refused.
-    For the host itself Flask could build no address, not even on the page that says so."""
+    """Replaces a host that is impossible in the DNS (an empty label, or one of more than 63 letters) by an empty one, which is
+    refused. With the original host, Flask could build no address, not even on the error page."""
 
     def served(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         try:
@@ -69,13 +70,13 @@ def _protect(response: Response) -> Response:
     for name, value in HEADERS.items():
         if name not in set_already:
             response.headers.add(name, value)
-    if current_app.config["SETTINGS"].https:  # over http browsers have to ignore it (RFC 6797 §8.1)
-        response.headers["Strict-Transport-Security"] = HTTPS_ALONE
+    if settings().https:  # browsers ignore it over http (RFC 6797 §8.1)
+        response.headers["Strict-Transport-Security"] = HSTS
     return response
 
 
 def _refuse_other_hosts(ours: str, local_too: bool) -> None:
-    # Those who watch over the process ask by its address; their answers name no host.
+    # Monitoring uses the address of the process, and the answers of these routes name no host.
     host = request.host.lower()
     if host == ours or request.blueprint == "health" or host_is_trusted(host, [ours]):
         return
@@ -89,15 +90,15 @@ def _refuse_other_hosts(ours: str, local_too: bool) -> None:
 
 
 def _refuse_strangers() -> None:
-    # Callers choose their `Host`, and nginx passes its own address on unless it is configured otherwise. They do not choose where
-    # they connect from, and a header that they invent only gets them refused.
-    written = [request.remote_addr or "", *(entry for name in _CALLERS for entry in request.headers.get(name, "").split(","))]
-    callers = [entry for entry in map(str.strip, written) if entry]
-    if request.blueprint != "health" and not all(map(_is_near, callers)):
+    # The `Host` header proves nothing: callers choose it, and nginx sends its own address unless configured otherwise. Callers
+    # cannot choose the address that they connect from, and a forged header can only add a reason to refuse them.
+    named = [request.remote_addr or "", *(entry for name in _CALLERS for entry in request.headers.get(name, "").split(","))]
+    callers = [entry for entry in map(str.strip, named) if entry]
+    if request.blueprint != "health" and not all(map(_is_local, callers)):
         log.warning("Refused a caller from outside: demo mode is on, and HAMMER_PUBLIC_URL is a local address.")
         raise BadRequest
 
 
-def _is_near(caller: str) -> bool:
+def _is_local(caller: str) -> bool:
     bare_ipv6 = caller.count(":") > 1 and "[" not in caller
     return is_local(f"//[{caller}]" if bare_ipv6 else f"//{caller}")

@@ -1,8 +1,7 @@
-"""For whoever watches over the process: whether it lives (`/healthz`), can work (`/readyz`), and what goes on (`/metrics`)."""
+"""For monitoring: whether the process runs (`/healthz`), whether it can work (`/readyz`), and its figures (`/metrics`)."""
 
 import hmac
-from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from flask import Blueprint, Flask, Response, abort, current_app
 from flask.typing import ResponseReturnValue
@@ -16,8 +15,9 @@ from hammer.web.access import public
 from hammer.web.settings import settings
 from hammer.web.tokens import bearer_token
 
-NEWEST_MIGRATION = max(step.name for step in (Path(__file__).parent.parent.parent / "migrations" / "versions").glob("0*.py"))[:4]
-_REDIS = {None: "", True: "redis: answers\n", False: "redis: away or slow; each process counts requests by itself\n"}
+NEWEST_MIGRATION: Final = "0008"
+"""The newest step in migrations/versions. A test compares the two."""
+_REDIS: Final = {None: "", True: "redis: answers\n", False: "redis: away or slow; each process counts requests by itself\n"}
 
 blueprint = Blueprint("health", __name__)
 
@@ -37,10 +37,10 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 @public
 def readyz() -> ResponseReturnValue:
-    """The database answers, takes what is written, and its schema is the one that this program was written for, or a newer one;
-    else 503 and a word that says which of these fails.
+    """200 if the database answers, can be written to, and is migrated at least as far as this program needs; else 503 with a word
+    for what failed.
 
-    Of Redis it only tells: without it everything works, and some limits are wider.
+    Redis is reported and changes nothing: without it everything works, and some limits are wider.
     """
     state = _state()
     ready = state == readiness.READY
@@ -54,7 +54,7 @@ def readyz() -> ResponseReturnValue:
 @blueprint.get("/metrics")
 @public
 def telemetry() -> ResponseReturnValue:
-    """Prometheus text. In production for those alone who show `HAMMER_METRICS_TOKEN`; nobody else learns that it is there."""
+    """Figures for Prometheus. In production they need `HAMMER_METRICS_TOKEN`; without it the answer is that of an unknown page."""
     token = settings().metrics_token
     closed = token or settings().env == "production"
     if closed and not (token and hmac.compare_digest(token.encode(), bearer_token().encode())):
@@ -64,12 +64,12 @@ def telemetry() -> ResponseReturnValue:
 
 
 def _state() -> str:
-    """How the database is, in a word of `readiness`."""
+    """The state of the database, as one of the words in `readiness`."""
     try:
         at = db.session.scalar(text("select version_num from alembic_version"))
     except (DBAPIError, *AWAY) as error:
-        db.session.rollback()  # or the next read in this request fails with an error of the session instead
+        db.session.rollback()  # without this, the next read in this request would fail too
         return readiness.word(error)
-    if at is None or at < NEWEST_MIGRATION:  # migrations come first, and this one serves until the next is there
+    if at is None or at < NEWEST_MIGRATION:  # a newer schema is fine: migrations run before the new program
         return readiness.UNMIGRATED
     return cast(readiness.Writing, current_app.extensions["hammer.web.health"]).state()

@@ -1,7 +1,7 @@
-"""The log: a line for each request and for whatever else is worth telling; JSON in production, words in development.
+"""The log: one line for each request and each other event; JSON in production, plain text in development.
 
-No path, query, header or body stands in it, since numbers, codes and tokens stand in those: a request is told by the route it took,
-and a person by their id. Whatever reaches a line all the same is masked, and cannot begin a line of its own.
+Lines hold no path, query, header or body, because those can hold numbers, codes and tokens: a request is logged by its route, a
+person by their id. As a second defence everything that looks like a number or a token is masked, and no value can start a new line.
 """
 
 import json
@@ -15,16 +15,17 @@ from functools import cache
 from typing import Any, Final
 
 import click
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 
 from hammer import events
 from hammer.refusals import Refusal
+from hammer.web.settings import settings
 
 REQUEST_ID: Final = "X-Request-ID"
-_SOMEBODYS_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
+_ID_OF_PROXY: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
 _NUMBERS_AND_TOKENS: Final = re.compile(r"\+\d{6,}|\d{10,}|(?=[\w.-]*\d)[\w.-]{40,}")
-_IN_FAULTS: Final = re.compile(r"\+?\d[\d ().-]{2,}\d|(?=[\w.-]*\d)[\w.-]{20,}")
-"""Drivers and libraries put values into what they say of a fault, so there short codes and ids are masked too."""
+_VALUES: Final = re.compile(r"\+?\d[\d ().-]{2,}\d|(?=[\w.-]*\d)[\w.-]{20,}")
+"""Masked in the messages of exceptions: drivers and libraries quote values there, so short codes and ids are masked too."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from|^(\x1b\[\d+m)?Press CTRL\+C")
 _SERVED: Final = re.compile(r"^ \* Running on (http\S+)", re.MULTILINE)
@@ -33,40 +34,40 @@ log = logging.getLogger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Tells of every request of `app`, and silences servers, who would tell of it with its path."""
-    name = app.config["SETTINGS"].env
-    if name != "testing":
-        _write(ForMachines() if name == "production" else ForPeople())
+    """Logs every request of `app`, and suppresses the request lines of servers, which hold the path."""
+    env = settings(app).env
+    if env != "testing":
+        _write(ForMachines() if env == "production" else ForPeople())
     logging.getLogger("hammer").setLevel(logging.INFO)
-    if app.config["SETTINGS"].demo and _serves():
+    if settings(app).demo and _serves():
         _warn_of_demo_mode()
     for server in ("werkzeug", "gunicorn.error"):
         logging.getLogger(server).addFilter(_is_no_request)
     app.log_exception = _unforeseen  # type: ignore[method-assign]
     app.before_request(_begin)
-    app.after_request(_tell)
+    app.after_request(_log_request)
     app.teardown_request(_end)
 
 
 def _serves() -> bool:
-    """Whether this process serves or carries texts; other commands are over before a person signs in."""
+    """Whether this process serves requests or sends messages. Other commands end before a person can sign in."""
     command = click.get_current_context(silent=True)
     return command is None or command.info_name in ("run", "worker")
 
 
 @cache
 def _warn_of_demo_mode() -> None:
-    """Once in a process."""
+    """Warns once in a process."""
     log.warning("Demo mode is on (HAMMER_DEMO): codes are shown to everyone.")
 
 
 def refused(refusal: Refusal) -> None:
-    """Notes for the line of this request what was refused."""
+    """Adds the refusal to the line of this request."""
     g.refusal = refusal.slug
 
 
 class ForMachines(logging.Formatter):
-    """One JSON object a line, in ASCII, times in UTC."""
+    """One JSON object a line, in ASCII, with times in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = _fields(record) | getattr(record, "request", {})
@@ -76,7 +77,7 @@ class ForMachines(logging.Formatter):
 
 
 class ForPeople(logging.Formatter):
-    """A sentence a line; the trace of a fault below it."""
+    """One sentence a line, with the trace of an exception below it."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields(record)
@@ -106,11 +107,15 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
-def _trace(fault: BaseException) -> str:
-    before = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
-    told = _IN_FAULTS.sub("…", _one_line(str(fault)))
-    own = "".join(traceback.format_tb(fault.__traceback__)) + f"{type(fault).__name__}: {told}"
-    return f"{_trace(before)}\nand then\n{own}" if before else own
+def _trace(error: BaseException) -> str:
+    """The traceback of an exception after those of its causes, as Python prints them, with the values in their messages masked."""
+    traces: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        message = _VALUES.sub("…", _one_line(str(current)))
+        traces.append("".join(traceback.format_tb(current.__traceback__)) + f"{type(current).__name__}: {message}")
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\nand then\n".join(reversed(traces))
 
 
 def _one_line(text: str) -> str:
@@ -118,23 +123,23 @@ def _one_line(text: str) -> str:
 
 
 def _is_no_request(record: logging.LogRecord) -> bool:
-    if record.msg.startswith("Error handling request"):  # gunicorn's own last resort goes on with the path
+    if record.msg.startswith("Error handling request"):  # gunicorn adds the path to this message
         record.msg, record.args = "Error handling a request", ()
-    said = record.getMessage()
-    if served := _SERVED.findall(said):  # Flask's own words for it are a paragraph, of which a line would keep the beginning
+    message = record.getMessage()
+    if served := _SERVED.findall(message):  # Flask's message is a paragraph; one line of it is enough
         record.msg, record.args = f"Open {served[0]} in a browser. Ctrl+C ends the server.", ()
-    return not _OF_SERVERS.search(said)
+    return not _OF_SERVERS.search(message)
 
 
 def _begin() -> None:
     g.began = time.perf_counter()
-    given = request.headers.get(REQUEST_ID, "") if current_app.config["SETTINGS"].proxy_hops else ""
-    events.request_id.set(given if _SOMEBODYS_ID.fullmatch(given) else secrets.token_hex(16))
+    given = request.headers.get(REQUEST_ID, "") if settings().proxy_hops else ""
+    events.request_id.set(given if _ID_OF_PROXY.fullmatch(given) else secrets.token_hex(16))
 
 
-def _tell(response: Response) -> Response:
+def _log_request(response: Response) -> Response:
     caller = g.get("bearer") or g.get("visitor")
-    told = {
+    line = {
         "method": request.method,
         "route": _route(),
         "status": int(response.status[:3]),
@@ -142,16 +147,9 @@ def _tell(response: Response) -> Response:
         "user_id": caller.user_id if caller else None,
         "refusal": g.get("refusal"),
     }
-    _line(told)
+    log.info("%s %s %d", line["method"], line["route"], line["status"], extra={"request": line})
     response.headers[REQUEST_ID] = events.request_id.get() or ""
     return response
-
-
-def _line(told: dict[str, Any]) -> None:
-    # As `log.info` does it, without a look through the stack for a line number that nobody is told.
-    words = (told["method"], told["route"], told["status"])
-    if log.isEnabledFor(logging.INFO):
-        log.handle(log.makeRecord(log.name, logging.INFO, "", 0, "%s %s %d", words, None, extra={"request": told}))
 
 
 def _end(_: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""How long requests take and how they end, counted as they pass; and the text in which Prometheus reads that and all figures."""
+"""Durations and statuses of requests, counted as they are answered, and the text that Prometheus reads."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from hammer.operations.gauges import Figure
+from hammer.web.settings import settings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -20,32 +21,33 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 def init_app(app: Flask) -> None:
-    """Counts the requests of `app`; those of all processes of one server together, where `PROMETHEUS_MULTIPROC_DIR` says where."""
-    counted, directory = CollectorRegistry(), app.config["SETTINGS"].metrics_directory
-    what = "How long requests took, by route and answer."
+    """Counts the requests of `app`. Where `PROMETHEUS_MULTIPROC_DIR` is set, all processes of a server count together there."""
+    counted, directory = CollectorRegistry(), settings(app).metrics_directory
+    what = "How long requests took, by route and status."
     durations = Histogram("hammer_request_seconds", what, ("method", "route", "status"), buckets=SECONDS, registry=counted)
 
-    def tell(response: Response) -> Response:
+    def observe(response: Response) -> Response:
         method = request.method if request.method in METHODS else "other"
         route = request.url_rule.rule if request.url_rule else "(none)"
         durations.labels(method, route, response.status[:3]).observe(time.perf_counter() - g.began)
         return response
 
-    app.after_request(tell)
+    app.after_request(observe)
     app.extensions["hammer.web.metrics"] = (counted, directory)
 
 
 def exposition(app: Flask, figures: Iterable[Figure]) -> bytes:
-    """All of it, as Prometheus reads it."""
+    """The counted requests and these figures, in the text format of Prometheus."""
     counted, directory = app.extensions["hammer.web.metrics"]
     registry = CollectorRegistry()
-    registry.register(_Together(Path(directory)) if directory else counted)
-    registry.register(_Read(figures))
+    registry.register(_AllProcesses(Path(directory)) if directory else counted)
+    registry.register(_Gauges(figures))
     return generate_latest(registry)
 
 
-class _Together(Collector):
-    """What all processes counted. A file that a new one has only just begun is empty, which the library takes for a broken one."""
+class _AllProcesses(Collector):
+    """What all processes of this server counted. The file of a new process is empty at first; the library would take it for a
+    broken one."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -56,7 +58,7 @@ class _Together(Collector):
         return merged
 
 
-class _Read(Collector):
+class _Gauges(Collector):
     def __init__(self, figures: Iterable[Figure]) -> None:
         self.figures = list(figures)
 

@@ -1,6 +1,6 @@
-"""Where gateways tell what became of a text: the address goes along with it, and whoever has it may say so, of that text alone.
+"""Delivery receipts of SMS gateways. Each message is sent with an address of its own, to which the gateway reports its status.
 
-By `GET`, since that is how gateways report. Nobody can guess the address, no page leads to it, and twice is as good as once.
+Gateways report by `GET`. The address is signed, so it cannot be guessed; no page links to it, and repeated reports are harmless.
 """
 
 from flask import Blueprint, Flask, request
@@ -20,6 +20,6 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/receipts/<receipt>/")
 @public
 def receive(receipt: str) -> ResponseReturnValue:
-    """Takes down the `status` of a text."""
+    """Records the `status` of a message."""
     outbox.record_receipt(settings(), receipt, request.args.get("status", ""))
     return "", 204

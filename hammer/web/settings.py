@@ -1,12 +1,12 @@
-"""The settings of the application that serves the present request."""
+"""The settings of an application."""
 
 from typing import cast
 
-from flask import current_app
+from flask import Flask, current_app
 
 from config import Settings
 
 
-def settings() -> Settings:
-    """The settings of the application that serves this request."""
-    return cast(Settings, current_app.config["SETTINGS"])
+def settings(app: Flask | None = None) -> Settings:
+    """The settings of `app`, or of the application that serves this request."""
+    return cast(Settings, (app or current_app).config["SETTINGS"])

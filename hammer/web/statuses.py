@@ -1,4 +1,4 @@
-"""The HTTP status of each refusal, the same at both doors."""
+"""The HTTP status of each refusal, the same for pages and the API."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -25,9 +25,9 @@ _STATUSES: Final[Mapping[type[Refusal], int]] = {
     TooManyRequests: 429,
     Unavailable: 503,
 }
-"""A refusal has the status of its nearest ancestor here."""
+"""A refusal has the status of its nearest ancestor in this table."""
 
 
 def status_of(refusal: type[Refusal]) -> int:
-    """The status that stands for this kind of refusal: 400 to 599."""
+    """The status of this kind of refusal."""
     return next(_STATUSES[ancestor] for ancestor in refusal.__mro__ if ancestor in _STATUSES)

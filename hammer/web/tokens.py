@@ -1,8 +1,8 @@
-"""Who is calling: an access token in a header (programs) or a session's cookie (browsers). Issue and check.
+"""Issues and verifies access tokens (programs) and the cookies of sessions (browsers).
 
-Both lead to a session in the database, which is asked at each request: what is ended there is dead here at once. A signature, which
-never changes, is checked once a process and then remembered; when the token expires and whether its key is believed is asked each
-time as well.
+Both name a session in the database, which is read at each request, so a session that has ended is refused at once. The signature
+of a token never changes: each process verifies it once and remembers the token. Its expiry, and whether its key is still trusted,
+are checked at each request.
 """
 
 import re
@@ -34,17 +34,17 @@ R = TypeVar("R")
 SESSION_COOKIE = "hammer"
 DEVICE_COOKIE = "hammer_device"
 DEVICE_COOKIE_LIFETIME = timedelta(days=365)
-"""Browsers keep a cookie for little longer."""
+"""Browsers limit the lifetime of a cookie to 400 days."""
 
 MOST_REMEMBERED: Final = 4096
-"""Tokens whose signatures this process need not check again; about two megabytes of them."""
+"""How many verified tokens a process remembers (about two megabytes)."""
 
 _KIND: Final = "at+jwt"
 _HEADER: Final = {"alg", "kid", "typ"}
-"""All that stands in the header of a token of ours; one that names a key of its own (`jwk`, `jku`, `x5u`, `crit`) is none."""
+"""The fields of our headers. A token with any other field, like a key of its own (`jwk`, `jku`, `x5u`), is refused."""
 _CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "sid", "type"]
 _REFRESHES: Final = "rfn"
-"""How often the session had been refreshed when the token was issued. Not required: tokens of older versions have none."""
+"""How often the session had been refreshed when the token was issued. Optional: tokens of older versions do not have it."""
 
 _BEARER: Final = re.compile(r"bearer +([!-~]+)", re.IGNORECASE | re.ASCII)
 
@@ -53,18 +53,18 @@ issuer = JWTManager()
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token says whose signature is good, and by which key it is."""
+    """The claims of a token with a valid signature, and the id of its key."""
 
     kid: str
     user_id: str
     session_id: str
     expires_at: float
     issued_at_refresh: int | None
-    """How often its session had been refreshed; None of a token that says nothing of it."""
+    """How often the session had been refreshed; None if the token does not say."""
 
 
 class TokenVerifier:
-    """What this process knows for checking tokens: the keys, and those tokens whose signatures it has seen to be good."""
+    """Verifies access tokens with the keys of the database, and remembers those that it verified."""
 
     def __init__(self, settings: Settings) -> None:
         self.ring = keys.KeyRing(settings)
@@ -72,7 +72,7 @@ class TokenVerifier:
         self._remembered: OrderedDict[str, Claims] = OrderedDict()
 
     def claims(self, token: str) -> Claims:
-        """What a token of ours says, that has not expired. Raises `NotSignedIn`."""
+        """The claims of a token that we signed, with a trusted key, and that has not expired. Raises `NotSignedIn`."""
         claims = self._remembered.get(token)
         if claims is None:
             claims = self._verified(token)
@@ -112,20 +112,20 @@ class TokenVerifier:
 
 
 def init_app(app: Flask) -> None:
-    """Signs access tokens, and checks them."""
+    """Sets up how access tokens are signed and verified."""
     issuer.init_app(app)
     issuer.encode_key_loader(lambda _: g.signing.private)
     issuer.additional_headers_loader(lambda _: {"typ": _KIND, "kid": g.signing.kid})
-    app.extensions["hammer.web.tokens"] = TokenVerifier(app.config["SETTINGS"])
+    app.extensions["hammer.web.tokens"] = TokenVerifier(settings(app))
 
 
 def ring() -> keys.KeyRing:
-    """The keys of this process."""
-    return _checks().ring
+    """The keys that sign and verify access tokens."""
+    return _verifier().ring
 
 
 def pair(session: Session) -> dict[str, Any]:
-    """An access token and the refresh token that follows it, as RFC 6749 §5.1 names them. `expires_in` is in seconds."""
+    """A new access token and the refresh token of a session, with the names of RFC 6749 §5.1. `expires_in` is in seconds."""
     lifetime = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
     g.signing = ring().signing()
     return {
@@ -137,18 +137,19 @@ def pair(session: Session) -> dict[str, Any]:
 
 
 def bearer_token() -> str:
-    """What this request shows in its `Authorization` header (RFC 6750 §2.1); empty when it shows none."""
-    shown = _BEARER.fullmatch(request.headers.get("Authorization", "").strip(" \t"))  # which are no part of it: RFC 9110 §5.5
-    return shown[1] if shown else ""
+    """The token in the `Authorization` header (RFC 6750 §2.1), or an empty string."""
+    value = request.headers.get("Authorization", "").strip(" \t")  # blanks around a value do not belong to it (RFC 9110 §5.5)
+    bearer = _BEARER.fullmatch(value)
+    return bearer[1] if bearer else ""
 
 
 def bearer() -> Caller:
-    """Who sent this request's access token, asked of the database once a request. Raises `NotSignedIn`."""
+    """The caller with this request's access token, read from the database once a request. Raises `NotSignedIn`."""
     if "bearer" not in g:
-        shown = bearer_token()
-        if not shown:
+        token = bearer_token()
+        if not token:
             raise NotSignedIn
-        claims = _checks().claims(shown)
+        claims = _verifier().claims(token)
         caller = sessions.caller(claims.session_id, SessionKind.PROGRAM, issued_at_refresh=claims.issued_at_refresh)
         if caller is None or caller.user_id != claims.user_id:
             raise NotSignedIn
@@ -156,12 +157,12 @@ def bearer() -> Caller:
     return cast(Caller, g.bearer)
 
 
-def _checks() -> TokenVerifier:
+def _verifier() -> TokenVerifier:
     return cast(TokenVerifier, current_app.extensions["hammer.web.tokens"])
 
 
 def signed_in(view: Callable[P, R]) -> Callable[P, R]:
-    """Lets only callers with a good access token in."""
+    """Refuses callers without a valid access token with `NotSignedIn`."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -172,7 +173,7 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def staff_only(view: Callable[P, R]) -> Callable[P, R]:
-    """Lets only staff in. Raises `NotAllowed` for others who are signed in."""
+    """Refuses callers who are not staff with `NotAllowed`, and those without a valid access token with `NotSignedIn`."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -184,37 +185,37 @@ def staff_only(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def visitor() -> Caller | None:
-    """Whose browser this is, by its cookie; None for a stranger's. Asked of the database once a request."""
+    """The caller who is signed in with this browser's cookie, or None. Read from the database once a request."""
     if "visitor" not in g:
-        shown = request.cookies.get(cookie_name(SESSION_COOKIE))
-        g.visitor = sessions.by_cookie(settings(), shown) if shown else None
+        cookie = request.cookies.get(cookie_name(SESSION_COOKIE))
+        g.visitor = sessions.by_cookie(settings(), cookie) if cookie else None
     return cast(Caller | None, g.visitor)
 
 
-def session_shown() -> str | None:
-    """The id of the session whose cookie this browser shows, which may be over; None for a stranger's."""
-    shown = request.cookies.get(cookie_name(SESSION_COOKIE))
-    return sessions.id_in_cookie(settings(), shown) if shown else None
+def session_id_in_cookie() -> str | None:
+    """The id of the session in this browser's cookie, or None. The session can have ended."""
+    cookie = request.cookies.get(cookie_name(SESSION_COOKIE))
+    return sessions.id_in_cookie(settings(), cookie) if cookie else None
 
 
 def set_cookies(response: Response, session: Session, device: Device) -> None:
-    """Signs the browser in for as long as the session lasts, and makes it a known device. No script can read either cookie."""
+    """Signs the browser in for the lifetime of the session, and marks it as a known device. Scripts cannot read either cookie."""
     _set_cookie(response, SESSION_COOKIE, sessions.cookie(settings(), session), SESSION_LIFETIME[SessionKind.BROWSER])
     _set_cookie(response, DEVICE_COOKIE, devices.token(settings(), device), DEVICE_COOKIE_LIFETIME)
 
 
 def clear_cookie(response: Response) -> None:
-    """Signs the browser out. It stays a known device."""
+    """Signs the browser out. It remains a known device."""
     response.delete_cookie(cookie_name(SESSION_COOKIE), secure=settings().https, httponly=True, samesite="Lax")
 
 
 def device_token() -> str | None:
-    """What this browser shows of having signed in before."""
+    """The token that marks this browser as a known device, or None."""
     return request.cookies.get(cookie_name(DEVICE_COOKIE))
 
 
 def cookie_name(name: str) -> str:
-    """With the prefix that pins a cookie to one host (RFC 6265bis §4.1.3.2) where there is https."""
+    """The name of a cookie. With https it has the prefix that binds the cookie to one host (RFC 6265bis §4.1.3.2)."""
     return f"__Host-{name}" if settings().https else name
 
 
@@ -234,7 +235,7 @@ _SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows":
 
 
 def device() -> str:
-    """Roughly what the caller's device is, like `Firefox · Android`, from what it says of itself; empty where it says nothing."""
+    """A short name of the caller's device from its `User-Agent`, like `Firefox · Android`; empty without one."""
     agent = request.headers.get("User-Agent", "")
     known = [next((name for sign, name in names.items() if sign in agent), "") for names in (_BROWSERS, _SYSTEMS)]
     program = re.match(r"[\w.-]{0,40}", agent, re.ASCII)

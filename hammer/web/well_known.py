@@ -1,4 +1,4 @@
-"""What browsers, crawlers and people who found a fault ask every site for, at addresses that no page of ours names."""
+"""Files at fixed addresses that every site is asked for: icons, robots.txt and security.txt."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ from hammer.web.settings import settings
 
 KEPT: Final = "public, max-age=86400"
 SECURITY_GOOD_FOR: Final = timedelta(days=90)
-"""RFC 9116 §2.5.5 wants less than a year; who reads it later asks again."""
+"""How long a reader can rely on security.txt. RFC 9116 §2.5.5 recommends less than a year."""
 ROBOTS: Final = """User-agent: *
 Disallow: /api/
 Disallow: /login/code/
@@ -21,7 +21,7 @@ Disallow: /profile/
 Disallow: /logout/
 Disallow: /receipts/
 """
-"""Invite links are not among them: messengers that draw a preview keep to this file too. Their pages ask not to be listed."""
+"""Invite links (/i/) are allowed, because messengers that draw previews obey this file too. Those pages have `noindex` instead."""
 
 blueprint = Blueprint("well_known_files", __name__)
 
@@ -33,28 +33,28 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/favicon.ico")
 @public
 def favicon() -> ResponseReturnValue:
-    """For what reads no `<link rel=icon>`, like browsers that show a document of ours which is no page."""
+    """The icon, for browsers that show something other than a page, which has no `<link rel=icon>`."""
     return _kept(current_app.send_static_file("favicon.ico"))
 
 
 @blueprint.get("/apple-touch-icon.png")
 @public
 def touch_icon() -> ResponseReturnValue:
-    """For home screens of Apple's phones, which ask for it by this name."""
+    """The icon on home screens of Apple's phones, which ask for this name."""
     return _kept(current_app.send_static_file("mark.png"))
 
 
 @blueprint.get("/robots.txt")
 @public
 def robots() -> ResponseReturnValue:
-    """Keeps crawlers off what is of no use to a search (RFC 9309)."""
+    """Asks crawlers not to visit what is useless in search results (RFC 9309)."""
     return _kept(Response(ROBOTS, mimetype="text/plain"))
 
 
 @blueprint.get("/.well-known/security.txt")
 @public
 def security() -> ResponseReturnValue:
-    """Whom to write to about a fault (RFC 9116). Refuses with `NotFound` where the operator names no contact (`HAMMER_SUPPORT`)."""
+    """Where to report a vulnerability (RFC 9116). Refuses with `NotFound` if the operator set no contact (`HAMMER_SUPPORT`)."""
     here = settings()
     if not here.support:
         raise NotFound

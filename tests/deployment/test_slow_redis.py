@@ -72,7 +72,7 @@ def line(redis: Redis) -> Iterator[Line]:
 @pytest.fixture
 def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> RequestLimiter:
     # However slow the machine: it is left alone for as long as the test takes, and never for not answering at all.
-    monkeypatch.setattr(request_limits, "REDIS_APART_SECONDS", 1000.0)
+    monkeypatch.setattr(request_limits, "REDIS_PAUSE_SECONDS", 1000.0)
     monkeypatch.setattr(request_limits, "REDIS_SECONDS", 20.0)
     return RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
 
@@ -212,9 +212,9 @@ def test_a_redis_that_answers_nothing_is_asked_twice_and_then_left_alone_for_a_w
 
 
 def test_connecting_to_redis_takes_no_longer_than_an_answer(settings: Settings) -> None:
-    shared = RequestLimiter(replace(settings, redis_url="redis://127.0.0.1:1/0")).shared
+    shared = RequestLimiter(replace(settings, redis_url="redis://127.0.0.1:1/0")).redis
     assert shared is not None
-    given = shared._taken.registered_client.get_connection_kwargs()
+    given = shared._script.registered_client.get_connection_kwargs()
     assert given["socket_connect_timeout"] == given["socket_timeout"] == request_limits.REDIS_SECONDS
 
 

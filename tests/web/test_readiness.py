@@ -22,6 +22,7 @@ from config import Settings
 from hammer.db import database
 from hammer.db.database import BUSY_SECONDS
 from hammer.operations import doctor, readiness
+from hammer.web.health import NEWEST_MIGRATION
 from tests.actions import ANNA, number
 from tests.serving import at_once
 
@@ -100,6 +101,11 @@ def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_process_that_runs_answers_ok_and_its_version(app: Flask) -> None:
     assert app.test_client().get("/healthz").text.splitlines() == ["ok", f"version: {hammer.__version__}"]
+
+
+def test_the_newest_migration_is_the_one_that_readyz_expects() -> None:
+    versions = Path(__file__).parents[2] / "migrations" / "versions"
+    assert max(file.name for file in versions.glob("0*.py"))[:4] == NEWEST_MIGRATION, "Change NEWEST_MIGRATION in web/health.py."
 
 
 def test_a_database_that_takes_writes_is_ready(app: Flask) -> None:

@@ -217,10 +217,10 @@ def test_counts_of_minutes_that_are_over_take_no_memory(settings: Settings, watc
         limiter.take(f"192.0.2.{n}")
     watch.now += 59
     limiter.take("198.51.100.1")
-    assert len(limiter.here._windows) == 101
+    assert len(limiter.local._windows) == 101
     watch.now += 1  # when what is over is dropped, and what is not stays
     assert [refused_for(limiter, "198.51.100.1") for _ in range(2)] == [0, 59]
-    assert len(limiter.here._windows) == 1
+    assert len(limiter.local._windows) == 1
 
 
 def test_an_address_beyond_its_requests_is_refused_before_the_database_is_asked(

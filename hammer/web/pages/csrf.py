@@ -74,7 +74,7 @@ def _only_show() -> ResponseReturnValue | None:
 def _choose_language() -> bool:
     """Answers in the language that the form asks for; returns whether it asks for one."""
     if "lang" in request.form:
-        languages.wish_for(request.form["lang"])
+        languages.choose(request.form["lang"])
     return "lang" in request.form
 
 

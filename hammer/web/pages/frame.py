@@ -60,7 +60,7 @@ def answers_repeats(done: Callable[[idempotency.Key], ResponseReturnValue | None
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> ResponseReturnValue:
-            sent_by = None if shows_only() or tokens.visitor() else tokens.session_shown()
+            sent_by = None if shows_only() or tokens.visitor() else tokens.session_id_in_cookie()
             return (sent_by and done(form_key(sent_by))) or view(*args, **kwargs)
 
         return cast(View, checked)
