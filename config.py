@@ -496,7 +496,8 @@ class Settings:
     support: str = setting(
         "HAMMER_SUPPORT", str, "",
         "How people reach you, like `https://example.com/help` or `help@example.com`. It is published in "
-        "`/.well-known/security.txt`, which is 404 without it.",
+        "`/.well-known/security.txt`, which is 404 without it. An "
+        "e-mail address is also named in the message to the old number after a change of number.",
         check=_contact,
         convert=lambda address: f"mailto:{address}" if _MAIL.fullmatch(address) else address,
     )
