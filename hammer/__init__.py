@@ -10,7 +10,7 @@
     sessions | invites         sessions, revocation, known devices, keys | activation, invite codes, tombstones
     sms | quotas | events      outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
     models                     every table
-    db | codes                 database, prepared statements, pagination | one-time codes, invite codes, proofs
+    db | codes                 database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs
     parsing                    phones, characters: what people type
     refusals | clock           every way a rule can say no | the time
 
