@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from time_machine import Traveller
 
+import hammer
 from config import Settings
 from hammer.db.database import db
 from hammer.models import SessionKind
@@ -45,6 +46,10 @@ def test_openapi_prints_the_document_of_the_api_with_readable_cyrillic(run: Run)
     out = said(run("openapi"))
     assert json.loads(out)["openapi"].startswith("3.1")
     assert "Ваш токен" in out
+
+
+def test_version_is_that_of_the_package(run: Run) -> None:
+    assert said(run("version")) == f"{hammer.__version__}\n"
 
 
 def test_every_command_has_help_that_fits_a_line(app: Flask) -> None:

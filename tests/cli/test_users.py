@@ -107,8 +107,8 @@ def test_list_costs_as_many_statements_for_a_hundred_as_for_one(
 def test_list_of_nobody_says_so(run: Run) -> None:
     result = run("users", "list")
     assert said(result) == ""
-    assert result.stderr == "There is nobody.\n"
-    assert run("users", "list", "--q", "x").stderr == "There is nobody who has to do with that.\n"
+    assert result.stderr == "There are no users.\n"
+    assert run("users", "list", "--q", "x").stderr == "No user matches.\n"
 
 
 def test_list_refuses_a_place_that_it_never_gave(run: Run) -> None:
@@ -179,13 +179,13 @@ def test_delete_asks_and_does_nothing_unless_told_yes(run: Run, anna: str, profi
     for typed in ("n\n", "\n", ""):
         result = run("users", "delete", "anna", typed=typed)
         assert result.exit_code == 1
-        assert f"Forget {ANNA} (anna Анна Иванова)" in result.stdout
+        assert f"Delete {ANNA} (anna Анна Иванова)" in result.stdout
     assert profile(anna).telephone_number == ANNA
 
 
 @pytest.mark.parametrize(("words", "typed"), [((), "y\n"), (("--yes",), None)])
 def test_delete_forgets_for_ever(run: Run, app: Flask, anna: str, words: tuple[str, ...], typed: str | None) -> None:
-    assert "is forgotten" in said(run("users", "delete", "anna", *words, typed=typed))
+    assert "is deleted" in said(run("users", "delete", "anna", *words, typed=typed))
     with app.app_context(), pytest.raises(NotFound):
         people.profile(app.config["SETTINGS"], anna)
 
@@ -199,5 +199,5 @@ def test_who_came_back_with_a_backup_is_deleted_again_by_the_line_in_the_log(
     assert f"Deleted user {anna}." in caplog.messages
     with app.app_context(), transaction() as session:
         session.execute(update(User).where(User.id == anna).values(**before))
-    assert "is forgotten" in said(run("users", "delete", "--by-id", "--yes", "--", anna))
+    assert "is deleted" in said(run("users", "delete", "--by-id", "--yes", "--", anna))
     assert "There is nothing here." in refused(run("users", "delete", "--by-id", "--yes", "--", anna))

@@ -139,8 +139,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
         assert process.wait(timeout=30) == 0, (tmp_path / "log").read_text()
     assert states(server.database_url) == {"sent": THREADS, "waiting": 2}
     begun, stopped = map(json.loads, (tmp_path / "log").read_text().splitlines())
-    assert begun["message"] == f"Carrying texts, {THREADS} at once."
-    assert stopped["message"] == "Stopped; no text was left half carried."
+    assert begun["message"] == f"Sending texts in {THREADS} threads."
+    assert stopped["message"] == "Stopped. All texts that were being sent are finished."
     assert set(gateway.texts_to().values()) == {1}
 
 
