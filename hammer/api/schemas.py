@@ -9,7 +9,7 @@ from marshmallow.validate import Length, Range
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.models import MessageState
 from hammer.refusals import N_, REQUIRED
-from hammer.users.accounts import LONGEST_NAME, NOT_TEXT, USERNAME
+from hammer.users.names import LONGEST_NAME, NOT_TEXT, USERNAME
 
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")

@@ -13,7 +13,7 @@ from hammer.parsing import phones
 from hammer.refusals import InvalidFields, Refusal
 from hammer.sessions import sessions
 from hammer.sessions.sessions import Caller
-from hammer.users import accounts, people
+from hammer.users import names, people
 from hammer.web.languages import say
 from hammer.web.pages.forms import Form
 from hammer.web.pages.frame import refused
@@ -65,7 +65,7 @@ class ProfilePage:
             "names": self.names,
             "invite": self.invite,
             "not_an_invite": invite_codes.NOT_AN_INVITE,
-            "not_a_username": accounts.NOT_A_USERNAME,
+            "not_a_username": names.NOT_A_USERNAME,
             "invitees": invitees,
             "place": after,
             "seen_as": seen_as(self.me),

@@ -1,17 +1,15 @@
-"""What people may change about themselves: `create`, `rename`, `change_number`, `delete`; and staff's deeds.
+"""What people change about their accounts (`rename`, `change_number`, `delete`), and what staff and the command line do to users.
 
-An `actor_id` names who does it, where that may be somebody else: the audit trail says so. The command line has none.
+`actor_id` is the user who does it, for the audit trail, where that may be somebody else. The command line passes none.
 """
 
 import logging
-import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
+from sqlalchemy import Select, exists, or_, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import Settings
@@ -35,31 +33,22 @@ from hammer.refusals import (
 )
 from hammer.sessions import devices, revocation
 from hammer.sms import outbox
+from hammer.users.names import read as read_names
 
 log = logging.getLogger(__name__)
 
-USERNAME = "[A-Za-z][A-Za-z0-9_.-]{0,29}"
-"""It begins with a letter, so that it never reads as a number; `me` is taken by everybody."""
-LONGEST_NAME = 150
-NOT_A_USERNAME = N_(
-    "A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most."
-)
-TOO_LONG = N_("This is longer than 150 characters.")
-NOT_TEXT = N_("This has a character that is not text.")
-PILED_UP = N_("One letter here carries too many marks.")
-MOST_MARKS: Final = 4
-"""Marks on one letter that take no room of their own. As many are needed: a Hebrew shin has its dot, a dagesh, a vowel and an
-accent; Burmese and Tibetan syllables have up to four."""
 PROOF_STAYS_FRESH: Final = timedelta(minutes=5)
-"""So long after proving their number people may change it, or delete themselves: whoever finds an open device may not."""
+"""How long after proving their number people may change it or delete their account. It protects a device that was left open."""
 SIGN_IN_AGAIN = N_("Please sign in again first: this needs a code that is at most five minutes old.")
 YOUR_NUMBER = N_("This is your number already.")
-_NOT_TEXT: Final = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
-"""Control characters, invisible signs, halves of characters, what is none, and what ends a line or a paragraph."""
-_JOINERS: Final = "\u200c\u200d"
-"""Of the signs that nobody sees, those that writing and emoji need; others turn a name around or make it look empty."""
-_BLANKS: Final = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and signs that look like nothing: the fillers of Hangul, the Braille pattern without dots."""
+EMPTIED: Final[dict[str, object]] = {
+    "telephone_number": None,
+    "username": None,
+    "first_name": "",
+    "last_name": "",
+    "is_staff": False,
+}
+"""What a deletion leaves in the personal columns of a user."""
 
 
 def create(
@@ -71,15 +60,14 @@ def create(
     actor_id: str | None = None,
     key: idempotency.Key | None = None,
 ) -> str:
-    """A user made by hand, and their id. A request that is repeated with its `key` gets the same one.
+    """The id of a new user. A request that is repeated with its `key` gets the same id.
 
     Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
     """
-    number = phones.read(settings, telephone_number)
-    stored = _as_stored(names)
+    number, stored = phones.read(settings, telephone_number), read_names(names)
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
-            # By the number, which is part of the request: the id of a person is not kept with the key.
+            # Found by the number, which is part of the request: the id of a user is not stored with the key.
             before = tx.scalar(select(User.id).where(User.telephone_number == number))
             if before is not None:
                 return before
@@ -94,19 +82,22 @@ def create(
 
 
 def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = None) -> None:
-    """Changes those of `username`, `first_name` and `last_name` that are given. Refuses with `UsernameTaken`, `NotFound`."""
+    """Changes those of `username`, `first_name` and `last_name` that are given.
+
+    Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`.
+    """
     if not names:
         return
     try:
         with transaction() as tx:
-            _change(tx, user_id, **_as_stored(names))
+            _change(tx, user_id, **read_names(names))
             events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
     except IntegrityError as error:
         raise UsernameTaken from error
 
 
 def proved_lately(session_id: str) -> bool:
-    """Whether the number was proved for this session so lately that its user may change it, or delete themselves."""
+    """Whether the number was proved for this session within `PROOF_STAYS_FRESH`."""
     return _is_fresh(db.session(), session_id)
 
 
@@ -119,18 +110,18 @@ def ask_number(
     *,
     key: idempotency.Key | None = None,
 ) -> CodeSent:
-    """A new verification of the number that the user wants to have from now on, its code on the way by text. A request that is
-    repeated with its `key` gets the same one.
+    """A new verification of the number that the user wants to change to; the message with its code is in the outbox. A request that
+    is repeated with its `key` gets the same verification.
 
-    Nobody learns here whether somebody else has it. Refuses with `NotAllowed` when the old number was not proved lately for this
-    session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` as signing in does.
+    The answer does not depend on whether another user has the number. Refuses with `NotAllowed` when the present number was not
+    proved lately for this session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` like a login.
     """
     number = phones.read(settings, telephone_number)
 
     def ask() -> CodeSent:
         if not _is_fresh(tx, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        if tx.scalar(select(User.telephone_number).where(User.id == user_id)) == number:
+        if tx.scalar(_number_of(user_id)) == number:
             raise InvalidFields({"telephone_number": [YOUR_NUMBER]})
         return verifications.begin(tx, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
 
@@ -150,25 +141,24 @@ def change_number(
     end_other_sessions: bool = False,
     key: idempotency.Key | None = None,
 ) -> None:
-    """Gives the user the number that `ask_number` asked about; the old one is told so by a text.
+    """Gives the user the number that `ask_number` sent a code to, and sends a notice to the old number.
 
     A request that is repeated with its `key` takes no guess.
 
-    Refuses with `WrongCode` and `InvalidFields` as signing in does, and with `TelephoneNumberTaken`: whoever hears that has proved
-    that they hold the number. With `NotSignedIn` a user who was deleted meanwhile.
+    Refuses with `WrongCode` and `InvalidFields` like a login; with `TelephoneNumberTaken`, which only the holder of that number
+    can learn; with `NotSignedIn` when the user was deleted while this request was on its way.
     """
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return
-        _hold_proofs(tx, user_id)
+        _lock_verifications(tx, user_id)
         purpose = verifications.CHANGE_NUMBER
         proved = verifications.guess(tx, settings, verification_id, code, purpose=purpose, user_id=user_id, key=key)
         if isinstance(proved, Refusal):
             refusal: Refusal | None = proved
         else:
-            keep = session_id if end_other_sessions else None
-            new = proved.telephone_number, proved.language
-            refusal = _move(tx, settings, user_id, *new, forget_devices_but_that_of=keep)
+            session_to_keep = session_id if end_other_sessions else None
+            refusal = _move(tx, settings, user_id, proved.telephone_number, proved.language, session_to_keep=session_to_keep)
             if refusal is None and end_other_sessions:
                 revocation.end(tx, user_id, Session.id != session_id, noted_as=events.Kind.SESSIONS_ENDED)
             idempotency.keep_outcome(tx, key, refusal)
@@ -178,23 +168,22 @@ def change_number(
 
 
 def move(settings: Settings, user_id: str, telephone_number: str, *, language: str, end_sessions: bool = False) -> None:
-    """Staff's act: gives the user another number without a proof, as when a numbering plan has changed.
+    """Gives the user another number without a proof, for operators: for example after a change of a numbering plan.
 
-    What was known or pending by the old number goes: devices, and codes under way. Sessions stay unless `end_sessions` says
-    otherwise: the person is the same, and would be shut out by a new number that is wrong. The old number gets a notice in
-    `language`.
+    Known devices and pending codes of the old number are deleted. Sessions stay unless `end_sessions` is set: the person is the
+    same, and a mistyped number would lock them out. The old number gets a notice in `language`.
 
-    Refuses with `InvalidFields` and `RegionNotServed` as a new number is, with `TelephoneNumberTaken`, and with `NotFound`.
+    Refuses with `InvalidFields` and `RegionNotServed` like a new number, with `TelephoneNumberTaken`, and with `NotFound`.
     """
     number = phones.read(settings, telephone_number)
     with transaction() as tx:
-        _hold_proofs(tx, user_id)
-        tx.execute(delete_from(Verification).where(Verification.user_id == user_id))
+        _lock_verifications(tx, user_id)
+        _delete_verifications(tx, user_id)
         devices.forget(tx, user_id)
         refusal = _move(tx, settings, user_id, number, language)
         if refusal is not None:
             raise NotFound if isinstance(refusal, NotSignedIn) else refusal
-        devices.forget(tx, user_id)  # a login that was quicker has left a new one
+        devices.forget(tx, user_id)  # a login that got its locks first has left a new one
         if end_sessions:
             revocation.end(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED)
     outbox.wake_senders()
@@ -208,35 +197,34 @@ def delete(
     session_id: str | None = None,
     key: idempotency.Key | None = None,
 ) -> None:
-    """Forgets all that is personal and ends every session. What remains counts for others and names nobody. A request
-    that is repeated with its `key` is done already; `was_deleted` says so to a caller whose session is gone.
+    """Deletes everything personal and ends every session. The row of the user stays, empty, for the counts of other users.
 
-    Who deletes themselves (`actor_id`) must have proved their number lately for their session. Refuses with `NotAllowed`,
-    `NotFound`.
+    A request that is repeated with its `key` changes nothing; a caller whose session is gone can ask `was_deleted`.
+
+    Users who delete themselves (`actor_id`) must have proved their number lately for their session `session_id`. Refuses with
+    `NotAllowed`, `NotFound`.
     """
-    now = clock.now()
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return
         if actor_id == user_id and not _is_fresh(tx, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        _hold_proofs(tx, user_id)
-        number = select(User.telephone_number).where(User.id == user_id, User.deleted_at.is_(None))
-        theirs = or_(Verification.telephone_number == number.scalar_subquery(), Verification.user_id == user_id)
-        tx.execute(delete_from(Verification).where(theirs))
+        # Locks are taken in the order of a login: first verifications, then devices, then the user, then sessions.
+        _lock_verifications(tx, user_id)
+        _delete_verifications(tx, user_id)
         devices.forget(tx, user_id)
-        had = tx.scalar(number.with_for_update())
-        if had is None:
+        number = _lock_number(tx, user_id)
+        if number is None:
             raise NotFound
-        nobody = {"telephone_number": None, "username": None, "first_name": "", "last_name": "", "is_staff": False}
-        tx.execute(_living(user_id).values(nobody | {"deleted_at": now}))
-        tombstones.mark(tx, settings, user_id, had, now)
+        now = clock.now()
+        _change(tx, user_id, **EMPTIED, deleted_at=now)
+        tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
-        for table in (Session, Device):  # a login that was quicker has left new ones
+        for table in (Session, Device):  # devices again: a login that got its locks first has left a new one
             tx.execute(delete_from(table).where(table.user_id == user_id))
         events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)
         idempotency.keep(tx, key)
-    log.info("Deleted user %s.", user_id)  # a backup of before knows nothing of it: docs/privacy.md
+    log.info("Deleted user %s.", user_id)  # after a restored backup, users in this log are deleted again: docs/privacy.md
 
 
 def was_deleted(key: idempotency.Key) -> bool:
@@ -245,37 +233,50 @@ def was_deleted(key: idempotency.Key) -> bool:
 
 
 def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
-    """Gives or takes what staff may do; it holds from the user's next request on. Refuses with `NotFound`."""
+    """Gives or takes the rights of staff, from the user's next request on. Refuses with `NotFound`."""
     with transaction() as tx:
         _change(tx, user_id, is_staff=is_staff)
         events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
-    """Shuts a user out at once, or lets them in again (with a new sign-in); none of their devices is known then. Refuses with
-    `NotFound`."""
+    """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices. Refuses with `NotFound`."""
     with transaction() as tx:
         revocation.end_all(tx, user_id)
         _change(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 
-def _hold_proofs(tx: Transaction, user_id: str) -> None:
-    """Locks the proofs of the user's number, before anything else is locked.
+def _number_of(user_id: str) -> Select[str | None]:
+    """Selects the user's number, which is NULL for a deleted user."""
+    return select(User.telephone_number).where(User.id == user_id)
 
-    A login locks its proof first, then its device or counters, then the user. In another order the two would wait for each other.
+
+def _lock_verifications(tx: Transaction, user_id: str) -> None:
+    """Locks the verifications of the user's number, before anything else is locked.
+
+    A login locks its verification first, then its device or the limits, then the user. A transaction with another order could wait
+    for a login that waits for it.
     """
-    number = select(User.telephone_number).where(User.id == user_id).scalar_subquery()
-    theirs = select(Verification.id).where(Verification.telephone_number == number).order_by(Verification.id)
-    tx.execute(theirs.with_for_update())
+    of_number = Verification.telephone_number == _number_of(user_id).scalar_subquery()
+    tx.execute(select(Verification.id).where(of_number).order_by(Verification.id).with_for_update())
 
 
-def _living(user_id: str) -> Any:
-    return update(User).where(User.id == user_id, User.deleted_at.is_(None))
+def _delete_verifications(tx: Transaction, user_id: str) -> None:
+    """Deletes the verifications of the user's number, and those that the user asked for."""
+    of_number = Verification.telephone_number == _number_of(user_id).scalar_subquery()
+    tx.execute(delete_from(Verification).where(or_(of_number, Verification.user_id == user_id)))
+
+
+def _lock_number(tx: Transaction, user_id: str) -> str | None:
+    """The user's number, with the row of the user locked; None for a deleted or unknown user."""
+    return tx.scalar(_number_of(user_id).with_for_update())
 
 
 def _change(tx: Transaction, user_id: str, **values: object) -> None:
-    if tx.scalar(_living(user_id).values(values).returning(User.id)) is None:
+    """Changes columns of a user. Raises `NotFound` for a deleted or unknown user."""
+    changed = update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(values).returning(User.id)
+    if tx.scalar(changed) is None:
         raise NotFound
 
 
@@ -287,65 +288,26 @@ def _is_fresh(tx: Transaction, session_id: str | None) -> bool:
 
 
 def _move(
-    tx: Transaction,
-    settings: Settings,
-    user_id: str,
-    number: str,
-    language: str,
-    *,
-    forget_devices_but_that_of: str | None = None,
+    tx: Transaction, settings: Settings, user_id: str, number: str, language: str, *, session_to_keep: str | None = None
 ) -> Refusal | None:
-    """Gives the user the number, and tells the one they had, in this language; or why not."""
-    now = clock.now()
-    mine = select(User.telephone_number).where(User.id == user_id)
+    """Gives the user the number and puts a notice to the old number into the outbox; or returns why not.
+
+    With `session_to_keep`, all devices are forgotten but the one of that session.
+    """
+    of_old_number = Verification.telephone_number == _number_of(user_id).scalar_subquery()
     try:
         with tx.begin_nested():
-            # What is left of proofs of the old number goes with it, and before the user is locked: see `_hold_proofs`.
-            tx.execute(delete_from(Verification).where(Verification.telephone_number == mine.scalar_subquery()))
-            if forget_devices_but_that_of is not None:
-                devices.forget(tx, user_id, devices.all_but_that_of(tx, forget_devices_but_that_of))
-            old = tx.scalar(mine.with_for_update())
-            moved = tx.scalar(_living(user_id).values(telephone_number=number).returning(User.id))
+            tx.execute(delete_from(Verification).where(of_old_number))  # before the user is locked: see `_lock_verifications`
+            if session_to_keep is not None:
+                devices.forget(tx, user_id, devices.all_but_that_of(tx, session_to_keep))
+            old = _lock_number(tx, user_id)
+            if old is None:
+                return NotSignedIn()
+            _change(tx, user_id, telephone_number=number)
     except IntegrityError:
         return TelephoneNumberTaken()
-    if moved is None:
-        return NotSignedIn()
-    if old is not None and old != number:
-        tombstones.mark(tx, settings, user_id, old, now)
+    if old != number:
+        tombstones.mark(tx, settings, user_id, old, clock.now())
         outbox.add_notice(tx, old, language)
         events.note(tx, events.Kind.NUMBER_CHANGED, user_id)
     return None
-
-
-def _as_stored(names: Mapping[str, str]) -> dict[str, str | None]:
-    """Names as they are kept: trimmed, composed (NFC), a blank username as None. `InvalidFields` names all bad ones at once."""
-    kept = {field: unicodedata.normalize("NFC", value.strip()) for field, value in names.items()}
-    errors = {}
-    for field, value in kept.items():
-        if field == "username" and value and (not re.fullmatch(USERNAME, value) or value.lower() == "me"):
-            errors[field] = [NOT_A_USERNAME]
-        elif len(value) > LONGEST_NAME:
-            errors[field] = [TOO_LONG]
-        elif any(unicodedata.category(sign) in _NOT_TEXT and sign not in _JOINERS for sign in value):
-            errors[field] = [NOT_TEXT]
-        elif _piles_up(value):
-            errors[field] = [PILED_UP]
-        elif value and all(unicodedata.category(sign)[0] in "MZ" or sign in _JOINERS + _BLANKS for sign in value):
-            errors[field] = [NOT_TEXT]  # there is nothing to see in it
-    if errors:
-        raise InvalidFields(errors)
-    return {field: (value or None) if field == "username" else value for field, value in kept.items()}
-
-
-def _piles_up(name: str) -> bool:
-    """Whether one letter carries more marks than any writing needs. Marks that take room (`Mc`) and joiners begin no new letter."""
-    marks = 0
-    for sign in name:
-        kind = unicodedata.category(sign)
-        if kind in ("Mn", "Me"):
-            marks += 1
-        elif kind != "Mc" and sign not in _JOINERS:
-            marks = 0
-        if marks > MOST_MARKS:
-            return True
-    return False

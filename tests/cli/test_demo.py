@@ -16,7 +16,7 @@ from hammer.db.database import db
 from hammer.models import Referral, User
 from hammer.operations import demo
 from hammer.refusals import NotAllowed
-from hammer.users import accounts, people
+from hammer.users import accounts, names, people
 from tests.actions import sign_in
 from tests.cli.commands import Made, Run, refused, said
 from tests.databases import Databases
@@ -41,7 +41,7 @@ def test_demo_makes_people_who_could_be_real(run: Run, app: Flask) -> None:
     assert {phonenumbers.number_type(number) for number in numbers} == {PhoneNumberType.MOBILE}
     usernames = [person.username for person in everybody if person.username]
     assert 50 < len(usernames) < 150
-    assert all(re.fullmatch(accounts.USERNAME, name) for name in usernames)
+    assert all(re.fullmatch(names.USERNAME, name) for name in usernames)
     assert any(not person.first_name for person in everybody)
     now = datetime.now(UTC)
     assert all(now - demo.SPAN <= person.date_joined <= now for person in everybody)

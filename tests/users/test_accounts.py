@@ -26,7 +26,7 @@ from hammer.refusals import (
     Unavailable,
     UsernameTaken,
 )
-from hammer.users import accounts, exports, people
+from hammer.users import accounts, exports, names, people
 from tests.actions import (
     ANNA,
     BORIS,
@@ -264,7 +264,7 @@ def test_a_username_never_reads_as_a_number_or_as_me(settings: Settings, usernam
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(anna.id, {"username": username})
-    assert refused.value.errors == {"username": [accounts.NOT_A_USERNAME]}
+    assert refused.value.errors == {"username": [names.NOT_A_USERNAME]}
 
 
 @pytest.mark.parametrize("username", ["a", "Z9", "ivan.petrov-1_", "a" * 30, "meg"])
@@ -291,7 +291,7 @@ def test_all_bad_names_are_said_at_once(settings: Settings) -> None:
 def test_a_name_is_text(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(user(settings).id, {"first_name": f"a{name}b"})
-    assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
+    assert refused.value.errors == {"first_name": [names.NOT_TEXT]}
 
 
 @pytest.mark.parametrize("name", ["\u2800", "\u3164\u3164", "\uffa0", "\u115f \u1160", "\u200d", "\ufe0f", "\u0301"])
@@ -299,7 +299,7 @@ def test_a_name_has_something_to_see_in_it(settings: Settings, name: str) -> Non
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(anna.id, {"first_name": name})
-    assert refused.value.errors == {"first_name": [accounts.NOT_TEXT]}
+    assert refused.value.errors == {"first_name": [names.NOT_TEXT]}
     accounts.rename(anna.id, {"first_name": f"{name}Ы"})
     assert "Ы" in people.profile(settings, anna.id).first_name
 

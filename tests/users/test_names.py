@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hammer.refusals import InvalidFields
-from hammer.users import accounts
+from hammer.users import names
 from tests.actions import ANNA, BORIS
 from tests.people import Browser, Program
 
@@ -45,7 +45,7 @@ marks = st.text(st.characters(categories=("Mn", "Me")), min_size=1, max_size=40)
 
 
 def kept(name: str) -> str | None:
-    return accounts._as_stored({"first_name": name})["first_name"]
+    return names.read({"first_name": name})["first_name"]
 
 
 def said(name: str) -> list[str]:
@@ -65,17 +65,17 @@ def test_a_real_name_is_taken_composed_or_not(name: str) -> None:
 
 @given(st.lists(st.sampled_from(REAL), min_size=1, max_size=5).map(" ".join))
 def test_real_names_one_after_another_are_taken(name: str) -> None:
-    assert said(name) in ([], [accounts.TOO_LONG])
+    assert said(name) in ([], [names.TOO_LONG])
 
 
 @pytest.mark.parametrize("sign", LINE_ENDS, ids=ascii)
 def test_what_ends_a_line_is_no_part_of_a_name(sign: str) -> None:
-    assert said(f"Anna{sign}Karenina") == [accounts.NOT_TEXT]
+    assert said(f"Anna{sign}Karenina") == [names.NOT_TEXT]
 
 
 @pytest.mark.parametrize("name", PILES.values(), ids=PILES)
 def test_a_pile_of_marks_is_no_name(name: str) -> None:
-    assert said(name) == [accounts.PILED_UP]
+    assert said(name) == [names.PILED_UP]
 
 
 @given(st.sampled_from(REAL), marks, st.sampled_from(["", "Anna", "ский"]))
@@ -84,7 +84,7 @@ def test_no_name_that_is_taken_has_a_pile_in_it(name: str, piled: str, rest: str
     taken = name + piled + rest
     if said(taken) == []:
         signs = unicodedata.normalize("NFC", taken)
-        pile = accounts.MOST_MARKS + 1
+        pile = names.MOST_MARKS + 1
         runs = [signs[n : n + pile] for n in range(len(signs) - pile + 1)]
         assert not [run for run in runs if all(unicodedata.category(sign) in ("Mn", "Me") for sign in run)]
 
