@@ -3,13 +3,18 @@
 PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
+# A file of tests stays in one process, where it starts its server once. The order of files is that of tests/conftest.py.
+PYTEST = $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
+# Tests start some hundred processes of Python: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format cover mutants bench evidence settings lock vitals postman translations pictures clean
+.PHONY: help run test test-fast fuzz check format cover mutants bench evidence settings lock vitals postman translations pictures clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/runs ## make the environment and the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
 	@echo "Bringing the database up to date ..."
@@ -17,8 +22,14 @@ run: .venv/runs ## make the environment and the database, and serve on http://12
 	@echo "Starting the server ..."
 	@$(BIN)/flask --app wsgi run --host 127.0.0.1 --port $(PORT)
 
-test: .venv/tests ## run the tests (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
-	$(BIN)/pytest $(ARGS)
+test: .venv/tests ## run all tests that this machine has the programs for (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
+	$(PYTEST) $(ARGS)
+
+test-fast: .venv/tests ## run the tests that start no server, browser or command: the rules, in less than a minute
+	$(PYTEST) -m "not processes" $(ARGS)
+
+fuzz: .venv/tests ## run the tests of properties with random examples, other ones each time, for some minutes
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
 check: .venv/tests ## check form, traps, types and layers
 	$(BIN)/ruff format --check .
@@ -31,7 +42,7 @@ format: .venv/tests ## bring the code into form
 	$(BIN)/ruff format .
 
 cover: .venv/tests ## run the tests and show which lines and branches they never reach
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 mutants: .venv/tests ## change the rules in one small way at a time and show what no test notices (some of them: make mutants ARGS="hammer.quotas.guesses*")
 	env -u TEST_DATABASE_URL $(BIN)/mutmut run $(ARGS)
@@ -41,7 +52,7 @@ bench: .venv/tests ## measure what a login costs beside a floor (on PostgreSQL t
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 evidence: .venv/tests ## run the tests and write what each promise is proved by, and what a screen reader finds, into docs/
-	$(BIN)/pytest --evidence $(ARGS)
+	$(PYTEST) --evidence $(ARGS)
 
 settings: .venv/tests ## write the table of docs/settings.md and .env.example from the declarations in config.py
 	$(BIN)/python -m tests.settings_documents

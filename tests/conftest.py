@@ -1,18 +1,24 @@
-"""What a test can ask for.
+"""What a test can ask for (its fixtures), and how a run is set up.
 
-    settings    one deployment's choices; `dataclasses.replace` makes others
-    context     an application context for tests of verbs      ┐ a test takes one of them, never both: a pushed context
-    client      a test client for tests of doors               ┘ is shared by every request inside it
-    app         the application that both belong to, built once; `app_with` builds one with other settings, or to be altered
-    person      somebody before the pages, then somebody before the JSON API; `people` makes several at the same door
-    browser     somebody before the pages alone; `program` before the JSON API alone
-    memory      the texts that left, oldest first; `code_for(number)` reads the newest code
-    clock       a clock that stands still until the test moves it: `clock.shift(seconds)`
-    statements  counts SQL statements: `with statements() as seen: ...; len(seen)`
-    production  the application as production has it, at https://login.example.com, one a module; `log` gathers its lines
-    server      the real application in a process of its own, in development and demo mode; `serve` starts others
+    settings    the settings of one deployment; `dataclasses.replace` makes others
+    app         an application with these settings on an empty database. There is only one: to build an application takes longer
+                than most tests, so each test gets the same object, and what the test put into `app.config` is undone after it
+    app_with    builds another application: for other settings, or if the test changes the application itself
+    context     an application context, for tests that call verbs   ┐ A test takes one of the two, never both: requests of the
+    client      a test client, for tests that send requests         ┘ client would share the context that was pushed.
+    browser     a person who uses the pages (`tests.people.Browser`)
+    program     a person who uses the JSON API (`tests.people.Program`)
+    person      runs the test twice: with a `browser` and with a `program`; `people` makes several persons of the same kind
+    memory      the messages that were sent, oldest first; `code_for(number)` reads the code of the newest
+    clock       stops the time; only the test moves it: `clock.shift(seconds)`
+    statements  collects SQL statements: `with statements() as seen: ...; len(seen)`
+    production  an application with the settings of production at https://login.example.com, one for each module;
+                `log` collects its log lines
+    server      the application in a process of its own, in development and demo mode, one for each module; `serve` starts others
+    on_sqlite, on_postgresql    skip the test on the other database
 
-The schema is made by the migrations alone. `TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
+Verbs of tests (ask for a code, a wrong code, sign in, activate) are in `tests/actions.py`. The schema is made by the migrations.
+`TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
 """
 
 import io
@@ -39,13 +45,13 @@ from hammer.sms import gateways
 from hammer.web import logs, tokens
 from tests import delivery, parts, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
-from tests.evidence import pytest_addoption, pytest_configure, pytest_itemcollected
 from tests.people import Browser, Person, Program
 
-__all__ = ["pytest_addoption", "pytest_configure", "pytest_itemcollected"]  # pytest finds its hooks here
+pytest_plugins = ["tests.evidence", "tests.second_run", "tests.skipped"]
 
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("fuzz", deadline=None, derandomize=False, database=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("fixed")  # the same examples in each run; `make fuzz` draws other ones
 
 os.environ["FLASK_SKIP_DOTENV"] = "1"  # a developer's own `.env` changes no test
 
@@ -84,8 +90,26 @@ SETTINGS = config.Settings(
 )
 
 
+SLOW = ("deployment", "browser", "real")
+"""Folders of tests that start several programs each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that start processes (`make test-fast` leaves them out), and runs slow files first, so that at the end all
+    cores have work."""
+    for item in items:
+        if folder(item) in SLOW or {"serve", "server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
+    slow = {item.path for item in items if folder(item) in SLOW or item.get_closest_marker("processes")}
+    items.sort(key=lambda item: (folder(item) not in SLOW, item.path not in slow))
+
+
+def folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Looks for what a test says that it `needs` before anything is started for it."""
+    """Skips a test whose programs (`needs`) are not installed before its fixtures start anything."""
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             parts.program(name)
@@ -147,7 +171,7 @@ def app_with() -> Iterator[Callable[[config.Settings], Flask]]:
 
 
 def close(app: Flask) -> None:
-    """Ends its connections: one that is left behind is told of in whatever test runs then."""
+    """Closes its connections: Python warns of one that is left open, in whatever test runs then."""
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
@@ -155,15 +179,16 @@ def close(app: Flask) -> None:
 
 @pytest.fixture(scope="session")
 def built_once(databases: Databases) -> Flask:
-    """Building an application takes longer than most tests, so `app` is this one each time, on an emptied database."""
+    """The one application that `app` hands out: to build one takes longer than most tests."""
     return create_app(replace(SETTINGS, database_url=databases.empty()))
 
 
 @pytest.fixture
 def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
-    assert built_once.config["SETTINGS"] == settings
-    built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)  # it knows what a process knows at its start
-    built_once.extensions["hammer.web.health"] = readiness.Writing()  # what a test before found out is not known
+    assert built_once.config["SETTINGS"] == settings  # `databases.empty()` has the same address each time
+    # Forget what the tests before have left in memory: keys that were read, and whether the database could be written to.
+    built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)
+    built_once.extensions["hammer.web.health"] = readiness.Writing()
     as_built = dict(built_once.config)
     yield built_once
     built_once.config.clear()

@@ -1,6 +1,7 @@
-"""Programs that nobody here wrote and that some tests need: Chromium, Kannel, PostgreSQL, Redis, proxies."""
+"""Programs of others that some tests need: Chromium, Kannel, PostgreSQL, Redis, proxies."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -21,16 +22,16 @@ PACKAGES: Final = {
     "smsbox": "kannel",
     "systemd-analyze": "systemd",
 }
-"""Program -> the package of Debian that has it; `.ci/run` installs all of them."""
+"""Program -> the Debian package that has it. `.ci/run` installs all of them."""
 _POSTGRESQL: Final = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 _PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/kannel/test", *_POSTGRESQL])
 
 
 def program(name: str) -> str:
-    """Where it is installed, or where `TEST_CHROMIUM` says that it is.
+    """The path of a program: the one in `TEST_CHROMIUM` (for Chromium), or the one that is installed.
 
-    Where it is missing, whatever needs it is skipped and says what to install; in CI, where nobody looks at what was skipped, it
-    fails.
+    If it is missing, the test is skipped with a reason that names the package. In CI (the variable `CI` is set) the test fails
+    instead, because a skipped test is easily overlooked there.
     """
     found = os.environ.get(f"TEST_{name.upper()}") or shutil.which(name, path=_PLACES)
     if found:
@@ -39,3 +40,8 @@ def program(name: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+def packages_in(sentence: str) -> list[str]:
+    """The packages that a reason for a skip names."""
+    return re.findall(r"apt-get install (\S+)", sentence)

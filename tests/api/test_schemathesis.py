@@ -17,6 +17,7 @@ from hammer.models import Session, SessionKind, User
 from hammer.users import accounts
 from hammer.web import tokens
 from tests.conftest import SETTINGS
+from tests.examples import examples
 
 EXAMPLES = 30
 """Drawn for each operation, beside those of the document and the borders of each field."""
@@ -58,7 +59,7 @@ def token_of(app: Flask, user_id: str) -> str:
 
 
 @schema.parametrize()
-@hypothesis.settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@hypothesis.settings(max_examples=examples(EXAMPLES), suppress_health_check=list(HealthCheck))
 @pytest.mark.requirement("API-06")
 def test_every_answer_is_one_that_the_document_promises(app: Flask, staff: str, case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(headers={"Authorization": f"Bearer {token_of(app, staff)}"}, excluded_checks=[positive_data_acceptance])

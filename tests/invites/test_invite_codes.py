@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hammer import codes
 from hammer.invites import invite_codes
 from hammer.refusals import InvalidFields
+from tests.examples import examples
 
 URL = "https://login.example.com"
 LINK = f"{URL}/i/HQ5C3V"
@@ -197,7 +198,7 @@ mentions: list[Callable[[str], str]] = [
 
 @given(st.lists(prose, min_size=1, max_size=8), issued, st.sampled_from(mentions), st.integers(0, 8), st.booleans())
 @example(["929"], "HQ5C3V", mentions[1], 1, True)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @pytest.mark.requirement("INV-01", "INV-04")
 def test_no_text_gives_another_code_than_the_one_in_it(
     words: list[str], code: str, mention: Callable[[str], str], place: int, held: bool
@@ -211,7 +212,7 @@ def test_no_text_gives_another_code_than_the_one_in_it(
 
 
 @given(st.lists(prose, max_size=4), issued, st.lists(prose, max_size=4))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @pytest.mark.requirement("INV-01")
 def test_a_link_of_ours_is_found_among_any_words(before: list[str], code: str, after: list[str]) -> None:
     assert read(" ".join([*before, f"{URL}/i/{code}", *after])) == code

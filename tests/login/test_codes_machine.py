@@ -23,6 +23,7 @@ from hammer.operations import retention
 from hammer.users import accounts
 from hammer.web.tokens import SESSION_COOKIE
 from tests.actions import ANNA, BORIS, HOME, right, sign_in
+from tests.examples import examples
 from tests.people import Page
 
 SPARE = "+79290000009"
@@ -217,6 +218,7 @@ def cookie_of(browser: FlaskClient) -> str:
     return cookie.value
 
 
+@pytest.mark.hypothesis
 @pytest.mark.requirement("OTP-02", "OTP-03")
 def test_no_code_works_twice_whatever_becomes_of_its_row(settings: Settings, app_with: AppWith) -> None:
     class Played(Codes):
@@ -231,4 +233,4 @@ def test_no_code_works_twice_whatever_becomes_of_its_row(settings: Settings, app
         guess_budgets={4: 0, 6: 0, 8: 30_000},
     )
     Played.app = app_with(Played.settings)
-    run_state_machine_as_test(Played, settings=played(max_examples=20, stateful_step_count=25))
+    run_state_machine_as_test(Played, settings=played(max_examples=examples(20), stateful_step_count=25))

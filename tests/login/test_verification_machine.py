@@ -17,6 +17,7 @@ from hammer.login.verifications import CHANGE_NUMBER, LOGIN
 from hammer.models import Counter, Verification
 from hammer.refusals import InvalidFields, NotFound, TooManyRequests, Unavailable, WrongCode
 from tests.actions import ANNA, BORIS, HOME, confirm, right, wrong
+from tests.examples import examples
 from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 23, 50, tzinfo=UTC)
@@ -167,6 +168,7 @@ class Verifications(Machine):
         return used[f"guesses/{number}"] >= ladder or used[f"guesses/{life.row.code_length}"] >= budget
 
 
+@pytest.mark.hypothesis
 @pytest.mark.requirement("OTP-02", "OTP-03", "THR-02", "THR-04")
 def test_a_verification_lives_as_promised_whatever_comes(app: Flask, settings: Settings) -> None:
     class Played(Verifications):
@@ -174,4 +176,4 @@ def test_a_verification_lives_as_promised_whatever_comes(app: Flask, settings: S
 
     Played.app = app
     Played.settings = replace(settings, resend_wait=timedelta(0), sends_per_number_day=50, guess_budgets={4: 12, 6: 12, 8: 12})
-    run_state_machine_as_test(Played, settings=played(max_examples=30, stateful_step_count=30))
+    run_state_machine_as_test(Played, settings=played(max_examples=examples(30), stateful_step_count=30))

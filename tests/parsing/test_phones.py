@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, Refusal, RegionNotServed
 from tests.actions import ANNA
+from tests.examples import examples
 
 separators = st.sampled_from(["", " ", "-", "  ", ".", "\u00a0", "\u2011", "\u2013"])
 national = st.integers(0, 9_999_999).map(lambda n: f"929{n:07d}")
@@ -332,7 +333,7 @@ def decorated(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(decorated())
-@hypothesis.settings(max_examples=500)
+@hypothesis.settings(max_examples=examples(500))
 @pytest.mark.requirement("PHN-01")
 def test_whatever_stands_between_its_digits_a_number_is_itself_or_refused(number: tuple[str, str]) -> None:
     typed, meant = number

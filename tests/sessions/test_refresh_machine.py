@@ -16,6 +16,7 @@ from hammer.models import Event, Session, SessionKind
 from hammer.refusals import NotSignedIn
 from hammer.sessions import sessions
 from tests.actions import sign_in
+from tests.examples import examples
 from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -77,6 +78,7 @@ class Refreshing(Machine):
         assert db.session.query(Event).filter_by(kind=events.Kind.REFRESH_REUSED).count() == int(self.dead)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.requirement("TOK-04")
 def test_a_spent_refresh_token_is_a_lost_answer_or_a_theft_whatever_comes(app: Flask, settings: Settings) -> None:
     class Played(Refreshing):
@@ -84,4 +86,4 @@ def test_a_spent_refresh_token_is_a_lost_answer_or_a_theft_whatever_comes(app: F
 
     Played.app = app
     Played.settings = settings
-    run_state_machine_as_test(Played, settings=played(max_examples=60, stateful_step_count=30))
+    run_state_machine_as_test(Played, settings=played(max_examples=examples(60), stateful_step_count=30))

@@ -26,6 +26,7 @@ from hammer.sessions import devices, sessions
 from hammer.users import accounts
 from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
 from tests.attacker import Attacker
+from tests.examples import examples
 from tests.machines import Machine
 from tests.people import Browser, Program
 
@@ -487,6 +488,7 @@ class Devices(Machine):
             assert (row.turns, row.guesses) == (self.devices[device_id].turns, self.devices[device_id].wrong)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.requirement("THR-06")
 def test_no_device_takes_more_than_ten_wrong_guesses_whatever_comes(app: Flask, patient: Settings) -> None:
     class Played(Devices):
@@ -494,4 +496,4 @@ def test_no_device_takes_more_than_ten_wrong_guesses_whatever_comes(app: Flask, 
 
     Played.app = app
     Played.settings = replace(patient, sends_per_prefix_hour=10_000, sends_per_number_day=10_000)
-    run_state_machine_as_test(Played, settings=played(max_examples=40, stateful_step_count=40))
+    run_state_machine_as_test(Played, settings=played(max_examples=examples(40), stateful_step_count=40))
