@@ -1,0 +1,154 @@
+"""Lists of users, invitees and texts: pages, limits and search."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from hammer import clock
+from hammer.db.database import transaction
+from hammer.models import Referral, User
+from hammer.sms import outbox
+from tests.api.contract import ANNA, BORIS, STAFF, USER, problem
+from tests.delivery import code_for
+from tests.people import Program
+
+
+def invite_many(app: Flask, owner: str, count: int) -> list[str]:
+    """Makes people who activated the owner's code, some of them at the same moment; their numbers, newest first."""
+    numbers = [f"+7930{place:07}" for place in range(count)]
+    began = clock.now() - timedelta(days=1)
+    with app.app_context(), transaction() as tx:
+        referrer = tx.scalars(select(User).where(User.telephone_number == owner)).one()
+        for place, number in enumerate(numbers):
+            moment = began + timedelta(seconds=place // 3)
+            referee = User(
+                id=f"{place:022}",
+                telephone_number=number,
+                invite_code=f"{place:06}",
+                first_name="",
+                last_name="",
+                date_joined=moment,
+            )
+            tx.add(referee)
+            tx.flush()
+            tx.add(Referral(referee_id=referee.id, referrer_id=referrer.id, activated_at=moment))
+        referrer.invite_count += count
+    return numbers[::-1]
+
+
+def pages(somebody: Program, path: str) -> Iterator[list[Any]]:
+    """Each page of a list, by the `Link` of the one before."""
+    for _ in range(50):
+        answer = somebody.call("GET", path)
+        assert answer.status_code == 200, answer.text
+        yield answer.json or []
+        link = answer.headers.get("Link")
+        if link is None:
+            return
+        found = re.fullmatch(r'<(.+)>; rel="next"', link)
+        assert found is not None, link
+        path = found[1].removeprefix("/api/v1")
+    raise AssertionError("The list does not end.")
+
+
+@pytest.mark.parametrize("limit", [1, 7, 12, 24, 25, 100])
+def test_pages_of_invitees_have_no_gap_and_no_repetition(app: Flask, anna: Program, limit: int) -> None:
+    numbers = invite_many(app, ANNA, 24)
+    found = list(pages(anna, f"/users/me/invitees/?limit={limit}"))
+    assert [invitee["telephone_number"] for page in found for invitee in page] == numbers
+    assert all(len(page) == limit for page in found[:-1])
+    assert found[-1]
+
+
+def test_pages_of_users_have_no_gap_and_no_repetition(app: Flask, anna: Program, staff: Program) -> None:
+    numbers = invite_many(app, ANNA, 24)[::-1]
+    found = [user["telephone_number"] for page in pages(staff, "/users/?limit=7") for user in page]
+    assert found == [*numbers, ANNA, STAFF]
+    assert all(set(user) == USER for user in staff.told("GET", "/users/"))
+    searched = [user["telephone_number"] for page in pages(staff, "/users/?limit=5&q=7930") for user in page]
+    assert searched == numbers
+
+
+def test_staff_see_what_became_of_each_text_and_never_its_code(app: Flask, anna: Program, staff: Program) -> None:
+    app.config["SETTINGS"] = replace(app.config["SETTINGS"], code_length=8)  # so many digits stand in no moment by chance
+    anna.told("POST", "/auth/signup/", {"telephone_number": BORIS})
+    with app.app_context():
+        code = code_for(app.config["SETTINGS"], BORIS)
+
+    told = staff.call("GET", "/texts/")
+
+    newest, *_ = told.json or []
+    assert newest.keys() == {"id", "telephone_number", "state", "gateway", "tries", "asked_at", "ended_at"}
+    assert newest["telephone_number"] == BORIS[:2] + "········" + BORIS[-2:]
+    assert (newest["state"], newest["gateway"], newest["tries"]) == ("sent", "memory/1", 1)
+    assert code not in told.text
+    problem(anna.call("GET", "/texts/"), 403, "not-allowed")
+
+
+def test_pages_of_texts_have_no_gap_and_no_repetition(app: Flask, staff: Program) -> None:
+    with app.app_context(), transaction() as session:
+        for _ in range(24):
+            outbox.add_notice(session, ANNA, "en")
+    found = [text["id"] for page in pages(staff, "/texts/?limit=7") for text in page]
+    assert found == sorted(set(found), reverse=True)
+    assert len(found) == 25
+    for after in ("banana", "-1", "1.5", "9" * 19, "٣"):
+        problem(staff.call("GET", f"/texts/?after={quote(after)}"), 422, "invalid-fields")
+    assert len(staff.call("GET", f"/texts/?after={'9' * 18}").get_json()) == 25
+
+
+def test_a_page_holds_a_hundred_at_most(app: Flask, anna: Program, staff: Program) -> None:
+    invite_many(app, ANNA, 110)
+    assert len(anna.told("GET", "/users/me/invitees/")) == 100
+    assert len(staff.told("GET", "/users/")) == 100
+    me = anna.told("GET", "/users/me/")
+    assert (len(me["invite_code_list"]), me["invite_count"]) == (100, 110)
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "１", "1e1", "9" * 400, "%00", "1_0", " "])
+def test_a_limit_is_a_whole_number_from_1_to_100(staff: Program, limit: str) -> None:
+    for path in ("/users/", "/users/me/invitees/"):
+        found = problem(staff.call("GET", f"{path}?limit={limit}"), 422, "invalid-fields")
+        assert set(found["errors"]) == {"limit"}
+
+
+@pytest.mark.parametrize("after", ["x", "0", "1.x", "1" * 18 + "." + "A" * 22, "%00", "%ff", "1." + "A" * 23, "-1." + "A" * 22])
+def test_a_place_that_we_never_gave_is_refused(staff: Program, after: str) -> None:
+    for path in ("/users/", "/users/me/invitees/"):
+        answer = staff.call("GET", f"{path}?after={after}")
+        assert set(problem(answer, 422, "invalid-fields")["errors"]) == {"after"}
+
+
+def test_users_shows_everybody_to_staff_and_oneself_to_others(anna: Program, boris: Program, staff: Program) -> None:
+    assert [user["telephone_number"] for user in anna.told("GET", "/users/")] == [ANNA]
+    assert [user["telephone_number"] for user in anna.told("GET", f"/users/?q={quote(BORIS)}")] in ([], [ANNA])
+    assert {user["telephone_number"] for user in staff.told("GET", "/users/")} == {ANNA, BORIS, STAFF}
+
+
+@pytest.mark.parametrize(
+    "q", ["+79298284301", "8 929 828-43-01", "828-43-01", "АННА", "анна", "ивАн", "анна иван", "anna", "ANNA_"]
+)
+def test_staff_search_by_number_and_name_in_any_case(anna: Program, boris: Program, staff: Program, q: str) -> None:
+    anna.told("PUT", "/users/me/", {"username": "Anna_1", "first_name": "Анна", "last_name": "Иванова"})
+    assert [user["telephone_number"] for user in staff.told("GET", f"/users/?q={quote(q)}")] == [ANNA]
+
+
+def test_staff_search_by_invite_code(anna: Program, boris: Program, staff: Program) -> None:
+    code = anna.tokens["invite_code"].lower()
+    assert [user["telephone_number"] for user in staff.told("GET", f"/users/?q={code[:3]}-{code[3:]}")] == [ANNA]
+
+
+@pytest.mark.parametrize("q", ["нет такого", "%25", "_", "100%25", "%ff", "😀", "\\", "' or 1=1 --", "x" * 5000])
+def test_a_search_that_finds_nobody_answers_nobody(anna: Program, staff: Program, q: str) -> None:
+    assert staff.told("GET", f"/users/?q={q}") == []
+
+
+def test_a_search_for_what_is_no_text_is_refused(staff: Program) -> None:
+    assert set(problem(staff.call("GET", "/users/?q=%00"), 422, "invalid-fields")["errors"]) == {"q"}
