@@ -163,3 +163,10 @@ def test_a_lost_answer_is_given_again_for_its_own_session_and_no_other(settings:
     sessions.sign_out(mine.user.id, mine.session.id)
     with pytest.raises(NotSignedIn):
         sessions.refresh(settings, shown)
+
+
+def test_ending_other_sessions_forgets_a_device_that_signed_in_at_the_same_moment(settings: Settings, standing: Traveller) -> None:
+    mine, other = sign_in(settings, ANNA), sign_in(settings, ANNA)
+    assert mine.session.created_at == other.session.created_at
+    sessions.end_others(mine.user.id, mine.session.id)
+    assert (is_known(settings, mine), is_known(settings, other)) == (True, False)
