@@ -1,4 +1,4 @@
-"""Short ways to what most tests of verbs begin with. All need an application context."""
+"""The actions that tests of verbs have in common. All need an application context."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,19 +23,21 @@ def number(n: int) -> str:
 
 
 HOME = Asker("192.0.2.1", "en")
-"""Somebody at an address of their own, on a device that is not known."""
+"""A person at an address of their own, on a device that is not known."""
 
 
 def ask(settings: Settings, telephone_number: str = ANNA, *, asker: Asker = HOME, invite_code: str | None = None) -> Verification:
+    """Asks for a code."""
     return by_code.send_code(settings, telephone_number, asker, invite_code=invite_code).verification
 
 
 def right(settings: Settings, verification: Verification) -> str:
+    """The right code."""
     return verification.code(settings.key("codes"))
 
 
 def wrong_code(code: str) -> str:
-    """A wrong code: another one of the same length."""
+    """Another code of the same length."""
     return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
 
 

@@ -1,4 +1,4 @@
-"""One person before either door: the same few deeds through the pages (`Browser`) and the JSON API (`Program`)."""
+"""One person who uses the pages (`Browser`) or the JSON API (`Program`): the same few actions through both."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests import delivery
 
 @dataclass(frozen=True)
 class Seen:
-    """What a person finds on their profile, whichever door they came through."""
+    """What a person finds on their profile, on the page and in the JSON API."""
 
     invite_code: str
     invite_count: int
@@ -23,20 +23,20 @@ class Seen:
 
 class Person(Protocol):
     def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
-        """Asks for a code, reads the text, types it in some way, and is in."""
+        """Asks for a code, reads the message, and enters the code as `typing` changes it (spaces, other digits)."""
 
     def is_signed_in(self) -> bool: ...
 
     def profile(self) -> Seen: ...
 
     def activate(self, invite_code: str) -> str | None:
-        """None when it was done; else what was answered, in English."""
+        """Activates an invite code. None if it was activated; otherwise the answer, in English."""
 
     def sign_out(self) -> None: ...
 
 
 class Program:
-    """Speaks JSON. `call` sends anything else, with the bearer token of the person who is signed in."""
+    """Uses the JSON API. `call` sends any request, with the access token of the person who is signed in."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -49,23 +49,23 @@ class Program:
         headers.setdefault("Accept-Language", "en")
         return self.client.open(f"/api/v1{path}", method=method, json=json, headers=headers)
 
-    def told(self, method: str, path: str, json: object = None) -> Any:
-        """What a call that succeeds answers."""
+    def result(self, method: str, path: str, json: object = None) -> Any:
+        """The JSON of an answer. The call must succeed."""
         answer = self.call(method, path, json)
         assert answer.status_code < 300, answer.text
         return answer.json
 
     def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str) -> None:
-        asked = self.told("POST", "/auth/signup/", {"telephone_number": telephone_number})
+        asked = self.result("POST", "/auth/signup/", {"telephone_number": telephone_number})
         with self.app.app_context():
             code = delivery.code_for(self.app.config["SETTINGS"], asked["telephone_number"])
-        self.tokens = self.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": typing(code)})
+        self.tokens = self.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": typing(code)})
 
     def is_signed_in(self) -> bool:
         return self.call("GET", "/users/me/").status_code == 200
 
     def profile(self) -> Seen:
-        me = self.told("GET", "/users/me/")
+        me = self.result("GET", "/users/me/")
         return Seen(me["invite_code"], me["invite_count"], me["activated_invite_code"] is not None)
 
     def activate(self, invite_code: str) -> str | None:
@@ -82,11 +82,11 @@ class Form:
     method: str
     fields: dict[str, str] = field(default_factory=dict)
     name: str = ""
-    """Its id, by which fields elsewhere on the page belong to it."""
+    """Its id: fields outside of the form refer to it by their attribute `form`."""
 
 
 class Page(HTMLParser):
-    """The words and forms of an HTML page. What is in a `template` is for scripts alone."""
+    """The words and forms of an HTML page, without the contents of `<template>`, which only scripts read."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -119,7 +119,7 @@ class Page(HTMLParser):
 
 
 class Browser:
-    """Fills in forms, scripts off. `get` and `send` do anything else."""
+    """Uses the pages without scripts. `get` opens any page, and `send` sends any form."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -132,7 +132,7 @@ class Browser:
         return self._arrive(answer)
 
     def send(self, form: Form, **filled: str) -> Page:
-        """The page that follows when the form is filled in and sent."""
+        """Fills in a form and sends it; returns the page that follows."""
         answer = self.client.post(
             form.action or self.at, data=form.fields | filled, follow_redirects=True, headers={"Accept-Language": "en"}
         )
@@ -170,7 +170,7 @@ class Browser:
     def activate(self, invite_code: str) -> str | None:
         page = self.get("/profile/")
         form = page.form_with("invite_code")
-        if form is None:  # a page of somebody who has activated one has no such form; a page left open has
+        if form is None:  # the page of a person who has activated a code has no such form, but a page that was left open has
             form = Form("/profile/", "post", {**next(f for f in page.forms if "csrf_token" in f.fields).fields})
         page = self.send(form, invite_code=invite_code)
         sure = page.form_with("invite_code")

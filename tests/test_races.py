@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from hammer import events
 from hammer.db.database import BUSY_SECONDS
+from tests.actions import wrong_code
 from tests.serving import HOME, Answer, Server, at_once
 
 _fresh = count(1)
@@ -24,10 +25,6 @@ _fresh = count(1)
 def fresh_number() -> str:
     """A number that no other test of this module has."""
     return f"+7931{next(_fresh):07d}"
-
-
-def wrong(code: str) -> str:
-    return str((int(code) + 1) % 10 ** len(code)).zfill(len(code))
 
 
 def activate(server: Server, token: str, invite_code: str, source: str = HOME) -> Answer:
@@ -148,7 +145,7 @@ def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, leng
 def test_of_many_parallel_wrong_guesses_three_are_looked_at(server: Server) -> None:
     for _ in range(5):
         verification_id, code = server.ask(fresh_number())
-        answers = at_once([partial(server.confirm, verification_id, wrong(code))] * 30)
+        answers = at_once([partial(server.confirm, verification_id, wrong_code(code))] * 30)
         assert statuses(answers) == {401: 30}
         left = Counter(answer.json["attempts_left"] for answer in answers)
         assert left == {2: 1, 1: 1, 0: 28}  # 28: the third one, and 27 that were not looked at
@@ -160,7 +157,7 @@ def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_gue
 ) -> None:
     for _ in range(5):
         verification_id, code = server.ask(fresh_number())
-        guesses = [wrong(code)] * 20 + [code] * 5 + [wrong(code)] * 20
+        guesses = [wrong_code(code)] * 20 + [code] * 5 + [wrong_code(code)] * 20
         answers = at_once([partial(server.confirm, verification_id, guess) for guess in guesses])
         assert statuses(answers)[200] <= 1
         [(taken,)] = rows("select guesses from verifications where id = :id", id=verification_id)

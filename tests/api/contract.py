@@ -48,6 +48,6 @@ def problem(answer: TestResponse, status: int, slug: str) -> Any:
 
 def ask(person: Program, telephone_number: str) -> tuple[str, str]:
     """Asks for a code. Returns the id of the verification, and the code from the message."""
-    asked = person.told("POST", "/auth/signup/", {"telephone_number": telephone_number})
+    asked = person.result("POST", "/auth/signup/", {"telephone_number": telephone_number})
     with person.app.app_context():
         return asked["verification_id"], code_for(person.app.config["SETTINGS"], asked["telephone_number"])

@@ -91,7 +91,7 @@ def test_a_country_that_is_not_in_the_list_is_not_served(
 
 def test_the_day_has_so_many_texts_to_one_number(program: Program, clock: time_machine.Traveller) -> None:
     for _ in range(5):
-        program.told("POST", "/auth/signup/", {"telephone_number": ANNA})
+        program.result("POST", "/auth/signup/", {"telephone_number": ANNA})
         clock.shift(700)
     answer = program.call("POST", "/auth/signup/", {"telephone_number": "8 929 8284301"})
     found = problem(answer, 429, "too-many-requests")

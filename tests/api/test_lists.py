@@ -71,14 +71,14 @@ def test_pages_of_users_have_no_gap_and_no_repetition(app: Flask, anna: Program,
     numbers = invite_many(app, ANNA, 24)[::-1]
     found = [user["telephone_number"] for page in pages(staff, "/users/?limit=7") for user in page]
     assert found == [*numbers, ANNA, STAFF]
-    assert all(set(user) == USER for user in staff.told("GET", "/users/"))
+    assert all(set(user) == USER for user in staff.result("GET", "/users/"))
     searched = [user["telephone_number"] for page in pages(staff, "/users/?limit=5&q=7930") for user in page]
     assert searched == numbers
 
 
 def test_staff_see_what_became_of_each_text_and_never_its_code(app: Flask, anna: Program, staff: Program) -> None:
     app.config["SETTINGS"] = replace(app.config["SETTINGS"], code_length=8)  # so many digits stand in no moment by chance
-    anna.told("POST", "/auth/signup/", {"telephone_number": BORIS})
+    anna.result("POST", "/auth/signup/", {"telephone_number": BORIS})
     with app.app_context():
         code = code_for(app.config["SETTINGS"], BORIS)
 
@@ -106,9 +106,9 @@ def test_pages_of_texts_have_no_gap_and_no_repetition(app: Flask, staff: Program
 
 def test_a_page_holds_a_hundred_at_most(app: Flask, anna: Program, staff: Program) -> None:
     invite_many(app, ANNA, 110)
-    assert len(anna.told("GET", "/users/me/invitees/")) == 100
-    assert len(staff.told("GET", "/users/")) == 100
-    me = anna.told("GET", "/users/me/")
+    assert len(anna.result("GET", "/users/me/invitees/")) == 100
+    assert len(staff.result("GET", "/users/")) == 100
+    me = anna.result("GET", "/users/me/")
     assert (len(me["invite_code_list"]), me["invite_count"]) == (100, 110)
 
 
@@ -127,27 +127,27 @@ def test_a_place_that_we_never_gave_is_refused(staff: Program, after: str) -> No
 
 
 def test_users_shows_everybody_to_staff_and_oneself_to_others(anna: Program, boris: Program, staff: Program) -> None:
-    assert [user["telephone_number"] for user in anna.told("GET", "/users/")] == [ANNA]
-    assert [user["telephone_number"] for user in anna.told("GET", f"/users/?q={quote(BORIS)}")] in ([], [ANNA])
-    assert {user["telephone_number"] for user in staff.told("GET", "/users/")} == {ANNA, BORIS, STAFF}
+    assert [user["telephone_number"] for user in anna.result("GET", "/users/")] == [ANNA]
+    assert [user["telephone_number"] for user in anna.result("GET", f"/users/?q={quote(BORIS)}")] in ([], [ANNA])
+    assert {user["telephone_number"] for user in staff.result("GET", "/users/")} == {ANNA, BORIS, STAFF}
 
 
 @pytest.mark.parametrize(
     "q", ["+79298284301", "8 929 828-43-01", "828-43-01", "АННА", "анна", "ивАн", "анна иван", "anna", "ANNA_"]
 )
 def test_staff_search_by_number_and_name_in_any_case(anna: Program, boris: Program, staff: Program, q: str) -> None:
-    anna.told("PUT", "/users/me/", {"username": "Anna_1", "first_name": "Анна", "last_name": "Иванова"})
-    assert [user["telephone_number"] for user in staff.told("GET", f"/users/?q={quote(q)}")] == [ANNA]
+    anna.result("PUT", "/users/me/", {"username": "Anna_1", "first_name": "Анна", "last_name": "Иванова"})
+    assert [user["telephone_number"] for user in staff.result("GET", f"/users/?q={quote(q)}")] == [ANNA]
 
 
 def test_staff_search_by_invite_code(anna: Program, boris: Program, staff: Program) -> None:
     code = anna.tokens["invite_code"].lower()
-    assert [user["telephone_number"] for user in staff.told("GET", f"/users/?q={code[:3]}-{code[3:]}")] == [ANNA]
+    assert [user["telephone_number"] for user in staff.result("GET", f"/users/?q={code[:3]}-{code[3:]}")] == [ANNA]
 
 
 @pytest.mark.parametrize("q", ["нет такого", "%25", "_", "100%25", "%ff", "😀", "\\", "' or 1=1 --", "x" * 5000])
 def test_a_search_that_finds_nobody_answers_nobody(anna: Program, staff: Program, q: str) -> None:
-    assert staff.told("GET", f"/users/?q={q}") == []
+    assert staff.result("GET", f"/users/?q={q}") == []
 
 
 def test_a_search_for_what_is_no_text_is_refused(staff: Program) -> None:

@@ -99,7 +99,7 @@ def test_a_code_that_is_no_digits_takes_no_guess(program: Program, text: str) ->
     for _ in range(4):
         answer = program.call("POST", "/auth/code/", {"verification_id": verification, "code": STRANGE_TEXTS[text]})
         assert set(problem(answer, 422, "invalid-fields")["errors"]) == {"code"}
-    program.told("POST", "/auth/code/", {"verification_id": verification, "code": f"{code[:2]} {code[2:]}"})
+    program.result("POST", "/auth/code/", {"verification_id": verification, "code": f"{code[:2]} {code[2:]}"})
 
 
 def test_a_key_that_comes_twice_is_at_most_one_guess(client: FlaskClient, program: Program) -> None:

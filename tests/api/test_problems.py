@@ -48,7 +48,7 @@ def taken(person: Program, app: Flask, **_: Any) -> TestResponse:
     another = Program(app)
     for each, number in ((person, ANNA), (another, BORIS)):
         each.sign_in(number)
-    another.told("PATCH", "/users/me/", {"username": "mine"})
+    another.result("PATCH", "/users/me/", {"username": "mine"})
     return person.call("PATCH", "/users/me/", {"username": "mine"})
 
 

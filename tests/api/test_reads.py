@@ -17,8 +17,8 @@ def all_rows(app: Flask) -> dict[str, list[str]]:
 def test_no_get_of_any_route_changes_anything(app: Flask, anna: Program, boris: Program, staff: Program) -> None:
     browser = Browser(app)
     browser.sign_in(ANNA)
-    boris.told("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
-    session = anna.told("GET", "/auth/sessions/")[0]["id"]
+    boris.result("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
+    session = anna.result("GET", "/auth/sessions/")[0]["id"]
     ask(Program(app), STRANGER)
     values = {
         "username": [ANNA, "me", STRANGER],

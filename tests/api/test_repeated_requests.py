@@ -44,7 +44,7 @@ def count(app: Flask, table: str) -> int:
 @pytest.fixture
 def asked(program: Program) -> str:
     """The id of a verification of Anna's number."""
-    verification_id: str = program.told("POST", "/auth/signup/", {"telephone_number": ANNA})["verification_id"]
+    verification_id: str = program.result("POST", "/auth/signup/", {"telephone_number": ANNA})["verification_id"]
     return verification_id
 
 
@@ -99,7 +99,7 @@ def test_a_repeated_sign_in_is_refused_once_its_session_is_over_or_its_answer_ar
     if since == "ended":
         program.sign_out()
     elif since == "refreshed":
-        program.told("POST", "/auth/refresh/", {"refresh_token": program.tokens["refresh_token"]})
+        program.result("POST", "/auth/refresh/", {"refresh_token": program.tokens["refresh_token"]})
     elif since == "late":
         clock.shift(idempotency.LIFETIME)
     else:
@@ -131,7 +131,7 @@ def test_in_demo_mode_a_code_alone_can_be_repeated_too(
     settings: Settings, app: Flask, program: Program, code_for: CodeFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(app.config, "SETTINGS", demo := replace(settings, demo=True))
-    code = program.told("POST", "/auth/signup/", {"telephone_number": ANNA})["Ваш код активации"]
+    code = program.result("POST", "/auth/signup/", {"telephone_number": ANNA})["Ваш код активации"]
     answers = [call(program, "/auth/code/", {"code": code}) for _ in range(2)]
     assert demo.demo
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -144,7 +144,7 @@ def test_a_repeated_refresh_gives_the_same_successor_and_ends_nothing(app: Flask
     clock.shift(sessions.GRACE + timedelta(seconds=1))
     again = call(program, "/auth/refresh/", body).json or {}
     assert again["refresh_token"] == first["refresh_token"]
-    assert program.told("POST", "/auth/refresh/", {"refresh_token": first["refresh_token"]})
+    assert program.result("POST", "/auth/refresh/", {"refresh_token": first["refresh_token"]})
     clock.shift(sessions.GRACE + timedelta(seconds=1))
     refused = call(program, "/auth/refresh/", body)
     assert refused.status_code == 401
@@ -196,7 +196,7 @@ def test_a_repeated_change_of_number_is_one_change(app: Flask, program: Program,
 
 def test_a_number_that_is_taken_is_so_again(app: Flask, settings: Settings, program: Program, code_for: CodeFor) -> None:
     program.sign_in(ANNA)
-    asked = program.told("POST", "/users/me/telephone_number/", {"telephone_number": BORIS})
+    asked = program.result("POST", "/users/me/telephone_number/", {"telephone_number": BORIS})
     with app.app_context():
         accounts.create(settings, BORIS, {})
     body = {"verification_id": asked["verification_id"], "code": code_for(BORIS)}

@@ -29,7 +29,7 @@ def test_signup_answers_what_somebody_who_waits_should_know(program: Program) ->
 
 @pytest.mark.parametrize("name", ["username", "phone"])
 def test_the_number_has_two_older_names(program: Program, name: str) -> None:
-    assert program.told("POST", "/auth/signup/", {name: ANNA})["telephone_number"] == ANNA
+    assert program.result("POST", "/auth/signup/", {name: ANNA})["telephone_number"] == ANNA
 
 
 def test_two_names_of_the_number_at_once_are_one_too_many(program: Program) -> None:
@@ -66,7 +66,7 @@ def test_resend_answers_as_signup_with_the_same_code(program: Program, clock: ti
     assert problem(refused, 429, "too-many-requests")["retry_after"] == 60
     assert refused.headers["Retry-After"] == "60"
     clock.shift(60)
-    again = program.told("POST", "/auth/resend/", {"verification_id": verification})
+    again = program.result("POST", "/auth/resend/", {"verification_id": verification})
     assert set(again) == ASKED
     assert (again["verification_id"], again["expires_in"], again["resend_in"]) == (verification, 240, 120)
     with program.app.app_context():
@@ -103,7 +103,7 @@ def test_a_wrong_expired_spent_or_unknown_code_is_one_answer(program: Program, c
     verification, code = ask(program, ANNA)
     tried = program.call("POST", "/auth/code/", {"verification_id": verification, "code": wrong_code(code)})
     assert problem(tried, 401, "wrong-code")["attempts_left"] == 2
-    program.told("POST", "/auth/code/", {"verification_id": verification, "code": code})
+    program.result("POST", "/auth/code/", {"verification_id": verification, "code": code})
     spent = program.call("POST", "/auth/code/", {"verification_id": verification, "code": code})
     unknown = program.call("POST", "/auth/code/", {"verification_id": "A" * 22, "code": code})
     verification, code = ask(program, BORIS)
@@ -128,7 +128,7 @@ def test_the_guesses_count_down_to_none(program: Program) -> None:
 def test_what_is_no_string_of_digits_is_refused_before_it_is_compared(
     program: Program, app: Flask, code_for: Callable[[str], str]
 ) -> None:
-    asked = program.told("POST", "/auth/signup/", {"telephone_number": ANNA})
+    asked = program.result("POST", "/auth/signup/", {"telephone_number": ANNA})
     code = code_for(ANNA)
     for typed in (
         int(code),
@@ -150,25 +150,25 @@ def test_what_is_no_string_of_digits_is_refused_before_it_is_compared(
         assert set(problem(answer, 422, "invalid-fields")["errors"]) == {"code"}, typed
     with app.app_context():
         assert db.session.get_one(Verification, asked["verification_id"]).guesses == 0
-    assert program.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})["created"]
+    assert program.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})["created"]
 
 
 def test_in_demo_mode_the_code_alone_or_the_number_will_do(demo: Program) -> None:
     for name in ("telephone_number", "username", "phone"):
-        code = demo.told("POST", "/auth/signup/", {name: ANNA})["Ваш код активации"]
-        assert set(demo.told("POST", "/auth/code/", {name: "8 929 828-43-01", "code": code})) == SIGNED_IN
-    code = demo.told("POST", "/auth/signup/", {"telephone_number": BORIS})["Ваш код активации"]
-    assert set(demo.told("POST", "/auth/code/", {"code": code})) == SIGNED_IN
+        code = demo.result("POST", "/auth/signup/", {name: ANNA})["Ваш код активации"]
+        assert set(demo.result("POST", "/auth/code/", {name: "8 929 828-43-01", "code": code})) == SIGNED_IN
+    code = demo.result("POST", "/auth/signup/", {"telephone_number": BORIS})["Ваш код активации"]
+    assert set(demo.result("POST", "/auth/code/", {"code": code})) == SIGNED_IN
     problem(demo.call("POST", "/auth/code/", {"code": code}), 401, "wrong-code")
 
 
 def test_in_demo_mode_a_code_that_two_have_is_nobodys(demo: Program) -> None:
     seen: dict[str, str] = {}
     for number in (f"+7929{place:07}" for place in range(1500)):
-        code = demo.told("POST", "/auth/signup/", {"telephone_number": number})["Ваш код активации"]
+        code = demo.result("POST", "/auth/signup/", {"telephone_number": number})["Ваш код активации"]
         if code in seen:
             problem(demo.call("POST", "/auth/code/", {"code": code}), 401, "wrong-code")
-            assert set(demo.told("POST", "/auth/code/", {"telephone_number": number, "code": code})) == SIGNED_IN
+            assert set(demo.result("POST", "/auth/code/", {"telephone_number": number, "code": code})) == SIGNED_IN
             return
         seen[code] = number
     pytest.fail("1500 codes of four digits, and no two the same.")
@@ -182,9 +182,9 @@ def test_outside_demo_mode_the_verification_has_to_be_named(program: Program, bo
 
 def test_refresh_gives_a_new_pair_and_spends_the_old(anna: Program) -> None:
     first = anna.tokens["refresh_token"]
-    second = anna.told("POST", "/auth/refresh/", {"refresh_token": first})
+    second = anna.result("POST", "/auth/refresh/", {"refresh_token": first})
     assert set(second) == PAIR
-    anna.told("POST", "/auth/refresh/", {"refresh_token": second["refresh_token"]})
+    anna.result("POST", "/auth/refresh/", {"refresh_token": second["refresh_token"]})
     problem(anna.call("POST", "/auth/refresh/", {"refresh_token": first}), 401, "not-signed-in")
     assert not anna.is_signed_in()
 
@@ -198,7 +198,7 @@ def test_logout_kills_both_tokens_at_once(anna: Program) -> None:
 
 def test_sessions_are_listed_and_ended_by_their_owner_alone(app: Flask, anna: Program, boris: Program) -> None:
     phone = signed_in(app, ANNA)
-    found = anna.told("GET", "/auth/sessions/")
+    found = anna.result("GET", "/auth/sessions/")
     assert [set(session) for session in found] == [
         {"id", "device", "created_at", "refreshed_at", "seen_at", "expires_at", "current"} for _ in range(2)
     ]

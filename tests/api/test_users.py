@@ -24,7 +24,7 @@ ON_ONE_USER = [
 
 
 def test_a_fresh_user_has_exactly_these_fields(anna: Program) -> None:
-    me = anna.told("GET", "/users/me/")
+    me = anna.result("GET", "/users/me/")
     assert set(me) == USER
     assert datetime.fromisoformat(me.pop("date_joined")).tzinfo is not None
     assert me == {
@@ -55,9 +55,9 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_path_takes_me_a_username_or_a_number_in_any_spelling(anna: Program, staff: Program, spelling: str) -> None:
-    anna.told("PATCH", "/users/me/", {"username": "Anna"})
-    assert anna.told("GET", f"/users/{quote(spelling)}/")["telephone_number"] == ANNA
-    assert staff.told("GET", f"/users/{quote(spelling)}/")["telephone_number"] == (STAFF if spelling.lower() == "me" else ANNA)
+    anna.result("PATCH", "/users/me/", {"username": "Anna"})
+    assert anna.result("GET", f"/users/{quote(spelling)}/")["telephone_number"] == ANNA
+    assert staff.result("GET", f"/users/{quote(spelling)}/")["telephone_number"] == (STAFF if spelling.lower() == "me" else ANNA)
 
 
 @pytest.mark.parametrize(("method", "below", "body"), ON_ONE_USER)
@@ -76,26 +76,26 @@ def test_oneself_and_staff_may_and_strangers_see_nothing(
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_post_and_patch_change_what_is_sent(anna: Program, method: str) -> None:
-    anna.told("PUT", "/users/me/", {"username": "anna", "first_name": "Анна", "last_name": "Петрова"})
-    changed = anna.told(method, "/users/me/", {"last_name": "Иванова"})
+    anna.result("PUT", "/users/me/", {"username": "anna", "first_name": "Анна", "last_name": "Петрова"})
+    changed = anna.result(method, "/users/me/", {"last_name": "Иванова"})
     assert set(changed) == USER
     assert (changed["username"], changed["first_name"], changed["last_name"]) == ("anna", "Анна", "Иванова")
-    assert anna.told(method, "/users/me/", {}) == changed
+    assert anna.result(method, "/users/me/", {}) == changed
 
 
 def test_put_replaces_all_three_names(anna: Program) -> None:
-    anna.told("PUT", "/users/me/", {"username": "anna", "first_name": "Анна", "last_name": "Петрова"})
-    replaced = anna.told("PUT", "/users/me/", {"first_name": "Аня"})
+    anna.result("PUT", "/users/me/", {"username": "anna", "first_name": "Анна", "last_name": "Петрова"})
+    replaced = anna.result("PUT", "/users/me/", {"first_name": "Аня"})
     assert (replaced["username"], replaced["first_name"], replaced["last_name"]) == ("", "Аня", "")
 
 
 def test_two_people_may_have_no_username(anna: Program, boris: Program) -> None:
     for somebody in (anna, boris):
-        assert somebody.told("PUT", "/users/me/", {"username": ""})["username"] == ""
+        assert somebody.result("PUT", "/users/me/", {"username": ""})["username"] == ""
 
 
 def test_a_username_is_taken_whatever_its_case(anna: Program, boris: Program) -> None:
-    anna.told("PATCH", "/users/me/", {"username": "Anna"})
+    anna.result("PATCH", "/users/me/", {"username": "Anna"})
     problem(boris.call("PATCH", "/users/me/", {"username": "aNNA"}), 409, "username-taken")
 
 
@@ -115,13 +115,13 @@ def test_nothing_but_names_can_be_changed(anna: Program, field: str) -> None:
 
 @pytest.mark.requirement("PRV-03")
 def test_delete_forgets_the_person_and_keeps_the_count(anna: Program, boris: Program, program: Program) -> None:
-    boris.told("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
+    boris.result("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
     answer = boris.call("DELETE", "/users/me/")
     assert (answer.status_code, answer.data) == (204, b"")
     problem(boris.call("GET", "/users/me/"), 401, "not-signed-in")
-    me = anna.told("GET", "/users/me/")
+    me = anna.result("GET", "/users/me/")
     assert (me["invite_count"], me["invite_code_list"]) == (1, [])
-    assert [invitee["telephone_number"] for invitee in anna.told("GET", "/users/me/invitees/")] == [None]
+    assert [invitee["telephone_number"] for invitee in anna.result("GET", "/users/me/invitees/")] == [None]
     program.sign_in(BORIS)
     assert program.tokens["created"] is True
 
@@ -143,15 +143,15 @@ def test_staff_make_users_by_hand_and_nobody_else_does(anna: Program, staff: Pro
 
 
 def test_a_user_made_by_hand_signs_in_as_the_same_user(staff: Program, program: Program) -> None:
-    made = staff.told("POST", "/users/", {"telephone_number": STRANGER})
+    made = staff.result("POST", "/users/", {"telephone_number": STRANGER})
     program.sign_in(STRANGER)
     assert (program.tokens["created"], program.tokens["invite_code"]) == (False, made["invite_code"])
 
 
 @pytest.mark.requirement("PRV-02")
 def test_export_is_everything_about_the_caller(anna: Program, boris: Program) -> None:
-    boris.told("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
-    found = anna.told("GET", "/users/me/export/")
+    boris.result("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
+    found = anna.result("GET", "/users/me/export/")
     assert set(found) == {
         "profile",
         "activated_at",
@@ -173,13 +173,13 @@ def test_export_is_everything_about_the_caller(anna: Program, boris: Program) ->
 
 def test_activating_answers_the_user(anna: Program, boris: Program) -> None:
     code = anna.tokens["invite_code"]
-    me = boris.told("POST", "/users/me/invite/", {"invite_code": f" {code[:3].lower()}-{code[3:]} "})
+    me = boris.result("POST", "/users/me/invite/", {"invite_code": f" {code[:3].lower()}-{code[3:]} "})
     assert set(me) == USER
     assert me["activated_invite_code"] == code
-    assert boris.told("POST", f"/users/{BORIS}/invite/", {"invite_code": f"http://127.0.0.1:5000/i/{code}"}) == me
-    owner = anna.told("GET", "/users/me/")
+    assert boris.result("POST", f"/users/{BORIS}/invite/", {"invite_code": f"http://127.0.0.1:5000/i/{code}"}) == me
+    owner = anna.result("GET", "/users/me/")
     assert (owner["invite_count"], owner["invite_code_list"]) == (1, [BORIS])
-    invitees = anna.told("GET", "/users/me/invitees/")
+    invitees = anna.result("GET", "/users/me/invitees/")
     assert [set(invitee) for invitee in invitees] == [{"telephone_number", "activated_at"}]
     assert invitees[0]["telephone_number"] == BORIS
 
@@ -210,12 +210,12 @@ def test_nobody_activates_for_another(anna: Program, boris: Program, staff: Prog
     problem(anna.call("POST", f"/users/{BORIS}/invite/", body), 404, "not-found")
     problem(staff.call("POST", f"/users/{BORIS}/invite/", body), 403, "not-allowed")
     problem(staff.call("POST", f"/users/{STRANGER}/invite/", body), 404, "not-found")
-    assert boris.told("GET", "/users/me/")["activated_invite_code"] is None
+    assert boris.result("GET", "/users/me/")["activated_invite_code"] is None
 
 
 def test_an_invite_code_may_come_along_with_the_signup(anna: Program, program: Program) -> None:
-    asked = program.told("POST", "/auth/signup/", {"telephone_number": BORIS, "invite_code": anna.tokens["invite_code"]})
+    asked = program.result("POST", "/auth/signup/", {"telephone_number": BORIS, "invite_code": anna.tokens["invite_code"]})
     with program.app.app_context():
         code = code_for(program.app.config["SETTINGS"], BORIS)
-    program.tokens = program.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
-    assert program.told("GET", "/users/me/")["activated_invite_code"] == anna.tokens["invite_code"]
+    program.tokens = program.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
+    assert program.result("GET", "/users/me/")["activated_invite_code"] == anna.tokens["invite_code"]

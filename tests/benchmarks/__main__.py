@@ -30,6 +30,7 @@ from sqlalchemy import event, make_url
 from hammer import codes
 from hammer.db.database import db
 from hammer.login import verifications
+from tests.actions import wrong_code
 from tests.benchmarks import floor, hammer_app, servers
 from tests.benchmarks.load import Connection, Deeds, Person, knock
 from tests.databases import PostgresDatabases, SqliteFiles, migrate
@@ -216,7 +217,7 @@ def _statements(name: str) -> dict[str, int]:
         sent = call("signup", "POST", "/auth/signup/", {"telephone_number": number})
         body = {"verification_id": sent["verification_id"]}
         right = code(sent["verification_id"], number)
-        call("refused code", "POST", "/auth/code/", body | {"code": str((int(right) + 1) % 10_000).zfill(4)}, status=401)
+        call("refused code", "POST", "/auth/code/", body | {"code": wrong_code(right)}, status=401)
         came = call(f"code, {what}", "POST", "/auth/code/", body | {"code": right})
         return came["access_token"], came["invite_code"]
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tests.actions import wrong_code
+
 Item = TypeVar("Item")
 Code = Callable[[str, str], str]
 """The code of a verification (its id) of a number."""
@@ -74,8 +76,7 @@ class Deeds:
 
     async def guess_wrong(self, at: Connection, person: Person) -> None:
         right = self.code(person.verification_id, person.number)
-        wrong = str((int(right) + 1) % 10_000).zfill(4)
-        body = {"verification_id": person.verification_id, "code": wrong}
+        body = {"verification_id": person.verification_id, "code": wrong_code(right)}
         await at.call("POST", "/auth/code/", body, expect=401)
 
     async def look(self, at: Connection, person: Person) -> None:

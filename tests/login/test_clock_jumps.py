@@ -322,10 +322,10 @@ def test_a_person_goes_on_as_before(app: Flask, settings: Settings, clock: Trave
     before.sign_in(ANNA)
     with ahead():
         then.sign_in(BORIS)
-        before.tokens = before.told("POST", "/auth/refresh/", {"refresh_token": before.tokens["refresh_token"]})
+        before.tokens = before.result("POST", "/auth/refresh/", {"refresh_token": before.tokens["refresh_token"]})
         assert before.is_signed_in()
     for person in (before, then):
-        person.tokens |= person.told("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
+        person.tokens |= person.result("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()
     clock.shift(600)
     anew = Program(app)
@@ -335,5 +335,5 @@ def test_a_person_goes_on_as_before(app: Flask, settings: Settings, clock: Trave
     with app.app_context():
         retention.prune()
     for person in (before, then, anew):
-        person.tokens |= person.told("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
+        person.tokens |= person.result("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()

@@ -115,7 +115,7 @@ def test_a_refresh_token_has_one_spelling_and_another_ends_nothing(program: Prog
     token = program.tokens["refresh_token"]
     other = spelt_otherwise(token, (SPELLINGS | AROUND)[how])
     assert program.call("POST", "/auth/refresh/", {"refresh_token": other}).status_code in (401, 422)
-    program.told("POST", "/auth/refresh/", {"refresh_token": token})
+    program.result("POST", "/auth/refresh/", {"refresh_token": token})
 
 
 @pytest.mark.parametrize("how", SPELLINGS | AROUND)

@@ -45,7 +45,7 @@ def test_a_code_may_be_typed_in_groups(person: Person, between: str) -> None:
 def test_what_may_mean_something_else_costs_no_guess_at_either_door(
     app: Flask, client: FlaskClient, program: Program, code_for: Callable[[str], str], typed: str
 ) -> None:
-    asked = program.told("POST", "/auth/signup/", {"telephone_number": "+79290000002"})
+    asked = program.result("POST", "/auth/signup/", {"telephone_number": "+79290000002"})
     form = {"csrf_token": routes.form_token(client)}
     client.post("/login/", data=form | {"telephone_number": ANNA})
     spelled = [typed.format(code, other=wrong_code(code)) for code in map(code_for, (ANNA, "+79290000002"))]
@@ -65,7 +65,7 @@ def test_what_may_mean_something_else_costs_no_guess_at_either_door(
 )
 @pytest.mark.requirement("PHN-01")
 def test_a_number_is_read_however_it_is_pasted(app: Flask, client: FlaskClient, program: Program, typed: str) -> None:
-    told = program.told("POST", "/auth/signup/", {"telephone_number": typed})
+    told = program.result("POST", "/auth/signup/", {"telephone_number": typed})
     again = client.post("/login/", data={"csrf_token": routes.form_token(client), "telephone_number": typed})
 
     assert told["telephone_number"] == ANNA

@@ -105,7 +105,7 @@ def test_twilio_away_is_a_text_that_waits(
     app_with: Callable[[Settings], Flask], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = app_with(replace(settings, sms_url=f"twilio://AC{'a1' * 16}:{'b2' * 16}@+15551234567/{{phone}}"))
-    Program(app).told("POST", "/auth/signup/", {"telephone_number": ANNA})
+    Program(app).result("POST", "/auth/signup/", {"telephone_number": ANNA})
     monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"http://127.0.0.1:{free_port()}/{{sid}}")
     with app.app_context():
         delivery.deliver(app.config["SETTINGS"])

@@ -57,11 +57,11 @@ def test_after_an_attack_the_owners_program_still_signs_in(app: Flask) -> None:
     device_token = owner.tokens["device_token"]
     attack(app, ANNA)
     assert stranger.call("POST", "/auth/signup/", {"telephone_number": ANNA}).status_code == 429
-    asked = owner.told("POST", "/auth/signup/", {"telephone_number": ANNA, "device_token": device_token})
+    asked = owner.result("POST", "/auth/signup/", {"telephone_number": ANNA, "device_token": device_token})
     assert asked["code_length"] == 4
     with app.app_context():
         code = right(app.config["SETTINGS"], db.session.get_one(Verification, asked["verification_id"]))
-    back = owner.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
+    back = owner.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
     assert back["device_token"] != device_token
     assert not back["created"]
 

@@ -258,7 +258,7 @@ def test_another_library_checks_our_tokens_with_the_published_keys(app: Flask, s
     with app.app_context():
         rotate(settings)
     clock.shift(keys.RELOAD)
-    program.tokens |= program.told("POST", "/auth/refresh/", {"refresh_token": program.tokens["refresh_token"]})
+    program.tokens |= program.result("POST", "/auth/refresh/", {"refresh_token": program.tokens["refresh_token"]})
     new = program.tokens["access_token"]
     document = app.test_client().get("/.well-known/jwks.json").text
 

@@ -216,10 +216,10 @@ def test_each_door_gives_the_turned_token(app: Flask, clock: Traveller) -> None:
     for turn in (1, 2):
         clock.shift(3600)
         body = {"telephone_number": ANNA, "device_token": program.tokens["device_token"]}
-        asked = program.told("POST", "/auth/signup/", body)
+        asked = program.result("POST", "/auth/signup/", body)
         with app.app_context():
             code = right(app.config["SETTINGS"], db.session.get_one(Verification, asked["verification_id"]))
-        program.tokens = program.told("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
+        program.tokens = program.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})
         browser.sign_out()
         browser.sign_in(BORIS)
         assert [token.split(".")[1] for token in (program.tokens["device_token"], cookie())] == [str(turn)] * 2
@@ -369,15 +369,15 @@ def test_each_door_forgets_the_device_that_is_ended_in_the_list(app: Flask) -> N
         with app.app_context():
             return db.session.query(Device).count()
 
-    ids = {row["device_id"] for row in stolen.told("GET", "/users/me/export/")["sessions"]}
+    ids = {row["device_id"] for row in stolen.result("GET", "/users/me/export/")["sessions"]}
     assert len(ids) == known() == 3
-    [theirs] = [row["id"] for row in stolen.told("GET", "/auth/sessions/") if row["current"]]
+    [theirs] = [row["id"] for row in stolen.result("GET", "/auth/sessions/") if row["current"]]
     assert program.call("DELETE", f"/auth/sessions/{theirs}/").status_code == 204
     assert known() == 2
     page = browser.get("/profile/")
     form = page.form_with("csrf_token")
     assert form is not None
-    [other] = [row["id"] for row in program.told("GET", "/auth/sessions/") if row["current"]]
+    [other] = [row["id"] for row in program.result("GET", "/auth/sessions/") if row["current"]]
     browser.client.post(f"/profile/sessions/{other}/", data={"csrf_token": form.fields["csrf_token"]})
     assert known() == 1
     program.tokens = {}

@@ -106,4 +106,4 @@ def test_both_doors_refuse_such_names_in_both_languages(app: Flask, bad: str, co
     assert form is not None
     answer = browser.client.post(form.action or "/profile/", data=form.fields | {"first_name": bad})
     assert answer.status_code == 422
-    assert program.told("GET", "/users/me/")["first_name"] == ""
+    assert program.result("GET", "/users/me/")["first_name"] == ""

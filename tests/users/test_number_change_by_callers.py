@@ -12,7 +12,7 @@ from hammer.models import Message, User, Verification
 from hammer.sessions import sessions
 from hammer.users import accounts
 from tests import delivery
-from tests.actions import ANNA, CLARA, no_wait, user
+from tests.actions import ANNA, CLARA, no_wait, user, wrong_code
 from tests.people import Browser, Program
 
 pytestmark = pytest.mark.requirement("OTP-08")
@@ -23,12 +23,12 @@ NEW = CLARA
 
 def test_programs_change_their_number(program: Program, code_for: object, app: Flask) -> None:
     program.sign_in(ANNA)
-    asked = program.told("POST", "/users/me/telephone_number/", {"phone": "8 929 000 00 03"})
+    asked = program.result("POST", "/users/me/telephone_number/", {"phone": "8 929 000 00 03"})
     assert set(asked) == {"verification_id", "telephone_number", "code_length", "expires_in", "resend_in"}
     assert asked["telephone_number"] == NEW
     with app.app_context():
         code = delivery.code_for(app.config["SETTINGS"], NEW)
-    me = program.told(
+    me = program.result(
         "POST",
         "/users/me/telephone_number/code/",
         {"verification_id": asked["verification_id"], "code": code, "end_other_sessions": True},
@@ -93,7 +93,7 @@ def test_pages_ask_for_a_fresh_code_first(browser: Browser, app: Flask, clock: T
     code_form = browser.send(prove).form_with("code")
     assert browser.at == "/profile/proof/"
     assert code_form is not None
-    again = browser.send(code_form, code="0000" if answer(app) != "0000" else "1111").form_with("code")
+    again = browser.send(code_form, code=wrong_code(answer(app))).form_with("code")
     assert again is not None
     page = browser.send(again, code=answer(app))
 

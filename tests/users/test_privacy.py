@@ -193,7 +193,7 @@ def test_the_api_answers_all_that_the_verb_gives(app: Flask, settings: Settings,
     program.sign_in(ANNA)
     with app.app_context():
         export = exports.export(settings, db.session.query(User.id).scalar())
-    told = program.told("GET", "/users/me/export/")
+    told = program.result("GET", "/users/me/export/")
 
     def shape(of: Any) -> Any:
         if isinstance(of, list):

@@ -38,7 +38,7 @@ class Cast:
 
     @property
     def number(self) -> str:
-        number: str = self.owner.told("GET", "/users/me/")["telephone_number"]
+        number: str = self.owner.result("GET", "/users/me/")["telephone_number"]
         return number
 
 
@@ -145,7 +145,7 @@ def test_others_are_not_there_for_a_user_and_are_for_staff(app: Flask, cast: Cal
 @pytest.mark.requirement("AZN-01")
 def test_with_a_whole_body_too_nothing_of_somebody_else_is_changed(app: Flask, cast: Callable[[], Cast]) -> None:
     people = cast()
-    before = people.owner.told("GET", "/users/me/")
+    before = people.owner.result("GET", "/users/me/")
     names = {"username": "stolen", "first_name": "S", "last_name": "S"}
     code = people.staff.tokens["invite_code"]
 
@@ -156,7 +156,7 @@ def test_with_a_whole_body_too_nothing_of_somebody_else_is_changed(app: Flask, c
     assert people.other.call("GET", f"/users/{people.number}/invitees/").status_code == 404
     assert people.other.call("DELETE", f"/users/{people.number}/").status_code == 404
 
-    assert people.owner.told("GET", "/users/me/") == before
+    assert people.owner.result("GET", "/users/me/") == before
     with app.app_context():
         assert db.session.query(Referral).count() == 0
 
@@ -177,18 +177,18 @@ def test_sessions_of_others_are_not_there(app: Flask, cast: Callable[[], Cast]) 
 def test_a_list_of_users_is_oneself_except_for_staff(cast: Callable[[], Cast]) -> None:
     people = cast()
 
-    assert [user["invite_code"] for user in people.owner.told("GET", "/users/")] == [people.owner.tokens["invite_code"]]
-    assert len(people.staff.told("GET", "/users/")) == 3
+    assert [user["invite_code"] for user in people.owner.result("GET", "/users/")] == [people.owner.tokens["invite_code"]]
+    assert len(people.staff.result("GET", "/users/")) == 3
 
 
 @pytest.mark.requirement("AZN-02")
 def test_who_is_staff_no_longer_is_refused_at_the_next_request(app: Flask, cast: Callable[[], Cast]) -> None:
     people = cast()
-    assert len(people.staff.told("GET", "/users/")) == 3
+    assert len(people.staff.result("GET", "/users/")) == 3
 
     make_staff(app, people.staff, really=False)
 
-    assert len(people.staff.told("GET", "/users/")) == 1
+    assert len(people.staff.result("GET", "/users/")) == 1
     assert people.staff.call("POST", "/users/", {"telephone_number": "+79291234567"}).status_code == 403
     assert people.staff.call("GET", f"/users/{people.number}/").status_code == 404
 

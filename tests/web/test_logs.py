@@ -392,7 +392,7 @@ def through_the_api(server: Server, heard: Heard) -> None:
     def confirm(at: str, asked: dict[str, Any], token: str = "") -> Any:
         heard.ids.add(asked["verification_id"])
         code = newest_code(server, asked["telephone_number"])
-        wrong = str((int(code) + 1) % 10**8).zfill(8)
+        wrong = actions.wrong_code(code)
         heard.secrets |= {code, wrong}
         call("POST", at, {"verification_id": asked["verification_id"], "code": wrong}, token)
         return call("POST", at, {"verification_id": asked["verification_id"], "code": code}, token)

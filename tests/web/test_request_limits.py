@@ -36,7 +36,7 @@ def signup(app: Flask, n: int, headers: dict[str, str] | None = None, *, address
 
 def asked(app: Flask, telephone_number: str = ANNA) -> Verification:
     """A verification that was asked for at the API."""
-    answer = Program(app).told("POST", "/auth/signup/", {"telephone_number": telephone_number})
+    answer = Program(app).result("POST", "/auth/signup/", {"telephone_number": telephone_number})
     with app.app_context():
         return db.session.get_one(Verification, answer["verification_id"])
 

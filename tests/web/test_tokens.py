@@ -209,8 +209,8 @@ CLAIMS = ("iss", "aud", "exp", "iat", "sub", "jti", "sid", "type")
 
 @pytest.mark.requirement("TOK-02", "TOK-03", "PHN-03")
 def test_a_token_says_who_and_for_how_long_and_nothing_personal(app: Flask, anna: Program) -> None:
-    anna.told("PATCH", "/users/me/", {"username": "anna", "first_name": "Анна"})
-    for shown in (anna.tokens, anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})):
+    anna.result("PATCH", "/users/me/", {"username": "anna", "first_name": "Анна"})
+    for shown in (anna.tokens, anna.result("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})):
         _, claims = parts(shown["access_token"])
 
         assert set(claims) == {*CLAIMS, "rfn", "fresh"}
@@ -281,9 +281,9 @@ def test_claims_that_are_none_are_refused(app: Flask, anna: Program, claims: byt
 @pytest.mark.requirement("TOK-02")
 def test_nothing_else_that_we_give_away_is_an_access_token(app: Flask, anna: Program, browser: Browser) -> None:
     browser.sign_in(BORIS)
-    sent = anna.told("POST", "/auth/signup/", {"telephone_number": "+79290000003"})
+    sent = anna.result("POST", "/auth/signup/", {"telephone_number": "+79290000003"})
     cookies = {name: browser.client.get_cookie(name) for name in ("hammer", "hammer_device", "hammer_form")}
-    [session] = anna.told("GET", "/auth/sessions/")
+    [session] = anna.result("GET", "/auth/sessions/")
     given = [anna.tokens["refresh_token"], anna.tokens["device_token"], sent["verification_id"], session["id"]]
     given += [cookie.value for cookie in cookies.values() if cookie] + [routes.form_token(app.test_client())]
 
@@ -373,7 +373,7 @@ def test_only_so_many_tokens_are_remembered_and_all_are_good(app: Flask, anna: P
     monkeypatch.setattr(tokens, "MOST_REMEMBERED", 3)
     shown = []
     for _ in range(5):
-        anna.tokens |= anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
+        anna.tokens |= anna.result("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
         shown.append(anna.tokens["access_token"])
     for token in shown * 2:
         assert ask(anna, token).status_code == 200
@@ -402,7 +402,7 @@ def _log_out(app: Flask, anna: Program, other: Program) -> None:
 
 
 def _end(app: Flask, anna: Program, other: Program) -> None:
-    mine = next(device["id"] for device in anna.told("GET", "/auth/sessions/") if device["current"])
+    mine = next(device["id"] for device in anna.result("GET", "/auth/sessions/") if device["current"])
     assert other.call("DELETE", f"/auth/sessions/{mine}/").status_code == 204
 
 
@@ -426,8 +426,8 @@ def _delete(app: Flask, anna: Program, other: Program) -> None:
 
 def _reuse(app: Flask, anna: Program, other: Program) -> None:
     first = anna.tokens["refresh_token"]
-    second = anna.told("POST", "/auth/refresh/", {"refresh_token": first})["refresh_token"]
-    anna.told("POST", "/auth/refresh/", {"refresh_token": second})
+    second = anna.result("POST", "/auth/refresh/", {"refresh_token": first})["refresh_token"]
+    anna.result("POST", "/auth/refresh/", {"refresh_token": second})
     assert anna.call("POST", "/auth/refresh/", {"refresh_token": first}).status_code == 401
 
 
@@ -440,7 +440,7 @@ def test_all_tokens_of_a_session_are_dead_the_moment_it_ends(
     other = Program(app)
     clock.shift(61)
     other.sign_in(ANNA)
-    renewed = anna.told("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
+    renewed = anna.result("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})
     shown = [anna.tokens["access_token"], renewed["access_token"]]
     anna.tokens = anna.tokens | renewed
     assert [ask(anna, token).status_code for token in shown] == [200, 200]
@@ -458,7 +458,7 @@ def test_a_thief_who_refreshes_right_behind_the_owner_ends_the_session(app: Flas
         owner, thief = Program(app), Program(app)
         owner.sign_in(f"+792900010{n:02d}")
         stolen = owner.tokens["refresh_token"]
-        owner.tokens |= owner.told("POST", "/auth/refresh/", {"refresh_token": stolen})
+        owner.tokens |= owner.result("POST", "/auth/refresh/", {"refresh_token": stolen})
         assert owner.is_signed_in()
 
         assert_refused(thief.call("POST", "/auth/refresh/", {"refresh_token": stolen}))
