@@ -1,4 +1,4 @@
-"""Invite codes: `activate` somebody's, once for ever, and see who activated one's own (`invitees`) and when (`by_week`)."""
+"""Activating an invite code, which each user can do once (`activate`), and the referees of a user (`invitees`, `by_week`)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ FIND_LOOP: Final = prepared(select(_ANCESTORS.c.referrer_id).where(_ANCESTORS.c.
 
 @dataclass(frozen=True)
 class Invitee:
-    """Somebody who activated the code. No number once they deleted themselves, or where people shall see none."""
+    """A user who activated the code. The number is None after their deletion, or where the settings show no numbers of invitees."""
 
     telephone_number: str | None
     activated_at: datetime
@@ -85,9 +85,10 @@ def activate_at_first_login(
 
 
 def meant(settings: Settings, typed: str, before: str | None = None) -> str:
-    """The code that somebody typed, whether or not there is such a one: it is not looked up.
+    """The invite code that was typed. It is not looked up.
 
-    Refuses with `AlreadyActivated` when they activated another one `before`, and with `InvalidFields` what is not surely one code.
+    Refuses with `AlreadyActivated` when the user activated another code `before`, and with `InvalidFields` input that is not
+    clearly one code.
     """
     if before is not None and invite_codes.read(typed, settings.public_url) != before:
         raise AlreadyActivated
@@ -95,7 +96,7 @@ def meant(settings: Settings, typed: str, before: str | None = None) -> str:
 
 
 def activated(user_id: str) -> tuple[str, datetime] | None:
-    """The invite code that the user activated, and when; None before."""
+    """The invite code that the user activated, and when; None if they have not activated one."""
     row = db.session.execute(
         select(User.invite_code, Referral.activated_at)
         .join(User, User.id == Referral.referrer_id)
@@ -105,7 +106,10 @@ def activated(user_id: str) -> tuple[str, datetime] | None:
 
 
 def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
-    """Who activated the user's code, newest first, `limit` (1 to 100) at a time. Refuses a bad `after` with `InvalidFields`."""
+    """The users who activated this user's code, newest first, `limit` (1 to 100) at a time.
+
+    Refuses a malformed `after` with `InvalidFields`.
+    """
     query = (
         select(User.telephone_number, Referral.activated_at, Referral.referee_id)
         .join(User, User.id == Referral.referee_id)
@@ -123,7 +127,7 @@ def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, af
 
 
 def by_week(user_id: str, weeks: int) -> list[int]:
-    """How many activated the user's code in each of the last `weeks`, oldest first; a week ends now."""
+    """The number of users who activated this user's code in each of the last `weeks`, oldest first. The last week ends now."""
     now = clock.now()
     begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
     week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")

@@ -1,4 +1,5 @@
-"""Proving that somebody holds a number: asking for a code, and guessing it. What a proof is good for is the verbs' business."""
+"""Verifications: proofs that a person holds a number, by a one-time code that was sent to it. The steps of logins and of number
+changes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ OF_LENGTH: Final = {
     6: N_("The code in the text is 6 digits. Please enter them alone."),
     8: N_("The code in the text is 8 digits. Please enter them alone."),
 }
-_DEMO_CANDIDATES = 1000
+_DEMO_CANDIDATES: Final = 1000
+"""Number of the newest live verifications that `meant_in_demo` compares."""
 
 TAKE_GUESS: Final = prepared(
     update(Verification)
@@ -52,21 +54,20 @@ CONSUME: Final = prepared(
 
 @dataclass(frozen=True)
 class CodeSent:
-    """What the person who waits for a text should know."""
+    """A verification whose code was sent, and what its caller should know."""
 
     verification: Verification
     expires_in: int
     """Seconds."""
     resend_in: int
-    """Seconds until another text may be asked for."""
+    """Seconds until another message may be asked for."""
     quotas: Sequence[texts.Quota] = ()
-    """What is left of the limits on texts, if one was sent just now."""
+    """What is left of the limits on messages, if one was sent by this call."""
 
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks for a text: from which address (IPv4, or an IPv6 network of 64 bits), in which language, and on which known
-    device."""
+    """Who asks for a code: the address (IPv4, or an IPv6 network of 64 bits), the language, and the token of a known device."""
 
     address: str
     language: str
@@ -83,11 +84,13 @@ def begin(
     user_id: str | None = None,
     invite_code: str | None = None,
 ) -> CodeSent:
-    """A new verification of the number (E.164), its text in the outbox. Nobody learns here whether the number is known.
+    """A new verification of the number (E.164); the message with its code is in the outbox. The answer does not depend on whether
+    the number has a user.
 
-    Its id is drawn, never computed from what was asked: an id that came again would bring its code back, after that was used.
-    Its code is longer than usual while somebody is guessing; on a known device it never is. Refuses with `TooManyRequests` and
-    `Unavailable`.
+    The id is random, not computed from the request: a computed id could come again, and with it a code that was used before. The
+    code is longer than usual after many wrong guesses, except for a known device.
+
+    Raises `TooManyRequests` and `Unavailable`: the whole request is rolled back.
     """
     now = clock.now()
     device_id = devices.known(tx, settings, asker.device_token, number, now) if asker.device_token else None
@@ -116,7 +119,8 @@ def begin(
 
 
 def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
-    """What `ask` gives; of a request that was repeated, what the first one got, as it stands now, without another text."""
+    """The result of `ask`. For a request that is repeated with its key: the verification of the first one, with the present waits;
+    no other message is sent."""
     before = idempotency.claim(tx, key)
     verification = tx.get(Verification, before["verification"]) if before else None
     if verification is not None:
@@ -127,10 +131,10 @@ def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, a
 
 
 def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
-    """The same code on its way once more: same expiry, same guesses left.
+    """Sends the same code once more: same expiry, same number of guesses left.
 
-    Refuses with `NotFound` when it is over, also because codes of its length are void by now or the device that asked for it was
-    forgotten, and as `begin` does.
+    Raises `NotFound` when the verification is over, when codes of its length are void by now, or when the device that asked for it
+    is not known any more; and the refusals of `begin`.
     """
     now = clock.now()
     verification = tx.get(Verification, verification_id)
@@ -148,13 +152,13 @@ def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Ask
 
 
 def find(verification_id: str) -> Verification | None:
-    """The verification, which may be over; None when there is none, or when it ended long ago."""
-    # PostgreSQL takes no NUL in a text, and no id has one.
+    """The verification, which may be over; None for an unknown id, or when the verification was deleted after its end."""
+    # PostgreSQL refuses NUL characters in a value, and no id has one.
     return None if "\0" in verification_id else db.session.get(Verification, verification_id)
 
 
 def pending(settings: Settings, verification_id: str) -> CodeSent | None:
-    """What `begin` answered, as it stands now; None when that verification is over. Changes nothing."""
+    """The live verification with this id, with the present waits; None when it is over. Changes nothing."""
     now = clock.now()
     verification = find(verification_id)
     if verification is None or not is_live(settings, verification, now):
@@ -231,11 +235,13 @@ def _why_not_compared(tx: Transaction, settings: Settings, verification_id: str,
 
 
 def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = None) -> str:
-    """In demo mode, where codes are shown anyway: the id of the live verification that somebody means by its code alone.
+    """The id of the live login with this code, for callers in demo mode that send no `verification_id`. Demo mode shows codes
+    anyway.
 
-    With a number, the newest of that number when none has the code, so that the wrong guess counts. Empty, as no id is, where none
-    is meant. Refuses with `InvalidFields` what cannot be a code, and outside demo mode everything: there two logins may have the
-    same code.
+    With a number only its logins are searched. If none of them has the code, the newest is returned, so that the wrong guess
+    counts. Without a number the answer is empty (no id is) when no login has the code, or several have it.
+
+    Refuses with `InvalidFields` what cannot be a code; and every call outside demo mode, where two logins may have the same code.
     """
     if not settings.demo:
         raise InvalidFields({"verification_id": [REQUIRED]})
@@ -260,12 +266,14 @@ def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = 
 
 
 def is_live(settings: Settings, verification: Verification, now: datetime) -> bool:
-    """Whether its code could still be accepted. One from the future could not: it would live too long."""
+    """Whether its code can still be accepted. A verification with a creation time in the future, from a clock that was wrong, is
+    not live: its code would be valid for too long."""
     spent = verification.consumed_at is not None or verification.guesses >= settings.guesses_per_code
     return not spent and verification.created_at - clock.APART <= now < verification.expires_at
 
 
 def _as_it_is_now(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> CodeSent:
+    """A verification of an earlier request, with the present waits."""
     key = texts.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
     allowance = tx.get(SendAllowance, key)
     return _code_sent(verification, texts.next_send_at(allowance, now), now)
