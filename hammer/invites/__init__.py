@@ -1,1 +1,1 @@
-"""Invite codes: how they are read, and how one is activated."""
+"""Invite codes: reading them, activating one, and the tombstones that prevent a second activation."""

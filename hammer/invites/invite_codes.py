@@ -1,6 +1,8 @@
-"""Reading an invite code out of what people paste: the code alone, a link of ours, or a message that holds either of them.
+"""Reading the invite code from what people type or paste: the code alone, a link of this site, or a message with one of them.
 
-What is not surely one code is not read: an activation is for ever, and a code that comes to nothing costs a try.
+Input that is not clearly one code is refused: an activation cannot be undone, and a wrong code costs an attempt.
+
+"Ours" means this site: a link of ours begins with `HAMMER_PUBLIC_URL`.
 """
 
 import re
@@ -20,34 +22,34 @@ UNSURE: Final = N_(
 )
 NOT_LATIN: Final = N_("The letters of an invite code are Latin. Please enter it in Latin letters.")
 LONGEST: Final = 2048
-"""Characters that are read; of a longer text a part could mean something else."""
+"""Longest input that is read. A longer one is refused, not cut: a part of it could mean something else."""
 
 LONGEST_ALONE: Final = 12
-"""Of what may have been meant as a code and nothing else, if there is no code of six in it."""
+"""Longest input without a code that is answered like a mistyped code. A longer one is answered like a message."""
 
 _LOOK_ALIKES: Final = str.maketrans("АВЕКМНОРСТУХЅІЈавекмнорстухѕіј", "ABEKMHOPCTYXSIJabekmhopctyxsij")
-"""Cyrillic letters, and the Latin ones that they look like."""
+"""Cyrillic letters -> the Latin letters that they look like."""
 _GAP: Final = r"[\s\-\u2010-\u2015]"
 _SIGNS_OF_ADDRESSES: Final = r"#@/\\=&+%$\u00a2-\u00a5\u20a0-\u20cf"
-"""In addresses, tags, telephone numbers and prices: no code stands in a word of prose that has one of them."""
+"""Characters of addresses, tags, telephone numbers and prices. A word of prose with one of them contains no code."""
 _SIGN: Final = re.compile(rf"[{_SIGNS_OF_ADDRESSES}]|[^\W_]\.[^\W_]")
 _LETTER: Final = "[A-Za-z0-9" + "".join(map(chr, _LOOK_ALIKES)) + "]"
 _AROUND: Final = rf"(?:[^\w\0{_SIGNS_OF_ADDRESSES}]|_)*"
 _ALONE: Final = re.compile(rf"{_AROUND}({_LETTER}(?:(?:(?![\r\n]){_GAP}){{0,3}}{_LETTER}){{5}}){_AROUND}")
 _SIX: Final = re.compile(rf"{_AROUND}[^\W_](?:{_GAP}?[^\W_]){{5}}{_AROUND}")
 _WAYS: Final = r"i/+|login/*\?(?:[^\s#?/]*?&)??invite="
-"""What stands before the code in an address of ours: the landing, and its way on."""
+"""What comes before the code in a link of ours: the landing page `/i/`, or the login page with `invite=`."""
 _BARE_PATH: Final = re.compile(rf"\s*/*(?:{_WAYS})(\S.*)", re.DOTALL | re.IGNORECASE)
 _IN_PATH: Final = re.compile(rf"[\s/]*({_LETTER}{{3}}){_GAP}?({_LETTER}{{3}})(.*)", re.DOTALL)
 _WITH_MORE: Final = re.compile(rf"(?<![^\W_]){_LETTER}{{3}}{_GAP}?{_LETTER}{{3}}(?![^\W_])")
-"""What may be a code, with other words beside it."""
+"""Six characters that may be a code, with other words around them."""
 _BEGINS, _ENDS = r"(?<![^\W_])(?<![^\W_][-_.'’])", r"(?![^\W_])(?![-_'’][^\W_])"
-"""With no letter or digit of any script before it, or behind it, nor a hyphen to one."""
+"""The edges of a code in prose: no letter or digit of any script before or after it, also not with a hyphen between."""
 _GLUED: Final = re.compile(rf"{_BEGINS}([{INVITE_ALPHABET}]{{6}}){_ENDS}")
 _GROUPED: Final = re.compile(
     rf"{_BEGINS}(?=([{INVITE_ALPHABET}]{{3}})([^\S\r\n]|[-\u2010-\u2015])([{INVITE_ALPHABET}]{{3}}){_ENDS})"
 )
-"""Two groups, as we print them. Overlapping ones are both found."""
+"""A code in two groups, as it is shown on pages. The lookahead also finds groups that overlap."""
 _AS_PRINTED: Final = "\N{NO-BREAK SPACE}"
 _INTRODUCES: Final = re.compile(r"(?:[:\u2013\u2014]|(?:код|code|инвайт|invit|приглаш|hammer)\w*)\W*\Z", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//\Z")
@@ -55,7 +57,7 @@ _LINK_BEGINS: Final = re.compile(r"(?<=[^\w=/?&%])(?=https?://)", re.IGNORECASE)
 
 
 def meant(typed: str, public_url: str) -> str:
-    """The code that a person typed, whether or not anybody has it. Refuses with `InvalidFields` what is not surely one."""
+    """The code that was typed. It is not looked up. Refuses with `InvalidFields` input that is not clearly one code."""
     code, why_not = _read(typed, public_url)
     if code is None:
         raise InvalidFields({"invite_code": [why_not]})
@@ -63,16 +65,17 @@ def meant(typed: str, public_url: str) -> str:
 
 
 def read(typed: str, public_url: str) -> str | None:
-    """The code in what people paste: `q9uk59`, `Q9U K59`, `«Q9U-K59».`, a link below `public_url`, or a message with one of them.
+    """The code in `q9uk59`, `Q9U K59`, `«Q9U-K59».`, a link below `public_url`, or a message with one of them.
 
-    None where there is none, or more than one. Codes made elsewhere from A-Z and 0-9 are read where they stand alone or in a link
-    of ours; among other words only those that we could have issued. Another site's link holds no code.
+    None if there is no code, or more than one. Alone or in a link of ours, any six of A-Z and 0-9 are a code (other systems may
+    have issued it); among other words, only a code that we could have issued. Links of other sites contain no code.
     """
     return _read(typed, public_url)[0]
 
 
 def read_path(rest: str) -> str | None:
-    """The code in what follows `/i/` in an address of ours, with what a messenger glued to it; None where that is not sure."""
+    """The code in what follows `/i/` in a link of ours, which may end in characters that a messenger added; None if it is not
+    clear."""
     found = _IN_PATH.fullmatch(visible(rest))
     if found is None:
         return None
@@ -84,7 +87,7 @@ def read_path(rest: str) -> str | None:
 
 
 def _read(typed: str, public_url: str) -> tuple[str | None, str]:
-    """The code, or None and why there is none."""
+    """The code and an empty string; or None and the reason, as a sentence."""
     text = visible(typed)
     if len(typed) > LONGEST or "\0" in text:
         return None, NOT_AN_INVITE
@@ -106,8 +109,11 @@ def _read(typed: str, public_url: str) -> tuple[str | None, str]:
 
 
 def _latin(six: str) -> str | None:
-    """Six letters and digits in capitals. Cyrillic letters are read as what they look like where a Latin letter beside them shows
-    that this is no Cyrillic word, or where there is no vowel, as in codes that we issue."""
+    """The six characters as capital Latin letters and digits; None for what may be a Cyrillic word or a price.
+
+    Cyrillic letters are read as the Latin ones that they look like if there is a Latin letter too, or if we could have issued the
+    result.
+    """
     code = six.translate(_LOOK_ALIKES).upper()
     price = re.fullmatch(r"[0-9]+[^\W0-9]+", six)  # `25999р`
     unambiguous = six.isascii() or re.search("[A-Za-z]", six) or (_could_be_issued(code) and not price)
@@ -119,7 +125,7 @@ def _could_be_issued(code: str) -> bool:
 
 
 def _alone(typed: str) -> str | None:
-    """The code that is the whole text. In groups: not two short words, a price or a date."""
+    """The code that is the whole input; None for groups that may be two short words, a price or a date."""
     groups = re.split(f"{_GAP}+", typed)
     six = "".join(groups)
     code = _latin(six)
@@ -133,7 +139,7 @@ def _alone(typed: str) -> str | None:
 
 
 def _parts_from(six: str, tail: str) -> bool:
-    """Whether what follows a code in an address is surely not a part of it."""
+    """Whether `tail`, which follows the six characters in a link, is clearly not part of the code."""
     if not tail[0].isalnum():
         return re.match(r"[-_'’][^\W_]", tail) is None
     if not tail[0].isascii():
@@ -142,10 +148,10 @@ def _parts_from(six: str, tail: str) -> bool:
 
 
 def _apart(text: str, public_url: str) -> tuple[set[str | None], str]:
-    """The codes in links of ours, None for a link of ours that holds no sure one; and the prose without any address."""
+    """The codes in links of ours (None for a link without a clear code), and the text with every address replaced by NUL."""
     links: set[str | None] = set()
     prose: list[str] = []
-    broken = False  # whether the word before is another site's address that may go on behind the space
+    broken = False  # whether the word before is another site's address that may continue after the space
     for part in re.split(r"(\s+)", _LINK_BEGINS.sub(" ", text)):
         address = _SIGN.search(part) is not None
         ours = list(_ours(unquote(unquote(part)), public_url)) if address else []
@@ -157,7 +163,7 @@ def _apart(text: str, public_url: str) -> tuple[set[str | None], str]:
 
 
 def _ours(address: str, public_url: str) -> Iterator[str | None]:
-    """What each link of ours in an address holds, be it in the query of another site's: `https://t.me/share/url?url=…`."""
+    """The code of each link of ours in an address, also in the query of another site: `https://t.me/share/url?url=…`."""
     found = list(_invite_links(public_url).finditer(address))
     if any(_begins_there(address[: link.start()]) for link in found):
         for link in found:
@@ -165,7 +171,7 @@ def _ours(address: str, public_url: str) -> Iterator[str | None]:
 
 
 def _begins_there(lead: str) -> bool:
-    """Whether an address begins behind `lead`, rather than going on: another site's path holds no link."""
+    """Whether an address begins after `lead`. If it only continues there, it is the path of another site."""
     before = _SCHEME.sub("", lead)
     return before.endswith("=") or _SIGN.search(before) is None
 
@@ -181,7 +187,7 @@ def _invite_links(public_url: str) -> re.Pattern[str]:
 
 
 def _hosts(public_url: str) -> str:
-    """Our host, as browsers send it and as people read it."""
+    """A pattern for the host of this site, as browsers send it (Punycode) and as people read it."""
     host = urlsplit(public_url).hostname or ""
     names = {f"[{host}]" if ":" in host else host}
     with suppress(UnicodeError):
@@ -190,27 +196,29 @@ def _hosts(public_url: str) -> str:
 
 
 def _said(prose: str) -> set[str]:
-    """The codes among words, in capitals as we print them, that we could have issued; more than one where none is sure.
+    """The codes among other words: in capitals, as we show them, and such that we could have issued them. Several if it is not
+    clear which is meant.
 
-    Not digits alone, as in a telephone number, and not a word (`RHYTHM`).
+    Digits alone are no code (a telephone number), nor are letters alone that include a Y (a word, like `RHYTHM`).
     """
     glued = {code for code in _GLUED.findall(prose) if not code.isdigit() and not (code.isalpha() and "Y" in code)}
     pairs = {pair[1] + pair[3]: pair for pair in _GROUPED.finditer(prose) if not (pair[1] + pair[3]).isdigit()}
     printed = {code for code, pair in pairs.items() if pair[2] == _AS_PRINTED}
     possible = {code for code, pair in pairs.items() if code not in printed and _may_be_one_code(pair[1], pair[3])}
     sure = {code for code in possible if _is_one_code(prose[: pairs[code].start()], pairs[code][1], pairs[code][3])}
-    if sure:  # then any two groups could be the code that is meant
+    if sure:  # then any other pair of groups could be the code that is meant, too
         return glued | set(pairs)
     return glued | printed | (possible if glued else set())
 
 
 def _may_be_one_code(one: str, other: str) -> bool:
-    """Whether two groups could be the halves of a code, rather than two words (`SMS PDF`), measures (`2GB 4GB`) or numbers."""
+    """Whether two groups can be the halves of a code: not two words (`SMS PDF`), measures (`2GB 4GB`) or numbers."""
     return _shape(one) != _shape(other) and not all(group.isalpha() or group.isdigit() for group in (one, other))
 
 
 def _is_one_code(before: str, one: str, other: str) -> bool:
-    """Whether they are, where they could be: with a letter and a digit in each; in one alone only behind a word that says so."""
+    """Whether two groups that can be a code are one: each has a letter and a digit; or one of them has, and a word like "code"
+    comes before."""
     mixed = [group for group in (one, other) if not group.isalpha() and not group.isdigit()]
     measured = re.fullmatch("[0-9]+[A-Z]+", mixed[0]) is not None
     return len(mixed) == 2 or (not measured and _INTRODUCES.search(before) is not None)

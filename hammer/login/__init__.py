@@ -1,1 +1,1 @@
-"""Signing in by a one-time code, and the verifications that prove a telephone number."""
+"""Login by a one-time code, the verifications that prove a telephone number, and the creation of users."""

@@ -1,1 +1,1 @@
-"""Accounts, their profiles, and what is stored about a person."""
+"""Users: what is changed about accounts, the reading of names, profiles, and data exports."""

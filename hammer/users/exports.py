@@ -1,7 +1,8 @@
-"""What is stored about somebody, for themselves: `export` (GDPR Art. 15, 20). `docs/privacy.md` says what is left out, and why."""
+"""Data exports: what is stored about a user, for that user (GDPR Art. 15, 20). docs/privacy.md says what is left out and why."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -17,68 +18,80 @@ from hammer.users import people
 
 
 def export(settings: Settings, user_id: str) -> dict[str, Any]:
-    """All that is stored about the user, others' numbers masked (GDPR Art. 15(4)). `docs/privacy.md` says what is left out, and
-    why. Refuses with `NotFound`."""
+    """Everything stored about the user. Numbers of other users are masked, or hidden where the settings show none (Art. 15(4)).
+
+    Refuses with `NotFound`.
+    """
     settings = replace(settings, invitee_numbers=MASKED if settings.invitee_numbers == FULL else settings.invitee_numbers)
     me = people.profile(settings, user_id)
+    number = me.telephone_number
     with transaction() as tx:
         events.note(tx, events.Kind.DATA_EXPORTED, user_id)
-    activated_at = db.session.scalar(select(Referral.activated_at).where(Referral.referee_id == user_id))
+    return {
+        "profile": asdict(me) | {"id": user_id},
+        "activated_at": _activated_at(user_id),
+        "invitees": _invitees(settings, user_id),
+        "sessions": _rows(Session, Session.user_id == user_id, Session.created_at, without=["user_id"]),
+        "devices": _rows(Device, Device.user_id == user_id, Device.known_since, without=["user_id"]),
+        "verifications": _verifications(user_id, number),
+        "limits": _limits(settings, user_id, number),
+        "texts": _allowances(settings, number),
+        "left_before": tombstones.expires_at(db.session(), settings, number),
+        "events": _events(user_id),
+    }
+
+
+def _rows(table: Any, mine: Any, order: Any, *, without: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The user's rows of a table: every column but those in `without`, so that a new column is exported unless it is excluded."""
+    columns = [column for column in table.__table__.columns if column.name not in without]
+    return [dict(row) for row in db.session.execute(select(*columns).where(mine).order_by(order)).mappings()]
+
+
+def _activated_at(user_id: str) -> datetime | None:
+    """When the user activated an invite code. The code itself is in the profile."""
+    return db.session.scalar(select(Referral.activated_at).where(Referral.referee_id == user_id))
+
+
+def _invitees(settings: Settings, user_id: str) -> list[dict[str, Any]]:
+    """All users who activated the user's code, newest first."""
     invited = db.session.execute(
         select(User.telephone_number, Referral.activated_at)
         .join(User, User.id == Referral.referee_id)
         .where(Referral.referrer_id == user_id)
         .order_by(Referral.activated_at.desc())
     )
-    return {
-        "profile": asdict(me) | {"id": user_id},
-        "activated_at": activated_at,
-        "invitees": [
-            {"telephone_number": phones.shown(number, settings.invitee_numbers), "activated_at": moment}
-            for number, moment in invited
-        ],
-        "sessions": _exported(Session, Session.user_id == user_id, Session.created_at, but=("user_id",)),
-        "devices": _exported(Device, Device.user_id == user_id, Device.known_since, but=("user_id",)),
-        "verifications": _exported_verifications(user_id, me.telephone_number),
-        "limits": _exported_limits(settings, user_id, me.telephone_number),
-        "texts": _exported_allowances(settings, me.telephone_number),
-        "left_before": tombstones.expires_at(db.session(), settings, me.telephone_number),
-        "events": _exported_events(user_id),
-    }
+    return [
+        {"telephone_number": phones.shown(number, settings.invitee_numbers), "activated_at": moment} for number, moment in invited
+    ]
 
 
-def _exported(table: Any, mine: Any, order: Any, *, but: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """My rows of a table, column by column."""
-    columns = [column for column in table.__table__.columns if column.name not in but]
-    return [dict(row) for row in db.session.execute(select(*columns).where(mine).order_by(order)).mappings()]
-
-
-def _exported_verifications(user_id: str, number: str) -> list[dict[str, Any]]:
+def _verifications(user_id: str, number: str) -> list[dict[str, Any]]:
+    """Verifications of the user's number, and those that the user asked for, each with its messages."""
     mine = or_(Verification.telephone_number == number, Verification.user_id == user_id)
-    asked = _exported(Verification, mine, Verification.created_at, but=("user_id",))
-    about = Message.verification_id.in_([verification["id"] for verification in asked])
-    sent: dict[str, list[dict[str, Any]]] = {}
-    for text in _exported(Message, about, Message.id, but=("id", "telephone_number", "language")):
-        sent.setdefault(text.pop("verification_id"), []).append(text)
-    return [verification | {"texts": sent.get(verification["id"], [])} for verification in asked]
+    verifications = _rows(Verification, mine, Verification.created_at, without=["user_id"])
+    theirs = Message.verification_id.in_([verification["id"] for verification in verifications])
+    messages: dict[str, list[dict[str, Any]]] = {}
+    for message in _rows(Message, theirs, Message.id, without=["id", "telephone_number", "language"]):
+        messages.setdefault(message.pop("verification_id"), []).append(message)
+    return [verification | {"texts": messages.get(verification["id"], [])} for verification in verifications]
 
 
-def _exported_limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
-    """What was counted by their number and their account. The scopes end in a keyed hash or an id, which are told to nobody."""
+def _limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
+    """What was counted for the user's number and account. The end of a scope, a keyed hash or an id, is left out."""
     scopes = [guesses.scope(settings.number_hash(number)), *invite_attempts.scopes(settings, user_id, number)]
-    mine = _exported(Counter, Counter.scope.in_(scopes), Counter.ends_at, but=("period",))
+    mine = _rows(Counter, Counter.scope.in_(scopes), Counter.ends_at, without=["period"])
     return [counter | {"scope": counter["scope"].rpartition("/")[0]} for counter in mine]
 
 
-def _exported_allowances(settings: Settings, number: str) -> list[dict[str, Any]]:
-    """How many texts were asked for lately, by strangers' devices and by known ones."""
+def _allowances(settings: Settings, number: str) -> list[dict[str, Any]]:
+    """How many messages unknown devices and known devices asked for."""
     keys = {texts.allowance_key(settings, number, known=known): known for known in (False, True)}
-    mine = _exported(SendAllowance, SendAllowance.number_hash.in_(keys), SendAllowance.day_began_at)
+    mine = _rows(SendAllowance, SendAllowance.number_hash.in_(keys), SendAllowance.day_began_at)
     return [{"known_devices": keys[row.pop("number_hash")]} | row for row in mine]
 
 
-def _exported_events(user_id: str) -> list[dict[str, Any]]:
-    """Whom else they are about, or who else did it, is not told."""
+def _events(user_id: str) -> list[dict[str, Any]]:
+    """Events about the user, and events that the user caused for others. Other users are not named."""
     mine = or_(Event.user_id == user_id, Event.actor_id == user_id)
     return [
         {
@@ -88,5 +101,5 @@ def _exported_events(user_id: str) -> list[dict[str, Any]]:
             "by_somebody_else": event["actor_id"] not in (None, user_id),
             "request_id": event["request_id"],
         }
-        for event in _exported(Event, mine, Event.id)
+        for event in _rows(Event, mine, Event.id)
     ]

@@ -1,4 +1,4 @@
-"""People as they and staff see them: `find` one, one's `profile`, and `everyone`."""
+"""Users as they and staff see them: `find` one by name, the `profile` of one, and `everyone`."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from hammer.parsing.characters import plain
 from hammer.refusals import NotFound
 
 _BATCH: Final = 5000
+"""Number of rows that are read at once where all users are read."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,18 @@ class Profile:
     telephone_number: str
     invite_code: str
     invite_code_list: list[str]
-    """The numbers of those who activated the code, the newest 100, as `HAMMER_INVITEE_NUMBERS` lets them be seen."""
+    """Numbers of the newest 100 users who activated the code, shown as `HAMMER_INVITEE_NUMBERS` says."""
     activated_invite_code: str | None
     invite_count: int
-    """Of all who activated it, those who deleted themselves since included."""
+    """Number of all users who activated the code, deleted users included."""
     date_joined: datetime
     is_staff: bool
     blocked_at: datetime | None
 
 
 def find(settings: Settings, name: str) -> str:
-    """The id of the user with this username, or this number in any spelling: also one that no numbering plan has any more.
+    """The id of the user with this username or this number. The number may be in any spelling, and may be one that is not in any
+    numbering plan any more.
 
     Refuses with `NotFound`.
     """
@@ -68,9 +70,10 @@ def profile(settings: Settings, user_id: str) -> Profile:
 
 
 def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Profile]:
-    """All users in the order they joined, or those whose number, name, username or invite code has to do with `q`.
+    """Users in the order in which they joined: all, or those whose number, name or username contains `q`, or whose invite code is
+    `q`.
 
-    `limit` is 1 to 100. Refuses a bad `after` with `InvalidFields`.
+    `limit` is 1 to 100. Refuses a malformed `after` with `InvalidFields`.
     """
     ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit + 1)
     if after:
@@ -78,7 +81,7 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
     if q:
         digits = re.sub("[^0-9]", "", plain(q))
-        name = User.first_name + literal_column("' '") + User.last_name  # as the index `ix_users_search` has it
+        name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
         likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
         code = invite_codes.read(q, settings.public_url)
         likes += [User.invite_code == code] if code else []
@@ -92,14 +95,15 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A user whose number no numbering plan has any more: who types it is refused, and who types its successor is a stranger."""
+    """A user whose number is in no numbering plan any more. They cannot log in: the old number is refused, and the number that
+    replaced it has no user."""
 
     telephone_number: str
     date_joined: datetime
 
 
 def unreadable(settings: Settings) -> Iterator[Unreadable | None]:
-    """For each stored number, in their order: who has it if it is not read any more, else None. Holds one batch at a time."""
+    """For each stored number in order: the user if the number cannot be read any more, else None. Keeps one batch in memory."""
     last = ""
     while True:
         numbers = select(User.telephone_number, User.date_joined).where(User.telephone_number > last)
@@ -112,7 +116,7 @@ def unreadable(settings: Settings) -> Iterator[Unreadable | None]:
 
 
 def sample_unreadable(settings: Settings, most: int) -> tuple[int, int]:
-    """How many of so many numbers, taken at random, are not read any more, and how many were looked at: all, if there are fewer."""
+    """Checks up to `most` random numbers. Returns how many cannot be read any more, and how many were checked."""
     start = codes.random_id()
     numbers = select(User.telephone_number).where(User.telephone_number.is_not(None)).order_by(User.id).limit(most)
     found = db.session.scalars(numbers.where(User.id >= start)).all()
@@ -122,7 +126,7 @@ def sample_unreadable(settings: Settings, most: int) -> tuple[int, int]:
 
 
 def _profiles_of(ids: Any) -> Any:
-    """Selects what profiles are made of, of the users that `ids` selects and in its order."""
+    """Selects the columns of profiles, for the users that `ids` selects."""
     chosen = ids.subquery()
     referrer = aliased(User)
     return (
@@ -151,7 +155,7 @@ FIND_PROFILE: Final = prepared(_profiles_of(select(User.id).where(User.id == bin
 
 
 def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profile]]:
-    """The profiles that these rows tell of, and whose they are: one statement more, however many users and invitees there are."""
+    """The ids and profiles of these rows. Executes one more statement, for the numbers of all invitees."""
     numbers = _newest_numbers(settings, [row.id for row in rows if row.invite_count])
     return [
         (
@@ -175,20 +179,20 @@ def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profil
 
 
 def _newest_numbers(settings: Settings, referrer_ids: Sequence[str]) -> dict[str, list[str]]:
-    """For each referrer the numbers of the newest 100 referees."""
+    """The numbers of the newest 100 referees of each referrer."""
     numbers: dict[str, list[str]] = {}
     if referrer_ids:
         values = {f"referrer{n}": referrer_id for n, referrer_id in enumerate(referrer_ids)}
-        for referrer_id, _, _, number in _newest(len(referrer_ids)).rows(db.session(), **values):
+        for referrer_id, _, _, number in _select_newest(len(referrer_ids)).rows(db.session(), **values):
             shown = phones.shown(number, settings.invitee_numbers)
             numbers.setdefault(referrer_id, []).extend([shown] if shown else [])
     return numbers
 
 
 @cache
-def _newest(referrers: int) -> Prepared[str]:
-    """One statement with an arm for each of so many referrers, so that of none all referees are read."""
-    arms = [
+def _select_newest(referrers: int) -> Prepared[str]:
+    """A UNION of one SELECT per referrer: each reads the newest 100 referees from the index, not all of them."""
+    of_each = [
         select(
             select(Referral.referrer_id, Referral.activated_at, Referral.referee_id, User.telephone_number)
             .join(User, User.id == Referral.referee_id)
@@ -199,4 +203,4 @@ def _newest(referrers: int) -> Prepared[str]:
         )
         for n in range(referrers)
     ]
-    return prepared(union_all(*arms).order_by(desc("activated_at"), desc("referee_id")))
+    return prepared(union_all(*of_each).order_by(desc("activated_at"), desc("referee_id")))

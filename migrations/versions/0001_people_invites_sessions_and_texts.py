@@ -1,4 +1,4 @@
-"""People, who invited whom, signed-in devices, proofs under way, and texts that wait."""
+"""Creates users, referrals, sessions, verifications, send_allowances and texts."""
 
 import sqlalchemy as sa
 from alembic import op

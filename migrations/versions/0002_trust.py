@@ -1,4 +1,5 @@
-"""What trust needs: counted guesses, known devices, keys, events, tombstones, notices, and when a session was last seen."""
+"""Creates devices, counters, tombstones, token_keys and events; adds owners to verifications, notices to texts, `seen_at` to
+sessions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What became of each text, through which gateway, and since when it waits."""
+"""Adds the state, the gateway and the creation time of each text."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Indexes for ten million people: by which part of a name or a number is found, and for exports and for `prune`."""
+"""Adds indexes for ten million users: for the search by parts of names and numbers, for exports, and for `prune`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 FEW = (("events", "actor_id"), ("verifications", "user_id"), ("sessions", "ended_at"))
-"""Columns that are empty in most rows."""
+"""Columns that are empty in most rows. Their indexes hold only the other rows."""
 
 
 def upgrade() -> None:
@@ -18,12 +18,12 @@ def upgrade() -> None:
         there = sa.text(f"{column} IS NOT NULL")
         op.create_index(f"ix_{table}_{column}", table, [column], postgresql_where=there, sqlite_where=there)
     database = op.get_bind()
-    if database.dialect.name != "postgresql":  # SQLite has none of the kind, and reads through its users
+    if database.dialect.name != "postgresql":  # SQLite has no such index; its search reads all users
         return
     try:
         with database.begin_nested():
             database.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
-    except DBAPIError:  # not installed, or not ours to create: the search finds the same, and reads through all users for it
+    except DBAPIError:  # not installed, or no right to create it: the search gives the same results, but reads all users
         return
     op.execute(
         "CREATE INDEX ix_users_search ON users USING gin"

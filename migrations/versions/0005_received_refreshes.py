@@ -1,4 +1,4 @@
-"""Which refreshed tokens of a session were seen in use, so that the window for lost answers closes then."""
+"""Adds `sessions.refreshes_received`: the last exchange of a refresh token whose answer has certainly arrived."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("sessions", sa.Column("refreshes_received", sa.Integer))  # empty: no row is written
+    op.add_column("sessions", sa.Column("refreshes_received", sa.Integer))  # NULL: rewrites no row
 
 
 def downgrade() -> None:

@@ -1,4 +1,4 @@
-"""What requests that may be repeated were answered with."""
+"""Creates idempotency_keys: the stored answers to requests that may be repeated."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Tokens of devices that are turned at each sign-in, and which session was opened on which device."""
+"""Adds the turns of a device's token, and to each session the device that opened it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:  # writes no row on either database
+def upgrade() -> None:  # rewrites no row, on both databases
     op.add_column("devices", sa.Column("turns", sa.Integer, nullable=False, server_default="0"))
     op.add_column("devices", sa.Column("turned_at", sa.DateTime(timezone=True)))
     op.add_column("sessions", sa.Column("device_id", sa.String(22)))

@@ -1,4 +1,4 @@
-"""The column `sessions.door` is called `kind`: its values, `browser` and `program`, are kinds of sessions."""
+"""Renames `sessions.door` to `kind`."""
 
 from alembic import op
 
@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:  # changes the catalogue alone and writes no row, on either database
+def upgrade() -> None:  # changes the catalogue only and rewrites no row, on both databases
     op.alter_column("sessions", "door", new_column_name="kind")
 
 
