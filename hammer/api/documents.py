@@ -24,11 +24,11 @@ from hammer.web.settings import settings
 Tree = dict[str, Any]
 
 DESCRIPTION: Final = (
-    "Phone-number login and invite codes. Sign up with a number, confirm the code from the text, and call the rest with the "
-    "access token in the `Authorization` header. Every answer of 400 and above is a problem document (RFC 9457) whose `type` ends "
-    "in the name of the problem. `Accept-Language: ru` or `en` chooses the sentences, never the names. A trailing slash is "
-    "optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. In demo mode alone, which production "
-    "refuses, `Ваш код активации` in an answer shows the code."
+    "Phone-number login and invite codes. Sign up with a number, confirm the code from the text message, and call everything else "
+    "with the access token in the `Authorization` header. Every answer of 400 and above is a problem document (RFC 9457) whose "
+    "`type` ends in the slug of the problem. `Accept-Language: ru` or `en` chooses the language of the sentences; slugs never "
+    "change. A trailing slash is optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. Only in "
+    "demo mode, which is impossible in production, `Ваш код активации` in an answer shows the code."
 )
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
@@ -103,14 +103,14 @@ def openapi_yaml() -> ResponseReturnValue:
 @blueprint.get("/redoc/")
 @public
 def redoc() -> ResponseReturnValue:
-    """The document to read."""
+    """A page to read the document (ReDoc)."""
     return _page("redoc")
 
 
 @blueprint.get("/swagger/")
 @public
 def swagger() -> ResponseReturnValue:
-    """The document to try."""
+    """A page to try the calls of the document (Swagger UI)."""
     return _page("swagger")
 
 

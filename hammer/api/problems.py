@@ -1,4 +1,4 @@
-"""What the JSON door says when it says no: problem documents (RFC 9457), made from refusals and from HTTP's own errors."""
+"""Problem documents (RFC 9457): the answers of the JSON API to refusals and HTTP errors."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,33 +25,35 @@ _HTTP_ERRORS: Mapping[int, type[Refusal]] = {
     415: refusals.InvalidRequest,
     503: refusals.Unavailable,
 }
-"""What HTTP's own errors are called here; the others keep HTTP's name for them."""
+"""HTTP errors that have the slug of a refusal. The slug of every other HTTP error is its HTTP name."""
 
 _OUR_FAULT = N_("Something went wrong on our side. Please try again later.")
 _PHRASES = N_("Method Not Allowed"), N_("Internal Server Error")
-"""HTTP’s names for errors, as far as people meet them, for the catalogues."""
+"""HTTP’s names of the errors that people can see, for the translation catalogues."""
 _NOT_THAT_WAY = N_("This address does not understand that kind of request.")
 
 
 class Problem(Schema):
-    """Every answer of 400 and above."""
+    """The body of every answer of 400 and above."""
 
     type = fields.String(
         required=True,
-        metadata={"description": "A stable URI reference that ends in the problem’s name.", "example": "/problems/wrong-code"},
+        metadata={"description": "A stable URI reference that ends in the slug of the problem.", "example": "/problems/wrong-code"},
     )
-    title = fields.String(required=True, metadata={"description": "The kind of problem, in the language asked for."})
+    title = fields.String(required=True, metadata={"description": "The kind of problem, in the language of the request."})
     status = fields.Integer(required=True, metadata={"minimum": 400, "maximum": 599})
-    detail = fields.String(required=True, metadata={"description": "This one, in a sentence or two."})
+    detail = fields.String(required=True, metadata={"description": "What happened, in one or two sentences."})
     errors = fields.Dict(
-        keys=fields.String(), values=fields.List(fields.String()), metadata={"description": "By field: what is wrong with it."}
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        metadata={"description": "Field -> what is wrong with its value."},
     )
     attempts_left = fields.Integer(metadata={"description": "Guesses left for this code."})
     retry_after = fields.Integer(metadata={"description": "Seconds to wait, as in the Retry-After header."})
 
 
 def problem(error: Exception) -> Response:
-    """The problem document for a refusal or an HTTP error, in the caller's language."""
+    """The problem document of a refusal or an HTTP error, in the caller's language."""
     if isinstance(error, Refusal):
         answer = _answer(status_of(type(error)), error.slug, error.title, say(error), **_details(error))
         if isinstance(error, RetryLater):
@@ -75,7 +77,7 @@ def problem(error: Exception) -> Response:
 
 
 def _with_slash(error: HTTPException) -> HTTPException:
-    """What the router says of the same address with its last slash: without, it takes a wrong method for an unknown address."""
+    """The error for the same address with a trailing slash. Without the slash, the router reports a wrong method as not found."""
     router = current_app.create_url_adapter(request)
     try:
         if router is not None:
@@ -106,10 +108,10 @@ def _details(refusal: Refusal) -> dict[str, Any]:
 
 
 def _flat(messages: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Field -> sentences, out of the tree of locations, fields and positions in which validation reports them."""
+    """Field -> sentences, from the tree of locations, fields and positions that marshmallow reports."""
     return {field: _sentences(found) for of_location in messages.values() for field, found in of_location.items()}
 
 
 def _sentences(found: Any) -> list[str]:
-    """The first list in a tree of positions."""
+    """The first list of sentences in a tree of positions."""
     return _sentences(next(iter(found.values()))) if isinstance(found, dict) else [str(sentence) for sentence in found]

@@ -1,4 +1,4 @@
-"""What goes in and out of the JSON door. Types and names are checked here; the rules themselves stand with the verbs."""
+"""Bodies and queries of the JSON API. Types and names of fields are checked here; values are checked by the rules."""
 
 import re
 from typing import Any
@@ -18,10 +18,10 @@ NOT_AN_OBJECT = N_("This is not a JSON object.")
 NOT_A_LIMIT = N_("Must be a whole number from 1 to 100.")
 TOO_LONG = N_("This is too long.")
 LONGEST_TEXT = 4096
-"""Characters of any one field, before its rule has a look."""
+"""Maximum characters of a string. Most fields have a shorter limit of their own."""
 
 NUMBER = {
-    "description": "In any spelling, also with words around it; without `+` it is read in the service’s region.",
+    "description": "In any spelling, also with words around it. Without `+` it is read as a number of the service’s region.",
     "example": "+7 929 828-43-01",
 }
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
@@ -29,33 +29,35 @@ AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
 """A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {
-    "description": "As people type it: any case, spaces, hyphens, or a whole invite link of this server.",
+    "description": "In any case, with spaces or hyphens, or a whole invite link of this server.",
     "example": "q9u-k59",
 }
-NEXT_PAGE = {"Link": {"schema": {"type": "string"}, "description": 'Where the next page is, if there is one: `<…>; rel="next"`.'}}
+NEXT_PAGE = {
+    "Link": {"schema": {"type": "string"}, "description": 'The address of the next page, if there is one: `<…>; rel="next"`.'}
+}
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
 IN_PATHS: dict[str, dict[str, Any]] = {
     "username": {
         "description": "`me`, a username, or a telephone number in any spelling.",
         "examples": {"oneself": {"value": "me"}, "by number": {"value": "+79298284301"}, "by username": {"value": "ivan"}},
     },
-    "session_id": {"description": "From the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
+    "session_id": {"description": "The id of a session, from the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
 }
-"""What the parts of a path mean."""
+"""Descriptions of the parameters in paths."""
 TOKEN = {"example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcksiLCJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
 REFRESH_TOKEN = {"example": "Xq3vH0c8R1yZb5rT8kLwAg.0.c2lnbmF0dXJlIG9mIHRoZSBzZXNzaW9uIGFuZCBudW0"}
-DEVICE = {"description": "Roughly what it is.", "example": "Firefox · Android"}
+DEVICE = {"description": "A short name of the device.", "example": "Firefox · Android"}
 VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 CODE = {
-    "description": "The digits from the text, in any script, also with spaces, hyphens or the whole text around them.",
+    "description": "The digits of the code, in any script. Spaces, hyphens or the whole text message around them are allowed.",
     "example": "1234",
 }
-DEVICE_ID = {"description": "A device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
+DEVICE_ID = {"description": "The id of a device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
 class In(Schema):
-    """What a program sends. Unknown fields are refused, so that a misspelt one is noticed."""
+    """The body of a request. Unknown fields are refused, so that a misspelt name is noticed."""
 
     class Meta:
         unknown = RAISE
@@ -64,20 +66,20 @@ class In(Schema):
 
 
 class Out(Schema):
-    """What we answer. It may grow: callers ignore fields that they do not know."""
+    """The body of an answer. Fields can be added later: callers ignore fields that they do not know."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 def _storable(text: str) -> None:
-    """Refuses what PostgreSQL cannot even be asked about."""
+    """Refuses a NUL character: PostgreSQL can neither store it nor look it up."""
     if "\x00" in text:
         raise ValidationError(NOT_TEXT)
 
 
 def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
-    """A string as it was typed."""
+    """A string field for what a person typed."""
     messages: dict[str, str | list[Any] | dict[Any, Any]] = {
         "required": REQUIRED,
         "null": NOT_A_STRING,
@@ -93,7 +95,7 @@ def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
 
 
 class NumberIn(In):
-    """A telephone number, which may also be called `username` or `phone`, as older callers do."""
+    """A telephone number. Older callers name the field `username` or `phone`."""
 
     @pre_load
     def read_other_names(self, data: Any, **_: Any) -> Any:
@@ -107,11 +109,12 @@ class SignupIn(NumberIn):
     telephone_number = _text(NUMBER)
     invite_code = _text(
         TYPED_INVITE
-        | {"description": "Another user’s code, activated if this is the first login. Signing in goes on where it cannot be."},
+        | {"description": "Another user’s code, activated at the first login. If that is not possible, the login succeeds anyway."},
         required=False,
     )
     device_token = _text(
-        DEVICE_TOKEN | {"description": "From the newest sign-in on this device: strangers cannot use up its texts and guesses."},
+        DEVICE_TOKEN
+        | {"description": "From the latest login on this device. With it, strangers cannot use up the texts and guesses."},
         required=False,
     )
 
@@ -121,17 +124,19 @@ class ResendIn(In):
 
 
 class CodeIn(NumberIn):
-    verification_id = _text(VERIFICATION_ID | {"description": "From signup. May be left out in demo mode alone."}, required=False)
-    telephone_number = _text(NUMBER | {"description": "In demo mode, in place of `verification_id`."}, required=False)
+    verification_id = _text(
+        VERIFICATION_ID | {"description": "From the answer to signup. Can be left out only in demo mode."}, required=False
+    )
+    telephone_number = _text(NUMBER | {"description": "In demo mode, instead of `verification_id`."}, required=False)
     code = _text(CODE)
 
 
 class RefreshIn(In):
-    refresh_token = _text({"description": "The newest one. Each works once."} | REFRESH_TOKEN)
+    refresh_token = _text({"description": "The newest refresh token. Each works once."} | REFRESH_TOKEN)
 
 
 class _Flag(fields.Boolean):
-    """`true` or `false`, and nothing that reads like one of them."""
+    """`true` or `false`; strings and numbers are refused."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if not isinstance(value, bool):
@@ -148,14 +153,14 @@ class NumberCodeIn(In):
     code = _text(CODE)
     end_other_sessions = _Flag(
         error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
-        metadata={"description": "Signs all other devices out.", "example": True},
+        metadata={"description": "Whether all other devices are signed out.", "example": True},
     )
 
 
 class NamesIn(In):
     username = _text(
         {
-            "description": "Empty for none. Unique whatever its case.",
+            "description": "Empty for no username. Unique, ignoring case.",
             "example": "ivan",
             "maxLength": 30,
             "pattern": f"^({USERNAME})?$",
@@ -175,7 +180,7 @@ class InviteIn(In):
 
 
 class _Count(fields.Integer):
-    """A whole number as a query writes it: ASCII digits, nothing else."""
+    """A whole number in a query: only ASCII digits."""
 
     def _validated(self, value: Any) -> int:
         if not re.fullmatch("[0-9]{1,9}", str(value)):
@@ -188,16 +193,16 @@ class PageIn(Schema):
         load_default=MOST_PER_PAGE,
         validate=Range(1, MOST_PER_PAGE, error=NOT_A_LIMIT),
         error_messages={"invalid": NOT_A_LIMIT, "null": NOT_A_LIMIT, "too_large": NOT_A_LIMIT},
-        metadata={"description": "Most items in one answer."},
+        metadata={"description": "Maximum number of items in one answer."},
     )
-    after = fields.String(metadata={"description": "Where to go on: from the `Link` header of the page before."})
+    after = fields.String(metadata={"description": "Where the page starts: from the `Link` header of the previous page."})
 
 
 class UsersIn(PageIn):
     q = fields.String(
         load_default="",
         validate=_storable,
-        metadata={"description": "Staff: search by number, name, username or invite code."},
+        metadata={"description": "For staff: search by number, name, username or invite code."},
     )
 
 
@@ -207,20 +212,18 @@ class VerificationOut(Out):
     code_length = fields.Integer(required=True, metadata={"description": "Digits in the code.", "example": 4})
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds until the code expires.", "example": 300})
     resend_in = fields.Integer(
-        required=True, metadata={"description": "Seconds until another text may be asked for.", "example": 60}
+        required=True, metadata={"description": "Seconds until another text can be requested.", "example": 60}
     )
     demo_code = fields.String(
-        data_key="Ваш код активации", metadata={"description": "The code itself, in demo mode alone.", "example": "1234"}
+        data_key="Ваш код активации", metadata={"description": "The code itself; only in demo mode.", "example": "1234"}
     )
 
 
 class PairOut(Out):
     access_token = fields.String(required=True, metadata={"description": "For the `Authorization: Bearer` header."} | TOKEN)
-    refresh_token = fields.String(required=True, metadata={"description": "For one exchange into a new pair."} | REFRESH_TOKEN)
+    refresh_token = fields.String(required=True, metadata={"description": "For one exchange for a new pair."} | REFRESH_TOKEN)
     token_type = fields.String(required=True, metadata={"example": "Bearer"})
-    expires_in = fields.Integer(
-        required=True, metadata={"description": "Seconds that the access token is good for.", "example": 900}
-    )
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds until the access token expires.", "example": 900})
 
 
 class SignedInOut(PairOut):
@@ -228,11 +231,14 @@ class SignedInOut(PairOut):
     code = fields.String(
         required=True, data_key="Ваш инвайт код", metadata={"description": "The same as `invite_code`."} | INVITE_CODE
     )
-    invite_code = fields.String(required=True, metadata={"description": "The caller’s own code, to be given away."} | INVITE_CODE)
+    invite_code = fields.String(
+        required=True, metadata={"description": "The caller’s own code, for inviting others."} | INVITE_CODE
+    )
     created = fields.Boolean(required=True, metadata={"description": "Whether this was the number’s first login.", "example": True})
     device_token = fields.String(
         required=True,
-        metadata=DEVICE_TOKEN | {"description": "Names this device at its next signup. Keep it in place of the one before."},
+        metadata=DEVICE_TOKEN
+        | {"description": "Send it with the next signup on this device. Store it instead of the previous one."},
     )
 
 
@@ -241,12 +247,14 @@ class DeviceOut(Out):
     device = fields.String(required=True, metadata=DEVICE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     refreshed_at = fields.AwareDateTime(required=True, metadata=MOMENT)
-    seen_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When it was last used, give or take an hour."})
+    seen_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When it was last used, to within an hour."})
     expires_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class SessionOut(DeviceOut):
-    current = fields.Boolean(required=True, metadata={"description": "Whether it is the one that asks.", "example": True})
+    current = fields.Boolean(
+        required=True, metadata={"description": "Whether this request was made with this session.", "example": True}
+    )
 
 
 class KeyOut(Out):
@@ -258,7 +266,8 @@ class KeyOut(Out):
         required=True, metadata={"description": "The public key.", "example": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     )
     kid = fields.String(
-        required=True, metadata={"description": "Its thumbprint.", "example": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}
+        required=True,
+        metadata={"description": "The thumbprint of the key (RFC 7638).", "example": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
     )
     use = fields.String(required=True, metadata={"example": "sig"})
     alg = fields.String(required=True, metadata={"example": "EdDSA"})
@@ -278,11 +287,13 @@ class UserOut(Out):
         fields.String(metadata=AS_SHOWN),
         required=True,
         metadata={
-            "description": "Numbers of those who activated this user’s code, the newest 100; the service may mask or hide them."
+            "description": "Numbers of the newest 100 users who activated this user’s code. The service can mask or hide them."
         },
     )
     activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
-    invite_count = fields.Integer(required=True, metadata={"description": "How many activated this user’s code.", "example": 1})
+    invite_count = fields.Integer(
+        required=True, metadata={"description": "How many users activated this user’s code.", "example": 1}
+    )
     date_joined = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
@@ -290,13 +301,15 @@ class InviteeOut(Out):
     telephone_number = fields.String(
         required=True,
         allow_none=True,
-        metadata=AS_SHOWN | {"description": "Null once they are gone; the service may mask or hide it."},
+        metadata=AS_SHOWN | {"description": "Null after the user was deleted. The service can mask or hide it."},
     )
     activated_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class ExportedProfileOut(UserOut):
-    id = fields.String(required=True, metadata={"description": "In tokens, `sub`.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"})
+    id = fields.String(
+        required=True, metadata={"description": "The `sub` of the user’s tokens.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
+    )
     is_staff = fields.Boolean(required=True, metadata={"example": False})
     blocked_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
@@ -304,23 +317,23 @@ class ExportedProfileOut(UserOut):
 class ExportedSessionOut(DeviceOut):
     kind = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
     device_id = fields.String(
-        required=True, allow_none=True, metadata={"description": "Among `devices`, if it is still known."} | DEVICE_ID
+        required=True, allow_none=True, metadata={"description": "The id in `devices`, if the device is still known."} | DEVICE_ID
     )
-    refreshes = fields.Integer(required=True, metadata={"description": "How often it got new tokens.", "example": 3})
+    refreshes = fields.Integer(required=True, metadata={"description": "How often the session got new tokens.", "example": 3})
     refreshes_received = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "The newest of them whose tokens were used within 30 seconds.", "example": 3},
+        metadata={"description": "The newest of these whose tokens were used within 30 seconds.", "example": 3},
     )
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
 
 class ExportedDeviceOut(Out):
-    """A browser or program that signed in before."""
+    """A browser or program that has signed in."""
 
     id = fields.String(required=True, metadata=DEVICE_ID)
-    guesses = fields.Integer(required=True, metadata={"description": "Wrong ones since it is known.", "example": 0})
-    turns = fields.Integer(required=True, metadata={"description": "How often its token was turned.", "example": 3})
+    guesses = fields.Integer(required=True, metadata={"description": "Wrong guesses since it is known.", "example": 0})
+    turns = fields.Integer(required=True, metadata={"description": "How often its token was replaced.", "example": 3})
     turned_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     known_since = fields.AwareDateTime(required=True, metadata=MOMENT)
     used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
@@ -331,21 +344,25 @@ class TextOut(Out):
     telephone_number = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Masked; null for a notice that has left.", "example": "+7········01"},
+        metadata={"description": "Masked. Null for a notice that was sent.", "example": "+7········01"},
     )
     state = fields.String(required=True, metadata={"example": "sent", "enum": list(MessageState)})
-    gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
+    gateway = fields.String(
+        required=True, allow_none=True, metadata={"description": "The gateway that accepted the message.", "example": "https/1"}
+    )
     tries = fields.Integer(required=True, metadata={"example": 1})
     asked_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     ended_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=MOMENT | {"description": "When it left, or was given up."}
+        required=True, allow_none=True, metadata=MOMENT | {"description": "When it was sent, or given up."}
     )
 
 
 class ExportedTextOut(Out):
     tries = fields.Integer(required=True, metadata={"example": 1})
     state = fields.String(required=True, metadata={"example": "sent", "enum": list(MessageState)})
-    gateway = fields.String(required=True, allow_none=True, metadata={"description": "Which one took it.", "example": "https/1"})
+    gateway = fields.String(
+        required=True, allow_none=True, metadata={"description": "The gateway that accepted the message.", "example": "https/1"}
+    )
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     due_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
@@ -367,26 +384,29 @@ class ExportedVerificationOut(Out):
 
 
 class ExportedLimitOut(Out):
-    scope = fields.String(required=True, metadata={"description": "What is limited.", "example": "guesses"})
+    scope = fields.String(required=True, metadata={"description": "The name of the limit.", "example": "guesses"})
     taken = fields.Integer(required=True, metadata={"example": 2})
-    ends_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When it counts no more."})
+    ends_at = fields.AwareDateTime(required=True, metadata=MOMENT | {"description": "When this count expires."})
 
 
 class ExportedAllowanceOut(Out):
     known_devices = fields.Boolean(
-        required=True, metadata={"description": "Whether devices that signed in before asked for these texts.", "example": False}
+        required=True,
+        metadata={"description": "Whether devices that had signed in before requested these texts.", "example": False},
     )
     day_began_at = fields.AwareDateTime(required=True, metadata=MOMENT)
-    sends = fields.Integer(required=True, metadata={"description": "Since then.", "example": 1})
-    streak = fields.Integer(required=True, metadata={"description": "Since the last success.", "example": 0})
+    sends = fields.Integer(required=True, metadata={"description": "Texts since then.", "example": 1})
+    streak = fields.Integer(required=True, metadata={"description": "Texts since the last login.", "example": 0})
     next_send_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class ExportedEventOut(Out):
     at = fields.AwareDateTime(required=True, metadata=MOMENT)
     kind = fields.String(required=True, metadata={"example": "signed-in"})
-    about_me = fields.Boolean(required=True, metadata={"description": "False: what the caller did for others.", "example": True})
-    by_somebody_else = fields.Boolean(required=True, metadata={"description": "By one of the staff.", "example": False})
+    about_me = fields.Boolean(
+        required=True, metadata={"description": "False if the caller did it to another user.", "example": True}
+    )
+    by_somebody_else = fields.Boolean(required=True, metadata={"description": "Whether one of the staff did it.", "example": False})
     request_id = fields.String(required=True, allow_none=True, metadata={"example": "5f2c9a"})
 
 
@@ -395,13 +415,18 @@ class ExportOut(Out):
     activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
     sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
-    devices = fields.List(fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Those that signed in before."})
+    devices = fields.List(
+        fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Devices that signed in before."}
+    )
     verifications = fields.List(fields.Nested(ExportedVerificationOut), required=True)
-    limits = fields.List(fields.Nested(ExportedLimitOut), required=True, metadata={"description": "What was counted lately."})
-    texts = fields.List(fields.Nested(ExportedAllowanceOut), required=True, metadata={"description": "How many were asked for."})
+    limits = fields.List(fields.Nested(ExportedLimitOut), required=True, metadata={"description": "Current counts of limits."})
+    texts = fields.List(
+        fields.Nested(ExportedAllowanceOut), required=True, metadata={"description": "How many texts were requested."}
+    )
     left_before = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata=MOMENT | {"description": "Until when it counts that an account with this number activated an invite and left it."},
+        metadata=MOMENT
+        | {"description": "Until when no invite code can be activated, because a deleted account with this number did."},
     )
-    events = fields.List(fields.Nested(ExportedEventOut), required=True, metadata={"description": "What happened, oldest first."})
+    events = fields.List(fields.Nested(ExportedEventOut), required=True, metadata={"description": "Events, oldest first."})

@@ -1,4 +1,4 @@
-"""Each call of the JSON API: who may, one verb, one answer."""
+"""The calls of the JSON API. Each checks who is calling, calls one verb and answers."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -39,13 +39,13 @@ from hammer.web.tokens import bearer
 __all__ = ["TAGS", "blueprint", "well_known"]
 
 TAGS = {
-    "auth": "Signing in with a number, tokens, and the devices that are signed in.",
-    "users": "Oneself, and for staff everybody; who invited whom.",
-    "texts": "For staff: what became of the texts.",
+    "auth": "Login with a number, tokens, and the devices that are signed in.",
+    "users": "The caller’s own user, all users for staff, and invites.",
+    "texts": "For staff: the state of text messages.",
 }
 KEYS_LIVE_SECONDS: Final = 300
-"""So long other services may keep the published keys without asking again."""
-_KEPT = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
+"""How long other services can cache the published keys."""
+_CACHED = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
 
 
 @blueprint.post("/auth/signup/", tags=["auth"])
@@ -70,9 +70,9 @@ def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 @repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
 def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
-    """Text the same code once more
+    """Text the same code again
 
-    Same expiry, same guesses left.
+    The expiry and the guesses left stay the same.
     """
     return _code_sent(by_code.resend_code(settings(), body["verification_id"], _asker(), key=key))
 
@@ -86,22 +86,27 @@ def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     """Exchange a code for a session
 
-    The first login of a number makes the user and their invite code.
+    The first login with a number creates the user and their invite code.
     """
     verification_id = body.get("verification_id")
     if verification_id is None:
         verification_id = verifications.meant_in_demo(settings(), body["code"], body.get("telephone_number"))
-    here = {"device": tokens.device(), "address": request_limits.address()}
-    came = by_code.confirm_code(settings(), verification_id, body["code"], kind=SessionKind.PROGRAM, **here, key=key)
-    pair = tokens.pair(came.session)
-    own = came.user.invite_code
-    device_token = devices.token(settings(), came.device)
+    login = by_code.confirm_code(
+        settings(),
+        verification_id,
+        body["code"],
+        kind=SessionKind.PROGRAM,
+        device=tokens.device(),
+        address=request_limits.address(),
+        key=key,
+    )
+    pair = tokens.pair(login.session)
     return pair | {
         "token": pair["access_token"],
-        "code": own,
-        "invite_code": own,
-        "created": came.created,
-        "device_token": device_token,
+        "code": login.user.invite_code,
+        "invite_code": login.user.invite_code,
+        "created": login.created,
+        "device_token": devices.token(settings(), login.device),
     }
 
 
@@ -114,8 +119,8 @@ def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
 def refresh(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     """Exchange a refresh token for a new pair
 
-    The old one is spent. One that comes twice ends the session, unless the answer was lost within the last 30 seconds: then, and
-    until a token of that answer is used for the first time, the same successor is given again.
+    The old refresh token is spent. Sending it a second time ends the session, with one exception, for lost answers: within 30
+    seconds, and until a token of the first answer is used, the same new refresh token is returned again.
     """
     return tokens.pair(sessions.refresh(settings(), body["refresh_token"], key=key))
 
@@ -127,7 +132,7 @@ def refresh(body: dict[str, str], key: Key | None) -> dict[str, Any]:
 def logout() -> None:
     """End this session
 
-    All of its tokens are dead at once. The device stays known: its `device_token` is still good for its next sign-in.
+    Its tokens stop working at once. The device stays known: its `device_token` still works at the next login.
     """
     me = bearer()
     sessions.sign_out(me.user_id, me.session_id)
@@ -146,9 +151,9 @@ def list_sessions() -> list[dict[str, Any]]:
 @signed_in
 @blueprint.response(204)
 def end_other_sessions() -> None:
-    """End all of the caller's sessions but this one
+    """End all of the caller's sessions except this one
 
-    All other devices are forgotten: no `device_token` but the one of this sign-in is worth anything from now on.
+    All other devices are forgotten: of the `device_token`s, only the one of this login still works.
     """
     me = bearer()
     sessions.end_others(me.user_id, me.session_id)
@@ -161,7 +166,7 @@ def end_other_sessions() -> None:
 def end_session(session_id: str) -> None:
     """End one of the caller's sessions
 
-    Its device is forgotten: the `device_token` of that sign-in is worth nothing from now on.
+    Its device is forgotten: the `device_token` of that login stops working.
     """
     me = bearer()
     sessions.end(me.user_id, session_id, asked_in=me.session_id)
@@ -170,12 +175,13 @@ def end_session(session_id: str) -> None:
 @well_known.get("/jwks.json", tags=["auth"])
 @public
 @refuses()
-@well_known.response(200, s.KeysOut, headers=_KEPT)
+@well_known.response(200, s.KeysOut, headers=_CACHED)
 def jwks() -> ResponseReturnValue:
     """The keys that access tokens are signed with
 
-    For services that check tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are this service's address. Ask
-    again when a token names a key that is not among them. Whether a session has been ended since, only `GET /users/me/` says.
+    For services that verify tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are the address of this
+    service. Fetch the keys again when a token names an unknown one. A signature does not show whether the session has ended since;
+    only `GET /users/me/` does.
     """
     return {"keys": [key.published for key in tokens.ring().published()]}, {"Cache-Control": f"public, max-age={KEYS_LIVE_SECONDS}"}
 
@@ -186,7 +192,7 @@ def jwks() -> ResponseReturnValue:
 @blueprint.arguments(s.UsersIn(), location="query")
 @blueprint.response(200, s.UserOut(many=True), headers=s.NEXT_PAGE)
 def list_users(query: dict[str, Any]) -> ResponseReturnValue:
-    """Users in the order they joined; for others than staff, oneself alone"""
+    """Users, in the order in which they joined; callers who are not staff see only themselves"""
     me = bearer()
     if not me.is_staff:
         return [people.profile(settings(), me.user_id)]
@@ -201,7 +207,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @repeatable
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
-    """Staff: make a user by hand"""
+    """Create a user (staff only)"""
     number = body.pop("telephone_number")
     return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id, key=key))
 
@@ -211,8 +217,8 @@ def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
 @refuses(NotFound)
 @blueprint.response(200, s.UserOut)
 def show_user(username: str) -> people.Profile:
-    """A user: oneself, or for staff anybody"""
-    return people.profile(settings(), _meant(username))
+    """Show a user: the caller, or for staff any user"""
+    return people.profile(settings(), _user_id(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"], tags=["users"])
@@ -221,8 +227,8 @@ def show_user(username: str) -> people.Profile:
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
 def change_user(body: dict[str, str], username: str) -> people.Profile:
-    """Change those names that are sent"""
-    user_id = _meant(username)
+    """Change the names that are sent"""
+    user_id = _user_id(username)
     accounts.rename(user_id, body, actor_id=bearer().user_id)
     return people.profile(settings(), user_id)
 
@@ -233,8 +239,8 @@ def change_user(body: dict[str, str], username: str) -> people.Profile:
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
 def replace_user(body: dict[str, str], username: str) -> people.Profile:
-    """Replace all three names; one that is not sent becomes empty"""
-    user_id = _meant(username)
+    """Replace all three names; a name that is not sent becomes empty"""
+    user_id = _user_id(username)
     accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=bearer().user_id)
     return people.profile(settings(), user_id)
 
@@ -246,11 +252,11 @@ def replace_user(body: dict[str, str], username: str) -> people.Profile:
 def delete_user(username: str) -> None:
     """Delete a user
 
-    What is personal is gone for ever; whom they invited, and who invited them, stays as a count. Oneself: only within five minutes
-    after signing in with a code, else `not-allowed`.
+    Personal data is deleted for ever; invites stay as anonymous counts. Callers can delete themselves only within five minutes
+    after a login with a code; later the answer is `not-allowed`.
     """
     me = bearer()
-    accounts.delete(settings(), _meant(username), actor_id=me.user_id, session_id=me.session_id)
+    accounts.delete(settings(), _user_id(username), actor_id=me.user_id, session_id=me.session_id)
 
 
 @blueprint.post("/users/<username>/invite/", tags=["users"])
@@ -260,12 +266,12 @@ def delete_user(username: str) -> None:
 @repeatable
 @blueprint.response(200, s.UserOut)
 def activate(body: dict[str, str], username: str, key: Key | None) -> people.Profile:
-    """Activate somebody's invite code, once for ever
+    """Activate another user's invite code; possible once
 
-    Its owner will see the caller's number: tell people so before. The same code again changes nothing.
+    The owner of the code will see the caller's number: inform people before. Sending the same code again changes nothing.
     """
     me = bearer()
-    if _meant(username) != me.user_id:
+    if _user_id(username) != me.user_id:
         raise NotAllowed
     activation.activate(settings(), me.user_id, body["invite_code"], address=request_limits.address(), key=key)
     return people.profile(settings(), me.user_id)
@@ -277,8 +283,8 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
 @blueprint.arguments(s.PageIn(), location="query")
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
-    """Who activated this user's code, newest first"""
-    return _page(activation.invitees(settings(), _meant(username), **query), query, username=username)
+    """Users who activated this user's code, newest first"""
+    return _page(activation.invitees(settings(), _user_id(username), **query), query, username=username)
 
 
 @blueprint.post("/users/me/telephone_number/", tags=["users"])
@@ -288,9 +294,10 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
 def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
-    """Text a code to the number that one wants to have from now on
+    """Text a code to the caller's new number
 
-    Only within five minutes after signing in with a code, else `not-allowed`. The answer is the same for known and unknown numbers.
+    Possible within five minutes after a login with a code; later the answer is `not-allowed`. The answer is the same for known and
+    unknown numbers.
     """
     me = bearer()
     return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker(), key=key))
@@ -303,9 +310,9 @@ def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 @repeatable
 @blueprint.response(200, s.UserOut)
 def change_number(body: dict[str, Any], key: Key | None) -> people.Profile:
-    """Exchange the code for the new number
+    """Confirm the code and change the number
 
-    The old one is told so by a text. Until then it stays the caller's.
+    The old number gets a text message about the change.
     """
     me = bearer()
     others = body.pop("end_other_sessions", False)
@@ -328,12 +335,12 @@ def export() -> dict[str, Any]:
 @blueprint.arguments(s.PageIn(), location="query")
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
-    """Staff: the texts of the last day, newest first, and what became of each"""
+    """Text messages of the last day with their states, newest first (staff only)"""
     return _page(outbox.newest(**query), query)
 
 
-def _meant(username: str) -> str:
-    """The id of the user whom the path means, if the caller may know of them; else `NotFound`, whether they exist or not."""
+def _user_id(username: str) -> str:
+    """The id of the user in the path. Refuses with `NotFound` if the user does not exist, or the caller may not see them."""
     me = bearer()
     user_id = me.user_id if username.lower() == "me" else people.find(settings(), username)
     if user_id != me.user_id and not me.is_staff:
@@ -359,7 +366,7 @@ def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
 
 
 def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:
-    """The items, and in the `Link` header (RFC 8288) where the next ones are."""
+    """The items of a page, with the address of the next page in the `Link` header (RFC 8288)."""
     if page.after is None:
         return page.items
     following = url_for(request.endpoint or "", **path | query | {"after": page.after})
