@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from werkzeug.test import TestResponse
 
 from config import Settings
@@ -238,3 +238,30 @@ def test_an_address_beyond_its_requests_is_refused_before_the_database_is_asked(
     assert get("/login/", "192.0.2.2").status_code == 200
     assert [get("/healthz").status_code for _ in range(5)] == [200] * 5
     assert [get("/login/", "unix:").status_code for _ in range(5)] == [200] * 5
+
+
+# Proxies, and what is said at the start
+
+
+@pytest.mark.requirement("THR-07")
+@pytest.mark.parametrize(
+    ("hops", "proto", "scheme"),
+    [(0, "https", "http"), (1, "https", "https"), (1, "http, https", "https"), (1, "https, http", "http"), (2, "https", "https")],
+)
+def test_only_the_nearest_proxy_says_whether_people_came_by_https_and_none_says_to_which_host(
+    settings: Settings, app_with: Made, hops: int, proto: str, scheme: str
+) -> None:
+    app = app_with(replace(settings, proxy_hops=hops))
+    app.add_url_rule("/seen", view_func=lambda: f"{request.scheme} {request.host} {request.script_root}")
+    claimed = {"X-Forwarded-Proto": proto, "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "99", "X-Forwarded-Prefix": "/x"}
+    assert app.test_client().get("/seen", headers=claimed).text == f"{scheme} localhost "
+
+
+def test_settings_that_allow_more_guessing_than_they_say_are_warned_of(
+    settings: Settings, app_with: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = settings.expected_takeovers_per_year
+    app_with(replace(settings, max_expected_takeovers=expected))
+    assert caplog.messages == []
+    app_with(replace(settings, max_expected_takeovers=expected / 2))
+    assert caplog.messages == [f"Guessing may take over {expected:.2f} accounts a year, and {expected / 2:g} are allowed."]
