@@ -147,7 +147,7 @@ def test_a_refresh_that_is_repeated_gets_its_own_session_and_no_other(settings: 
     others, mine = sign_in(settings, BORIS), sign_in(settings, ANNA)
     sessions.refresh(settings, sessions.refresh_token(settings, others.session))
     shown = sessions.refresh_token(settings, mine.session)
-    key = idempotency.made(settings, "key", call="refresh", body=shown)
+    key = idempotency.make_key(settings, "key", call="refresh", body=shown)
     assert {sessions.refresh(settings, shown, key=key).id for _ in range(3)} == {mine.session.id}
     sessions.sign_out(mine.user.id, mine.session.id)
     with pytest.raises(NotSignedIn):

@@ -174,7 +174,7 @@ def _key(body: dict[str, Any]) -> idempotency.Key | None:
     if read is None:
         raise InvalidFields({idempotency.HEADER: [NOT_A_KEY]})
     call, caller = request.endpoint or "", g.bearer.session_id if "bearer" in g else ""
-    return idempotency.made(settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(body, sort_keys=True))
+    return idempotency.make_key(settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(body, sort_keys=True))
 
 
 def signed_in(view: View) -> View:

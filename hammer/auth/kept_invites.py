@@ -12,7 +12,7 @@ from hammer.quotas import invite_attempts
 from hammer.refusals import AlreadyActivated, OwnInvite, Refusal
 
 KEY: Final = "invites"
-MOST: Final = invite_attempts.A_DAY
+MOST: Final = invite_attempts.PER_NUMBER_PER_DAY
 """Codes that are kept: as many as one number can attempt in a day."""
 
 

@@ -1,1 +1,1 @@
-"""How often something may be done: guesses, texts, invite attempts; and that a repeated request is done once."""
+"""Limits on guesses, texts and invite attempts; idempotency keys."""

@@ -1,11 +1,11 @@
-"""Requests that are repeated because their answer was lost: each is done once and answered the same again, as
-draft-ietf-httpapi-idempotency-key-header-07 has it.
+"""Idempotency keys: a request that is repeated because its answer was lost has one effect, and gets the same answer again
+(draft-ietf-httpapi-idempotency-key-header-07).
 
-A verb claims the key of a request first, in its own transaction. A parallel request with the same key waits there until that
-transaction ends, then finds what it stored. A request that changed nothing stores nothing: its transaction is rolled back.
+A verb first claims the key, in its own transaction. A parallel request with the same key waits there until that transaction ends,
+then reads what it stored. A request that changed nothing stores nothing: its transaction is rolled back.
 
-Nothing secret is stored: of the key and of the request keyed hashes alone, of the answer the ids that it is computed from again.
-The hash of the request depends on the idempotency key as well, so a copy of the table is no way to try out codes.
+Nothing secret is stored: only keyed hashes of the key and of the request, and the ids from which the answer is computed again. The
+hash of the request depends on the idempotency key too, so a copy of the table does not help to find out codes.
 """
 
 import json
@@ -37,12 +37,12 @@ from hammer.refusals import (
 
 HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(minutes=2)
-"""How long a program that repeats a request gets the same answer."""
+"""How long a repeated request of a program gets the same answer."""
 FORM_LIFETIME: Final = timedelta(seconds=LONGEST_CODE_TTL_SECONDS)
-"""The same for a form of a page, which people may reload as long as its code may live."""
+"""The same for the form of a page: people may reload it as long as its code can live."""
 REUSED: Final = N_("This key was sent with another request before. Every new request needs a new key.")
 
-_KEPT: Final[Mapping[str, type[Refusal]]] = {
+_STORED_REFUSALS: Final[Mapping[str, type[Refusal]]] = {
     leaf.slug: leaf
     for leaf in (
         AlreadyActivated,
@@ -54,23 +54,26 @@ _KEPT: Final[Mapping[str, type[Refusal]]] = {
         WrongCode,
     )
 }
-"""Refusals that may leave a trace, so that repeating the request must not leave a second one."""
+"""Slug -> a refusal that may leave a trace. It is stored, because a repeated request must not leave a second trace."""
 
-_HERE: Final = IdempotencyKey.key_hash == bindparam("name")
-FIND_KEY: Final = prepared(select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_HERE))
-KEEP_ANSWER: Final = prepared(update(IdempotencyKey).where(_HERE).values(answer=bindparam("said")))
-FREE_KEY: Final = prepared(delete(IdempotencyKey).where(_HERE))
+_SAME_KEY: Final = IdempotencyKey.key_hash == bindparam("key")
+FIND_KEY: Final = prepared(select(IdempotencyKey.body_hash, IdempotencyKey.answer, IdempotencyKey.expires_at).where(_SAME_KEY))
+KEEP_ANSWER: Final = prepared(update(IdempotencyKey).where(_SAME_KEY).values(answer=bindparam("stored")))
+FREE_KEY: Final = prepared(delete(IdempotencyKey).where(_SAME_KEY))
 
 
 @prepared
 def claim_key(insert: InsertInto) -> ReturningInsert[str]:
-    """Takes a key that is free, or whose time is over; one from the future too, which a clock left that was ahead."""
-    row = {"body_hash": bindparam("body"), "answer": "", "expires_at": bindparam("ends", type_=UtcDateTime)}
+    """Claims a key that is free or expired; returns no row if it is taken.
+
+    A key that expires too far ahead was stored while the clock was ahead. It counts as expired.
+    """
+    row = {"body_hash": bindparam("fingerprint"), "answer": "", "expires_at": bindparam("ends_at", type_=UtcDateTime)}
     over = or_(
         IdempotencyKey.expires_at <= bindparam("now", type_=UtcDateTime),
-        IdempotencyKey.expires_at > bindparam("latest", type_=UtcDateTime),
+        IdempotencyKey.expires_at > bindparam("after_any_key", type_=UtcDateTime),
     )
-    new = insert(IdempotencyKey).values(key_hash=bindparam("name"), **row)
+    new = insert(IdempotencyKey).values(key_hash=bindparam("key"), **row)
     return new.on_conflict_do_update(index_elements=[IdempotencyKey.key_hash], set_=row, where=over).returning(
         IdempotencyKey.key_hash
     )
@@ -78,50 +81,54 @@ def claim_key(insert: InsertInto) -> ReturningInsert[str]:
 
 @dataclass(frozen=True)
 class Key:
-    """The idempotency key of one request, as far as the rules need it. `made` makes one."""
+    """The idempotency key of one request, as the rules need it. Made by `make_key`."""
 
     name: str
     fingerprint: str
-    """Of what was asked; another request with the same key has another one."""
+    """A hash of the request: a different request with the same key has a different one."""
     lifetime: timedelta = LIFETIME
 
 
-def made(settings: Settings, shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
-    """The key `shown` by a caller (empty: anyone) with a call. The same key of another caller, or for another call, is another."""
+def make_key(settings: Settings, shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
+    """The key that a caller (empty: anyone) has `shown` with a call.
+
+    The same string from another caller, or for another call, is a different key.
+    """
     name, fingerprint = repr(("key", call, caller, shown)), repr(("body", shown, body))
     return Key(settings.keyed_hash("idempotency", name), settings.keyed_hash("idempotency", fingerprint), lifetime)
 
 
 def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
-    """What the first request with this key stored by `keep`; None when this one is the first, or when there is no key.
+    """Claims the key for this request. Returns None if this request is the first with the key, or has no key.
 
-    Raises the refusal that the first one got, and `InvalidFields` when the first one asked for something else.
+    Otherwise returns what the first request stored by `keep`, or raises the refusal that it got. Refuses with `InvalidFields` if
+    the first request asked for something else.
     """
     if key is None:
         return None
     now = clock.now()
     values = {
-        "name": key.name,
-        "body": key.fingerprint,
+        "key": key.name,
+        "fingerprint": key.fingerprint,
         "now": now,
-        "ends": now + key.lifetime,
-        "latest": now + FORM_LIFETIME + clock.APART,
+        "ends_at": now + key.lifetime,
+        "after_any_key": now + FORM_LIFETIME + clock.APART,
     }
     if claim_key.rows(tx, **values):
         return None
-    [(fingerprint, answer, _)] = FIND_KEY.rows(tx, name=key.name)
+    [(fingerprint, answer, _)] = FIND_KEY.rows(tx, key=key.name)
     if fingerprint != key.fingerprint:
         raise InvalidFields({HEADER: [REUSED]})
     before: dict[str, Any] | None = json.loads(answer) if answer else None
     if before and "refusal" in before:
-        raise _KEPT[before.pop("refusal")](**before)
+        raise _STORED_REFUSALS[before.pop("refusal")](**before)
     return before
 
 
 def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
-    """What a request with this key stored; None when there was none, or when it was refused."""
+    """What a request with this key stored; None if there was none, or if it was refused. Claims nothing."""
     now = clock.now()
-    for fingerprint, answer, expires_at in FIND_KEY.rows(tx, name=key.name):
+    for fingerprint, answer, expires_at in FIND_KEY.rows(tx, key=key.name):
         before: dict[str, Any] = json.loads(answer or "{}")
         if fingerprint == key.fingerprint and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
             return before
@@ -129,13 +136,13 @@ def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
 
 
 def keep(tx: Transaction, key: Key | None, **ids: object) -> None:
-    """Stores what the answer is computed from: ids and flags, nothing secret."""
+    """Stores the ids and flags from which the answer is computed again; nothing secret."""
     if key is not None:
-        KEEP_ANSWER.execute(tx, name=key.name, said=json.dumps(ids))
+        KEEP_ANSWER.execute(tx, key=key.name, stored=json.dumps(ids))
 
 
 def keep_outcome(tx: Transaction, key: Key | None, refusal: Refusal | None) -> None:
-    """Stores that the request was done, or why not."""
+    """Stores that the request succeeded, or its refusal."""
     if refusal is None:
         keep(tx, key)
     else:
@@ -143,14 +150,14 @@ def keep_outcome(tx: Transaction, key: Key | None, refusal: Refusal | None) -> N
 
 
 def keep_refusal(tx: Transaction, key: Key | None, refusal: Refusal) -> None:
-    """Stores a refusal that left a trace; the verb raises it after its transaction. After any other the key is `free` again."""
-    if refusal.slug in _KEPT:
+    """Stores a refusal that leaves a trace, which the verb raises after its transaction. Frees the key after any other refusal."""
+    if refusal.slug in _STORED_REFUSALS:
         keep(tx, key, refusal=refusal.slug, **refusal.details)
     else:
         free(tx, key)
 
 
 def free(tx: Transaction, key: Key | None) -> None:
-    """Stores nothing: the request changed nothing, so that repeating it does no harm, and no table grows by it."""
+    """Frees the key of a request that changed nothing: repeating it does no harm, and the table does not grow."""
     if key is not None:
-        FREE_KEY.execute(tx, name=key.name)
+        FREE_KEY.execute(tx, key=key.name)

@@ -338,7 +338,7 @@ def test_a_copy_of_the_table_is_no_way_to_try_out_codes(app: Flask, settings: Se
     with app.app_context():
         stored = set(db.session.execute(text("select body_hash from idempotency_keys")).scalars())
     bodies = [json.dumps({"code": f"{n:04d}", "verification_id": asked}, sort_keys=True) for n in range(10_000)]
-    tried = {idempotency.made(settings, "", call="api.code", body=body).fingerprint for body in bodies}
+    tried = {idempotency.make_key(settings, "", call="api.code", body=body).fingerprint for body in bodies}
     assert stored
     assert not stored & tried
 
@@ -358,7 +358,7 @@ def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, state
 
 @pytest.mark.usefixtures("context")
 def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statements: Callable[[], Any]) -> None:
-    verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
+    verification, key = ask(settings), idempotency.make_key(settings, KEY, call="code")
     sent = settings, verification.id, right(settings, verification)
     first = by_code.confirm_code(*sent, kind=SessionKind.PROGRAM, device="", address=HOME.address, key=key)
     with statements() as seen:
@@ -370,7 +370,7 @@ def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statement
 
 @pytest.mark.usefixtures("context")
 def test_a_request_that_breaks_off_leaves_its_key_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    verification, key = ask(settings), idempotency.made(settings, KEY, call="code")
+    verification, key = ask(settings), idempotency.make_key(settings, KEY, call="code")
     sent = settings, verification.id, wrong(settings, verification)
     with monkeypatch.context() as broken:
         broken.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)

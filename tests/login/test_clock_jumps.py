@@ -221,7 +221,7 @@ def test_tries_at_invite_codes_of_then_are_missing_on_that_day_alone(settings: S
     anna, boris = user(settings), user(settings, BORIS)
     with ahead():
         same_day = time_of_day.now().date() == (time_of_day.now() - JUMP).date()
-        for _ in range(invite_attempts.A_DAY):
+        for _ in range(invite_attempts.PER_NUMBER_PER_DAY):
             with pytest.raises(UnknownInvite):
                 activate(settings, anna.id, "AAAAAA")
     if same_day:

@@ -30,7 +30,7 @@ def patient(settings: Settings) -> Settings:
 
 
 def key_of(settings: Settings, verification: Verification) -> idempotency.Key:
-    return idempotency.made(settings, "key", call="code", body=verification.id)
+    return idempotency.make_key(settings, "key", call="code", body=verification.id)
 
 
 def confirm_with_key(settings: Settings, verification: Verification, code: str) -> SignedIn:
@@ -85,7 +85,7 @@ def test_a_key_that_opened_no_session_gets_none(patient: Settings) -> None:
     with pytest.raises(WrongCode):
         confirm_with_key(patient, asked, wrong(patient, asked))
     assert by_code.signed_in_before(key_of(patient, asked)) is None
-    other = idempotency.made(patient, "key", call="signup", body=ANNA)
+    other = idempotency.make_key(patient, "key", call="signup", body=ANNA)
     by_code.send_code(patient, ANNA, HOME, key=other)
     assert by_code.signed_in_before(other) is None
 

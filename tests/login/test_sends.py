@@ -137,7 +137,7 @@ def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -
 
 
 def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
-    form, other_form = (idempotency.made(settings, shown, call="signup") for shown in ("a form", "another form"))
+    form, other_form = (idempotency.make_key(settings, shown, call="signup") for shown in ("a form", "another form"))
     first = by_code.send_code(settings, ANNA, HOME, key=form)
     assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
     with pytest.raises(TooManyRequests):
@@ -149,7 +149,7 @@ def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settin
 @pytest.mark.requirement("OTP-02", "OTP-03")
 @pytest.mark.parametrize("gone", ["pruned", "deleted", "moved"])
 def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settings, clock: Traveller, gone: str) -> None:
-    key = idempotency.made(settings, "a form", call="signup", lifetime=timedelta(days=9))
+    key = idempotency.make_key(settings, "a form", call="signup", lifetime=timedelta(days=9))
     first = by_code.send_code(settings, ANNA, HOME, key=key).verification
     them = confirm(settings, first, right(settings, first))
     if gone == "pruned":

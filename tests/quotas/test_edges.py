@@ -76,7 +76,7 @@ def test_a_span_begins_at_its_first_microsecond(settings: Settings, span: timede
 
 @in_context
 def test_a_limit_of_several_days_forgets_the_first_of_them_at_midnight(settings: Settings) -> None:
-    limit = counters.Limit("edge", 3, counters.DAY, spans=3)
+    limit = counters.Limit("edge", 3, counters.DAY, windows=3)
     with transaction() as tx:
         for days in (0, 0, 1):
             assert counters.take(tx, [limit], MIDNIGHT + DAY * days)
@@ -91,7 +91,7 @@ def test_a_limit_of_several_days_forgets_the_first_of_them_at_midnight(settings:
 
 @in_context
 def test_when_a_limit_eases_does_not_depend_on_others(settings: Settings) -> None:
-    limit, other = (counters.Limit(name, 1, counters.DAY, spans=3) for name in ("edge", "other"))
+    limit, other = (counters.Limit(name, 1, counters.DAY, windows=3) for name in ("edge", "other"))
     with transaction() as tx:
         counters.take(tx, [limit], MIDNIGHT)
         counters.take(tx, [other], MIDNIGHT + DAY)
@@ -223,8 +223,8 @@ def test_the_texts_of_an_hour_are_free_again_with_the_next(settings: Settings, b
 @pytest.mark.requirement("SMS-03")
 def test_the_texts_of_an_address_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     few = replace(settings, sends_per_address_hour=1)
-    for n in range(texts.ADDRESS_HOURS_A_DAY):
-        before_midnight.move_to(MIDNIGHT - SECOND - timedelta(hours=texts.ADDRESS_HOURS_A_DAY - n))
+    for n in range(texts.ADDRESS_HOURS_PER_DAY):
+        before_midnight.move_to(MIDNIGHT - SECOND - timedelta(hours=texts.ADDRESS_HOURS_PER_DAY - n))
         ask(few, number(n))
     before_midnight.move_to(MIDNIGHT - SECOND)
     with pytest.raises(TooManyRequests) as refused:
@@ -241,7 +241,7 @@ def test_the_texts_of_an_address_a_day_are_free_again_at_midnight(settings: Sett
 @pytest.mark.requirement("INV-04")
 def test_the_tries_of_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     anna, owner = user(settings, ANNA), user(settings, BORIS)
-    for _ in range(invite_attempts.A_DAY):
+    for _ in range(invite_attempts.PER_NUMBER_PER_DAY):
         with pytest.raises(UnknownInvite):
             activate(settings, anna.id, "AAAAAA")
     with pytest.raises(TooManyRequests) as refused:

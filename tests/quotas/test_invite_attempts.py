@@ -88,13 +88,13 @@ def test_everybody_at_an_address_has_twenty_a_day_together(settings: Settings, n
 @pytest.mark.requirement("INV-04")
 def test_everybody_together_has_a_limit(settings: Settings, noon: Traveller) -> None:
     """Of so many tries a day chance finds few codes even of a million; yet it takes thousands of people to use them up."""
-    assert invite_attempts.OF_ALL_A_DAY == 10_000
-    assert round(invite_attempts.OF_ALL_A_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
+    assert invite_attempts.TOTAL_PER_DAY == 10_000
+    assert round(invite_attempts.TOTAL_PER_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
     anna, boris = user(settings), user(settings, BORIS)
     with transaction() as session:
         today = counters.period(DAY, datetime.now(UTC))
         ends_at = counters.ends_at(DAY, datetime.now(UTC))
-        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.OF_ALL_A_DAY - 1, ends_at=ends_at))
+        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.TOTAL_PER_DAY - 1, ends_at=ends_at))
     in_vain(settings, anna.id, 1)
     wait(settings, boris.id, address="192.0.2.2")
 
@@ -167,7 +167,7 @@ def crash_at(nth: int) -> Iterator[list[str]]:
     done: list[str] = []
 
     def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.lstrip().startswith(("INSERT", "UPDATE", "DELETE")):
+        if statement.lstrip().startswith(("INSERT", "UPDATE", "DELETE", "WITH limits")):
             if len(done) == nth:
                 raise Crash
             done.append(statement)
@@ -270,7 +270,7 @@ def test_a_first_login_with_a_right_code_costs_nothing(settings: Settings, noon:
 def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller) -> None:
     """The number has five a day, whichever account it has: the code that is right is not found after them."""
     boris = user(settings, BORIS)
-    assert come_and_go(settings, invite_attempts.A_DAY, invite_code="AAAAAA") == []
+    assert come_and_go(settings, invite_attempts.PER_NUMBER_PER_DAY, invite_code="AAAAAA") == []
     assert come_and_go(settings, 35, invite_code=boris.invite_code) == []
     noon.shift(DAY)
     assert come_and_go(settings, 1, invite_code=boris.invite_code) == [boris.invite_code]
@@ -280,7 +280,7 @@ def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller
 @pytest.mark.requirement("INV-04")
 def test_first_logins_at_one_address_have_twenty_tries_a_day_together(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
-    for n in range(invite_attempts.PER_ADDRESS_A_DAY):
+    for n in range(invite_attempts.PER_ADDRESS_PER_DAY):
         sign_in(settings, number(100 + n), invite_code="AAAAAA", address="192.0.2.7")
     late = sign_in(settings, number(30), invite_code=boris.invite_code, address="192.0.2.7")
     elsewhere = sign_in(settings, number(31), invite_code=boris.invite_code, address="192.0.2.8")
@@ -294,7 +294,7 @@ def test_first_logins_and_activations_share_the_limit_of_everybody(settings: Set
     boris = user(settings, BORIS)
     with transaction() as session:
         today, ends_at = counters.period(DAY, datetime.now(UTC)), counters.ends_at(DAY, datetime.now(UTC))
-        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.OF_ALL_A_DAY, ends_at=ends_at))
+        session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.TOTAL_PER_DAY, ends_at=ends_at))
     assert activation.activated(sign_in(settings, invite_code=boris.invite_code).user.id) is None
 
 
@@ -385,7 +385,7 @@ def test_of_forty_first_logins_at_once_with_wrong_codes_as_many_are_looked_up_as
     with statements() as seen:
         answers = at_once([partial(login, body) for body in waiting])
     assert answers == [200] * 40
-    assert len([statement for statement in seen if LOOKS_UP in statement]) == invite_attempts.PER_ADDRESS_A_DAY
+    assert len([statement for statement in seen if LOOKS_UP in statement]) == invite_attempts.PER_ADDRESS_PER_DAY
     with app.app_context():
         taken = db.session.query(Counter).filter(Counter.scope.startswith("invites/address/")).one().taken
-        assert taken == invite_attempts.PER_ADDRESS_A_DAY
+        assert taken == invite_attempts.PER_ADDRESS_PER_DAY

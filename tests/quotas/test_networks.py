@@ -172,7 +172,7 @@ def test_no_network_gets_all_that_is_kept_for_known_devices(usual: Settings, noo
             got += 1
         except TooManyRequests:
             pass
-    kept = usual.sends_per_hour - int(usual.sends_per_hour * texts.FOR_STRANGERS)
+    kept = usual.sends_per_hour - int(usual.sends_per_hour * texts.STRANGERS_SHARE)
     assert got == 50 < kept
 
 
@@ -274,7 +274,7 @@ def test_one_customer_has_four_times_the_tries_at_invite_codes_of_one_address(se
             looked_up += 1
         except TooManyRequests:
             pass
-    assert looked_up == invite_attempts.PER_ADDRESS_A_DAY * 4
+    assert looked_up == invite_attempts.PER_ADDRESS_PER_DAY * 4
 
 
 @THR_07

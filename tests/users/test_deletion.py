@@ -60,9 +60,9 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
     accounts.rename(them.user.id, NAMES)
     activate(settings, boris.id, them.user.invite_code)
-    try_an_unknown_code(settings, them.user.id, invite_attempts.A_DAY)
+    try_an_unknown_code(settings, them.user.id, invite_attempts.PER_NUMBER_PER_DAY)
     noon.shift(timedelta(days=1))
-    try_an_unknown_code(settings, them.user.id, invite_attempts.A_LIFE - invite_attempts.A_DAY)
+    try_an_unknown_code(settings, them.user.id, invite_attempts.PER_ACCOUNT - invite_attempts.PER_NUMBER_PER_DAY)
     noon.shift(timedelta(days=1))
     try_an_unknown_code(settings, them.user.id, 1)  # that of the week
     noon.shift(timedelta(days=7))
@@ -78,7 +78,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     at_home = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
     confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
     soon()
-    key = idempotency.made(settings, "key", call="signup", body=ANNA)
+    key = idempotency.make_key(settings, "key", call="signup", body=ANNA)
     attacked = by_code.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
     with pytest.raises(WrongCode):
         confirm(settings, attacked, wrong(settings, attacked))
@@ -108,7 +108,7 @@ def tables(columns: set[str]) -> set[str]:
 def test_of_somebody_who_left_no_table_holds_an_id_a_name_or_a_number(settings: Settings, anna: SignedIn) -> None:
     clear = (ANNA[1:], OTHER[1:], PENDING[1:], *NAMES.values())
     hashed = [settings.keyed_hash(purpose, ANNA) for purpose in ("numbers", "numbers of known devices")]
-    keys = [idempotency.made(settings, "key", call="signup", body=ANNA).name]
+    keys = [idempotency.make_key(settings, "key", call="signup", body=ANNA).name]
     there = mentions(anna.user.id, *clear, *hashed, *keys)
     assert set(db.metadata.tables) - tables(there) == OF_NOBODY | {"texts"}, "Nothing of her life stands there."
     assert {row.verification_id for row in db.session.query(Message)} & {row.id for row in db.session.query(Verification)}

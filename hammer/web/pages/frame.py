@@ -159,7 +159,7 @@ def form_key(caller: str = "", *about: str) -> idempotency.Key:
     """
     sent = session.get("csrf_token"), sorted(request.form.items(multi=True)), about
     lifetime = idempotency.FORM_LIFETIME
-    return idempotency.made(settings(), repr(sent), call=request.path, caller=caller, lifetime=lifetime)
+    return idempotency.make_key(settings(), repr(sent), call=request.path, caller=caller, lifetime=lifetime)
 
 
 def refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -> ResponseReturnValue:
