@@ -25,8 +25,8 @@ from tests.serving import TRIES, at_once
 
 in_context = pytest.mark.usefixtures("context")
 DAY = timedelta(days=1)
-LOOKS_UP = "UPDATE users SET invite_count"
-"""With what a first login looks for the owner of a code and counts at once."""
+LOOKS_UP = "WHERE users.invite_code"
+"""A part of the statement that looks up the owner of a code."""
 
 
 @pytest.fixture
