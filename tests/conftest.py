@@ -188,7 +188,7 @@ def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings  # `databases.empty()` has the same address each time
     # Forget what the tests before have left in memory: keys that were read, and whether the database could be written to.
     built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)
-    built_once.extensions["hammer.web.health"] = readiness.Writing()
+    built_once.extensions["hammer.web.health"] = readiness.WriteCheck()
     as_built = dict(built_once.config)
     yield built_once
     built_once.config.clear()

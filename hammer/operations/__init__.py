@@ -1,1 +1,1 @@
-"""What operators need: doctor, retention, gauges, readiness, and demo data."""
+"""For operators: doctor, retention, gauges, readiness and demo data."""

@@ -1,5 +1,5 @@
-"""A development database full of people: `fill`. Names are Russian, numbers valid, and invitations grow as they do in life."""
-# ruff: noqa: SIM905  # as a list with quotes, a page of names is harder to read
+"""Demo data: `fill` adds people with Russian names, valid numbers and realistic invitation trees to a development database."""
+# ruff: noqa: SIM905  # a list of quoted names is harder to read
 
 import random
 from bisect import bisect
@@ -17,12 +17,13 @@ from hammer.models import Referral, User
 from hammer.refusals import NotAllowed
 
 FEW = 10
-"""So many people no one makes by trying out the first steps: fewer may be there before the others come."""
+"""With fewer people, a database counts as almost empty: somebody only tried out the first steps."""
 SPAN = timedelta(days=200)
-"""So long ago the first of them joined; more and more did since."""
+"""How long ago the first person joined. The rate of joining grows since then."""
 INVITED, AT_ONCE = 0.72, 0.8
-"""The share that came by invitation, and of those the share that activated it with the first login."""
+"""The share that was invited, and the share of those that activated the code with their first login."""
 NAMED, WITH_USERNAME = 0.65, 0.3
+"""The shares of people with a name and with a username."""
 
 _OPERATORS = (
     "903 905 906 909 910 912 915 916 917 919 920 921 922 925 926 927 929 931 937 950 951 952 960 961 964 977 981 985 999"
@@ -49,31 +50,31 @@ _LATIN = str.maketrans(dict(zip("абвгдеёжзийклмнопрстуфх�
 
 @dataclass(frozen=True)
 class Filled:
-    """What `fill` made."""
+    """What `fill` added."""
 
     people: int
     referrals: int
     levels: int
-    """Of the deepest tree, its root counted."""
+    """Levels of the deepest tree, including its root."""
     most_inviting: str
-    """The id of a user."""
+    """The id of the user who invited most."""
 
 
 def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> Filled | None:
-    """Adds `people` users who invited each other; None when there are `FEW` or more already, unless `more` are wanted.
+    """Adds `people` users who invited each other. Returns None if there are `FEW` or more already and not `more` is set.
 
-    In an empty database the same `seed` makes the same people, numbers, codes and trees, with dates that end now.
-    Their numbers may be real persons': refuses with `NotAllowed` in production.
+    In an empty database, the same `seed` makes the same people, numbers, codes and trees; the dates end now. Refuses with
+    `NotAllowed` in production: the numbers may belong to real people.
     """
     if settings.env == "production":
         raise NotAllowed
     with transaction() as tx:
         one_at_a_time(tx, "demo")
-        theirs = tx.execute(select(User.telephone_number, User.invite_code, func.lower(User.username))).all()
-        taken = {value for row in theirs for value in row}
-        if len(theirs) >= FEW and not more:
+        existing = tx.execute(select(User.telephone_number, User.invite_code, func.lower(User.username))).all()
+        taken = {value for row in existing for value in row}
+        if len(existing) >= FEW and not more:
             return None
-        made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # guards nothing
+        made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # protects nothing
         tx.execute(insert(User), made)
         if referrals:
             tx.execute(insert(Referral), referrals)
@@ -86,25 +87,25 @@ def _generation(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
     """Rows of users and of referrals, and the levels of the deepest tree.
 
-    Everybody invites with a zeal of their own, drawn from a Pareto distribution: few invite many, most nobody. An inviter joined
-    before those they invited, so no chain of invitations can close.
+    How much a person invites is drawn from a Pareto distribution: few people invite many, most invite none. Inviters joined before
+    the people whom they invited, so invitations form no loop.
     """
     users: list[dict[str, Any]] = []
     referrals: list[dict[str, Any]] = []
     level: list[int] = []
-    zeal: list[float] = []
-    """Each the sum of those so far, to choose one by."""
+    weights: list[float] = []
+    """Cumulative sums, for choosing an inviter by weight."""
     for joined in sorted(now - SPAN * (1 - rng.random() ** 0.5) for _ in range(people)):
         users.append(_person(rng, taken, joined))
         level.append(1)
-        if zeal and rng.random() < INVITED:
-            inviter = bisect(zeal, rng.random() * zeal[-1])
+        if weights and rng.random() < INVITED:
+            inviter = bisect(weights, rng.random() * weights[-1])
             later = timedelta(0) if rng.random() < AT_ONCE else timedelta(hours=rng.expovariate(1 / 30))
             ids = {"referee_id": users[-1]["id"], "referrer_id": users[inviter]["id"]}
             referrals.append(ids | {"activated_at": min(joined + later, now)})
             users[inviter]["invite_count"] += 1
             level[-1] = level[inviter] + 1
-        zeal.append((zeal[-1] if zeal else 0.0) + min(rng.paretovariate(1.1), 100))
+        weights.append((weights[-1] if weights else 0.0) + min(rng.paretovariate(1.1), 100))
     return users, referrals, max(level)
 
 
@@ -130,7 +131,7 @@ def _person(rng: random.Random, taken: set[str | None], joined: datetime) -> dic
 
 
 def _free(taken: set[str | None], draw: Callable[[], str]) -> str:
-    """The first that `draw` gives and nobody has; it is taken then."""
+    """The first drawn value that is not taken yet. Adds it to `taken`."""
     while (drawn := draw()) in taken:
         pass
     taken.add(drawn)

@@ -1,4 +1,4 @@
-"""What is wrong with this deployment, and what to do about it: `examine` tries every real part that the settings name."""
+"""Checks a deployment: `examine` tries every part that the settings name, and says what to do about faults."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import delete, exists, false, func, select, text
+from sqlalchemy import delete, exists, false, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -27,24 +27,25 @@ from hammer.users import people
 
 FINE: Final = "fine"
 ADVICE: Final = "advice"
-"""It works, and could be better."""
+"""It works, but could be better."""
 WRONG: Final = "wrong"
 
 LEAST_FREE_BYTES = 200 * 1000 * 1000
 OLDEST_POSTGRESQL = 13
 MOST_SKEW = timedelta(seconds=5)
-"""Between this machine's clock and the database's: codes and tokens count in seconds."""
+"""The largest acceptable difference between the clocks of this machine and the database: codes and tokens live for seconds."""
 UNPRUNED = timedelta(days=3)
-"""So old a verification would be gone if `prune` ran at all."""
+"""`prune` would have deleted a verification that expired this long ago."""
 NUMBERS_SEEN = 10_000
-"""So many stored numbers are looked at; more would take longer than a second."""
+"""How many stored numbers are checked; more would take longer than a second."""
 WAITS_LONG = timedelta(minutes=2)
+"""A text that waits longer than this is reported."""
 MIGRATE = "Run: flask --app wsgi db upgrade"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part of the deployment: how it is, and what to do unless it is fine."""
+    """The state of one part of the deployment, and what to do unless it is fine."""
 
     state: str
     part: str
@@ -53,7 +54,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything there is to say, part by part. Leaves everything as it was."""
+    """Checks all parts, one after the other. Changes nothing."""
     yield from _mode(settings)
     yield from _secret(settings)
     yield from _private()
@@ -67,14 +68,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _mode(settings: Settings) -> Iterator[Finding]:
-    demo = "; demo mode is on and shows everybody's codes" if settings.demo else ""
+    demo = "; demo mode is on and shows everyone's codes" if settings.demo else ""
     yield Finding(FINE, "configuration", f"{settings.env}{demo}")
     if settings.env == "production" or settings.local:
         return
     if settings.demo:
-        remedy = "Unless only people whom you trust reach it, set HAMMER_DEMO=off."
-        yield Finding(WRONG, "configuration", "demo mode is on at a public address: everybody can sign in as anybody", remedy)
-    how = f"{settings.env} at a public address: nothing sees to it that limits, gateways and secrets are fit for people"
+        remedy = "Set HAMMER_DEMO=off, unless only people whom you trust can reach it."
+        yield Finding(WRONG, "configuration", "demo mode is on at a public address: everyone can sign in as anyone", remedy)
+    how = f"{settings.env} at a public address: limits, gateways and secrets are not checked for production use"
     yield Finding(ADVICE, "configuration", how, "If people rely on it, set HAMMER_ENV=production.")
 
 
@@ -85,7 +86,7 @@ def _secret(settings: Settings) -> Iterator[Finding]:
     elif os.access(file, os.R_OK) and file.read_text() == settings.secret_key:
         yield Finding(FINE, "secret key", f"from {file}")
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            yield Finding(WRONG, "secret key", "others on this machine may read it", f"Run: chmod 600 {file}")
+            yield Finding(WRONG, "secret key", "others on this machine can read it", f"Run: chmod 600 {file}")
     else:
         yield Finding(FINE, "secret key", "given by the program that made the application")
     if len(settings.secret_key.encode()) < config.SHORTEST_SECRET_BYTES:
@@ -98,38 +99,38 @@ def _secret(settings: Settings) -> Iterator[Finding]:
 
 
 def _private() -> Iterator[Finding]:
-    """Of what stands beside the program: `.env`, which may hold secrets, and the folder of the database and the key."""
+    """Checks who can read `.env`, which may hold secrets, and the folder of the database and the secret key."""
     if config.ENV_FILE.exists():
-        yield from _shut("settings file", config.ENV_FILE)
+        yield from _permissions("settings file", config.ENV_FILE)
     if config.INSTANCE.exists() and config.INSTANCE.stat().st_mode & stat.S_IRWXO:
-        how = f"others on this machine may look into {config.INSTANCE}"
+        how = f"others on this machine can read the folder {config.INSTANCE}"
         yield Finding(ADVICE, "folder", how, f"Run: chmod 700 {config.INSTANCE}")
 
 
-def _shut(part: str, file: Path) -> Iterator[Finding]:
-    """Whether others on this machine can read a file, or put another in its place."""
+def _permissions(part: str, file: Path) -> Iterator[Finding]:
+    """Checks that others on this machine cannot read or replace a file."""
     if file.stat().st_mode & stat.S_IRWXO:
-        yield Finding(WRONG, part, f"others on this machine may read {file}", f"Run: chmod o= {file}")
+        yield Finding(WRONG, part, f"others on this machine can read {file}", f"Run: chmod o= {file}")
     folder = file.parent.stat().st_mode
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
-        how = f"others on this machine may put another in the place of {file}"
+        how = f"others on this machine can replace {file}"
         yield Finding(WRONG, part, how, f"Run: chmod o-w {file.parent}")
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:
-    for standing in gateways.examine(settings):
-        state = WRONG if not standing.works else ADVICE if standing.remedy else FINE
-        yield Finding(state, "gateway", standing.how, standing.remedy)
+    for found in gateways.examine(settings):
+        state = WRONG if not found.works else ADVICE if found.remedy else FINE
+        yield Finding(state, "gateway", found.how, found.remedy)
     if not settings.sms_threads:
-        yield Finding(FINE, "gateway", "this process carries no texts (HAMMER_SMS_THREADS=0); `flask --app wsgi worker` does")
+        yield Finding(FINE, "gateway", "servers send no texts (HAMMER_SMS_THREADS=0); `flask --app wsgi worker` does")
 
 
 def _address(settings: Settings) -> Iterator[Finding]:
-    yield Finding(FINE, "address", f"{settings.public_url}, in links and in the last line of texts")
+    yield Finding(FINE, "address", f"{settings.public_url}, used in links and in the last line of texts")
     served = config.served_by_another()
     if served and served != settings.public_url:
-        remedy = "Set HAMMER_PUBLIC_URL in .env, so that all processes read the same."
-        yield Finding(ADVICE, "address", f"but a server of this folder is at {served}", remedy)
+        remedy = "Set HAMMER_PUBLIC_URL in .env, so that all processes use the same address."
+        yield Finding(ADVICE, "address", f"but a server of this folder listens at {served}", remedy)
     for language, shortcoming in messages.shortcomings(settings).items():
         remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 25 letters fit every text."
         yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
@@ -137,33 +138,33 @@ def _address(settings: Settings) -> Iterator[Finding]:
 
 def _contact(settings: Settings) -> Iterator[Finding]:
     if settings.env == "production" and not settings.support:
-        how = "none: /.well-known/security.txt is 404, and people who find a fault do not know whom to write to"
+        how = "none: /.well-known/security.txt is 404, and people who find a vulnerability cannot report it"
         yield Finding(ADVICE, "contact", how, "Set HAMMER_SUPPORT, like security@example.com.")
 
 
 def _proxies(settings: Settings) -> Iterator[Finding]:
     if settings.env == "production" and not settings.proxy_hops:
-        how = "none is believed; behind one, all people would be one address, and calls would seem to come by http"
-        yield Finding(ADVICE, "proxies", how, "If one with TLS stands before Hammer, set HAMMER_PROXY_HOPS=1.")
+        how = "none is trusted; behind a proxy, all callers would have its address, and https would look like http"
+        yield Finding(ADVICE, "proxies", how, "If Hammer runs behind a proxy with TLS, set HAMMER_PROXY_HOPS=1.")
 
 
 def _outbox() -> Iterator[Finding]:
-    """Texts that wait although there was time, and those that no gateway took."""
+    """Reports texts that have waited for long, and those that no gateway took."""
     status = outbox.status()
     given_up = sum(count for (state, _), count in status.newest.items() if state in (MessageState.GIVEN_UP, MessageState.FAILED))
-    remedy = "Look at them: flask --app wsgi texts list"
+    remedy = "To list them: flask --app wsgi texts list"
     if status.oldest_waiting > WAITS_LONG:
         how = f"one has waited for {status.oldest_waiting.total_seconds() / 60:.0f} minutes"
-        yield Finding(ADVICE, "texts", how, "Start a server or `flask --app wsgi worker`; if one runs, look at its log.")
+        yield Finding(ADVICE, "texts", how, "Start a server or `flask --app wsgi worker`; if one is running, look at its log.")
     elif given_up:
         yield Finding(ADVICE, "texts", f"{given_up} of the newest {outbox.COUNTED} were given up, or did not arrive", remedy)
     else:
-        yield Finding(FINE, "texts", f"none waits long, and of the newest {outbox.COUNTED} none was given up")
+        yield Finding(FINE, "texts", f"none has waited for long, and none of the newest {outbox.COUNTED} was given up")
 
 
 def _guessing(settings: Settings) -> Iterator[Finding]:
-    """The bound, and what is outside of it (`docs/guessing.md`)."""
-    how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever is spent on it"
+    """The limit on accounts taken over by guessing, and the attacks that it does not cover (`docs/guessing.md`)."""
+    how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever an attacker spends"
     if settings.expected_takeovers_per_year <= settings.max_expected_takeovers:
         yield Finding(FINE, "guessing", how)
     else:
@@ -172,29 +173,29 @@ def _guessing(settings: Settings) -> Iterator[Finding]:
     chance = f"{100 * devices.MOST_GUESSES / 10**settings.code_length:.5f}".rstrip("0")
     of_a_copy = f"the copied token of a known device, {devices.MOST_GUESSES} guesses at one account ({chance} %)"
     others = "intercepted texts, swapped SIM cards, and pages that ask for codes"
-    yield Finding(FINE, "guessing", f"outside of that: {of_a_copy}; {others}")
+    yield Finding(FINE, "guessing", f"not covered by that: {of_a_copy}; {others}")
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
     if not settings.redis_url:
         if settings.env == "production" and db.engine.dialect.name != "sqlite":
             remedy = "With more than one process, set REDIS_URL."
-            yield Finding(ADVICE, "redis", "none: each process counts requests per address by itself", remedy)
+            yield Finding(ADVICE, "redis", "none: each process counts requests per address on its own", remedy)
         return
-    from redis import Redis, RedisError  # noqa: PLC0415  # 60 ms that only those with a Redis pay
+    from redis import Redis, RedisError  # noqa: PLC0415  # takes 60 ms, and is only needed with a Redis
 
     try:
         with Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2, retry=None) as server:
             version = server.info("server")["redis_version"]
     except RedisError as error:
-        how = f"does not answer: {type(error).__name__}. All works, and each process counts requests by itself"
-        yield Finding(WRONG, "redis", how, "Start it, or mend host, port and password in REDIS_URL.")
+        how = f"does not answer: {type(error).__name__}. Everything works, but each process counts requests on its own"
+        yield Finding(WRONG, "redis", how, "Start it, or correct host, port and password in REDIS_URL.")
     else:
         yield Finding(FINE, "redis", f"Redis {version}")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    """Each step only if the one before it holds: of a database that does not answer there is nothing more to say."""
+    """Checks the database step by step, and stops at the first step that fails."""
     on_sqlite = db.engine.dialect.name == "sqlite"
     try:
         yield from _sqlite() if on_sqlite else _postgresql()
@@ -202,7 +203,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(WRONG, "database", f"{_where()} does not answer: {first_line(error)}", _how_to_reach(on_sqlite))
         return
     except DBAPIError as error:
-        yield Finding(WRONG, "database", f"{_where()}: {first_line(error)}", "Mend what it says.")
+        yield Finding(WRONG, "database", f"{_where()}: {first_line(error)}", "Correct what the message says.")
         return
     migrated = _migrated()
     yield migrated
@@ -215,16 +216,16 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _numbers(settings: Settings) -> Finding:
-    """Whether people can still sign in with the numbers that are stored: numbering plans change."""
+    """Checks that stored numbers are still valid. Numbering plans change, and an owner of an invalid number cannot sign in."""
     lost, seen = people.sample_unreadable(settings, NUMBERS_SEEN)
-    drawn = ", taken at random," if seen == NUMBERS_SEEN else ""
+    sampled = ", taken at random," if seen == NUMBERS_SEEN else ""
     if not lost:
-        return Finding(FINE, "numbers", f"of {seen} that are stored{drawn} none has become unreadable")
+        return Finding(FINE, "numbers", f"of {seen} that are stored{sampled} none has become unreadable")
     remedy = "List them: flask --app wsgi users unreadable. Then move each (users move), or set HAMMER_EXTRA_RANGES."
     return Finding(
         ADVICE,
         "numbers",
-        f"{lost} of {seen} that are stored{drawn} are no mobile numbers any more: their owners cannot sign in",
+        f"{lost} of {seen} that are stored{sampled} are no mobile numbers any more: their owners cannot sign in",
         remedy,
     )
 
@@ -237,8 +238,8 @@ def _sqlite() -> Iterator[Finding]:
         yield Finding(
             WRONG,
             "database",
-            f"its journal is {journal}, not wal: readers and writers shut each other out",
-            "Put it on a local disk (network shares cannot do this) that this user may write to.",
+            f"its journal is {journal}, not wal: readers and writers block each other",
+            "Put it on a local disk that this user may write to. WAL does not work on network shares.",
         )
     if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "0", "1"):
         yield Finding(
@@ -249,10 +250,10 @@ def _sqlite() -> Iterator[Finding]:
         )
     for each in (Path(file + ending) for ending in ("", "-wal", "-shm")):
         with suppress(FileNotFoundError):
-            yield from _shut("database file", each)
+            yield from _permissions("database file", each)
     free = shutil.disk_usage(Path(file).parent).free
     amount = f"{free / 1e9:.1f} GB free beside the database"
-    yield Finding(FINE, "disk", amount) if free >= LEAST_FREE_BYTES else Finding(WRONG, "disk", amount, "Make room.")
+    yield Finding(FINE, "disk", amount) if free >= LEAST_FREE_BYTES else Finding(WRONG, "disk", amount, "Free some space.")
 
 
 def _postgresql() -> Iterator[Finding]:
@@ -262,29 +263,24 @@ def _postgresql() -> Iterator[Finding]:
         yield Finding(ADVICE, "database", "an old PostgreSQL, without security updates", f"Update to {OLDEST_POSTGRESQL} or newer.")
     encoding = db.session.scalar(text("show server_encoding"))
     if encoding != "UTF8":
-        yield Finding(WRONG, "database", f"its encoding is {encoding}", "Make it anew: createdb -E UTF8 -T template0 …")
+        yield Finding(WRONG, "database", f"its encoding is {encoding}", "Create it again: createdb -E UTF8 -T template0 …")
 
 
 def _migrated() -> Finding:
-    from alembic.migration import MigrationContext  # noqa: PLC0415  # 60 ms that no other command should pay
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    steps = ScriptDirectory(str(Path(__file__).parent.parent.parent / "migrations"))
-    newest = steps.get_current_head()
-    with db.engine.connect() as connection:
-        at = MigrationContext.configure(connection).get_current_revision()
-    if at == newest:
-        return Finding(FINE, "tables", f"migrated, step {at}")
+    migrated = inspect(db.engine).has_table("alembic_version")
+    at = db.session.scalar(text("select version_num from alembic_version")) if migrated else None
+    newest = readiness.NEWEST_MIGRATION
     if at is None:
         return Finding(WRONG, "tables", "there are none yet", MIGRATE)
-    if at in {step.revision for step in steps.walk_revisions()}:
+    if at < newest:
         return Finding(WRONG, "tables", f"at step {at}, and this program needs {newest}", MIGRATE)
-    return Finding(WRONG, "tables", f"at step {at}, which this program does not know", "Start the newer program.")
+    if at > newest:
+        return Finding(WRONG, "tables", f"at step {at}, which this program does not know", "Start the newer program.")
+    return Finding(FINE, "tables", f"migrated, step {at}")
 
 
 def _writable(on_sqlite: bool) -> Finding:
-    """Whether every table lets us write: deletes no row from each, which asks for the same right as deleting one. And whether there
-    is room: that only shows when something is written, and then taken away again."""
+    """Checks the right to write by a DELETE of no rows in each table, and the free space by a row that is written and deleted."""
     try:
         with transaction() as tx:
             for table in db.metadata.sorted_tables:
@@ -294,7 +290,9 @@ def _writable(on_sqlite: bool) -> Finding:
         cause = no.__cause__
         if isinstance(cause, OperationalError) and readiness.word(cause) != readiness.LOCKED:
             return _read_only(cause, on_sqlite)
-        return Finding(WRONG, "writing", "another program holds the database locked", "Find and end it, or wait, and look again.")
+        return Finding(
+            WRONG, "writing", "another program holds the database locked", "Find and end it, or wait, and run doctor again."
+        )
     except DBAPIError as error:
         return _read_only(error, on_sqlite)
     return Finding(FINE, "writing", "allowed in every table")
@@ -302,17 +300,17 @@ def _writable(on_sqlite: bool) -> Finding:
 
 def _read_only(error: DBAPIError, on_sqlite: bool) -> Finding:
     if readiness.word(error) == readiness.FULL:
-        return Finding(WRONG, "writing", first_line(error), "Make room on the disk of the database.")
+        return Finding(WRONG, "writing", first_line(error), "Free space on the disk of the database.")
     remedy = (
         "Let the user that runs Hammer write to the file and to its directory (chown, chmod)."
         if on_sqlite
-        else "Name the primary server and a role that may write in DATABASE_URL."
+        else "Set DATABASE_URL to the primary server, with a role that may write."
     )
     return Finding(WRONG, "writing", first_line(error), remedy)
 
 
 def _clocks(on_sqlite: bool) -> Finding:
-    """PostgreSQL's clock against ours; SQLite has none, so there the newest rows must not come from the future."""
+    """Compares our clock with PostgreSQL's. SQLite has no clock: there, no row may be from the future."""
     now = clock.now()
     if on_sqlite:
         theirs: datetime = db.session.scalar(select(func.max(User.date_joined))) or now
@@ -322,34 +320,36 @@ def _clocks(on_sqlite: bool) -> Finding:
         skew = abs(theirs - now)
     if skew <= MOST_SKEW:
         return Finding(FINE, "clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
-    how = f"{now:%Y-%m-%d %H:%M:%S} UTC, and by the database it is {theirs:%Y-%m-%d %H:%M:%S}"
-    return Finding(WRONG, "clock", how, "Set both clocks by NTP: timedatectl set-ntp true")
+    how = f"{now:%Y-%m-%d %H:%M:%S} UTC, but {theirs:%Y-%m-%d %H:%M:%S} in the database"
+    return Finding(WRONG, "clock", how, "Synchronise both clocks by NTP: timedatectl set-ntp true")
 
 
 def _housekeeping(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
-    """What only matters where people rely on it."""
+    """Advice for production only."""
     if settings.env != "production":
         return
     if on_sqlite:
         yield Finding(ADVICE, "database", "SQLite serves one machine", "For more than one, set DATABASE_URL to a PostgreSQL.")
     if not db.session.scalar(select(exists().where(User.is_staff))):
-        yield Finding(ADVICE, "staff", "there is nobody", "Run: flask --app wsgi createsuperuser PHONE")
+        yield Finding(ADVICE, "staff", "there are none", "Run: flask --app wsgi createsuperuser PHONE")
     oldest = db.session.scalar(select(func.min(Verification.expires_at)))
     if oldest is not None and oldest < clock.now() - UNPRUNED:
-        yield Finding(ADVICE, "keeping", f"verifications of {oldest:%Y-%m-%d} are still there", "Hourly: flask --app wsgi prune")
+        yield Finding(
+            ADVICE, "retention", f"verifications of {oldest:%Y-%m-%d} are not deleted yet", "Hourly: flask --app wsgi prune"
+        )
 
 
 def _where() -> str:
-    return db.engine.url.set(query={}).render_as_string(hide_password=True)  # a password may stand in the query
+    return db.engine.url.set(query={}).render_as_string(hide_password=True)  # the query may contain a password
 
 
 def _how_to_reach(on_sqlite: bool) -> str:
     if on_sqlite:
-        return "Make its directory, and let the user that runs Hammer write to it; or set DATABASE_URL."
-    return "Start it, or mend host, port, name, user and password in DATABASE_URL."
+        return "Create its directory, and let the user that runs Hammer write to it; or set DATABASE_URL."
+    return "Start it, or correct host, port, name, user and password in DATABASE_URL."
 
 
 def first_line(error: Exception) -> str:
-    """What the database itself said, without the statement and the background reading."""
-    said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-    return said.splitlines()[0].rstrip(".") if said else type(error).__name__
+    """The first line of the database's own error message, without the SQL statement."""
+    message = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    return message.splitlines()[0].rstrip(".") if message else type(error).__name__

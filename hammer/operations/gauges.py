@@ -1,6 +1,6 @@
-"""What goes on here, in figures for whoever watches: read from the database, so that they are the same whichever process is asked.
+"""Gauges for /metrics, read from the database, so that every process reports the same values.
 
-Each costs the same with ten texts and with ten million: of what grows, the newest rows are read.
+Of tables that grow, only the newest rows are read: the cost does not grow with the tables.
 """
 
 from collections import Counter
@@ -21,92 +21,100 @@ from hammer.quotas import guesses, texts
 from hammer.sms import outbox
 
 LATELY: Final = timedelta(minutes=5)
+"""The period in which events are counted."""
 NEWEST: Final = 1000
+"""How many codes are counted."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One kind of figure: pairs of label values, in the order of `labels`, and how much."""
+class Gauge:
+    """One gauge with all its values."""
 
     name: str
-    what: str
+    """Its name in Prometheus, without the prefix `hammer_`."""
+    help: str
     labels: tuple[str, ...]
     values: Collection[tuple[tuple[str, ...], float]]
+    """Pairs of label values, in the order of `labels`, and the measured value."""
 
 
-def look(settings: Settings, *, ready: bool = True) -> list[Figure]:
-    """All figures, as they are now; if the database is away, that alone. Some 10 ms; meant for once in some seconds. Whether it is
-    `ready` is for the caller to find out."""
-    what = "Whether the database answers, takes what is written and is migrated, 1 or 0. What cannot be read in it is missing."
-    answers = _single("database_answers", what, float(ready))
+def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
+    """All gauges with their present values; only `database_answers` if the database is away. Takes about 10 ms.
+
+    :param ready: what /readyz says.
+    """
+    help_text = "1 if the database answers, accepts writes and is migrated, else 0. Gauges that could not be read are missing."
+    answers = _single("database_answers", help_text, float(ready))
     try:
-        session, now = db.session(), clock.now()
-        return [answers, *_guessing(session, settings, now), *_texts(session, settings, now), *_deeds(session, now)]
-    except (DBAPIError, *AWAY):  # without its tables too
+        tx, now = db.session(), clock.now()
+        return [answers, *_guessing(tx, settings, now), *_texts(tx, settings, now), *_events(tx, now), *_codes(tx, now)]
+    except (DBAPIError, *AWAY):  # also when tables are missing
         return [replace(answers, values=[((), 0.0)])]
 
 
-def _guessing(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Figure]:
+def _guessing(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:
     budgets = guesses.budgets_used(tx, settings, now)
     used = [((str(length),), float(used)) for length, (used, _) in budgets.items()]
     most = [((str(length),), float(most)) for length, (_, most) in budgets.items()]
-    yield Figure(
-        "guess_budget_used", "Wrong guesses of today (UTC) that were not returned, by digits of the code.", ("digits",), used
-    )
-    yield Figure("guess_budget", "Wrong guesses a day that the whole system allows.", ("digits",), most)
-    expected = settings.expected_takeovers_per_year
-    yield _single("expected_takeovers_per_year", "Accounts that guessing takes over, if all budgets are always spent.", expected)
+    help_text = "Wrong guesses today (UTC), by length of the code, without those that were given back."
+    yield Gauge("guess_budget_used", help_text, ("digits",), used)
+    yield Gauge("guess_budget", "Wrong guesses per day that the whole system allows, by length of the code.", ("digits",), most)
+    help_text = "Accounts per year that guessing would take over if all budgets were always used up."
+    yield _single("expected_takeovers_per_year", help_text, settings.expected_takeovers_per_year)
 
 
-def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Figure]:
+def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:
     system = texts.system_used(tx, settings, now)
     asked = [((span,), float(used)) for span, (used, _) in system.items()]
     most = [((span,), float(most)) for span, (_, most) in system.items()]
-    yield Figure("texts_asked", "Texts asked for in the present hour and day (UTC).", ("span",), asked)
-    yield Figure("texts_allowed", "Texts that the whole system may send in that time.", ("span",), most)
+    yield Gauge("texts_asked", "Texts requested in the present hour and day (UTC).", ("span",), asked)
+    yield Gauge("texts_allowed", "Texts that the whole system may send in an hour and a day.", ("span",), most)
     status = outbox.status()
-    yield _single("texts_waiting", "Texts that wait to leave.", status.waiting)
-    yield _single("texts_waiting_seconds", "For how long the oldest of them has waited.", status.oldest_waiting.total_seconds())
-    fates = (
+    yield _single("texts_waiting", "Texts that wait to be sent.", status.waiting)
+    yield _single(
+        "texts_waiting_seconds", "Seconds that the oldest waiting text has waited.", status.oldest_waiting.total_seconds()
+    )
+    by_state = (
         dict.fromkeys(((MessageState.GIVEN_UP, ""), (MessageState.UNNEEDED, ""), (MessageState.WAITING, "")), 0.0) | status.newest
     )
-    yield Figure("texts_newest", f"What became of the newest {outbox.COUNTED} texts.", ("state", "gateway"), fates.items())
+    yield Gauge("texts_newest", f"The newest {outbox.COUNTED} texts by state and gateway.", ("state", "gateway"), by_state.items())
 
 
-def _deeds(tx: Transaction, now: datetime) -> Iterator[Figure]:
+def _events(tx: Transaction, now: datetime) -> Iterator[Gauge]:
     count = select(Event.kind, func.count()).where(Event.at > now - LATELY, Event.at <= now).group_by(Event.kind)
-    lately: Counter[str] = Counter(dict.fromkeys(events.Kind, 0))  # whoever waits for a figure to fall to nought must find it there
-    for kind, many in tx.execute(count):
-        lately[kind] = many
-    named = [((kind,), float(many)) for kind, many in lately.items()]
-    yield Figure("events_lately", "What happened in the last five minutes, logins among it.", ("kind",), named)
-    of = f"Of the newest {NEWEST} codes whose time is over"
-    asked, proved = _codes_by_country(tx, now)
-    yield Figure("codes_ended", f"{of}: all of them.", ("calling_code",), asked.items())
-    yield Figure(
-        "codes_proved", f"{of}: those that were entered. Few of many is how text pumping looks.", ("calling_code",), proved.items()
-    )
+    lately: Counter[str] = Counter(dict.fromkeys(events.Kind, 0))  # all kinds, so that an alert can see a value fall to zero
+    for kind, total in tx.execute(count):
+        lately[kind] = total
+    values = [((kind,), float(total)) for kind, total in lately.items()]
+    yield Gauge("events_lately", "Events in the last five minutes by kind, including logins.", ("kind",), values)
 
 
-def _single(name: str, what: str, value: float) -> Figure:
-    return Figure(name, what, (), [((), value)])
+def _codes(tx: Transaction, now: datetime) -> Iterator[Gauge]:
+    requested, entered = _codes_by_country(tx, now)
+    yield Gauge("codes_ended", f"The newest {NEWEST} expired codes, by calling code.", ("calling_code",), requested.items())
+    help_text = f"Those of the newest {NEWEST} expired codes that were entered. A small share is a sign of text pumping."
+    yield Gauge("codes_proved", help_text, ("calling_code",), entered.items())
+
+
+def _single(name: str, help_text: str, value: float) -> Gauge:
+    return Gauge(name, help_text, (), [((), value)])
 
 
 def _codes_by_country(tx: Transaction, now: datetime) -> tuple[Counter[tuple[str]], Counter[tuple[str]]]:
-    """How many codes were asked for, and how many entered, by calling code."""
+    """How many codes were requested, and how many of them were entered, by calling code."""
     began = func.substr(Verification.telephone_number, 2, 3).label("began")
     over = select(began, Verification.consumed_at).where(Verification.expires_at <= now)
     newest = over.order_by(Verification.expires_at.desc()).limit(NEWEST).subquery()
     count = select(newest.c.began, func.count(), func.count(newest.c.consumed_at)).group_by(newest.c.began)
-    asked: Counter[tuple[str]] = Counter()
-    proved: Counter[tuple[str]] = Counter()
-    for digits, all_of_them, consumed in tx.execute(count):
+    requested: Counter[tuple[str]] = Counter()
+    entered: Counter[tuple[str]] = Counter()
+    for digits, total, consumed in tx.execute(count):
         country = (_calling_code(digits),)
-        asked[country] += all_of_them
-        proved[country] += consumed
-    return asked, proved
+        requested[country] += total
+        entered[country] += consumed
+    return requested, entered
 
 
 def _calling_code(digits: str) -> str:
-    """None of them begins with another."""
+    """The calling code at the beginning of `digits`. No calling code is the beginning of another one."""
     return next((digits[:n] for n in (1, 2, 3) if int(digits[:n]) in COUNTRY_CODE_TO_REGION_CODE), digits)

@@ -1,4 +1,4 @@
-"""Whether the database takes what is written, found out by writing one row: reading goes on also when nothing can be written."""
+"""Whether the database accepts writes. This is checked by writing a row, since reads also work when writes do not."""
 
 import threading
 import time
@@ -8,19 +8,22 @@ from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from hammer import clock, codes
-from hammer.db.database import AWAY, Transaction, cause, transaction
+from hammer.db import database
+from hammer.db.database import Transaction, cause, transaction
 from hammer.models import Counter
 from hammer.quotas import counters
 from hammer.quotas.counters import HOUR, Limit
 from hammer.refusals import Unavailable
 
 READY: Final = "ready"
-GONE: Final = "away"
+AWAY: Final = "away"
 FULL: Final = "full"
 READ_ONLY: Final = "read-only"
 LOCKED: Final = "locked"
-"""By others, for longer than a request waits."""
+"""Locked by others for longer than a request waits."""
 UNMIGRATED: Final = "unmigrated"
+NEWEST_MIGRATION: Final = "0008"
+"""The newest step in migrations/versions. A test compares the two: the folder is not there in every installation."""
 _CAUSES: Final = {
     "SQLITE_FULL": FULL,
     "DiskFull": FULL,
@@ -32,49 +35,49 @@ _CAUSES: Final = {
     "LockNotAvailable": LOCKED,
     "QueryCanceled": LOCKED,
     "TimeoutError": LOCKED,
-    "SQLITE_ERROR": UNMIGRATED,  # there is no such table
+    "SQLITE_ERROR": UNMIGRATED,  # a table is missing
     "UndefinedTable": UNMIGRATED,
 }
 KNOWN_SECONDS: Final = 3.0
-"""For so long an answer holds: anybody may ask, as often as they like."""
+"""How long a result is kept: anyone may ask, as often as they like."""
 
 
-class Writing:
-    """Whether this process can write, asked of the database at most once in `KNOWN_SECONDS`."""
+class WriteCheck:
+    """Checks whether this process can write, at most once in `KNOWN_SECONDS`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found = READY
-        self._holds_until = 0.0
+        self._state = READY
+        self._known_until = 0.0
 
     def state(self) -> str:
-        """`READY`, or in one word why not. Waits for as long as any write does."""
+        """`READY`, or the reason in one word. Waits as long as any write does."""
         with self._lock:
-            if time.monotonic() >= self._holds_until:
-                self._found = _found_by_writing()
-                self._holds_until = time.monotonic() + KNOWN_SECONDS
-            return self._found
+            if time.monotonic() >= self._known_until:
+                self._state = _state_by_writing()
+                self._known_until = time.monotonic() + KNOWN_SECONDS
+            return self._state
 
 
 def write(tx: Transaction) -> None:
-    """Writes a row and takes it away again. No other transaction has the same one, so none waits for another that hangs."""
-    trial = Limit(f"readiness/{codes.random_id()}", 1, HOUR)
-    counters.take(tx, [trial], clock.now())
-    tx.execute(delete(Counter).where(Counter.scope == trial.scope))
+    """Writes a row and deletes it. Its key is random, so no transaction waits for another one that hangs here."""
+    limit = Limit(f"readiness/{codes.random_id()}", 1, HOUR)
+    counters.take(tx, [limit], clock.now())
+    tx.execute(delete(Counter).where(Counter.scope == limit.scope))
 
 
 def word(error: BaseException) -> str:
-    """In one word, what is wrong with a database that raised this."""
-    why = cause(error)
-    return next((state for name, state in _CAUSES.items() if why.startswith(name)), GONE)
+    """One word for what is wrong with a database that raised this."""
+    name = cause(error)
+    return next((state for prefix, state in _CAUSES.items() if name.startswith(prefix)), AWAY)
 
 
-def _found_by_writing() -> str:
+def _state_by_writing() -> str:
     try:
         with transaction() as tx:
             write(tx)
     except Unavailable as no:
         return word(no.__cause__) if no.__cause__ else LOCKED
-    except (DBAPIError, *AWAY) as error:
+    except (DBAPIError, *database.AWAY) as error:
         return word(error)
     return READY

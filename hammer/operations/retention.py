@@ -1,9 +1,9 @@
-"""What is past its keeping time: `prune`.
+"""Deleting data past its retention time: `prune`.
 
-Counters and tombstones carry their end themselves: with the last day that they count for, and after `tombstones.LIFETIME`. All
-other times stand here, and in `docs/privacy.md`.
+The rows of counters and tombstones store their own end: the last day that they count for, and `tombstones.LIFETIME`. All other
+retention times are here and in `docs/privacy.md`.
 
-It works in small transactions, so that nobody waits behind a large one; cut short, it goes on at the next call.
+The work is done in small transactions, so that no request waits behind a large one. If it is interrupted, the next call continues.
 """
 
 import logging
@@ -31,37 +31,38 @@ from hammer.models import (
 from hammer.quotas import idempotency, texts
 
 VERIFICATIONS_KEPT = timedelta(hours=24)
-"""After their end, and their texts with them: long enough to ask why a login failed today, no longer than a number of somebody who
-never signed up may lie about (GDPR Art. 5(1)(e), OWASP ASVS 14.2.7)."""
+"""How long verifications and their messages are kept after their end. It is long enough to find out why a login failed today. It is
+not longer, since the number may belong to a person who never signed up (GDPR Art. 5(1)(e), OWASP ASVS 14.2.7)."""
 SESSIONS_KEPT = timedelta(days=30)
-"""After their end: so long people can see in their export which devices were signed in, which matters after a theft."""
+"""How long sessions are kept after their end. People see in their export which devices were signed in: it matters after a theft."""
 ALLOWANCES_KEPT = timedelta(hours=24)
-"""From the beginning of their day; then, and once the wait is over too, one says no more than none does. They are keyed hashes, but
-also a keyed hash of a number is somebody's."""
+"""How long allowances are kept after the beginning of their day. When the day and the wait are over, a row has no effect any more.
+Its key is the keyed hash of a number, which is personal data too."""
 NOTICES_KEPT = timedelta(hours=24)
-"""From the moment at which they were due: one that could not be sent by then says where somebody was, to nobody's use."""
+"""How long notices are kept after they were due. One that was not sent by then is of no use, and it contains a number."""
 DEVICES_KEPT = timedelta(days=400)
-"""After their last sign-in: as long as a browser keeps the cookie by which they are known."""
+"""How long devices are kept after their last sign-in: as long as browsers keep the cookie that identifies them."""
 COUNTERS_KEPT = timedelta(hours=24)
-"""After their end: where a clock was ahead for some hours, what was counted today must not be forgotten when it is right again."""
+"""How long counters are kept after their end. If a clock was ahead for some hours, the counts of today must still be there when it
+is right again."""
 EVENTS_KEPT = timedelta(days=365)
-"""What happened, told by random ids: long enough to find out about a theft that was noticed late."""
+"""How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
 
 MOST_AT_ONCE = 1000
-"""Rows in one transaction."""
+"""Rows that one transaction deletes or changes."""
 
 log = logging.getLogger(__name__)
 
 
 def prune() -> dict[str, int]:
-    """How many rows of each kind were past their keeping time; they are gone now. May be called at any time."""
+    """Deletes all rows past their retention time. Returns how many of each kind. May be called at any time."""
     now = clock.now()
-    _set_right(now)
+    _correct_future_moments(now)
     old = now - VERIFICATIONS_KEPT
     ended = or_(Verification.expires_at <= old, Verification.consumed_at <= old)
-    # None is consumed earlier than this before it expires: so one index finds all of them.
+    # A code is consumed at most this long before it expires, so the index on expires_at finds all rows.
     ended = and_(Verification.expires_at <= old + timedelta(seconds=LONGEST_CODE_TTL_SECONDS), ended)
-    # Made while the clock was ahead: it would live when its time comes.
+    # Rows that were made while a clock was ahead: their codes would become valid later.
     early = and_(Verification.expires_at > now, Verification.created_at > now + clock.APART)
     verifications = or_(ended, early)
     repeated = or_(IdempotencyKey.expires_at <= now, IdempotencyKey.expires_at > now + idempotency.FORM_LIFETIME + clock.APART)
@@ -83,9 +84,11 @@ def prune() -> dict[str, int]:
 
 
 def restored() -> dict[str, int]:
-    """After a backup was restored, or a standby took over that lacked the last transactions: how much was voided that was used or
-    ended since, perhaps, and may not come back. Those are all codes, all sessions and known devices, and the answers to repeated
-    requests."""
+    """Voids all codes, sessions, known devices and answers to repeated requests. Returns how many of each kind.
+
+    For use after a backup was restored, or a standby took over that lacked the last transactions: what was used or ended since then
+    would be valid again.
+    """
     anything = true()
     gone = {
         "texts": _clear(Message, Message.verification_id.is_not(None)),
@@ -98,9 +101,12 @@ def restored() -> dict[str, int]:
         return gone | {"sessions": len(tx.scalars(over.returning(Session.id)).all())}
 
 
-def _set_right(now: datetime) -> None:
-    """Moments that lie further ahead than they can: a clock was wrong. Left as they are they would count for as long as it was
-    ahead. A session is set right when it is used (`sessions`); here one ends that is not used any more."""
+def _correct_future_moments(now: datetime) -> None:
+    """Moves moments that are further ahead than they can be to the latest possible one. They were written while a clock was ahead.
+
+    Uncorrected, they would count for as long as the clock was ahead. Sessions are also corrected when they are used (`sessions`);
+    this ends those that are not used any more.
+    """
     latest = {
         SendAllowance.day_began_at: now,
         Session.expires_at: now + max(SESSION_LIFETIME.values()),
@@ -109,11 +115,11 @@ def _set_right(now: datetime) -> None:
     }
     moved = sum(_move(column, most) for column, most in latest.items())
     if moved:
-        log.warning("Set right %d moments that lay in the future: a clock was ahead.", moved)
+        log.warning("Corrected %d moments that were in the future: a clock was ahead.", moved)
 
 
 def _move(column: InstrumentedAttribute[datetime], latest: datetime) -> int:
-    """Moves what lies after `latest` there. It is looked for without a transaction, since there is hardly ever anything."""
+    """Sets all later moments to `latest`. Searches without a transaction, since there are hardly ever any."""
     table, moved, beyond = column.class_, 0, column > latest + clock.APART
     [key] = inspect(table).primary_key
     while keys := db.session.scalars(select(key).where(beyond).limit(MOST_AT_ONCE)).all():
@@ -129,7 +135,7 @@ def _spent_allowance(now: datetime) -> ColumnElement[bool]:
 
 
 def _clear(table: type[Base], over: ColumnElement[bool]) -> int:
-    """Deletes the rows that are `over`. That is asked twice: a row may have come back to life since it was chosen."""
+    """Deletes the rows that are `over`. The condition is checked twice: a row may have changed since it was chosen."""
     gone = 0
     keys = inspect(table).primary_key
     while True:

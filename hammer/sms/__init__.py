@@ -1,1 +1,1 @@
-"""Text messages: the outbox they wait in, the gateways they leave by, and their words."""
+"""Text messages: the outbox that stores them, the gateways that send them, and what they say."""

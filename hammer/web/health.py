@@ -15,8 +15,6 @@ from hammer.web.access import public
 from hammer.web.settings import settings
 from hammer.web.tokens import bearer_token
 
-NEWEST_MIGRATION: Final = "0008"
-"""The newest step in migrations/versions. A test compares the two."""
 _REDIS: Final = {None: "", True: "redis: answers\n", False: "redis: away or slow; each process counts requests by itself\n"}
 
 blueprint = Blueprint("health", __name__)
@@ -24,7 +22,7 @@ blueprint = Blueprint("health", __name__)
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
-    app.extensions["hammer.web.health"] = readiness.Writing()
+    app.extensions["hammer.web.health"] = readiness.WriteCheck()
 
 
 @blueprint.get("/healthz")
@@ -60,7 +58,7 @@ def telemetry() -> ResponseReturnValue:
     if closed and not (token and hmac.compare_digest(token.encode(), bearer_token().encode())):
         abort(404)
     ready = _state() == readiness.READY
-    return Response(metrics.exposition(current_app, gauges.look(settings(), ready=ready)), content_type=metrics.CONTENT_TYPE)
+    return Response(metrics.exposition(current_app, gauges.read(settings(), ready=ready)), content_type=metrics.CONTENT_TYPE)
 
 
 def _state() -> str:
@@ -70,6 +68,6 @@ def _state() -> str:
     except (DBAPIError, *AWAY) as error:
         db.session.rollback()  # without this, the next read in this request would fail too
         return readiness.word(error)
-    if at is None or at < NEWEST_MIGRATION:  # a newer schema is fine: migrations run before the new program
+    if at is None or at < readiness.NEWEST_MIGRATION:  # a newer schema is fine: migrations run before the new program
         return readiness.UNMIGRATED
-    return cast(readiness.Writing, current_app.extensions["hammer.web.health"]).state()
+    return cast(readiness.WriteCheck, current_app.extensions["hammer.web.health"]).state()

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from hammer.operations.gauges import Figure
+from hammer.operations.gauges import Gauge
 from hammer.web.settings import settings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -36,12 +36,12 @@ def init_app(app: Flask) -> None:
     app.extensions["hammer.web.metrics"] = (counted, directory)
 
 
-def exposition(app: Flask, figures: Iterable[Figure]) -> bytes:
-    """The counted requests and these figures, in the text format of Prometheus."""
+def exposition(app: Flask, gauges: Iterable[Gauge]) -> bytes:
+    """The counted requests and these gauges, in the text format of Prometheus."""
     counted, directory = app.extensions["hammer.web.metrics"]
     registry = CollectorRegistry()
     registry.register(_AllProcesses(Path(directory)) if directory else counted)
-    registry.register(_Gauges(figures))
+    registry.register(_Gauges(gauges))
     return generate_latest(registry)
 
 
@@ -59,12 +59,12 @@ class _AllProcesses(Collector):
 
 
 class _Gauges(Collector):
-    def __init__(self, figures: Iterable[Figure]) -> None:
-        self.figures = list(figures)
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
+        self.gauges = list(gauges)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        for figure in self.figures:
-            family = GaugeMetricFamily(f"hammer_{figure.name}", figure.what, labels=figure.labels)
-            for labels, value in figure.values:
+        for gauge in self.gauges:
+            family = GaugeMetricFamily(f"hammer_{gauge.name}", gauge.help, labels=gauge.labels)
+            for labels, value in gauge.values:
                 family.add_metric(labels, value)
             yield family

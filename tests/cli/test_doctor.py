@@ -17,7 +17,7 @@ from time_machine import Traveller
 import config
 from config import Settings
 from hammer.db.database import db, transaction
-from hammer.operations import doctor
+from hammer.operations import doctor, readiness
 from tests.actions import ANNA, ask, everything_stored, sign_in, user
 from tests.cli.commands import CLOSED_PORT, Made, Run, refused, said
 from tests.databases import Databases
@@ -90,7 +90,7 @@ def test_doctor_knows_a_database_of_an_older_and_of_a_newer_program(
         newest = db.session.scalars(text("select version_num from alembic_version")).one()
     set_step(app, "9999")
     assert "does not know" in wrong(app)["tables"].how
-    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "9999")
+    monkeypatch.setattr(readiness, "NEWEST_MIGRATION", "9999")
     set_step(app, newest)
     assert wrong(app)["tables"].remedy == doctor.MIGRATE
 
@@ -105,14 +105,14 @@ def test_doctor_says_that_a_postgresql_is_out_of_reach_and_keeps_its_password(ap
     result = app.test_cli_runner().invoke(args=["doctor"])
     assert result.exit_code == 1
     assert f"hammer:***@127.0.0.1:{CLOSED_PORT}/hammer does not answer" in result.stdout
-    assert "-> Start it, or mend host, port" in result.stdout
+    assert "-> Start it, or correct host, port" in result.stdout
     assert "sesame" not in result.output
     assert "sesame" not in refused(app.test_cli_runner().invoke(args=["users", "list"]))
 
 
 def test_doctor_says_that_a_directory_is_missing(app_with: Made, settings: Settings, tmp_path: Path) -> None:
     app = app_with(replace(settings, database_url=f"sqlite:///{tmp_path}/nowhere/hammer.sqlite3"))
-    assert "Make its directory" in wrong(app)["database"].remedy
+    assert "Create its directory" in wrong(app)["database"].remedy
 
 
 def test_doctor_says_that_a_file_is_no_database(app_with: Made, settings: Settings, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_doctor_says_that_somebody_holds_the_database_locked(app: Flask, on_sqli
 
 def test_doctor_says_that_the_disk_is_full(app: Flask, on_sqlite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 10**18)
-    assert wrong(app)["disk"].remedy == "Make room."
+    assert wrong(app)["disk"].remedy == "Free some space."
 
 
 def test_doctor_says_that_the_journal_is_none_for_many(app: Flask, on_sqlite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_doctor_advises_against_a_short_secret(app_with: Made, settings: Setting
 
 
 def test_doctor_warns_that_demo_mode_shows_codes(app_with: Made, settings: Settings) -> None:
-    assert "shows everybody's codes" in findings(app_with(replace(settings, demo=True)))["configuration"].how
+    assert "shows everyone's codes" in findings(app_with(replace(settings, demo=True)))["configuration"].how
 
 
 def test_doctor_advises_in_production_alone_and_is_content(app_with: Made, settings: Settings, clock: Traveller) -> None:
@@ -249,10 +249,10 @@ def test_doctor_advises_in_production_alone_and_is_content(app_with: Made, setti
     clock.shift(long_ago)
     found = findings(app)
     assert "createsuperuser PHONE" in found["staff"].remedy
-    assert found["keeping"].remedy == "Hourly: flask --app wsgi prune"
+    assert found["retention"].remedy == "Hourly: flask --app wsgi prune"
     assert not wrong(app)
     runner = app.test_cli_runner()
     assert runner.invoke(args=["doctor"]).exit_code == 0
     said(runner.invoke(args=["prune"]))
     said(runner.invoke(args=["createsuperuser", ANNA]))
-    assert not {"staff", "keeping"} & set(findings(app))
+    assert not {"staff", "retention"} & set(findings(app))

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from config import Settings
 from hammer.db.database import db, transaction
-from hammer.web.health import NEWEST_MIGRATION
+from hammer.operations.readiness import NEWEST_MIGRATION
 from tests.conftest import SETTINGS
 from tests.databases import MIGRATIONS, Databases
 from tests.serving import ROOT, surroundings

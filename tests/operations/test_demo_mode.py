@@ -168,7 +168,7 @@ def test_doctor_says_what_is_open_to_strangers(app_with: Callable[[Settings], Fl
             return [(finding.state, finding.how) for finding in found if finding.part == "configuration"]
 
     at = "https://login.example.com"
-    assert examined(demo=True) == [(doctor.FINE, "testing; demo mode is on and shows everybody's codes")]
+    assert examined(demo=True) == [(doctor.FINE, "testing; demo mode is on and shows everyone's codes")]
     assert [state for state, _ in examined(demo=True, public_url=at)] == [doctor.FINE, doctor.WRONG, doctor.ADVICE]
     assert [state for state, _ in examined(public_url=at)] == [doctor.FINE, doctor.ADVICE]
     assert [state for state, _ in examined(public_url=at, env="production")] == [doctor.FINE]

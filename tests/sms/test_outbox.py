@@ -440,8 +440,8 @@ def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: Fak
         {(MessageState.SENT, "memory/1"): 3, (MessageState.WAITING, ""): 2}, 2, timedelta(seconds=7)
     )
     assert [text.id for text in outbox.newest(2).items] == [5, 4]
-    [fates] = [figure for figure in gauges.look(settings) if figure.name == "texts_newest"]
-    assert dict(fates.values) == {
+    [newest] = [gauge for gauge in gauges.read(settings) if gauge.name == "texts_newest"]
+    assert dict(newest.values) == {
         (MessageState.SENT, "memory/1"): 3,
         (MessageState.WAITING, ""): 2,
         (MessageState.GIVEN_UP, ""): 0,
