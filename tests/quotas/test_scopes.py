@@ -78,7 +78,7 @@ def test_attempts_at_invite_codes_are_counted_by_account_number_and_address(sett
 def test_a_limit_eases_when_what_counts_has_aged_out(ahead: int, eases_in: int) -> None:
     """What was counted in `ahead` spans from now counts where one limit can hold both spans."""
     with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False):
-        now, limit = time_of_day.now(), Limit("scope", 3, HOUR, spans=2)
+        now, limit = time_of_day.now(), Limit("scope", 3, HOUR, windows=2)
         ends_at = now + HOUR * (ahead + 2)
         with transaction() as tx:
             insert_row(tx, Counter, scope="scope", period=counters.period(HOUR, now) + ahead, taken=3, ends_at=ends_at)
@@ -89,7 +89,7 @@ def test_a_limit_eases_when_what_counts_has_aged_out(ahead: int, eases_in: int) 
 
 def test_a_limit_eases_when_enough_of_it_has_aged_out() -> None:
     with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False):
-        now, limit = time_of_day.now(), Limit("scope", 3, HOUR, spans=3)
+        now, limit = time_of_day.now(), Limit("scope", 3, HOUR, windows=3)
         with transaction() as tx:
             for back, taken in ((0, 1), (1, 2), (2, 5)):
                 period, ends_at = counters.period(HOUR, now) - back, now + HOUR * (3 - back)
