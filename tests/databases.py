@@ -19,16 +19,16 @@ MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 
 class Databases(Protocol):
     def new(self) -> str:
-        """The URL of a migrated database without rows that nobody else uses."""
+        """The URL of a migrated, empty database that no other test uses."""
 
     def empty(self) -> str:
-        """The same, as fast as can be: always the same one, emptied. Nobody may be connected to it."""
+        """The URL of a migrated, empty database: the same one each time, which is fast. No connection to it may be open."""
 
     def bare(self) -> str:
         """The URL of a database that was never migrated."""
 
     def close(self) -> None:
-        """Leaves nothing behind."""
+        """Removes all of them."""
 
 
 def migrate(settings: config.Settings) -> None:
@@ -66,7 +66,7 @@ class SqliteFiles:
 
 
 class PostgresDatabases:
-    """On the server that `url` names; its own database is only connected to, never written to.
+    """On the server of `url`. The database in `url` itself is not written to.
 
     Deleting the rows of one database takes 2 ms, making another from the template 60: `empty` does the first.
     """

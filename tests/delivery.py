@@ -1,4 +1,4 @@
-"""What the texts said: delivers what waits to the memory gateway and reads the code, as a person would from their phone."""
+"""Delivers the messages of the outbox to the memory gateway, and reads codes from them, as a person does on their phone."""
 
 import re
 import time
@@ -15,15 +15,15 @@ MOST_TEXTS = 200
 
 
 def deliver(settings: Settings) -> None:
-    """Sends all texts that are due. Needs an application context."""
+    """Sends all messages that are due. Needs an application context."""
     for _ in range(MOST_TEXTS):
         if not outbox.deliver_next(settings):
             return
-    raise AssertionError("The outbox does not run empty.")
+    raise AssertionError("The outbox never became empty.")
 
 
 def code_for(settings: Settings, telephone_number: str) -> str:
-    """The digits of the newest text to this number (E.164). Needs an application context."""
+    """The code in the newest message to this number (E.164). Needs an application context."""
     deliver(settings)
     words = [sent.text for sent in gateways.memory if sent.telephone_number == telephone_number]
     assert words, f"No text to {telephone_number}."
@@ -33,7 +33,7 @@ def code_for(settings: Settings, telephone_number: str) -> str:
 
 
 def states(database_url: str) -> Counter[str]:
-    """How many texts of somebody's database are in which state."""
+    """How many messages are in which state."""
     engine = create_engine(database_url)
     with engine.connect() as connection:
         found = Counter(connection.scalars(select(Message.state)).all())
@@ -42,9 +42,9 @@ def states(database_url: str) -> Counter[str]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: int = 60) -> None:
-    """Returns as soon as it holds."""
+    """Returns as soon as the condition holds."""
     for _ in range(seconds * 20):
         if holds():
             return
         time.sleep(0.05)
-    raise AssertionError(f"It did not come true in {seconds} seconds.")
+    raise AssertionError(f"The condition did not hold within {seconds} seconds.")

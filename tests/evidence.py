@@ -1,5 +1,7 @@
-"""The table from promise to test. Tests say what they prove with `@pytest.mark.requirement("OTP-01", ...)`; every run tells what it
-proved, and `pytest --evidence`, if all of it passed, writes the table into `docs/security.md`."""
+"""The table of promises and the tests that prove them. A test names its promises: `@pytest.mark.requirement("OTP-01", ...)`.
+
+Each run reports which promises its tests kept. If all of them pass, `make evidence` writes the table into `docs/security.md`.
+"""
 
 import ast
 from collections import defaultdict
@@ -16,11 +18,11 @@ DOCUMENT = TESTS.parent / "docs" / "security.md"
 BEGIN, END = "<!-- made by `make evidence` -->", "<!-- end of what is made -->"
 
 Proofs = dict[str, set[str]]
-"""Id -> the tests that name it, as `test_login.py::test_a_name`."""
+"""Id -> the tests that name it, as `login/test_by_code.py::test_a_name`."""
 
 
 def claimed() -> Proofs:
-    """What the tests say they prove, read from their source, so that it is the same for every way to run some of them."""
+    """What the tests say that they prove. It is read from their source, so that it does not depend on which tests run."""
     found: Proofs = defaultdict(set)
     for test in tests():
         for requirement in test.proves:
@@ -32,12 +34,12 @@ class Test(NamedTuple):
     name: str
     """As `browser/test_invites.py::test_a_name`."""
     marks: list[str]
-    """Its own and its file's, as they are written."""
+    """Its own marks and those of its file, as source."""
     proves: set[str]
 
 
 def tests() -> Iterator[Test]:
-    """Every test there is, in whatever folder."""
+    """All tests in all folders."""
     for file in sorted(TESTS.rglob("test_*.py")):
         module = ast.parse(file.read_text())
         of_all = [
@@ -69,12 +71,12 @@ def table(proofs: Proofs) -> str:
 
 
 def written() -> str:
-    """The table as it stands in the document."""
+    """The table in the document."""
     return DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0].strip("\n")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--evidence", action="store_true", help="write what was proved into docs/security.md")
+    parser.addoption("--evidence", action="store_true", help="write the table of proved promises into docs/security.md")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -83,7 +85,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 class Outcomes:
-    """What came of the tests of promises in this run, wherever its workers ran them."""
+    """The results of tests of promises in this run, from all workers of pytest-xdist."""
 
     def __init__(self) -> None:
         self.names: Proofs = defaultdict(set)
@@ -116,7 +118,8 @@ class Outcomes:
         if self.names:
             terminalreporter.write_line(f"Promises that tests of this run kept: {len(proved)} of {len(REGISTER)}.")
         for test in unproved:
-            terminalreporter.write_line(f"Nothing proved {', '.join(sorted(self.names[test]))}: {test}", red=True)
+            names = ", ".join(sorted(self.names[test]))
+            terminalreporter.write_line(f"Not proved, because this test did not pass: {names} by {test}", red=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,7 +1,7 @@
-"""Two verbs at once, the second let in at a chosen step of the first.
+"""Runs two verbs at the same time: the second one runs between two chosen steps of the first.
 
-Parallel requests hit the window between two statements by luck alone. Here one thread stops before a step (a statement or a commit)
-until the other is through, or waits for a lock; `at_every_step` does so for all steps there are. All waits are bounded.
+Parallel requests hit the gap between two statements only by chance. Here one thread stops before a step (a statement or a commit)
+until the other thread has ended or waits for a lock. `at_every_step` does so for each step of the verb. All waits have a limit.
 """
 
 import threading
@@ -20,7 +20,7 @@ from hammer.db import database
 from hammer.db.database import db
 
 SECONDS: float = 30
-"""So long everything may take; a test that needs more fails."""
+"""The limit of each wait. A test that needs longer fails."""
 MOST_STEPS = 60
 
 Verb = Callable[[], object]
@@ -28,14 +28,14 @@ Verb = Callable[[], object]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a verb ended: what it returned, or what it raised."""
+    """How a verb ended: its result, or the exception that it raised."""
 
     value: object = None
     raised: Exception | None = None
 
 
 class _Stop:
-    """Stops the thread that calls `arm` before its n-th step, or before the first one that has these words in it."""
+    """Stops the thread that has called `arm` before its n-th step, or before the first step that contains this text."""
 
     def __init__(self, before: int | str) -> None:
         self.before = before
@@ -62,11 +62,11 @@ class _Stop:
         self.steps.append(step)
         if not self.reached.is_set() and (self.before == len(self.steps) or (isinstance(self.before, str) and self.before in step)):
             self.reached.set()
-            assert self.go_on.wait(SECONDS), f"Nothing let it go on before {step}"
+            assert self.go_on.wait(SECONDS), f"Waited too long before {step}"
 
 
 def stopped(app: Flask, first: Verb, second: Verb, before: int | str) -> tuple[Ended, Ended, str] | None:
-    """How both end when `second` comes before a step of `first`, and that step; None when `first` has no such step."""
+    """Runs `second` before a step of `first`: how both ended, and that step. None if `first` has no such step."""
     with app.app_context():
         engine = db.engine
     stop = _Stop(before)
@@ -85,7 +85,7 @@ def stopped(app: Flask, first: Verb, second: Verb, before: int | str) -> tuple[E
 
 
 def both_stopped(app: Flask, first: Verb, second: Verb, before: str, second_before: int) -> tuple[Ended, Ended, str] | None:
-    """As `stopped`, but `second` stops as well, before its n-th step, until `first` is through or waits. None when it has fewer."""
+    """As `stopped`, but `second` stops too, before its n-th step, until `first` has ended or waits. None if it has fewer steps."""
     with app.app_context():
         engine = db.engine
     stop, other = _Stop(before), _Stop(second_before)
@@ -111,7 +111,7 @@ def both_stopped(app: Flask, first: Verb, second: Verb, before: str, second_befo
 
 
 def while_held(app: Flask, holder: Verb, *others: Verb) -> list[Ended]:
-    """How all end when `holder` stops before its commit until each of the others waits, or is through."""
+    """Stops `holder` before its commit until each of the others has ended or waits: how all of them ended."""
     with app.app_context():
         engine = db.engine
     stop = _Stop("COMMIT")
@@ -128,8 +128,8 @@ def while_held(app: Flask, holder: Verb, *others: Verb) -> list[Ended]:
 def at_every_step(
     app: Flask, scene: Callable[[], tuple[Verb, Verb]], first_before: str | None = None
 ) -> Iterator[tuple[Ended, Ended, str]]:
-    """Plays a new `scene` (who comes first, who comes in between) for each step of the first verb; or, where it is said before
-    which step the first one stops, for each of the second."""
+    """Plays a new `scene` (the first verb, and the one that runs in between) for each step of the first verb; with `first_before`,
+    the step before which the first verb stops, for each step of the second."""
     for step in count(1):
         assert step < MOST_STEPS
         with app.app_context():
@@ -153,7 +153,7 @@ def _run(app: Flask, verb: Verb, stop: _Stop | None = None) -> Ended:
 
 @contextmanager
 def someone_waits(engine: Engine) -> Iterator[Callable[[], int]]:
-    """Asks how many wait for a lock of the database. On SQLite that is everybody who wants to write while one does."""
+    """A function that counts who waits for a lock of the database. On SQLite all writers wait while one of them writes."""
     if engine.dialect.name == "sqlite":
         yield lambda: MOST_STEPS if database._writing.locked() else 0
         return
@@ -171,10 +171,10 @@ def someone_waits(engine: Engine) -> Iterator[Callable[[], int]]:
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Returns as soon as it holds."""
+    """Returns as soon as the condition holds."""
     end = time.monotonic() + SECONDS
     while not holds():
-        assert time.monotonic() < end, "It did not come true."
+        assert time.monotonic() < end, "The condition did not hold in time."
         time.sleep(0.002)
 
 

@@ -1,4 +1,4 @@
-"""What machines of states have in common that play verbs in any order: an empty database, an application context, and a clock."""
+"""The base of state machines (Hypothesis) that call verbs in any order: an empty database, an application context, a clock."""
 
 from datetime import datetime
 
@@ -11,13 +11,13 @@ from hammer.db.database import db, transaction
 
 
 class Machine(RuleBasedStateMachine):
-    """Begins each play with `begin`, in an `@initialize` of its own."""
+    """A subclass calls `begin` in a method with `@initialize`."""
 
     app: Flask
     settings: Settings
 
     def begin(self, start: datetime) -> None:
-        """Stops the clock there, enters an application context, and empties the database."""
+        """Stops the clock at `start`, enters an application context, and empties the database."""
         self.moved = time_machine.travel(start, tick=False)
         self.clock = self.moved.start()
         self.context = self.app.app_context()

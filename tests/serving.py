@@ -1,4 +1,4 @@
-"""The real application in a process of its own, and plain HTTP calls to it, one after another or all at once."""
+"""The application in a process of its own, and HTTP requests to it, one after another or at the same time."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ START_SECONDS = 60
 TRIES = 40
 HOME = "127.0.0.1"
 SETTINGS_OF_OTHERS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR", "WEB_CONCURRENCY", "BIND")
-"""Names that we share with other programs."""
+"""Our variables that have no prefix: other programs read them too."""
 Result = TypeVar("Result")
 
 
@@ -47,13 +47,13 @@ class Server:
         return self.process.pid if self.process else 0
 
     def kill(self) -> None:
-        """Ends it at once, whatever it is doing."""
+        """Kills it (SIGKILL)."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(timeout=10)
 
     def stop(self) -> None:
-        """Ends it as an operator does, who waits until it has."""
+        """Stops it as an operator does (SIGTERM), and waits for its end."""
         assert self.process is not None
         self.process.terminate()
         self.process.wait(timeout=30)
@@ -63,13 +63,13 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def call(self, method: str, path: str, body: object = None, **how: Any) -> Answer:
-        """As `call_once`, and again while the server says that it is too busy, as programs are asked to."""
+        """As `call_once`, but again while the server answers 503, as programs are asked to do."""
         for _ in range(TRIES):
             answer = self.call_once(method, path, body, **how)
             if answer.status != 503:
                 return answer
             time.sleep(0.1)
-        raise AssertionError("It stayed too busy.")
+        raise AssertionError("Every answer was 503.")
 
     def call_once(
         self,
@@ -82,7 +82,7 @@ class Server:
         timeout: float = 60,
         source: str = HOME,
     ) -> Answer:
-        """One call of the JSON API (`path` after `/api/v1`), on a connection of its own, from a loopback address (`source`)."""
+        """One request to the JSON API (`path` after `/api/v1`), on a connection of its own, from a loopback address (`source`)."""
         headers = {"Content-Type": "application/json", "Accept-Language": "en"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -109,7 +109,7 @@ class Server:
             connection.close()
 
     def ask(self, telephone_number: str) -> tuple[str, str]:
-        """A new verification of the number: its id, and its code as demo mode shows it."""
+        """Asks for a code: the id of the verification, and the code, which demo mode shows."""
         answer = self.call("POST", "/auth/signup/", {"telephone_number": telephone_number})
         assert answer.status == 200, answer.body
         return answer.json["verification_id"], answer.json["Ваш код активации"]
@@ -118,35 +118,35 @@ class Server:
         return self.call("POST", "/auth/code/", {"verification_id": verification_id, "code": code})
 
     def sign_in(self, telephone_number: str) -> dict[str, Any]:
-        """The tokens and the invite code of whoever has this number."""
+        """Signs in: the answer, with tokens and the invite code."""
         answer = self.confirm(*self.ask(telephone_number))
         assert answer.status == 200, answer.body
         tokens: dict[str, Any] = answer.json
         return tokens
 
 
-def at_once(deeds: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Does all of them at the same moment, each in a thread, and returns what they returned, in order."""
-    start = threading.Barrier(len(deeds))
+def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Starts all calls at the same moment, each in a thread, and returns their results in order."""
+    start = threading.Barrier(len(calls))
     results: dict[int, Result] = {}
 
     def run(place: int) -> None:
         start.wait(timeout=30)
-        results[place] = deeds[place]()
+        results[place] = calls[place]()
 
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(deeds))]
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=120)
-    assert len(results) == len(deeds), "Some never came back."
-    return [results[place] for place in range(len(deeds))]
+    assert len(results) == len(calls), "Some calls failed or did not end."
+    return [results[place] for place in range(len(calls))]
 
 
 def surroundings(*, measured: bool = False) -> dict[str, str]:
-    """The environment for a program that a test starts: without a developer's own settings, be they of the shell or of `.env`.
+    """The environment for a program that a test starts: without a developer's own settings from the shell or from `.env`.
 
-    With `measured` it says which lines it reached.
+    With `measured`, coverage records the lines that it reaches.
     """
     own = ("HAMMER_", "FLASK_", *(() if measured else ("COV_",)), *SETTINGS_OF_OTHERS)
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | {"FLASK_SKIP_DOTENV": "1"}
@@ -164,7 +164,7 @@ def gunicorn(port: int) -> list[str]:
 
 @contextmanager
 def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = flask_run, **environment: str) -> Iterator[Server]:
-    """The application on a free port of 127.0.0.1, in development and demo mode unless `environment` says else."""
+    """Starts the application on a free port of 127.0.0.1, by default in development and demo mode, and stops it after the block."""
     port = free_port()
     settings = {
         "HAMMER_ENV": "development",
@@ -183,7 +183,7 @@ def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = fl
 def running(
     command: list[str], environment: dict[str, str], log: Path, port: int, database_url: str, at: Path = ROOT
 ) -> Iterator[Server]:
-    """A server that answers, until the end of the block."""
+    """Starts a server, waits until it answers, and stops it after the block."""
     program, *options = command
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -203,7 +203,7 @@ def running(
 
 
 def free_port() -> int:
-    """Below those that the system gives to whoever connects (32768 and above): from there our own probes could take it."""
+    """A free port below those that the system gives to outgoing connections (32768 and above), one of which could take it first."""
     for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))

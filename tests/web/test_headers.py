@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests import observatory, routes
+from tests import routes
 from tests.people import Browser, Program
+from tests.web import observatory
 
 HOST = "https://login.example.com"
 LOWEST_SCORE = 130

@@ -1,7 +1,6 @@
 """The score that the published rules of MDN's HTTP Observatory give an answer: 100, less penalties, plus bonuses from 90 on.
 
-What those rules ask of a whole site (a redirect from http to https) is the proxy's, and what depends on a list that browsers ship
-(preloading) is nobody's to promise here: neither counts.
+Two rules are left out: the redirect from http to https, which the proxy makes, and preloading, which depends on a list in browsers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""What a check of an access token costs this machine: `python -m tests.cost_of_tokens`. The figures of docs/decisions/ed25519.md.
+"""What the check of an access token costs: `python -m tests.benchmarks.tokens`. The figures of docs/decisions/ed25519.md.
 
-All ways are tried by turns in one run, in CPU time, and the least of many rounds counts, so that a busy machine favours none.
+All ways take turns in one run. The least CPU time of many rounds counts, so that a busy machine does not favour one of them.
 """
 
 import sys
