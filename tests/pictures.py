@@ -1,7 +1,7 @@
-"""Pictures of every screen in every state, as people see them: `make pictures`; some of them: `make pictures ARGS="code profile"`.
+"""Draws a picture of every screen in every state: `make pictures`; some of them: `make pictures ARGS="code profile"`.
 
-A picture is a sheet: on a phone (360 px) in both languages and both schemes and with letters of twice the size, and on a wide
-screen (1280 px, shown at half its size). Nothing in it is anybody's: numbers and names are made up.
+A picture is a sheet: a phone (360 px) in both languages and both colour schemes, and with letters of twice the size; below, a wide
+screen (1280 px, at half its size). All numbers and names are invented.
 """
 
 import argparse
@@ -61,14 +61,14 @@ WIDE = [Variant(1280, "light", "en"), Variant(1280, "dark", "ru")]
 
 
 class Visit:
-    """One browser at one variant, and what a scene needs to bring about: people, texts, the passing of time."""
+    """A browser in one variant, and what scenes need: people, messages, the passing of time."""
 
     def __init__(self, app: Flask, page: Page, url: str) -> None:
         self.app, self.page, self.url = app, page, url
         self.part = "body"
-        """What of the page the picture shows, from its top on."""
+        """The element that the picture shows, from its top on."""
         self.most = 10_000
-        """How many lines of pixels of that, where letters have their usual size."""
+        """The maximum height of the picture in pixels, when letters have their usual size."""
 
     def open(self, path: str) -> None:
         self.page.goto(self.url + path)
@@ -86,7 +86,7 @@ class Visit:
             self.page.locator("#code").press_sequentially(code if right else wrong_code(code))
 
     def passes(self, seconds: int) -> None:
-        """Makes the verification and its wait older."""
+        """Makes the verification and the wait for another text older."""
         with self.app.app_context(), db.engine.begin() as rows:
             ago = timedelta(seconds=seconds)
             for found in db.session.query(Verification):
@@ -96,7 +96,7 @@ class Visit:
         self.page.reload()
 
     def sign_in(self, *, invitees: int = 0, named: bool = True, devices: int = 1, invited: bool = False) -> None:
-        """With so many who activated one's code, in the last 18 weeks."""
+        """Signs in a user whose code was activated by `invitees` people in the last 18 weeks."""
         now = clock.now()
         with self.app.app_context(), db.engine.begin() as rows:
             names = {"first_name": "Анна", "last_name": "Ковалёва", "username": "anna.k"} if named else {}
@@ -346,7 +346,7 @@ def _shot(app: Flask, chromium: Browser, url: str, scene: Callable[[Visit], None
 
 
 def _marks(chromium: Browser) -> None:
-    """The pictures that messengers and home screens ask for, drawn from the mark."""
+    """Draws the pictures for messengers and home screens from the mark."""
     mark = (STATIC / "mark.svg").read_text()
     for name, (width, height, side) in {"card": (1200, 630, 280), "mark": (180, 180, 180)}.items():
         word = "<b>Hammer</b>" if name == "card" else ""
@@ -371,7 +371,7 @@ def _row(shots: list[Image.Image]) -> Image.Image:
 
 
 def _save(sheet: Image.Image, file: Path) -> None:
-    """In few colours, which is all that the pages have: so a sheet takes a third of the bytes."""
+    """Saves the sheet in few colours, as the pages have few: this takes a third of the bytes."""
     few = sheet.quantize(palette=_palette(), dither=Image.Dither.NONE)
     if file.suffix == ".png":
         few.save(file, optimize=True)
@@ -380,7 +380,7 @@ def _save(sheet: Image.Image, file: Path) -> None:
 
 
 def _palette() -> Image.Image:
-    """The colours of both schemes, and what lies between words and their grounds."""
+    """The colours of both schemes, and the mixtures at the edges of letters."""
     style = (STATIC / "hammer.css").read_text()
     found: dict[str, list[str]] = {}
     for name, colour in re.findall(r"(--[\w-]+): (#[0-9A-F]{6});", style):
@@ -428,7 +428,7 @@ def _chromium(playwright: Playwright, letters: int) -> Iterator[Browser]:
 
 @contextmanager
 def _served() -> Iterator[tuple[Flask, str]]:
-    """The application on a free port, in this process, on a database of its own."""
+    """The application on a free port, in this process, with a database of its own."""
     with tempfile.TemporaryDirectory() as directory:
         settings = replace(
             SETTINGS,
@@ -452,7 +452,7 @@ def _served() -> Iterator[tuple[Flask, str]]:
 
 
 def _faults(app: Flask) -> None:
-    """Addresses at which it does not go well."""
+    """Adds addresses that show the error pages."""
 
     def fail(error: Exception) -> Callable[[], str]:
         @public

@@ -1,4 +1,4 @@
-"""Pictures drawn as SVG inside a page: the QR code of an invite link, and how invitations grew."""
+"""SVG pictures inside a page: the QR code of an invite link, and the growth of the number of invitees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ WIDTH, HEIGHT = 600, 100
 
 
 def qr(text: str) -> Markup:
-    """A QR code that cameras read from paper and from screens: dark on white in either scheme, four modules of white around it."""
-    # With a boost of its correction a code of the same size survives more dirt.
+    """A QR code for cameras, on paper and screens: dark on white in both colour schemes, with a quiet zone of four modules."""
+    # The boost raises the error correction as far as the size of the code allows.
     drawn = segno.make_qr(text, error="m", boost_error=True)
-    return Markup(drawn.svg_inline(border=4, light="#fff", omitsize=True, svgclass=None, lineclass=None))  # noqa: S704  # text is drawn, not written
+    return Markup(drawn.svg_inline(border=4, light="#fff", omitsize=True, svgclass=None, lineclass=None))  # noqa: S704  # the text is encoded, not inserted
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How many had come by invitation, at the beginning and at the end of each week."""
+    """The number of invitees, at the beginning and at the end of each week."""
 
     outline: str
-    """The steps as an SVG path in a field of `WIDTH` by `HEIGHT`, from nought up to the newest count."""
+    """The steps as an SVG path in a field of `WIDTH` by `HEIGHT`, which is as high as the newest count."""
     began: datetime
     weeks: list[tuple[datetime, int]]
-    """When each week ended, oldest first, and the count then."""
+    """The end of each week, oldest first, and the count at that moment."""
     width: int = WIDTH
     height: int = HEIGHT
 
 
 def growth(total: int, by_week: Sequence[int]) -> Growth:
-    """Drawn from the count of today and what each of the last weeks added, oldest first."""
+    """The picture for a `total` of now, of which `by_week` joined in each of the last weeks, oldest first."""
     now, before = clock.now(), max(total - sum(by_week), 0)
     counts = list(accumulate(by_week, initial=before))
     top = max(counts[-1], 1)

@@ -1,11 +1,11 @@
-// The buttons under the invite ticket, which need scripts: copy the link, share it, print the ticket.
+// The buttons under the invite ticket, which need scripts: share the link, copy it, print the ticket.
 "use strict";
 
-const deeds = document.querySelector(".deeds");
-const said = deeds.querySelector("output");
-const { link, title, text } = deeds.dataset;
+const actions = document.querySelector(".actions");
+const result = actions.querySelector("output");
+const { link, title, text } = actions.dataset;
 
-function copyAsOfOld() {
+function copyWithoutClipboard() {
   const field = document.createElement("textarea");
   field.value = link;
   document.body.append(field);
@@ -20,28 +20,28 @@ async function copy() {
   try {
     await navigator.clipboard.writeText(link);
   } catch {
-    copied = copyAsOfOld(); // no clipboard without https, or not allowed
+    copied = copyWithoutClipboard(); // there is no clipboard without https, or it is not allowed
   }
-  said.className = copied ? "" : "failed";
-  said.textContent = copied ? said.dataset.copied : said.dataset.failed;
-  said.scrollIntoView({ block: "nearest" });
+  result.className = copied ? "" : "failed";
+  result.textContent = copied ? result.dataset.copied : result.dataset.failed;
+  result.scrollIntoView({ block: "nearest" });
 }
 
 async function share() {
   try {
     await navigator.share({ title, text, url: link });
-  } catch (refusal) {
-    if (refusal.name !== "AbortError") await copy();
+  } catch (error) {
+    if (error.name !== "AbortError") await copy();
   }
 }
 
-const doing = { copy, share, print: () => window.print() };
-for (const button of deeds.querySelectorAll("button")) {
-  button.addEventListener("click", doing[button.dataset.deed]);
+const run = { copy, share, print: () => window.print() };
+for (const button of actions.querySelectorAll("button")) {
+  button.addEventListener("click", run[button.dataset.action]);
 }
 if (!navigator.share) {
-  const [shares, copies] = deeds.querySelectorAll("button");
+  const [shares, copies] = actions.querySelectorAll("button");
   shares.hidden = true;
-  copies.classList.toggle("quiet", shares.classList.contains("quiet")); // then copying is how one shares
+  copies.classList.toggle("quiet", shares.classList.contains("quiet")); // without sharing, copying is the main button
 }
-deeds.hidden = false;
+actions.hidden = false;

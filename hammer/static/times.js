@@ -1,4 +1,4 @@
-// Moments and waits, in the reader's own time zone, which only the browser knows: "yesterday at 14:05", "good until 14:35", "in 0:48".
+// Writes moments and waits in the reader's time zone, which only the browser knows: "yesterday at 14:05", "good until 14:35", "in 0:48".
 "use strict";
 
 const { today, yesterday, earlier } = document.currentScript.dataset;
@@ -12,7 +12,7 @@ function midnight(daysAgo) {
   return new Date(now.getFullYear(), now.getMonth(), now.getDate() - daysAgo);
 }
 
-function tell(place) {
+function write(place) {
   const then = new Date(place.dateTime);
   const year = then.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
   place.title = full.format(then);
@@ -24,7 +24,7 @@ function tell(place) {
   }
 }
 
-// In a sentence, or on a button that can be pressed in the end.
+// Counts a wait down, in a sentence or on a button. The button can be pressed when the wait is over.
 function countDown(place) {
   const { wait, waiting, ready } = place.dataset;
   const label = ready || place.textContent;
@@ -41,10 +41,10 @@ function countDown(place) {
   tick();
 }
 
-function sayUntil(place) {
-  place.textContent = place.dataset.words.replace("0:00", hour.format(Date.now() + Number(place.dataset.until) * 1000));
+function writeUntil(place) {
+  place.textContent = place.dataset.sentence.replace("0:00", hour.format(Date.now() + Number(place.dataset.until) * 1000));
 }
 
-document.querySelectorAll("time[datetime]").forEach(tell);
+document.querySelectorAll("time[datetime]").forEach(write);
 document.querySelectorAll("[data-wait]").forEach(countDown);
-document.querySelectorAll("[data-until]").forEach(sayUntil);
+document.querySelectorAll("[data-until]").forEach(writeUntil);

@@ -21,7 +21,7 @@ CodeFor = Callable[[str], str]
 
 
 def send(client: FlaskClient, path: str, **fields: str) -> TestResponse:
-    """Sends a form with the token that this browser was given."""
+    """Sends a form with a valid token of this browser."""
     token = Page(client.get("/login/", follow_redirects=True).text).forms[0].fields["csrf_token"]
     return client.post(path, data={"csrf_token": token} | fields)
 
@@ -38,24 +38,24 @@ def invite_code(client: FlaskClient) -> str:
 
 
 def plain(written: str) -> str:
-    """On one line, with the spaces and hyphens of a keyboard."""
+    """The text on one line, with plain spaces and hyphens."""
     return re.sub(r"\s+", " ", written).replace("\N{NON-BREAKING HYPHEN}", "-")
 
 
 def words(answer: TestResponse) -> str:
-    """What a person reads."""
+    """The text that a person reads on the page."""
     return plain(Page(answer.text).words)
 
 
 def rows(app: Flask) -> dict[str, list[Any]]:
-    """Everything that the database holds."""
+    """All rows of the database, by table."""
     with app.app_context():
         tables = db.metadata.sorted_tables
         return {table.name: sorted(map(repr, db.session.execute(table.select()).all())) for table in tables}
 
 
 class Outline(HTMLParser):
-    """What a page is built of, without what a `template` keeps for scripts."""
+    """The elements of a page, without those inside a `template`, which are for scripts."""
 
     def __init__(self, answer: TestResponse) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The design keeps its word: colours can be read, and every screen has a picture that was looked at."""
+"""The design as documented: colours have enough contrast, and every screen has a picture."""
 
 import re
 from itertools import product
@@ -47,12 +47,12 @@ def test_what_is_written_can_be_read(scheme: dict[str, str]) -> None:
 
 
 def test_the_colours_are_those_that_are_written_down() -> None:
-    told: dict[str, tuple[str, str]] = {}
+    shown: dict[str, tuple[str, str]] = {}
     for names, light, dark in re.findall(r"^\| (`--.+?`) \| (`#.+?`) \| (`#.+?`) \|", PAGE, re.MULTILINE):
         for name, *both in zip(*(re.findall(r"`(.+?)`", cell) for cell in (names, light, dark)), strict=True):
-            told[name] = (both[0], both[1])
+            shown[name] = (both[0], both[1])
 
-    assert told == {name: (LIGHT[name], DARK[name]) for name in LIGHT}
+    assert shown == {name: (LIGHT[name], DARK[name]) for name in LIGHT}
 
 
 def test_every_screen_has_its_picture_and_every_picture_its_place() -> None:

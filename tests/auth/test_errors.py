@@ -164,7 +164,7 @@ def test_other_forms_without_cookies_lead_back(app: Flask, path: str) -> None:
 
 
 @pytest.mark.parametrize("rubbish", ["\0", "x" * 5000, "🔨", "\u202e", "' or 1=1 --"])
-def test_rubbish_in_what_forms_carry_unseen_is_answered_cleanly(client: FlaskClient, code_for: CodeFor, rubbish: str) -> None:
+def test_rubbish_in_hidden_fields_is_answered_cleanly(client: FlaskClient, code_for: CodeFor, rubbish: str) -> None:
     sign_in(client, code_for)
     seen = ("first_name", "last_name", "username")
     hidden = dict.fromkeys(("verification", "then", "carried", "whose", *(f"was_{name}" for name in seen)), rubbish)

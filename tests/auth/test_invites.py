@@ -24,8 +24,8 @@ def test_an_invite_link_survives_the_login_and_asks_before_it_activates(
     phone_form = client.get("/login/")
     sign_in(client, code_for)
     asked = client.get("/profile/")
-    [carried] = {button["value"] for button in Outline(asked).all("button") if button.get("name") == "carried"}
-    answer = send(client, "/profile/", carried=carried or "", first_name="", last_name="", username="", invite_code="")
+    [opened] = {button["value"] for button in Outline(asked).all("button") if button.get("name") == "carried"}
+    answer = send(client, "/profile/", carried=opened or "", first_name="", last_name="", username="", invite_code="")
 
     assert f"{code[:3]}\N{NO-BREAK SPACE}{code[3:]}" in landing.text
     assert f"You are invited: {code[:3]} {code[3:]}" in words(phone_form)
@@ -48,7 +48,7 @@ def test_not_now_forgets_the_invite_and_activates_nothing(app: Flask, client: Fl
     assert rows(app)["referrals"] == []
 
 
-def test_somebody_who_has_activated_one_is_not_asked_again(
+def test_a_user_who_has_activated_an_invite_is_not_asked_again(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor
 ) -> None:
     sign_in(other_client, code_for, BORIS)
@@ -64,20 +64,22 @@ def test_somebody_who_has_activated_one_is_not_asked_again(
         assert "invites" not in kept
 
 
-def test_nobody_is_asked_to_activate_their_own_code(client: FlaskClient, code_for: CodeFor) -> None:
+def test_no_user_is_asked_to_activate_their_own_code(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
 
     own = invite_code(client)
     send(client, "/logout/")
     client.get(f"/i/{own}")
     sign_in(client, code_for)
-    told, later = words(client.get("/profile/")), words(client.get("/profile/"))
+    first, later = words(client.get("/profile/")), words(client.get("/profile/"))
 
-    assert "You came by this invite." not in told
-    assert ("This is your own invite code." in told, "This is your own invite code." in later) == (True, False)
+    assert "You came by this invite." not in first
+    assert ("This is your own invite code." in first, "This is your own invite code." in later) == (True, False)
 
 
-def test_a_carried_code_that_nobody_owns_is_said_on_the_form_and_asked_no_more(client: FlaskClient, code_for: CodeFor) -> None:
+def test_an_opened_invite_that_is_unknown_is_refused_on_the_form_and_not_asked_about_again(
+    client: FlaskClient, code_for: CodeFor
+) -> None:
     client.get("/i/Q9UK59")
     sign_in(client, code_for)
 
@@ -89,7 +91,7 @@ def test_a_carried_code_that_nobody_owns_is_said_on_the_form_and_asked_no_more(c
 
 
 @pytest.mark.requirement("INV-04")
-def test_the_landing_of_a_link_tells_nobody_whether_its_code_exists(
+def test_the_landing_of_a_link_does_not_reveal_whether_its_code_exists(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     sign_in(other_client, code_for, BORIS)
@@ -138,7 +140,7 @@ def asked_about(client: FlaskClient) -> str | None:
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_a_code_of_nobody_does_not_push_a_good_one_out(
+def test_an_unknown_code_does_not_replace_a_good_one(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, late: bool
 ) -> None:
     sign_in(other_client, code_for, BORIS)
@@ -170,7 +172,7 @@ def test_each_invite_that_was_opened_is_asked_about_once(client: FlaskClient, co
     assert asked == ["ZZZZZZ", "K7M2QX"]
 
 
-def test_a_code_that_was_typed_and_is_nobodys_leaves_the_invite_that_was_opened(client: FlaskClient, code_for: CodeFor) -> None:
+def test_an_unknown_code_that_was_typed_leaves_the_invite_that_was_opened(client: FlaskClient, code_for: CodeFor) -> None:
     client.get("/i/K7M2QX")
     sign_in(client, code_for)
 
@@ -259,21 +261,21 @@ def test_the_way_on_from_an_invite_keeps_it_in_the_address_for_another_browser(
 
 
 @pytest.mark.parametrize("rubbish", ["", "K7M", "<script>", "K7M2QX/T9RW4C", "%00" * 6, "x" * 5000])
-def test_an_address_that_holds_no_invite_carries_none(client: FlaskClient, rubbish: str) -> None:
+def test_an_address_without_an_invite_keeps_none(client: FlaskClient, rubbish: str) -> None:
     answer = client.get("/login/", query_string={"invite": rubbish})
 
     assert answer.status_code == 200
     assert "You are invited" not in words(answer)
 
 
-def test_somebody_who_is_signed_in_is_asked_about_the_invite_of_an_address(client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_signed_in_visitor_is_asked_about_the_invite_of_an_address(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
 
     assert client.get("/login/?invite=Q9UK59").location == "/profile/"
     assert "Activate Q9U K59?" in words(client.get("/profile/"))
 
 
-def test_what_is_wrong_with_a_code_is_said_although_another_was_carried_along_meanwhile(
+def test_the_error_of_a_typed_code_is_shown_although_another_invite_was_opened_since(
     client: FlaskClient, code_for: CodeFor
 ) -> None:
     sign_in(client, code_for)
@@ -286,7 +288,7 @@ def test_what_is_wrong_with_a_code_is_said_although_another_was_carried_along_me
     assert "An invite code has six letters or digits" in words(answer)
 
 
-def test_whoever_opens_their_own_invite_is_told_to_share_it(client: FlaskClient, code_for: CodeFor) -> None:
+def test_the_landing_of_ones_own_invite_says_to_share_it(client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
 
     page = client.get(f"/i/{invite_code(client)}")
@@ -330,7 +332,7 @@ def test_an_invite_outlives_signing_out(client: FlaskClient, code_for: CodeFor) 
     assert "You are invited: Q9U K59" in words(client.get("/login/"))
 
 
-def test_an_invite_is_offered_to_nobody_who_has_activated_one(
+def test_an_invite_is_not_offered_to_a_user_who_has_activated_one(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor
 ) -> None:
     sign_in(other_client, code_for, BORIS)

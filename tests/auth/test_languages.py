@@ -27,7 +27,7 @@ from tests.auth.pages import (
 from tests.people import Page
 
 
-def test_the_language_is_the_browsers_until_somebody_switches(client: FlaskClient, code_for: CodeFor) -> None:
+def test_the_language_is_the_browsers_until_a_person_changes_it(client: FlaskClient, code_for: CodeFor) -> None:
     client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "de, ru;q=0.5"
     before = client.get("/login/")
     [switch] = [link for link in Outline(client.get("/i/Q9UK59")).all("a") if link.get("hreflang")]
@@ -48,7 +48,7 @@ def test_a_language_that_we_do_not_speak_changes_nothing(client: FlaskClient) ->
     assert Outline(answer).all("html") == [{"lang": "en"}]
 
 
-def test_a_chosen_language_outlives_the_browser_and_names_nobody(client: FlaskClient) -> None:
+def test_a_chosen_language_outlives_the_browser_and_identifies_no_person(client: FlaskClient) -> None:
     answer = client.get("/login/?lang=ru")
 
     [kept] = [line for line in answer.headers.getlist("Set-Cookie") if line.startswith("hammer_language=")]
@@ -120,7 +120,7 @@ def test_the_question_before_an_activation_is_asked_in_another_language_and_acti
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_code_page_that_answers_a_refusal_changes_its_language_and_texts_nobody(
+def test_a_code_page_that_shows_a_refusal_changes_its_language_and_sends_no_text(
     app: Flask, client: FlaskClient, code_for: CodeFor, over: bool
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)

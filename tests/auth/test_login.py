@@ -72,7 +72,7 @@ def test_what_a_stranger_sends_is_led_to_the_phone_form(app: Flask, client: Flas
 
 
 @pytest.mark.parametrize("path", ["/", "/login/", "/login/code/"])
-def test_whoever_is_signed_in_is_led_to_their_profile(client: FlaskClient, code_for: CodeFor, path: str) -> None:
+def test_a_signed_in_visitor_is_led_to_their_profile(client: FlaskClient, code_for: CodeFor, path: str) -> None:
     sign_in(client, code_for)
 
     answer = client.get(path)
@@ -81,7 +81,7 @@ def test_whoever_is_signed_in_is_led_to_their_profile(client: FlaskClient, code_
 
 
 @pytest.mark.requirement("OTP-03")
-def test_the_code_form_needs_somebody_who_asked_for_a_code(client: FlaskClient) -> None:
+def test_the_code_form_needs_a_browser_that_asked_for_a_code(client: FlaskClient) -> None:
     assert client.get("/login/code/").location == "/login/"
     assert send(client, "/login/code/", code="1234").location == "/login/"
     assert send(client, "/login/resend/").location == "/login/"
@@ -98,15 +98,15 @@ def test_the_code_form_shows_where_the_code_went_and_how_long_it_is_good(client:
 
 
 @pytest.mark.parametrize(
-    ("passed", "told"), [(0, "in 5 minutes"), (59, "in 4 minutes"), (180, "in 2 minutes"), (241, "in 59 seconds")]
+    ("passed", "shown"), [(0, "in 5 minutes"), (59, "in 4 minutes"), (180, "in 2 minutes"), (241, "in 59 seconds")]
 )
 def test_the_code_form_never_says_that_the_code_is_good_for_longer_than_it_is(
-    client: FlaskClient, clock: time_machine.Traveller, passed: int, told: str
+    client: FlaskClient, clock: time_machine.Traveller, passed: int, shown: str
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)
     clock.shift(passed)
 
-    assert f"The code stops working {told}." in words(client.get("/login/code/"))
+    assert f"The code stops working {shown}." in words(client.get("/login/code/"))
 
 
 def test_the_code_is_on_the_page_in_demo_mode_alone(
@@ -121,7 +121,7 @@ def test_the_code_is_on_the_page_in_demo_mode_alone(
     assert code_for(BORIS) not in client.get("/login/code/").text
 
 
-def test_a_wrong_code_says_how_many_tries_are_left(client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_wrong_code_says_how_many_guesses_are_left(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
 
     answer = send(client, "/login/code/", code=wrong_code(code_for(ANNA)))
@@ -132,7 +132,7 @@ def test_a_wrong_code_says_how_many_tries_are_left(client: FlaskClient, code_for
     assert client.get("/profile/").status_code == 303
 
 
-def test_a_code_that_is_out_of_tries_gives_way_to_a_new_one_without_typing_the_number_again(
+def test_a_code_without_guesses_left_is_replaced_without_typing_the_number_again(
     client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)
@@ -207,7 +207,7 @@ def test_a_number_that_was_sent_too_much_hears_it_on_the_form(client: FlaskClien
     assert f'value="{ANNA}"' in answer.text
 
 
-def test_somebody_who_is_blocked_learns_it_only_with_the_right_code(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_blocked_user_learns_it_only_with_the_right_code(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
     sign_in(client, code_for)
     send(client, "/logout/")
     with app.app_context(), db.engine.begin() as connection:
@@ -268,14 +268,14 @@ def test_a_code_of_another_length_takes_no_guess(client: FlaskClient) -> None:
     assert "tries left" not in words(client.get("/login/code/"))
 
 
-def test_whoever_goes_back_finds_their_number_in_the_form(client: FlaskClient) -> None:
+def test_going_back_shows_the_number_in_the_form(client: FlaskClient) -> None:
     send(client, "/login/", telephone_number="89291234567")
 
     assert Outline(client.get("/login/")).with_id("telephone_number")["value"] == "+7 929 123-45-67"
 
 
 @pytest.mark.requirement("ACC-01")
-def test_the_fields_tell_phones_and_browsers_what_they_are_for(client: FlaskClient) -> None:
+def test_the_fields_state_their_purpose_for_phones_and_browsers(client: FlaskClient) -> None:
     number = Outline(client.get("/login/")).with_id("telephone_number")
     send(client, "/login/", telephone_number=ANNA)
     code = Outline(client.get("/login/code/")).with_id("code")
@@ -314,10 +314,10 @@ def test_letters_typed_as_a_code_hear_how_many_digits_it_has(
     guessed = app_with(replace(settings, guess_budgets={4: 0, 6: 250, 8: 10_000})).test_client()
     guessed.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
 
-    for browser, told in ((client, "4 digits"), (guessed, "6 digits")):
+    for browser, shown in ((client, "4 digits"), (guessed, "6 digits")):
         send(browser, "/login/", telephone_number=ANNA if browser is client else BORIS)
         for typed in ("abcd", "12345", ""):
-            assert f"The code in the text is {told}. Please enter them alone." in words(send(browser, "/login/code/", code=typed))
+            assert f"The code in the text is {shown}. Please enter them alone." in words(send(browser, "/login/code/", code=typed))
 
 
 @pytest.mark.parametrize("text", ["Hammer: {} — код для входа.@127.0.0.1:5000 #{}", "G-{}", "{}."])
@@ -335,7 +335,7 @@ def test_a_pasted_text_is_shown_as_the_code_that_was_read_in_it(client: FlaskCli
 
 
 @pytest.mark.requirement("OTP-07")
-def test_a_text_with_two_codes_costs_no_try(client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_text_with_two_codes_costs_no_guess(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
     code = code_for(ANNA)
     for _ in range(4):
@@ -369,7 +369,7 @@ def test_going_back_to_the_first_number_leads_to_the_code_that_it_has(client: Fl
     assert send(client, "/login/code/", code=code_for(ANNA)).location == "/profile/"
 
 
-def test_whoever_asks_for_a_text_too_early_is_told_that_there_was_one(client: FlaskClient, other_client: FlaskClient) -> None:
+def test_a_text_that_is_asked_for_too_early_is_refused_with_the_reason(client: FlaskClient, other_client: FlaskClient) -> None:
     send(other_client, "/login/", telephone_number=ANNA)
 
     answer = send(client, "/login/", telephone_number=ANNA)

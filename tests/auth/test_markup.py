@@ -157,13 +157,13 @@ def test_the_card_of_a_page_says_nothing_of_a_person(client: FlaskClient, code_f
             for meta in Outline(client.get(path)).all("meta")
             if (meta.get("property") or "").startswith("og:")
         ]
-        told = " ".join(cards)
-        assert not [word for word in ("Анна", "Ковач", "anna", ANNA, code) if word in told]
-        assert re.search(r"http://127\.0\.0\.1:5000/static/card\.png\?v=\w+", told)
+        shown = " ".join(cards)
+        assert not [word for word in ("Анна", "Ковач", "anna", ANNA, code) if word in shown]
+        assert re.search(r"http://127\.0\.0\.1:5000/static/card\.png\?v=\w+", shown)
 
 
 def folds(answer: TestResponse) -> list[bool]:
-    """Whether each thing that can be folded is open: the field for an invite, the names, ..."""
+    """Whether each `details` element is open: the field for an invite, the names, ..."""
     return ["open" in attributes for attributes in Outline(answer).all("details")]
 
 
@@ -184,7 +184,7 @@ def test_what_most_people_never_need_is_folded_until_it_is_opened_or_refused(cli
 
 
 def loud(answer: TestResponse) -> list[str]:
-    """The words of the buttons that are filled."""
+    """The texts of the filled buttons."""
     buttons = re.findall(r"<main.*</main>", answer.text, re.DOTALL)[0].split("<button")[1:]
     return [
         plain(re.sub(r"<[^>]*>", "", one.partition(">")[2].partition("</button>")[0]))

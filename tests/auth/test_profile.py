@@ -114,7 +114,7 @@ def test_a_device_can_be_signed_out_from_another(
     assert other_client.get("/profile/").status_code == 303
 
 
-def test_a_device_tells_when_it_was_last_used_once_that_is_another_time(
+def test_a_device_shows_when_it_was_last_used_once_that_differs_from_its_sign_in(
     app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     sign_in(client, code_for)
@@ -147,7 +147,7 @@ def test_all_other_devices_can_be_signed_out_at_once(
 
 
 @pytest.mark.requirement("AZN-01")
-def test_nobody_ends_the_session_of_somebody_else(
+def test_a_user_cannot_end_the_session_of_another_user(
     app: Flask, client: FlaskClient, other_client: FlaskClient, code_for: CodeFor
 ) -> None:
     sign_in(client, code_for)
@@ -176,7 +176,7 @@ def test_signing_out_ends_the_session_and_not_the_cookie_alone(client: FlaskClie
 
 
 @pytest.mark.parametrize("path", ["/profile/sessions/", "/profile/sessions/{}/", "/profile/invite/decline/"])
-def test_what_is_half_typed_on_the_profile_outlives_a_deed_beside_it(
+def test_what_is_half_typed_on_the_profile_stays_when_another_button_is_pressed(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str
 ) -> None:
     sign_in(other_client, code_for)
@@ -244,7 +244,7 @@ def test_the_growth_ends_with_what_is_so_now() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weeks", "told", "russian"),
+    ("weeks", "shown", "russian"),
     [
         (12, "last 12 weeks", "Последние 12 недель"),
         (3, "last 3 weeks", "Последние 3 недели"),
@@ -258,7 +258,7 @@ def test_the_growth_of_however_many_weeks_names_its_middle(
     clock: time_machine.Traveller,
     monkeypatch: pytest.MonkeyPatch,
     weeks: int,
-    told: str,
+    shown: str,
     russian: str,
 ) -> None:
     monkeypatch.setattr(profile_page, "WEEKS_OF_GROWTH", weeks)
@@ -271,15 +271,15 @@ def test_the_growth_of_however_many_weeks_names_its_middle(
     axis = re.findall(r"<small>([A-Z][a-z]{2}\s\d+)</small>", page.text)
     middle = datetime.now(UTC) - timedelta(weeks=weeks // 2)
     assert axis[1] == f"{middle:%b}\N{NO-BREAK SPACE}{middle.day}"
-    assert told in words(page)
+    assert shown in words(page)
     assert russian in words(in_russian)
 
 
-def test_nobody_yet_is_drawn_flat() -> None:
+def test_no_invitees_are_drawn_as_a_flat_line() -> None:
     assert pictures.growth(0, [0, 0]).outline == "M0,100H200V100H400V100H600"
 
 
-def test_whoever_changes_the_number_finds_the_one_they_typed(
+def test_the_number_that_was_typed_is_in_the_form_when_it_is_changed(
     client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     sign_in(client, code_for)

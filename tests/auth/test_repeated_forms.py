@@ -1,4 +1,4 @@
-"""A form whose answer was lost is sent again as it was, and does nothing twice: the page goes on to where it would have led."""
+"""A form whose answer was lost is sent again unchanged. It does nothing twice, and leads where the lost answer would have led."""
 
 import pytest
 from flask import Flask
@@ -17,7 +17,7 @@ from tests.people import Page
 
 
 class Lossy:
-    """A browser that can forget that it was answered."""
+    """A browser that can lose an answer."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
@@ -32,7 +32,7 @@ class Lossy:
         return {name: cookie.value for name, cookie in found if cookie}
 
     def post_and_lose(self, path: str, fields: dict[str, str]) -> tuple[TestResponse, dict[str, str]]:
-        """The answer that gets lost, and the cookies that it would have set; those of before are back."""
+        """The answer that is lost, and the cookies that it would have set. The browser has its former cookies again."""
         before = self.cookies()
         answer = self.client.post(path, data=fields)
         after = self.cookies()
@@ -73,7 +73,7 @@ def test_a_session_that_was_ended_is_not_opened_again_by_an_old_form(lossy: Loss
 
 
 def test_another_browser_cannot_use_the_form(app: Flask, lossy: Lossy, code_for: CodeFor) -> None:
-    """Nor with a token of its own in a header, where Flask-WTF reads it too."""
+    """Also not with a token of its own in a header, which Flask-WTF reads too."""
     lossy.client.post("/login/", data=lossy.form("/login/", "telephone_number") | {"telephone_number": ANNA})
     code = lossy.form("/login/code/", "code") | {"code": code_for(ANNA)}
     assert lossy.client.post("/login/code/", data=code).location == "/profile/"

@@ -79,7 +79,7 @@ def test_a_wrong_code_further_in_costs_one_guess_too(
     assert "2 tries left." in words(client.get(path))
 
 
-def test_an_invite_code_that_nobody_owns_costs_one_try_however_often_it_is_reloaded(
+def test_an_unknown_invite_code_costs_one_attempt_however_often_it_is_reloaded(
     app: Flask, client: FlaskClient, code_for: CodeFor
 ) -> None:
     sign_in(client, code_for)
@@ -96,7 +96,7 @@ def test_an_invite_code_that_nobody_owns_costs_one_try_however_often_it_is_reloa
 
 
 @pytest.mark.requirement("LOG-02")
-def test_the_memory_of_a_refusal_tells_nothing_of_what_was_typed(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
+def test_what_is_stored_of_a_refusal_does_not_reveal_what_was_typed(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
     send(client, "/login/code/", code=wrong_code(code_for(ANNA)))
 
@@ -108,7 +108,7 @@ def test_the_memory_of_a_refusal_tells_nothing_of_what_was_typed(app: Flask, cli
         assert re.match(rf"\('[0-9a-f]{{64}}', '[0-9a-f]{{64}}', '({answer})', datetime", row)
 
 
-def test_another_text_keeps_the_digits_that_were_typed_and_a_reload_texts_nobody(
+def test_another_text_keeps_the_digits_that_were_typed_and_a_reload_sends_none(
     app: Flask, client: FlaskClient, clock: time_machine.Traveller
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)

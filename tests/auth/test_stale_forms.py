@@ -1,4 +1,4 @@
-"""Forms that are sent too late, from an older tab, or after somebody else signed in."""
+"""Forms that are sent too late, from an older tab, or after another person signed in."""
 
 from datetime import timedelta
 
@@ -40,7 +40,7 @@ def test_a_code_typed_in_the_tab_of_another_number_costs_that_number_no_guess(cl
 
 
 @pytest.mark.parametrize(("path", "typed"), SHOWN)
-def test_a_form_that_came_too_late_is_shown_anew_with_what_was_typed(
+def test_a_form_that_came_too_late_is_shown_again_with_what_was_typed(
     app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str, typed: dict[str, str]
 ) -> None:
     go_where_its_form_is(client, code_for, path, clock)
@@ -64,28 +64,28 @@ FROM_THERE = [
 ]
 
 
-@pytest.mark.parametrize(("path", "deed"), FROM_THERE)
-def test_a_deed_that_came_too_late_is_shown_on_the_form_that_it_came_from(
-    app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str, deed: str
+@pytest.mark.parametrize(("path", "address"), FROM_THERE)
+def test_a_button_that_was_pressed_too_late_shows_the_form_that_it_belongs_to(
+    app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str, address: str
 ) -> None:
     typed = dict(SHOWN)[path]
     go_where_its_form_is(client, code_for, path, clock)
     client.get(path)
     before = rows(app)
 
-    answer = client.post(deed, data=typed | {"csrf_token": "stale"}, headers=OURS)
+    answer = client.post(address, data=typed | {"csrf_token": "stale"}, headers=OURS)
 
     assert answer.status_code == 403
     assert {name: Outline(answer).with_id(name)["value"] for name in typed} == typed
     assert rows(app) == before
 
 
-@pytest.mark.parametrize(("path", "deed"), FROM_THERE)
-def test_the_address_of_a_deed_leads_to_the_form_that_it_comes_from(
-    client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str, deed: str
+@pytest.mark.parametrize(("path", "address"), FROM_THERE)
+def test_an_address_that_only_takes_a_form_leads_to_the_page_with_that_form(
+    client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str, address: str
 ) -> None:
     go_where_its_form_is(client, code_for, path, clock)
-    assert client.get(deed).location == path
+    assert client.get(address).location == path
 
 
 def test_an_older_tab_changes_only_what_was_changed_in_it(client: FlaskClient, code_for: CodeFor) -> None:
@@ -101,7 +101,7 @@ def test_an_older_tab_changes_only_what_was_changed_in_it(client: FlaskClient, c
 
 
 @pytest.mark.parametrize(("path", "more"), [("/login/resend/", {}), ("/login/code/", {"lang": "ru"})])
-def test_a_form_of_another_tab_texts_nobody_and_takes_no_digits_along(
+def test_a_form_of_another_tab_sends_no_text_and_keeps_no_digits(
     app: Flask, client: FlaskClient, code_for: CodeFor, path: str, more: dict[str, str]
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)
@@ -116,7 +116,7 @@ def test_a_form_of_another_tab_texts_nobody_and_takes_no_digits_along(
     assert form_of(client, "/login/code/", "code").fields["code"] == ""
 
 
-def test_a_code_that_is_over_in_another_tab_is_not_sent_anew_to_the_number_of_this_one(
+def test_a_form_of_another_tab_does_not_send_a_new_code_to_the_number_of_this_one(
     app: Flask, client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     send(client, "/login/", telephone_number=ANNA)
@@ -133,7 +133,7 @@ def test_a_code_that_is_over_in_another_tab_is_not_sent_anew_to_the_number_of_th
 
 @pytest.mark.parametrize("path", UNSAFE)
 @pytest.mark.parametrize("more", [{}, {"lang": "ru"}])
-def test_no_form_that_came_too_late_does_its_deed(
+def test_no_form_that_came_too_late_changes_anything(
     app: Flask, client: FlaskClient, code_for: CodeFor, path: str, more: dict[str, str]
 ) -> None:
     sign_in(client, code_for)
@@ -148,7 +148,7 @@ def test_no_form_that_came_too_late_does_its_deed(
     assert client.get("/profile/").status_code == 200
 
 
-def test_a_right_code_that_came_too_late_signs_nobody_in(client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_right_code_that_came_too_late_does_not_sign_in(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
 
     answer = client.post("/login/code/", data={"code": code_for(ANNA)}, headers=OURS)
@@ -172,7 +172,7 @@ def test_names_that_were_saved_beside_an_invite_that_was_not_read_can_be_changed
     assert Outline(client.get("/profile/")).with_id("first_name")["value"] == ""
 
 
-def test_a_login_that_comes_after_somebody_else_signed_in_says_whose_profile_it_is(client: FlaskClient, code_for: CodeFor) -> None:
+def test_a_login_form_sent_after_another_person_signed_in_says_whose_profile_it_is(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
     left_open = form_of(client, "/login/code/", "code").fields
     sign_in(client, code_for, BORIS)
@@ -201,7 +201,7 @@ def test_what_one_person_typed_is_never_saved_with_another(client: FlaskClient, 
         assert Outline(page).with_id("first_name")["value"] == ""
 
 
-def test_whoever_is_signed_out_while_typing_is_told_so(
+def test_a_person_who_was_signed_out_while_typing_reads_so(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     sign_in(client, code_for)
@@ -225,7 +225,7 @@ def test_signing_a_device_out_that_is_out_already_says_so_and_keeps_what_is_type
 
 
 @pytest.mark.parametrize("path", ["/profile/delete/", "/profile/number/"])
-def test_a_deed_whose_proof_has_become_too_old_says_so(
+def test_a_form_whose_proof_has_become_too_old_says_so(
     client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller, path: str
 ) -> None:
     sign_in(client, code_for)

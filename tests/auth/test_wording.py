@@ -35,12 +35,12 @@ from tests.auth.pages import ANNA, BORIS, CodeFor, Outline, invite_code, plain, 
     ],
 )
 def test_waits_are_rounded_up(app: Flask, seconds: int, russian: str, english: str) -> None:
-    told = []
+    written = []
     for language in ("ru", "en"):
         with app.test_request_context(headers={"Accept-Language": language}):
-            told.append(plain(filters.wait(seconds)))
+            written.append(plain(filters.wait(seconds)))
 
-    assert told == [russian, english]
+    assert written == [russian, english]
 
 
 def test_a_number_is_shown_as_people_read_it() -> None:
@@ -110,7 +110,7 @@ def test_a_refused_number_meets_an_example_once(client: FlaskClient, typed: str)
     assert words(send(client, "/login/", telephone_number=typed)).count("+") == 1
 
 
-def test_moments_are_there_for_scripts_to_tell_in_the_readers_time(
+def test_moments_are_marked_up_for_scripts_that_know_the_readers_time_zone(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     sign_in(other_client, code_for, BORIS)
@@ -125,7 +125,7 @@ def test_moments_are_there_for_scripts_to_tell_in_the_readers_time(
     assert re.fullmatch(r"[A-Z][a-z]+ \d+(, \d{4})?", moment[1])  # a year where it is another one
 
 
-def test_two_devices_of_a_kind_are_told_apart_by_the_minute(
+def test_two_devices_of_a_kind_differ_in_the_minute_of_their_sign_in(
     client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, clock: time_machine.Traveller
 ) -> None:
     clock.move_to(datetime(2026, 11, 20, 12, 5, tzinfo=UTC))
@@ -144,7 +144,7 @@ def test_two_devices_of_a_kind_are_told_apart_by_the_minute(
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "expected"),
     [
         ("full", "only the person whose invite code you activate sees it."),
         ("masked", "only the person whose invite code you activate sees a part of it."),
@@ -152,8 +152,8 @@ def test_two_devices_of_a_kind_are_told_apart_by_the_minute(
     ],
 )
 def test_the_phone_form_says_who_will_see_the_number(
-    app_with: Callable[[config.Settings], Flask], settings: config.Settings, how: str, told: str
+    app_with: Callable[[config.Settings], Flask], settings: config.Settings, how: str, expected: str
 ) -> None:
     client = app_with(replace(settings, invitee_numbers=how)).test_client()
 
-    assert told in words(client.get("/login/?lang=en"))
+    assert expected in words(client.get("/login/?lang=en"))

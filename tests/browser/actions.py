@@ -1,4 +1,4 @@
-"""What people do on the pages, with everything found as they find it: by role, label and name."""
+"""What people do on the pages. Every element is found by its role, label or name, as people find it."""
 
 import re
 from collections.abc import Callable
@@ -47,8 +47,8 @@ def code_shown(page: Page) -> str:
 
 
 def enter(page: Page, code: str, *, scripts: bool = True) -> None:
-    """Types the code. With scripts it goes by itself; without, the button sends it."""
-    page.wait_for_load_state()  # whoever types before the script is there presses the button
+    """Types the code. With scripts the form sends itself; without, the button sends it."""
+    page.wait_for_load_state()  # before the script runs, the form would not send itself
     code_field(page).fill(code)
     if not scripts:
         page.get_by_role("button", name=SEND_CODE).click()
@@ -64,8 +64,8 @@ def expect_profile(page: Page) -> None:
     expect(page.get_by_role("heading", name="Your invite code")).to_be_visible()
 
 
-def expect_told(page: Page, words: str | re.Pattern[str]) -> None:
-    """What a screen reader says without being asked, after something was done, and what is seen without scrolling."""
+def expect_status(page: Page, words: str | re.Pattern[str]) -> None:
+    """Expects a status message that a screen reader announces, and that is visible without scrolling."""
     expect(page.get_by_role("status").filter(has_text=words)).to_be_in_viewport()
 
 
@@ -74,7 +74,7 @@ def section(page: Page, name: str) -> Locator:
 
 
 def unfold(page: Page, name: str) -> Locator:
-    """The section with this heading, with all that is folded in it opened."""
+    """The section with this heading, with everything folded in it opened."""
     found = section(page, name)
     for summary in found.locator("details:not([open]) > summary").all():
         summary.click()
@@ -86,7 +86,7 @@ def invite_link(page: Page) -> str:
 
 
 def let_pass(server: Server, **span: float) -> None:
-    """Time goes by for the server: whatever it remembers is so much longer ago."""
+    """Makes time pass for the server: moves every stored moment back by this span."""
     passed = timedelta(**span)
     engine = create_engine(server.database_url, poolclass=NullPool)
     with engine.begin() as connection:
@@ -99,7 +99,7 @@ def let_pass(server: Server, **span: float) -> None:
 
 
 def posts(page: Page) -> list[str]:
-    """The paths of all that this page's tab sends from now on."""
+    """The paths of all POST requests of this tab from now on."""
     sent: list[str] = []
     page.on("request", lambda asked: sent.append(re.sub(r"^https?://[^/]+", "", asked.url)) if asked.method == "POST" else None)
     return sent

@@ -1,4 +1,4 @@
-"""Chromium, the one that `TEST_CHROMIUM` names or that is installed."""
+"""Starts Chromium: the one that `TEST_CHROMIUM` names, or the one that is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _QUIET = [
 
 @contextmanager
 def start() -> Iterator[Browser]:
-    """Started, and ended with the block."""
+    """A Chromium that runs as long as the block."""
     program = parts.program("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=_QUIET)
@@ -30,7 +30,7 @@ def start() -> Iterator[Browser]:
 
 @contextmanager
 def with_letters_twice_the_size(browser: Browser) -> Iterator[Browser]:
-    """Another one, whose owner has set the size of letters to 32 px."""
+    """A second Chromium, set to a font size of 32 px."""
     args = [*_QUIET, "--blink-settings=defaultFontSize=32"]
     started = browser.browser_type.launch(executable_path=parts.program("chromium"), args=args)
     yield started

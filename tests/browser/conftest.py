@@ -1,11 +1,11 @@
-"""A real Chromium before a real server. What a test here can ask for:
+"""A real Chromium and a real server. The fixtures here:
 
     server    the application in a process of its own, in demo mode, on a database of its own; one for all files here
-    number    a telephone number that nobody else here has; `numbers` hands out more of them
-    visit     opens a page as somebody new: `visit(java_script_enabled=False)`; what its console complains of fails the test
-    heard     what the consoles complained of so far
+    number    a telephone number that no other test here has; `numbers` gives more of them
+    visit     opens a page in a new browser context: `visit(java_script_enabled=False)`; an error in its console fails the test
+    heard     the errors in the consoles so far
 
-Nothing sleeps: tests wait for what they expect to see.
+No test sleeps: each waits for what it expects to see.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from tests.serving import Server
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 PATIENCE = 60_000
-"""Milliseconds until something expected counts as missing. Long: the machine may be busy with other tests."""
+"""Milliseconds to wait for what a test expects. Long, since the machine may be busy with other tests."""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -58,7 +58,7 @@ def heard() -> list[str]:
 
 @contextmanager
 def coming(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Callable[..., Page]]:
-    """Each call is another person with a browser of their own; two pages of `page.context` are two tabs of one."""
+    """Each call opens a browser context of its own, for another person; two pages of one `page.context` are two tabs."""
     with ExitStack() as leaving:
 
         def come(**how: object) -> Page:
@@ -75,7 +75,7 @@ def coming(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Call
 def visit(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Callable[..., Page]]:
     with coming(chromium, server, heard) as come:
         yield come
-    assert heard == [], "A page complained."
+    assert heard == [], "A page had errors."
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""What a browser complains of while people use the pages: errors in the console, scripts that failed, what our own policy stopped,
-files that did not come, requests to anybody else."""
+"""Collects the errors of a browser: in the console, failed scripts, violations of our own policy, missing files, requests to other
+hosts."""
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Request, Response
 
@@ -8,7 +8,7 @@ _POLICY = """addEventListener("securitypolicyviolation",
 
 
 def listen(context: BrowserContext, home: str, heard: list[str]) -> None:
-    """Adds to `heard` from now on. That a page refuses with a status of 400 and above is no complaint: the page says what it is."""
+    """Adds errors to `heard` from now on. A page with a status of 400 or above is none: it shows a refusal."""
     refusing_pages: set[str] = set()
 
     def answered(response: Response) -> None:
@@ -17,7 +17,7 @@ def listen(context: BrowserContext, home: str, heard: list[str]) -> None:
         elif response.status >= 400:
             heard.append(f"{response.status}: {response.url}")
 
-    def said(message: ConsoleMessage) -> None:
+    def logged(message: ConsoleMessage) -> None:
         of_a_page = message.text.startswith("Failed to load resource") and message.location["url"] in refusing_pages
         if message.type in ("error", "warning") and not of_a_page:
             heard.append(f"console: {message.text}")
@@ -28,6 +28,6 @@ def listen(context: BrowserContext, home: str, heard: list[str]) -> None:
 
     context.add_init_script(_POLICY)
     context.on("response", answered)
-    context.on("console", said)
+    context.on("console", logged)
     context.on("request", asked)
     context.on("weberror", lambda error: heard.append(f"script: {error.error}"))

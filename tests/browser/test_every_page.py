@@ -1,4 +1,4 @@
-"""What holds on every page in every state: for people who see, hear or move differently, and on a slow line."""
+"""What holds on every page in every state: accessibility, and speed on a slow line."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.serving import Server
 
 MOST_BYTES = 30_000
 ONE_FLIGHT = 14_600
-"""Ten segments of 1460 bytes: what a server may send before it hears from the browser (RFC 6928)."""
+"""Ten segments of 1460 bytes: what a server may send before the first acknowledgement (RFC 6928)."""
 MOST_REQUESTS = 6
 
 
@@ -55,7 +55,7 @@ def test_errors_stand_at_their_fields_and_are_announced(states: list[State]) -> 
 
 
 @pytest.mark.requirement("ACC-04")
-def test_nothing_moves_for_whoever_asked_for_stillness(states: list[State]) -> None:
+def test_nothing_moves_for_people_who_prefer_reduced_motion(states: list[State]) -> None:
     assert wrong(states, "moving") == {}
 
 
@@ -64,7 +64,7 @@ def test_in_forced_colours_fields_and_buttons_keep_their_edges(states: list[Stat
     assert wrong(states, "without_edge") == {}
 
 
-def test_titles_tell_pages_apart(states: list[State]) -> None:
+def test_pages_have_different_titles(states: list[State]) -> None:
     titles = {state.title for state in states}
 
     assert all(title.endswith(" — Hammer") for title in titles)

@@ -1,4 +1,4 @@
-"""From one person's ticket to another's activation, in a real browser on a phone's screen."""
+"""Invites in a real browser on a phone's screen: from the ticket of one person to the activation by another."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,7 +15,7 @@ from tests.browser.actions import (
     code_shown,
     enter,
     expect_profile,
-    expect_told,
+    expect_status,
     invite_field,
     invite_link,
     number_field,
@@ -34,7 +34,7 @@ UNABLE_TO_SHARE = "Object.defineProperty(Navigator.prototype, 'share', { value: 
 
 
 def scan(page: Page) -> list[str]:
-    """What a camera reads from the screen; the decoder is not ours."""
+    """The content of the QR code on the screen, read by a decoder that is not ours."""
     return [found.text for found in zxingcpp.read_barcodes(Image.open(BytesIO(page.screenshot(full_page=True))))]
 
 
@@ -51,7 +51,7 @@ def test_the_link_is_copied_and_the_picture_of_it_scans(visit: Visit, server: Se
     link = invite_link(page)
 
     button(page, "Copy the link").click()
-    expect_told(page, "The link is copied.")
+    expect_status(page, "The link is copied.")
 
     assert link.startswith(f"{server.url}/i/")
     assert page.evaluate("navigator.clipboard.readText()") == link
@@ -82,7 +82,7 @@ def test_where_it_cannot_there_is_no_such_button_and_without_permission_the_link
     expect(button(page, "Share")).to_be_hidden()
     button(page, "Copy the link").click()
 
-    expect_told(page, "The link is copied.")
+    expect_status(page, "The link is copied.")
 
 
 @with_and_without_scripts
@@ -101,11 +101,11 @@ def test_a_friend_scans_the_ticket_signs_in_and_activates_it(visit: Visit, numbe
     expect(question).to_contain_text("will see your number")
     button(question, "Activate").click()
 
-    expect_told(boris, "The invite is activated.")
+    expect_status(boris, "The invite is activated.")
     assert count_invited(anna).endswith("1")
 
 
-def test_whoever_is_invited_may_say_not_now_and_is_not_asked_again(visit: Visit, numbers: Iterator[str]) -> None:
+def test_an_invited_person_may_say_not_now_and_is_not_asked_again(visit: Visit, numbers: Iterator[str]) -> None:
     anna, boris = visit(), visit()
     sign_in(anna, next(numbers))
     boris.goto(invite_link(anna))
@@ -142,7 +142,7 @@ def test_a_code_that_is_typed_in_is_asked_about_before_it_is_activated(visit: Vi
     )
     button(boris, "Activate").dblclick()
 
-    expect_told(boris, "The invite is activated.")
+    expect_status(boris, "The invite is activated.")
     boris.reload()
     expect(invite_field(boris)).to_have_count(0)
     assert count_invited(anna).endswith("1")

@@ -1,4 +1,4 @@
-"""Signing in and activating an invite with the keyboard alone, and what a screen reader is told on the way."""
+"""Signing in and activating an invite with the keyboard alone, and what a screen reader announces on the way."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.browser.actions import (
     code_field,
     code_shown,
     expect_profile,
-    expect_told,
+    expect_status,
     invite_field,
     invite_link,
     number_field,
@@ -22,7 +22,7 @@ from tests.browser.actions import (
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "accessibility.md"
 TREE = re.compile(r"(^### (.+?)\n(?:(?!^###).*\n)*?```yaml\n)((?:.*\n)*?)(```$)", re.MULTILINE)
-"""What stands before a tree, the step that it belongs to, the tree, and its end."""
+"""The comment before a tree, the step it belongs to, the tree, and its end."""
 MOST_STOPS = 60
 
 
@@ -31,7 +31,7 @@ def focused(page: Page) -> Locator:
 
 
 def tab_to(page: Page, wanted: Locator) -> None:
-    """Presses Tab until the wanted one has the focus. It is seen at each stop: outlined, on the screen, covered by nothing."""
+    """Presses Tab until the wanted element has the focus. Each element on the way is outlined, on the screen and not covered."""
     page.wait_for_load_state()
     for _ in range(MOST_STOPS):
         page.keyboard.press("Tab")
@@ -56,7 +56,7 @@ def tab_to(page: Page, wanted: Locator) -> None:
 
 @pytest.mark.requirement("ACC-04", "ACC-01")
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_somebody_signs_in_and_activates_an_invite_by_the_keyboard_alone(
+def test_a_person_signs_in_and_activates_an_invite_by_the_keyboard_alone(
     visit: Visit, numbers: Iterator[str], scripts: bool
 ) -> None:
     anna, page = visit(), visit(java_script_enabled=scripts)
@@ -82,7 +82,7 @@ def test_somebody_signs_in_and_activates_an_invite_by_the_keyboard_alone(
     tab_to(page, page.get_by_role("button", name="Activate", exact=True))
     page.keyboard.press("Space")
 
-    expect_told(page, "The invite is activated.")
+    expect_status(page, "The invite is activated.")
 
 
 @pytest.mark.requirement("ACC-04")
@@ -98,7 +98,7 @@ def test_the_first_stop_leads_past_the_header(page: Page) -> None:
 
 
 def spoken(page: Page, **made_up: str) -> str:
-    """The accessibility tree without addresses of links, and with what differs each time put as if it never did."""
+    """The accessibility tree without the addresses of links, and with fixed values for what differs each time."""
     page.wait_for_load_state()
     tree = re.sub(r"\n *- /url: .*", "", page.locator("body").aria_snapshot())
     for what, instead in {

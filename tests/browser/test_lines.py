@@ -1,4 +1,4 @@
-"""What stands on one line on a phone of 360 px, in both languages, and looks like its neighbours."""
+"""What must fit on one line on a phone of 360 px in both languages, and look like its neighbours."""
 
 import pytest
 from playwright.sync_api import Locator, Page, expect

@@ -1,4 +1,4 @@
-"""Signing in with a real browser: the straight way, everything that people do besides, and what other sites try."""
+"""Signing in with a real browser: the usual way, what people do besides, and what other sites attempt."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.browser.actions import (
     code_shown,
     enter,
     expect_profile,
-    expect_told,
+    expect_status,
     let_pass,
     number_field,
     posts,
@@ -33,7 +33,7 @@ def paste(page: Page, text: str) -> None:
     page.keyboard.press("Control+V")
 
 
-def test_what_a_page_complains_of_is_heard(visit: Visit, heard: list[str]) -> None:
+def test_the_errors_of_a_page_are_collected(visit: Visit, heard: list[str]) -> None:
     page = visit()
     script = "<script>alert(1)</script><script src=/nothing.js></script><link rel=stylesheet href=http://elsewhere.example/>"
     policy = {"Content-Security-Policy": "script-src 'self'"}
@@ -44,17 +44,17 @@ def test_what_a_page_complains_of_is_heard(visit: Visit, heard: list[str]) -> No
     with page.context.expect_event("weberror"):
         page.evaluate("setTimeout(() => { throw Error('a fault') })")
 
-    told = "\n".join(heard)
-    assert "policy: script-src-elem stopped inline" in told
-    assert "404: " in told
-    assert "elsewhere: http://elsewhere.example/" in told
-    assert "script: a fault" in told
+    errors = "\n".join(heard)
+    assert "policy: script-src-elem stopped inline" in errors
+    assert "404: " in errors
+    assert "elsewhere: http://elsewhere.example/" in errors
+    assert "script: a fault" in errors
     heard.clear()
 
 
 @pytest.mark.requirement("ACC-01")
 @with_and_without_scripts
-def test_somebody_signs_in_and_out_again(visit: Visit, number: str, scripts: bool) -> None:
+def test_a_person_signs_in_and_out_again(visit: Visit, number: str, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
 
     sign_in(page, number, scripts=scripts)
@@ -62,7 +62,7 @@ def test_somebody_signs_in_and_out_again(visit: Visit, number: str, scripts: boo
     expect_profile(page)
     button(page, "Sign out").first.click()
 
-    expect_told(page, "You are signed out.")
+    expect_status(page, "You are signed out.")
     page.go_back()
     expect(number_field(page)).to_be_visible()
 
@@ -103,7 +103,7 @@ def test_another_text_can_be_asked_for_after_a_wait_that_is_counted_down(
     let_pass(server, seconds=61)
     button(page, "Send again").click()
 
-    expect_told(page, "We have sent you another text.")
+    expect_status(page, "We have sent you another text.")
     assert code_shown(page) == code
     expect(page.get_by_role("main")).to_contain_text("The code is good until" if scripts else "The code stops working in")
 
@@ -236,7 +236,7 @@ def test_another_text_keeps_the_digits_that_were_typed(visit: Visit, server: Ser
 
     button(page, "Send again").click()
 
-    expect_told(page, "We have sent you another text.")
+    expect_status(page, "We have sent you another text.")
     expect(code_field(page)).to_have_value(code[:2])
     page.wait_for_load_state()
     sent = posts(page)
@@ -323,7 +323,7 @@ def test_two_tabs_that_sign_in_with_two_numbers_go_on_with_the_later_one(page: P
 
 
 @with_and_without_scripts
-def test_whoever_blocks_cookies_is_told_so_and_types_their_number_once(visit: Visit, number: str, scripts: bool) -> None:
+def test_a_person_who_blocks_cookies_reads_so_and_types_their_number_once(visit: Visit, number: str, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     page.goto("/login/")
     page.context.clear_cookies()
@@ -371,9 +371,9 @@ def test_the_code_field_is_one_field_that_the_system_can_fill(page: Page, number
 
 
 def test_a_code_that_is_longer_says_why_and_works(page: Page, server: Server, number: str) -> None:
-    for tries in (3, 2):
+    for guesses in (3, 2):
         verification, right = server.ask(number)
-        for _ in range(tries):
+        for _ in range(guesses):
             assert server.confirm(verification, wrong_code(right)).status == 401
         let_pass(server, minutes=3)
 

@@ -1,4 +1,4 @@
-"""What scripts answer at once: a press, a typing error, a code whose time is over."""
+"""What scripts do at once: answer a press, show a typing error, replace a code form whose code has expired."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.browser.actions import (
     code_field,
     code_shown,
     expect_profile,
-    expect_told,
+    expect_status,
     invite_field,
     let_pass,
     number_field,
@@ -24,7 +24,7 @@ from tests.serving import Server
 
 
 def press(pressed: Locator, times: int = 1, then: str = "") -> list[str | None]:
-    """What `aria-busy` says after each press, and after `then`, before the answer comes."""
+    """The value of `aria-busy` after each press, and after the event `then`, before the answer arrives."""
     return pressed.evaluate(  # type: ignore[no-any-return]
         """(button, [times, then]) => {
             const seen = [];
@@ -40,7 +40,7 @@ def press(pressed: Locator, times: int = 1, then: str = "") -> list[str | None]:
 
 
 def wrong(page: Page, name: str | re.Pattern[str]) -> Locator:
-    """What is said of a field while somebody types into it."""
+    """The message about a field while a person types into it."""
     field = page.get_by_role("textbox", name=name)
     return page.locator(f"[data-typing='{field.get_attribute('id')}']")
 
@@ -300,4 +300,4 @@ def test_without_a_way_to_share_copying_is_the_loud_button(visit: Visit, number:
 
     expect(button(page, "Copy the link")).not_to_have_class(re.compile("quiet"))
     button(page, "Copy the link").click()
-    expect_told(page, "The link is copied.")
+    expect_status(page, "The link is copied.")

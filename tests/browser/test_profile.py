@@ -17,7 +17,7 @@ from tests.browser.actions import (
     code_shown,
     enter,
     expect_profile,
-    expect_told,
+    expect_status,
     invite_field,
     let_pass,
     number_field,
@@ -33,7 +33,7 @@ with_and_without_scripts = pytest.mark.parametrize("scripts", [True, False], ids
 
 
 def prove(page: Page, *, scripts: bool = True) -> None:
-    """Shows anew that the number is one's own, where a page asks for it."""
+    """Proves the number again, on a page that asks for it."""
     button(page, "Get the code").click()
     expect(code_field(page)).to_be_visible()
     enter(page, code_shown(page), scripts=scripts)
@@ -51,13 +51,13 @@ def test_the_language_that_was_chosen_is_kept(page: Page, number: str) -> None:
     page.goto("/profile/")
     page.get_by_role("button", name="Выйти", exact=True).first.click()
 
-    expect_told(page, re.compile("[а-я]"))
+    expect_status(page, re.compile("[а-я]"))
     expect(html).to_have_attribute("lang", "ru")
     button(page, "English").click()
     expect(html).to_have_attribute("lang", "en")
 
 
-def test_whoever_likes_it_dark_gets_it_dark(visit: Visit) -> None:
+def test_a_preference_for_dark_gives_the_dark_scheme(visit: Visit) -> None:
     grounds = {}
     for scheme in ("light", "dark"):
         page = visit(color_scheme=scheme)
@@ -85,10 +85,10 @@ def test_another_device_can_be_signed_out_from_here(visit: Visit, server: Server
     devices = section(kept, "Devices")
     if everywhere:
         button(devices, "End all others").click()
-        expect_told(kept, "All other devices are signed out.")
+        expect_status(kept, "All other devices are signed out.")
     else:
         button(devices, "End Firefox · Android").click()
-        expect_told(kept, "The device is signed out.")
+        expect_status(kept, "The device is signed out.")
 
     expect(devices.get_by_role("listitem")).to_have_count(1)
     lost.reload()
@@ -96,7 +96,7 @@ def test_another_device_can_be_signed_out_from_here(visit: Visit, server: Server
 
 
 @with_and_without_scripts
-def test_everything_about_somebody_is_deleted_with_a_fresh_code(visit: Visit, server: Server, number: str, scripts: bool) -> None:
+def test_everything_about_a_user_is_deleted_with_a_fresh_code(visit: Visit, server: Server, number: str, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     sign_in(page, number, scripts=scripts)
     let_pass(server, minutes=10)
@@ -106,7 +106,7 @@ def test_everything_about_somebody_is_deleted_with_a_fresh_code(visit: Visit, se
     prove(page, scripts=scripts)
     button(page, "Delete for ever").click()
 
-    expect_told(page, "Your data is deleted.")
+    expect_status(page, "Your data is deleted.")
     page.goto("/profile/")
     expect(number_field(page)).to_be_visible()
 
@@ -128,7 +128,7 @@ def test_a_number_is_changed_with_a_code_to_the_new_one(
     expect(page.get_by_role("main")).to_contain_text(new[-2:])
     enter(page, code_shown(page), scripts=scripts)
 
-    expect_told(page, "Your number is")
+    expect_status(page, "Your number is")
     expect(section(page, "About you")).to_contain_text(new[-2:])
 
 
@@ -161,7 +161,7 @@ def test_names_are_saved_and_a_bad_one_is_said_at_its_field(visit: Visit, number
     about.get_by_label("First name").fill("Анна")
     button(about, "Save").click()
 
-    expect_told(page, "Saved.")
+    expect_status(page, "Saved.")
     expect(page.get_by_role("heading", level=1)).to_have_text("Анна")
 
 
@@ -223,7 +223,7 @@ def test_nothing_breaks_where_it_should_not_on_the_narrowest_phone(
     page.locator("#first_name").fill("Ж" * 60)
     page.locator("#first_name").press("Enter")
 
-    expect_told(page, re.compile("Saved|Сохранено"))
+    expect_status(page, re.compile("Saved|Сохранено"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     assert page.locator("h1").evaluate("(one) => one.scrollWidth <= one.clientWidth")
     assert link.locator("span").evaluate(_LINES) == 1

@@ -25,7 +25,7 @@ TIMES = 5
 SLOW_LINE = {"offline": False, "latency": 562.5, "downloadThroughput": 180_000, "uploadThroughput": 84_375}
 """What Chromium's developer tools call "Slow 4G": 1.44 Mbit/s down, 0.675 up (here in bytes a second), 562.5 ms to each answer."""
 SLOWER_PHONE = 4
-"""So many times slower than the machine that measures."""
+"""The factor by which Chromium slows down the CPU."""
 
 _WATCH = """
     navigator.share ??= async () => {};  // as phones can
@@ -46,15 +46,15 @@ _PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnima
 
 @dataclass(frozen=True)
 class Vitals:
-    """Milliseconds, but for `cls`, which is a share of the screen times a share of its height."""
+    """In milliseconds; `cls` is a share of the screen times a share of its height."""
 
     first_paint: float
     lcp: float
     cls: float
     inp: float
-    """The slowest answer to a press; 16 where none took longer than a frame."""
+    """The slowest response to a press; 16 when none took longer than a frame."""
     shifted: tuple[str, ...] = ()
-    """What moved although nobody touched anything."""
+    """The elements that moved without any input."""
 
 
 @contextmanager
@@ -132,10 +132,10 @@ def main() -> None:
 
         figures = everywhere(visit, lambda: next(numbers), TIMES)
         where = f"{datetime.now(UTC):%Y-%m-%d}, Chromium {browser.version}, {platform.machine()}"
-        told = f"{where}; medians of {TIMES}, the largest CLS.\n\n"
+        heading = f"{where}; medians of {TIMES}, the largest CLS.\n\n"
     text = DOCUMENT.read_text()
     made = re.escape(BEGIN) + ".*" + re.escape(END)
-    DOCUMENT.write_text(re.sub(made, f"{BEGIN}\n{told}{table(figures)}\n{END}", text, flags=re.DOTALL))
+    DOCUMENT.write_text(re.sub(made, f"{BEGIN}\n{heading}{table(figures)}\n{END}", text, flags=re.DOTALL))
 
 
 if __name__ == "__main__":

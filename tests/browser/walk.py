@@ -1,4 +1,4 @@
-"""A walk through every page in every state, once, and what is measured on the way."""
+"""Visits every page in every state once, and measures each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,11 +28,11 @@ from tests.serving import Server
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WIDTHS = (360, 1280)
 ZOOMED: Final[ViewportSize] = {"width": 320, "height": 256}
-"""What is left of 1280 by 1024 at 400 % (WCAG 2.2, 1.4.10)."""
+"""A screen of 1280 by 1024 at 400 % zoom (WCAG 2.2, 1.4.10)."""
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _AXE = Axe().axe_script
 
-# Over what a stylesheet draws, notches and the places for digits, axe cannot tell the contrast: it looks at the page without.
+# axe cannot compute the contrast over what the stylesheet draws (notches, slots for digits), so it also checks the page without.
 _PLAIN = """(plain) => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync("::before, ::after { display: none !important } input { background-image: none !important }");
@@ -44,7 +44,7 @@ _RUN_AXE = """async ([tags, rule]) => {
     const { violations, incomplete } = await axe.run(document, {
         runOnly: only, resultTypes: ["violations", "incomplete"], rules: rule ? {} : { "target-size": { enabled: true } },
     });
-    return [["finds", violations], ["cannot tell", incomplete]].flatMap(([verb, rules]) =>
+    return [["finds", violations], ["cannot decide", incomplete]].flatMap(([verb, rules]) =>
         rules.flatMap(({ id, nodes }) => nodes.map(({ html, any }) => `${verb} ${id}: ${html.slice(0, 160)} ${any[0]?.message}`)));
 }"""
 
@@ -187,7 +187,7 @@ def inspect(name: str, page: Page, wire: Wire) -> State:
 
 
 def walk(visit: Visit, server: Server, new_number: Callable[[], str]) -> Iterator[State]:
-    """All states, in the order in which two people meet them: somebody who invited others, and a friend with an invite link."""
+    """All states, in the order in which two people meet them: one who invites, and a friend with an invite link."""
     anna, boris = visit(), visit()
     hers, his = Wire(anna), Wire(boris)
     me, friend = new_number(), new_number()
