@@ -8,9 +8,11 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import events
-from hammer.login import by_code
+from hammer.login import by_code, verifications
+from hammer.login.verifications import Asker
 from hammer.quotas import guesses
 from hammer.refusals import NotFound, TooManyRequests, WrongCode
+from hammer.sessions import devices
 from hammer.users import accounts
 from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, wrong
 from tests.test_events import Noted, Trail, trail
@@ -77,3 +79,22 @@ def test_a_resend_that_comes_too_early_is_refused_for_as_long_as_the_wait(settin
     assert (refused.value.retry_after, refused.value.limit) == (1, "number")
     clock.shift(1)
     by_code.resend_code(settings, asked.id, HOME)
+
+
+def test_what_is_pending_says_when_its_number_may_have_the_next_text(patient: Settings, clock: Traveller) -> None:
+    """A known device and strangers wait apart."""
+    slow = replace(patient, resend_wait=timedelta(seconds=60))
+    them = sign_in(patient, ANNA)
+    at_home = Asker(HOME.address, "en", devices.token(patient, them.device))
+    known = ask(slow, ANNA, asker=at_home)
+    clock.shift(20)
+    strange = ask(slow, ANNA)
+    clock.shift(15)
+    waits = {}
+    for name, asked in (("known", known), ("strange", strange)):
+        pending = verifications.pending(slow, asked.id)
+        assert pending is not None
+        assert pending.verification.id == asked.id
+        assert pending.expires_in == slow.code_ttl.total_seconds() - (35 if name == "known" else 15)
+        waits[name] = pending.resend_in
+    assert waits == {"known": 25, "strange": 45}

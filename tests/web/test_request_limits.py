@@ -1,5 +1,6 @@
 """From where a request comes, and tricks that should make one request count as none or as several."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -265,3 +266,47 @@ def test_settings_that_allow_more_guessing_than_they_say_are_warned_of(
     assert caplog.messages == []
     app_with(replace(settings, max_expected_takeovers=expected / 2))
     assert caplog.messages == [f"Guessing may take over {expected:.2f} accounts a year, and {expected / 2:g} are allowed."]
+
+
+# Bodies
+
+
+class Broken(io.RawIOBase):
+    """A body that breaks off, as one in pieces does whose pieces are wrong."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: object) -> int:
+        raise OSError
+
+
+def of_unknown_length(app: Flask, method: str, path: str, body: io.IOBase) -> int:
+    in_pieces = {"wsgi.input": body, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    headers = {"Content-Type": "application/json"}
+    return app.test_client().open(path, method=method, headers=headers, environ_overrides=in_pieces).status_code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/v1/auth/signup/", 400),
+        ("POST", "/api/v1/nowhere/", 404),
+        ("GET", "/login/", 200),
+        ("HEAD", "/login/", 200),
+    ],
+)
+def test_a_body_that_breaks_off_is_a_bad_request_where_a_body_is_read(app: Flask, method: str, path: str, status: int) -> None:
+    assert of_unknown_length(app, method, path, Broken()) == status
+
+
+def test_a_body_of_unknown_length_is_taken_up_to_the_longest(app: Flask) -> None:
+    most = app.config["MAX_CONTENT_LENGTH"]
+    body = json.dumps({"telephone_number": ANNA}).encode()
+    seen = [
+        of_unknown_length(app, "POST", "/api/v1/auth/signup/", io.BytesIO(body.ljust(length)))
+        for length in (most - 1, most, most + 1)
+    ]
+    assert seen == [200, 413, 413]
+    known = app.test_client().post("/api/v1/auth/signup/", data=body.ljust(most), content_type="application/json")
+    assert known.status_code == 429  # read, and refused because the number was texted just now
