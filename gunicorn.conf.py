@@ -1,6 +1,10 @@
-"""How gunicorn serves Hammer: `gunicorn --config gunicorn.conf.py`. Every line of it can be overruled on the command line.
+"""The configuration of gunicorn: `gunicorn --config gunicorn.conf.py`. Options on the command line take precedence.
 
-Everything about Hammer itself is set in the environment (`docs/settings.md`).
+Hammer itself is configured by the environment (`docs/settings.md`).
+
+The hooks below are here and not in a module of their own for two reasons. gunicorn executes this file again at each reload, while
+a module would stay loaded in its old version. And the main process of gunicorn must not import the application: its workers are
+forks, and a worker of a reload to a new version would get the old modules. `tests/deployment/test_one_host.py` tests the hooks.
 """
 
 import json
@@ -25,28 +29,28 @@ chdir = str(Path(__file__).resolve().parent)
 sys.path.insert(0, chdir)
 from config import load_env_file  # noqa: E402
 
-load_env_file()  # what is wrong with it is said below, with the rest
-del sys.modules["config"]  # or each worker of a reload to a new version would get this one
+load_env_file()  # faults in it are reported by `on_starting`, with all others
+del sys.modules["config"]  # a worker of a reload to a new version must import the new one
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("WEB_CONCURRENCY", "1"))  # more than one want PostgreSQL, and Redis
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))  # more than one need PostgreSQL, and should have Redis
 worker_class = "gthread"
-threads = 8  # a worker has at most 30 connections to the database, and needs one a thread
+threads = 8  # each needs one of the at most 30 database connections of a worker
 
-# A worker that gives no sign of life for longer is replaced. The loop beside its threads gives it: a thread may be busy for ever.
-# No answer takes that long, even while the database is away; a body that comes slowly does, and the proxy waits for it instead.
+# A worker without a heartbeat for this long is replaced. The heartbeat comes from the main loop: a thread may be busy for longer.
+# No answer takes that long, even while the database is away. A slow request body may, but the proxy waits for it instead.
 timeout = 30
 graceful_timeout = 30  # for requests in flight at a stop or a reload
-keepalive = 5  # longer than a proxy waits between two requests of a busy minute
+keepalive = 5  # longer than the usual pause between two requests of a busy proxy
 
-# Each worker makes its own application: threads and connections do not survive a fork.
+# Each worker creates its own application: threads and connections do not survive a fork.
 preload_app = False
 control_socket_disable = True
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a worker's sign of life must not wait for a disk
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # the heartbeat must not wait for a disk
 
 
-class _ForMachines(logging.Formatter):
-    """gunicorn's own lines, in the form of Hammer's."""
+class _JsonLines(logging.Formatter):
+    """Formats gunicorn's own log lines like those of Hammer."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -54,52 +58,52 @@ class _ForMachines(logging.Formatter):
         return json.dumps(line | ({"trace": self.formatException(record.exc_info)} if record.exc_info else {}))
 
 
-# Hammer writes a line for each request itself, without addresses and paths.
+# Hammer logs each request itself, without addresses and paths.
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
 if os.environ.get("HAMMER_ENV") == "production":
     logconfig_dict = {
-        "formatters": {"lines": {"()": _ForMachines}},
+        "formatters": {"lines": {"()": _JsonLines}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "loggers": {"gunicorn.error": {"handlers": ["lines"], "propagate": False}},
         "root": {"level": "INFO", "handlers": []},
     }
 
-# Which proxies are believed is Hammer's own setting (HAMMER_PROXY_HOPS); gunicorn shall leave their headers alone.
+# Hammer decides which proxies it trusts (HAMMER_PROXY_HOPS). gunicorn must not change their headers.
 forwarded_allow_ips = ""
 limit_request_line = 4094
 limit_request_fields = 60
 limit_request_field_size = 8190
 
-# The workers' figures for /metrics, put together in a directory that is empty at each start.
-_figures = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="hammer-metrics-")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _figures
-Path(_figures).mkdir(parents=True, exist_ok=True)
+# The directory in which the workers' metrics are collected. It is empty at each start.
+_metrics_directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="hammer-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_directory
+Path(_metrics_directory).mkdir(parents=True, exist_ok=True)
 
 
 def on_starting(server: Any) -> None:
-    """What is wrong with the settings is told here, once and in words: each worker would tell it again, with a trace."""
-    import config  # noqa: PLC0415  # gunicorn finds it from here on
+    """Checks the settings once and prints faults in words. Without this, each worker would print them with a traceback."""
+    import config  # noqa: PLC0415  # it was removed above
 
     try:
         settings = config.read()
     except config.Misconfigured as error:
         error.show()
-        _give_up(server, error.exit_code)
+        _exit(server, error.exit_code)
     if server.cfg.workers > 1 and settings.database_url.startswith("sqlite"):
-        server.log.warning("Several workers share one SQLite and wait for each other's writes. Have one worker, or a PostgreSQL.")
+        server.log.warning("Several workers share one SQLite and wait for each other's writes. Use one worker, or PostgreSQL.")
     if settings.sms_threads and any(url.partition("://")[0] in (*config.SMS_SERVICES, "sns") for url in settings.gateways):
-        # In a process of its own: what this one loads its workers would inherit, also those of a reload to a new version.
-        reader = multiprocessing.get_context("fork").Process(target=_read_gateways, args=(settings,))
-        reader.start()
-        reader.join()
-        if reader.exitcode:
-            _give_up(server, reader.exitcode)
+        # In a child process: this process must not import the application (see above).
+        checker = multiprocessing.get_context("fork").Process(target=_check_gateways, args=(settings,))
+        checker.start()
+        checker.join()
+        if checker.exitcode:
+            _exit(server, checker.exitcode)
     del sys.modules["config"]
 
 
-def _read_gateways(settings: Any) -> None:
+def _check_gateways(settings: Any) -> None:
     from config import Misconfigured  # noqa: PLC0415
     from hammer.sms import gateways  # noqa: PLC0415
 
@@ -110,36 +114,43 @@ def _read_gateways(settings: Any) -> None:
         sys.exit(error.exit_code)
 
 
-def _give_up(server: Any, status: int) -> NoReturn:
+def _exit(server: Any, status: int) -> NoReturn:
     on_exit(server)
     sys.exit(status)
 
 
 def on_reload(server: Any) -> None:
-    """The former workers serve on until a new one can: gunicorn would end them while the new ones still load."""
-    server.former = set(server.WORKERS)
-    server.num_workers += len(server.former)
+    """Keeps the old workers until a new one has loaded the application. gunicorn itself would end them at once.
+
+    gunicorn ends the oldest workers when there are more than `num_workers`. So that number is raised by the number of old workers,
+    and lowered again as each of them ends (`child_exit`).
+    """
+    server.old_workers = set(server.WORKERS)
+    server.num_workers += len(server.old_workers)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    worker.former = getattr(server, "former", set())
+    """Gives a new worker the process ids of the old ones."""
+    worker.old_workers = getattr(server, "old_workers", set())
 
 
 def post_worker_init(worker: Any) -> None:
-    # A body in pieces that are none is its sender's fault; gunicorn's own error for it would be taken for ours.
+    """Runs in a worker that has loaded the application."""
     app = worker.wsgi
+    # A malformed chunked body is a fault of the client. Without this, gunicorn's exception would be answered with 500.
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
-    app.extensions.get("hammer.sms.outbox", lambda: None)()  # texts that waited for a server do not wait for a request as well
-    for pid in worker.former:
+    app.extensions.get("hammer.sms.outbox", lambda: None)()  # starts the sender threads now, not at the first request
+    for pid in worker.old_workers:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    if worker.pid in getattr(server, "former", ()):
-        server.former.remove(worker.pid)
+    """Lowers the number of workers when an old one has ended."""
+    if worker.pid in getattr(server, "old_workers", ()):
+        server.old_workers.remove(worker.pid)
         server.num_workers -= 1
 
 
 def on_exit(_server: Any) -> None:
-    shutil.rmtree(_figures, ignore_errors=True)
+    shutil.rmtree(_metrics_directory, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # What is imported stays: to look for rubbish among it takes a sixth of the start.
+gc.disable()  # Imports create no garbage. Searching for it would take a sixth of the start-up time.
 
 from hammer import create_app  # noqa: E402
 

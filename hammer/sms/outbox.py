@@ -1,7 +1,7 @@
 """The outbox: messages that wait to be sent, and the threads that hand them to a gateway.
 
 A verb adds a message in its own transaction and calls `wake_senders` after the commit, so no request waits for a gateway. A message
-may be sent twice, but none is lost: see `hammer.db.queue`. Its words are put together when it is sent, so no code is stored here.
+may be sent twice, but none is lost: see `hammer.db.queue`. Its text is composed when it is sent, so no code is stored here.
 """
 
 import atexit
@@ -118,7 +118,7 @@ def deliver_next(settings: Settings) -> bool:
 
 
 def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str, str] | None:
-    """The number and the words of the message. None if its code was used or has expired, or if too many senders died with it."""
+    """The number and the text of the message. None if its code was used or has expired, or if too many senders died with it."""
     if message.tries > POLICY.most_tries:
         return None
     if message.verification_id is None:
@@ -127,8 +127,8 @@ def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str
     if verification.consumed_at is not None or not verification.created_at - clock.APART <= clock.now() < verification.expires_at:
         return None
     code = verification.code(settings.key("codes"))
-    words = messages.of_code(settings, code, verification.language, for_login=verification.user_id is None)
-    return verification.telephone_number, words
+    text = messages.of_code(settings, code, verification.language, for_login=verification.user_id is None)
+    return verification.telephone_number, text
 
 
 def _record_sent(tx: Transaction, message_id: int, gateway: str) -> None:
