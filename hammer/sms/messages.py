@@ -28,8 +28,8 @@ NOTICES_WITH_MAIL: Final = (
 TEST_MESSAGE: Final = "Hammer: this text was sent to try the gateway."
 """What `flask texts try` sends."""
 SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
-"""From the most informative to the shortest, which leaves most room for the host. Each has the word for "code" in its language, since
-phones search for it."""
+"""From the most informative to the shortest, which leaves most room for the host. Each has the word for "code" in its language,
+since phones search for it."""
 IN_TWO_PARTS: Final = "texts with eight digits need two parts, and cost twice"
 NO_WARNING: Final = "texts with eight digits have no room for the warning not to pass the code on"
 

@@ -82,7 +82,7 @@ def test_a_text_travels_in_one_part_or_doctor_warns(language: str, length: int, 
         if letters <= len(LONGEST_HOST):
             assert messages.shortcomings(settings) == {}
         if parts(text) > 1 or len(text) > 140:
-            assert messages.shortcomings(settings)[language] == messages.IN_TWO_PARTS
+            assert messages.shortcomings(settings)[language] == "texts with eight digits need two parts, and cost twice"
             in_two += 1
     assert in_two == config.LONGEST_HOST - IN_ONE_PART[language][length]
 
@@ -103,7 +103,9 @@ def test_a_host_with_which_texts_cost_twice_is_told_of_at_the_start(
     app_with(replace(settings, public_url=f"https://{'a' * 46}"))
     assert "HAMMER_PUBLIC_URL" not in caplog.text
     app_with(replace(settings, public_url=f"https://{'a' * 47}"))
-    assert f"The host of HAMMER_PUBLIC_URL is so long that in ru {messages.IN_TWO_PARTS}." in caplog.text
+    assert (
+        "The host of HAMMER_PUBLIC_URL is so long that in ru texts with eight digits need two parts, and cost twice." in caplog.text
+    )
     assert "in en" not in caplog.text
 
 
@@ -116,9 +118,13 @@ def test_a_text_says_as_much_as_the_host_leaves_room_for(language: str) -> None:
 
 
 def test_doctor_knows_who_is_not_warned_any_more() -> None:
-    assert messages.shortcomings(at("a" * 26)) == {"ru": messages.NO_WARNING}
-    assert messages.shortcomings(at("a" * 115))["en"] == messages.NO_WARNING
-    assert set(messages.shortcomings(at("a" * 116)).values()) == {messages.IN_TWO_PARTS}
+    assert messages.shortcomings(at("a" * 26)) == {
+        "ru": "texts with eight digits have no room for the warning not to pass the code on"
+    }
+    assert (
+        messages.shortcomings(at("a" * 115))["en"] == "texts with eight digits have no room for the warning not to pass the code on"
+    )
+    assert set(messages.shortcomings(at("a" * 116)).values()) == {"texts with eight digits need two parts, and cost twice"}
 
 
 @pytest.mark.parametrize(
