@@ -1,4 +1,4 @@
-"""Runs the migrations on the database of the application at hand: `flask --app wsgi db upgrade`."""
+"""Runs the migrations on the database of the application: `flask --app wsgi db upgrade`."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from hammer.db.database import db
 
 
 def render_item(kind, item, autogen_context):
-    """Writes our own column types as what they are in the database, so that a migration needs nothing of ours."""
+    """Writes our own column types as what they are in the database, so that a migration does not import them."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False
@@ -25,11 +25,11 @@ def run(connection: Connection) -> None:
         connection=connection,
         target_metadata=db.metadata,
         render_item=render_item,
-        include_object=lambda _object, name, *_: name != "ix_users_search",  # of PostgreSQL alone; no model has it
+        include_object=lambda _object, name, *_: name != "ix_users_search",  # exists only on PostgreSQL, and in no model
         **options,
     )
     with context.begin_transaction(), warnings.catch_warnings():
-        # SQLite cannot tell which expression an index is on. A step that rebuilds `users` there must make its one anew.
+        # SQLite cannot tell which expression an index is on. A migration that rebuilds `users` there must create that index again.
         warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
         context.run_migrations()
 
@@ -39,5 +39,5 @@ if context.is_offline_mode():
 try:
     with db.engine.connect().execution_options(isolation_level="SERIALIZABLE") as connection:
         run(connection)
-except DBAPIError as error:  # away, a wrong password, no right to make tables
+except DBAPIError as error:  # server away, wrong password, or no right to create tables
     raise database_fault(error) from error

@@ -1,4 +1,4 @@
-"""The audit trail: what each verb leaves there, about whom, and who did it."""
+"""The audit trail: which events each verb writes, about which user, and by which actor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Noted:
 
 
 class Trail:
-    """What was noted since the last look."""
+    """Events written since the last call of `new`."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -52,7 +52,7 @@ def trail() -> Trail:
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_a_first_login_and_a_second_one_are_told_apart(settings: Settings, trail: Trail) -> None:
+def test_a_first_login_and_a_second_one_are_different_events(settings: Settings, trail: Trail) -> None:
     anna = sign_in(settings).user
     assert trail.new() == [Noted(events.Kind.CODE_SENT), Noted(events.Kind.SIGNED_UP, anna.id)]
     sign_in(settings)
@@ -61,7 +61,7 @@ def test_a_first_login_and_a_second_one_are_told_apart(settings: Settings, trail
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_an_invite_is_noted_when_it_comes_along_and_when_it_is_typed(settings: Settings, trail: Trail) -> None:
+def test_an_activation_is_noted_at_a_first_login_and_later(settings: Settings, trail: Trail) -> None:
     owner = user(settings, BORIS)
     trail.new()
     anna = sign_in(settings, ANNA, invite_code=owner.invite_code).user
@@ -83,23 +83,23 @@ def test_an_invite_is_noted_when_it_comes_along_and_when_it_is_typed(settings: S
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_a_resend_is_noted_as_a_text_is(settings: Settings, trail: Trail, clock: Traveller) -> None:
+def test_a_resend_is_noted_like_a_first_message(settings: Settings, trail: Trail, clock: Traveller) -> None:
     anna = sign_in(settings)
     trail.new()
-    for asked, about in ((ask(settings, BORIS), None), (_wish(settings, anna, CLARA), anna.user.id)):
+    for asked, about in ((ask(settings, BORIS), None), (_ask_number(settings, anna, CLARA), anna.user.id)):
         trail.new()
         clock.shift(LATER)
         by_code.resend_code(settings, asked.id, HOME)
         assert trail.new() == [Noted(events.Kind.CODE_SENT, about)]
 
 
-def _wish(settings: Settings, them: SignedIn, number: str) -> Any:
+def _ask_number(settings: Settings, them: SignedIn, number: str) -> Any:
     return accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
 
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_a_wrong_code_is_noted_only_where_a_budget_is_spent(settings: Settings, trail: Trail) -> None:
+def test_a_wrong_code_is_noted_only_when_a_limit_is_spent(settings: Settings, trail: Trail) -> None:
     asked = ask(settings)
     trail.new()
     with pytest.raises(WrongCode):
@@ -112,7 +112,7 @@ def test_a_wrong_code_is_noted_only_where_a_budget_is_spent(settings: Settings, 
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_a_blocked_user_who_has_the_right_code_is_noted(settings: Settings, trail: Trail) -> None:
+def test_a_right_code_of_a_blocked_user_is_noted(settings: Settings, trail: Trail) -> None:
     anna = user(settings)
     accounts.set_blocked(anna.id, True)
     asked = ask(settings)
@@ -127,7 +127,7 @@ def test_a_blocked_user_who_has_the_right_code_is_noted(settings: Settings, trai
 def test_a_change_of_number_is_noted_and_so_are_the_sessions_that_it_ends(settings: Settings, trail: Trail) -> None:
     sign_in(settings)
     anna = sign_in(settings)
-    asked = _wish(settings, anna, BORIS)
+    asked = _ask_number(settings, anna, BORIS)
     trail.new()
     accounts.change_number(settings, anna.user.id, anna.session.id, asked.id, right(settings, asked), end_other_sessions=True)
     assert trail.new() == [Noted(events.Kind.NUMBER_CHANGED, anna.user.id), Noted(events.Kind.SESSIONS_ENDED, anna.user.id)]
@@ -135,7 +135,7 @@ def test_a_change_of_number_is_noted_and_so_are_the_sessions_that_it_ends(settin
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_ended_sessions_are_noted_and_those_that_were_over_are_not(settings: Settings, trail: Trail) -> None:
+def test_the_end_of_a_session_is_noted_once(settings: Settings, trail: Trail) -> None:
     first, second, third = (sign_in(settings) for _ in range(3))
     trail.new()
     sessions.end(first.user.id, first.session.id)
@@ -151,7 +151,7 @@ def test_ended_sessions_are_noted_and_those_that_were_over_are_not(settings: Set
 
 @in_context
 @pytest.mark.requirement("LOG-01", "TOK-04")
-def test_a_refresh_token_that_comes_twice_is_noted_once_and_one_that_is_late_never(
+def test_a_refresh_token_used_twice_is_noted_once_and_an_expired_one_never(
     settings: Settings, trail: Trail, clock: Traveller
 ) -> None:
     anna = sign_in(settings)
@@ -198,7 +198,7 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
     ],
     ids=["rename", "make-staff", "unmake-staff", "block", "unblock"],
 )
-def test_an_event_names_who_did_it_where_somebody_else_did(
+def test_an_event_names_the_actor_if_it_is_another_user(
     settings: Settings, trail: Trail, deed: Callable[[Settings, str, str | None], None], kind: str, who: str
 ) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
@@ -210,7 +210,7 @@ def test_an_event_names_who_did_it_where_somebody_else_did(
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_who_deleted_a_user_is_noted(settings: Settings, trail: Trail) -> None:
+def test_the_actor_of_a_deletion_is_noted(settings: Settings, trail: Trail) -> None:
     anna, boris, clara = (sign_in(settings, number) for number in (ANNA, BORIS, CLARA))
     trail.new()
     accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
@@ -226,7 +226,7 @@ def test_who_deleted_a_user_is_noted(settings: Settings, trail: Trail) -> None:
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_who_made_a_user_by_hand_is_noted_also_of_staff(settings: Settings, trail: Trail) -> None:
+def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Settings, trail: Trail) -> None:
     anna = user(settings)
     trail.new()
     boris = accounts.create(settings, BORIS, {}, actor_id=anna.id)
@@ -252,7 +252,9 @@ def test_who_made_a_user_by_hand_is_noted_also_of_staff(settings: Settings, trai
         lambda s, _: by_code.resend_code(s, STRANGER_ID, HOME),
     ],
 )
-def test_nothing_is_noted_of_what_did_not_happen(settings: Settings, trail: Trail, deed: Callable[[Settings, str], object]) -> None:
+def test_nothing_is_noted_when_a_transaction_is_rolled_back(
+    settings: Settings, trail: Trail, deed: Callable[[Settings, str], object]
+) -> None:
     anna = user(settings)
     trail.new()
     with pytest.raises(Refusal):
@@ -284,7 +286,7 @@ def _id(number: str) -> str:
         ("DELETE", None, events.Kind.USER_DELETED),
     ],
 )
-def test_what_staff_do_by_the_api_is_noted_as_theirs(
+def test_staff_are_the_actors_of_what_they_do_in_the_api(
     app: Flask, staff: Program, trail: Trail, method: str, body: object, kind: str, name: str
 ) -> None:
     with app.app_context():
@@ -299,7 +301,7 @@ def test_what_staff_do_by_the_api_is_noted_as_theirs(
 
 
 @pytest.mark.requirement("LOG-01")
-def test_a_user_whom_staff_make_by_the_api_is_noted_as_theirs(app: Flask, staff: Program, trail: Trail) -> None:
+def test_staff_are_the_actors_when_they_create_a_user_in_the_api(app: Flask, staff: Program, trail: Trail) -> None:
     with app.app_context():
         trail.new()
     assert staff.call("POST", "/users/", {"telephone_number": BORIS}).status_code == 201

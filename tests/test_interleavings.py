@@ -1,6 +1,6 @@
-"""Locks and their order: what two verbs about one person leave behind, whichever step of one the other comes before.
+"""Locks and their order: the results of two verbs about one user, with the second verb started before each step of the first.
 
-On SQLite one transaction writes at a time, so little can come in between; on PostgreSQL everything that no lock keeps out does.
+On SQLite one transaction writes at a time, so little can happen in between. On PostgreSQL everything can that no lock prevents.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,9 +43,10 @@ def number_of(person: SignedIn) -> str:
 
 
 class Cast:
-    """Makes people, and the verbs that they are about to call. Needs an application context.
+    """Creates users, and the verbs that they are about to call. Needs an application context.
 
-    Where they are `long_here`, their proofs and devices are forgotten, and no row but the user's holds two verbs about them apart.
+    For users who are `long_here`, verifications and devices are deleted, so that two verbs about one of them share only the row of
+    the user.
     """
 
     def __init__(self, settings: Settings, *, long_here: bool) -> None:
@@ -106,7 +107,7 @@ def raised(*ended: Ended) -> list[type[Exception] | None]:
 
 
 def hold_together() -> None:
-    """What is so at any time, whoever did whatever."""
+    """Checks what must be true at any time, after any verbs."""
     db.session.expire_all()
     for table in (Session, Device):
         assert not db.session.scalars(
@@ -132,12 +133,12 @@ Scene = Callable[[], tuple[Verb, Verb]]
 
 @pytest.fixture
 def played(app: Flask) -> Callable[..., Iterator[list[type[Exception] | None]]]:
-    """Plays the scene with the second verb before each step of the first. Nothing waits for each other for good."""
+    """Plays the scene with the second verb before each step of the first. Fails on a deadlock."""
 
     def play(scene: Scene, first_before: str | None = None) -> Iterator[list[type[Exception] | None]]:
         for first, second, step in at_every_step(app, scene, first_before):
             how = raised(first, second)
-            assert Unavailable not in how, f"They waited for each other at: {step}"
+            assert Unavailable not in how, f"A deadlock at: {step}"
             with app.app_context():
                 hold_together()
                 yield how
@@ -165,7 +166,7 @@ def test_of_two_deletions_one_is_done(cast: Cast, played: Played) -> None:
 @however_long
 @either_way
 @pytest.mark.parametrize("known", [False, True], ids=["stranger", "known-device"])
-def test_who_is_deleted_while_signing_in_leaves_no_session_behind(cast: Cast, played: Played, turned: bool, known: bool) -> None:
+def test_a_deletion_during_a_login_leaves_no_session_behind(cast: Cast, played: Played, turned: bool, known: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         person = cast.person()
         verbs = cast.leaves(person), cast.signs_in(number_of(person), on=person if known else None)
@@ -179,8 +180,8 @@ def test_who_is_deleted_while_signing_in_leaves_no_session_behind(cast: Cast, pl
 
 @however_long
 @pytest.mark.parametrize("known", [False, True], ids=["stranger", "known-device"])
-def test_who_comes_while_they_are_deleted_leaves_no_session_behind(cast: Cast, played: Played, known: bool) -> None:
-    """Their code is younger than the deletion's look at codes."""
+def test_a_login_during_a_deletion_leaves_no_session_behind(cast: Cast, played: Played, known: bool) -> None:
+    """The code is asked for after the deletion has locked the verifications."""
 
     def scene() -> tuple[Verb, Verb]:
         person = cast.person()
@@ -193,7 +194,7 @@ def test_who_comes_while_they_are_deleted_leaves_no_session_behind(cast: Cast, p
 
 @however_long
 @either_way
-def test_who_moves_while_signing_in_by_the_old_number_waits_for_nobody(cast: Cast, played: Played, turned: bool) -> None:
+def test_a_number_change_and_a_login_with_the_old_number_cause_no_deadlock(cast: Cast, played: Played, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         person = cast.person()
         verbs = cast.moves(person, fresh_number()), cast.signs_in(number_of(person), on=person)
@@ -207,14 +208,14 @@ def test_who_moves_while_signing_in_by_the_old_number_waits_for_nobody(cast: Cas
 
 @however_long
 @either_way
-def test_every_number_that_a_referee_leaves_is_marked(cast: Cast, played: Played, turned: bool) -> None:
+def test_every_number_that_a_referee_leaves_gets_a_tombstone(cast: Cast, played: Played, turned: bool) -> None:
     numbers: list[tuple[str, str]] = []
 
     def scene() -> tuple[Verb, Verb]:
         person, new = cast.person(cast.person()), fresh_number()
         numbers.append((number_of(person), new))
         verbs = cast.leaves(person), cast.moves(person, new)
-        cast.signs_in(numbers[-1][0])  # so that of the proofs the one of the old number is the younger
+        cast.signs_in(numbers[-1][0])  # so that the verification of the old number is the newer one
         return verbs[::-1] if turned else verbs
 
     for how in played(scene):
@@ -227,7 +228,7 @@ def test_every_number_that_a_referee_leaves_is_marked(cast: Cast, played: Played
         assert not db.session.scalar(select(exists().where(Verification.telephone_number.in_([old, new]))))
 
 
-def test_of_two_changes_of_number_each_tells_and_marks_the_number_that_it_ends(cast: Cast, played: Played) -> None:
+def test_of_two_number_changes_each_sends_a_notice_and_leaves_a_tombstone(cast: Cast, played: Played) -> None:
     numbers: list[list[str]] = []
 
     def scene() -> tuple[Verb, Verb]:
@@ -245,7 +246,7 @@ def test_of_two_changes_of_number_each_tells_and_marks_the_number_that_it_ends(c
 
 
 @either_way
-def test_who_activates_and_leaves_at_once_is_marked(cast: Cast, played: Played, turned: bool) -> None:
+def test_an_activation_during_a_deletion_leaves_a_tombstone(cast: Cast, played: Played, turned: bool) -> None:
     people: list[SignedIn] = []
 
     def scene() -> tuple[Verb, Verb]:
@@ -261,7 +262,7 @@ def test_who_activates_and_leaves_at_once_is_marked(cast: Cast, played: Played, 
 
 
 @either_way
-def test_an_owner_who_leaves_is_activated_before_or_not_at_all(cast: Cast, played: Played, turned: bool) -> None:
+def test_the_code_of_an_owner_who_leaves_is_activated_before_or_not_at_all(cast: Cast, played: Played, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         owner = cast.person()
         verbs = cast.leaves(owner), cast.activates(cast.person(), owner)
@@ -274,7 +275,7 @@ def test_an_owner_who_leaves_is_activated_before_or_not_at_all(cast: Cast, playe
 
 
 @either_way
-def test_an_owner_who_leaves_keeps_nobody_from_a_first_login(cast: Cast, played: Played, turned: bool) -> None:
+def test_an_owner_who_leaves_does_not_prevent_a_first_login(cast: Cast, played: Played, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         owner = cast.person()
         verbs = cast.leaves(owner), cast.signs_in(fresh_number(), inviter=owner)
@@ -284,7 +285,7 @@ def test_an_owner_who_leaves_keeps_nobody_from_a_first_login(cast: Cast, played:
         assert how == [None, None]
 
 
-def test_two_who_activate_each_other_make_no_loop(cast: Cast, played: Played) -> None:
+def test_two_users_who_activate_each_other_make_no_loop(cast: Cast, played: Played) -> None:
     def scene() -> tuple[Verb, Verb]:
         anna, boris = cast.person(), cast.person()
         return cast.activates(anna, boris), cast.activates(boris, anna)
@@ -313,11 +314,11 @@ def test_of_two_changes_to_one_number_one_is_done(cast: Cast, played: Played) ->
         assert sorted(map(str, how)) == sorted(map(str, [None, TelephoneNumberTaken]))
 
 
-# Counters and turns
+# Counters and `one_at_a_time`
 
 
-def test_whoever_takes_the_same_limits_in_another_order_waits_for_nobody(app: Flask) -> None:
-    """The limit in the middle is held until both wait: for it, or for each other."""
+def test_taking_the_same_limits_in_another_order_causes_no_deadlock(app: Flask) -> None:
+    """The limit in the middle is locked until both wait: for it, or for each other."""
     limits = [counters.Limit(f"order/{name}", 10, counters.DAY) for name in "abc"]
     moment = time_of_day.now()
 
@@ -332,13 +333,13 @@ def test_whoever_takes_the_same_limits_in_another_order_waits_for_nobody(app: Fl
     assert [one.value for one in ended] == [1, 3, 3]
 
 
-def test_what_is_done_one_at_a_time_waits_for_the_same_alone(app: Flask) -> None:
+def test_one_at_a_time_waits_only_for_the_same_name(app: Flask) -> None:
     done: list[str] = []
 
-    def turn(deed: str, name: str) -> Verb:
+    def turn(lock: str, name: str) -> Verb:
         def taking() -> None:
             with transaction() as tx:
-                one_at_a_time(tx, deed)
+                one_at_a_time(tx, lock)
                 tx.execute(select(User.id))
                 done.append(name)
 

@@ -1,4 +1,4 @@
-"""Rules that must hold when many knock at the same moment: parallel HTTP requests to the running application."""
+"""Rules that must hold for parallel HTTP requests to the running application."""
 
 import sqlite3
 import threading
@@ -42,7 +42,7 @@ def me(server: Server, person: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def rows(server: Server) -> Iterator[Callable[..., list[Any]]]:
-    """Asks the server's database: `rows("select …", name=value)`."""
+    """Queries the server's database: `rows("select …", name=value)`."""
     engine: Engine = create_engine(server.database_url)
 
     def ask(query: str, **values: object) -> list[Any]:
@@ -113,9 +113,9 @@ def test_twenty_parallel_first_logins_by_one_invite_count_once(server: Server) -
     assert me(server, owner)["invite_count"] == 1
 
 
-def test_two_who_activate_each_other_at_once_never_both_succeed(server: Server) -> None:
+def test_of_two_users_who_activate_each_other_at_once_one_succeeds_at_most(server: Server) -> None:
     for n in range(30):
-        somewhere = f"127.0.1.{n + 1}"  # one address may try few codes that come to nothing
+        somewhere = f"127.0.1.{n + 1}"  # an address has few attempts with codes that cannot be activated
         anna, boris = server.sign_in(fresh_number()), server.sign_in(fresh_number())
         answers = at_once(
             [
@@ -128,7 +128,7 @@ def test_two_who_activate_each_other_at_once_never_both_succeed(server: Server) 
 
 
 @pytest.mark.parametrize("length", [3, 6])
-def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, length: int) -> None:
+def test_a_ring_of_parallel_activations_stays_open_at_one_place(server: Server, length: int) -> None:
     for round_ in range(10):
         somewhere = f"127.0.{length}.{round_ + 1}"
         ring = [server.sign_in(fresh_number()) for _ in range(length)]
@@ -142,17 +142,17 @@ def test_a_ring_that_closes_at_once_stays_open_at_one_place(server: Server, leng
 
 
 @pytest.mark.requirement("THR-02")
-def test_of_many_parallel_wrong_guesses_three_are_looked_at(server: Server) -> None:
+def test_of_many_parallel_wrong_guesses_three_are_compared(server: Server) -> None:
     for _ in range(5):
         verification_id, code = server.ask(fresh_number())
         answers = at_once([partial(server.confirm, verification_id, wrong_code(code))] * 30)
         assert statuses(answers) == {401: 30}
         left = Counter(answer.json["attempts_left"] for answer in answers)
-        assert left == {2: 1, 1: 1, 0: 28}  # 28: the third one, and 27 that were not looked at
+        assert left == {2: 1, 1: 1, 0: 28}  # 28: the third one, and 27 that were not compared
         assert server.confirm(verification_id, code).status == 401
 
 
-def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_guesses(
+def test_the_right_code_among_many_wrong_ones_signs_in_only_as_one_of_three_guesses(
     server: Server, rows: Callable[..., list[Any]]
 ) -> None:
     for _ in range(5):
@@ -165,14 +165,14 @@ def test_the_right_code_among_many_wrong_ones_gets_in_only_with_one_of_three_gue
 
 
 @pytest.mark.requirement("SMS-03")
-def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Server]) -> None:
+def test_of_many_parallel_messages_to_one_number_one_is_sent(serve: Callable[..., Server]) -> None:
     patient = serve(HAMMER_RESEND_SECONDS="60")
     number = fresh_number()
     spellings = [number, "8" + number[2:], f"8 ({number[2:5]}) {number[5:8]}-{number[8:10]}-{number[10:]}"]
     bodies = [{"telephone_number": spelling} for spelling in spellings] * 10
     answers = at_once([partial(patient.call, "POST", "/auth/signup/", body) for body in bodies])
     assert statuses(answers) == {200: 1, 429: 29}
-    # 61: a request may have looked at the clock before the one that won did.
+    # 61: a request may have read the clock before the one that was granted.
     assert all(1 <= int(answer.headers["Retry-After"]) <= 61 for answer in answers if answer.status == 429)
     engine = create_engine(patient.database_url)
     with engine.connect() as connection:
@@ -182,8 +182,8 @@ def test_of_many_parallel_sends_to_one_number_one_leaves(serve: Callable[..., Se
 
 
 @pytest.mark.requirement("TOK-04")
-def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Server, rows: Callable[..., list[Any]]) -> None:
-    """Answers get lost, so that the same token may come again; what it leads to is always the same."""
+def test_one_refresh_token_in_parallel_requests_has_one_successor(server: Server, rows: Callable[..., list[Any]]) -> None:
+    """Answers get lost, so the same token may be sent again. Its successor is always the same."""
     number = fresh_number()
     person = server.sign_in(number)
     answers = at_once([partial(server.call, "POST", "/auth/refresh/", {"refresh_token": person["refresh_token"]})] * 20)
@@ -194,7 +194,7 @@ def test_one_refresh_token_shown_by_many_at_once_has_one_successor(server: Serve
 
 
 @pytest.mark.requirement("TOK-04")
-def test_a_spent_refresh_token_among_parallel_uses_ends_the_session_or_was_before_them(
+def test_a_used_refresh_token_among_parallel_requests_ends_the_session_or_was_first(
     server: Server, rows: Callable[..., list[Any]]
 ) -> None:
     """Ten requests of the owner with the new access token, and ten of a thief with the old refresh token, all at once: the thief
@@ -231,11 +231,9 @@ def test_parallel_first_uses_of_new_tokens_are_all_answered(server: Server, rows
 
 
 @pytest.mark.requirement("THR-06")
-def test_devices_that_are_ended_while_they_sign_in_make_no_two_wait_for_each_other(
-    server: Server, rows: Callable[..., list[Any]]
-) -> None:
-    """A sign-in locks its device and then its user; all that forgets devices does so in the same order. Two that waited for each
-    other would be told 503."""
+def test_ending_a_device_while_it_signs_in_causes_no_deadlock(server: Server, rows: Callable[..., list[Any]]) -> None:
+    """A sign-in locks its device and then its user. Everything that forgets devices uses the same order. A deadlock would be
+    answered with 503."""
     for n in range(8):
         number, other = fresh_number(), fresh_number()
         me, phone = server.sign_in(number), server.sign_in(number)
@@ -264,7 +262,7 @@ def test_devices_that_are_ended_while_they_sign_in_make_no_two_wait_for_each_oth
         assert rows(known, id=user_id)[0][0] <= 4
 
 
-def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> None:
+def test_one_username_in_parallel_requests_is_given_once(server: Server) -> None:
     people = [server.sign_in(fresh_number()) for _ in range(20)]
     answers = at_once(
         [
@@ -277,7 +275,7 @@ def test_one_username_wanted_by_many_at_once_is_given_once(server: Server) -> No
     assert statuses(answers) == {200: 1, 409: 19}
 
 
-def test_whoever_leaves_while_signing_in_leaves_nobody_behind(server: Server, rows: Callable[..., list[Any]]) -> None:
+def test_a_deletion_during_a_login_leaves_no_session_behind(server: Server, rows: Callable[..., list[Any]]) -> None:
     for _ in range(15):
         number = fresh_number()
         person = server.sign_in(number)
@@ -299,8 +297,8 @@ def test_whoever_leaves_while_signing_in_leaves_nobody_behind(server: Server, ro
             assert (seen.status, len(living)) in {(200, 1), (401, 0)}
 
 
-def test_whoever_signs_in_while_their_user_goes_is_somebody_new(server: Server, rows: Callable[..., list[Any]]) -> None:
-    """The deletion is held open by a connection of our own, so that the code is confirmed in the midst of it."""
+def test_a_login_during_the_deletion_of_its_user_creates_a_new_user(server: Server, rows: Callable[..., list[Any]]) -> None:
+    """The deletion is held open by a connection of the test, so the code is confirmed during it."""
     number = fresh_number()
     server.sign_in(number)
     [(user_id,)] = rows("select id from users where telephone_number = :number", number=number)
@@ -315,7 +313,7 @@ def test_whoever_signs_in_while_their_user_goes_is_somebody_new(server: Server, 
             gone = text("update users set telephone_number = null, deleted_at = date_joined where id = :id")
             connection.execute(gone, {"id": user_id})
             going.set()
-            time.sleep(0.5)  # the other comes meanwhile; later it would find the same
+            time.sleep(0.5)  # the other request comes now; later it would find the same
             connection.commit()
 
     def arrive() -> Answer:
@@ -332,7 +330,7 @@ def test_whoever_signs_in_while_their_user_goes_is_somebody_new(server: Server, 
 
 @contextmanager
 def locked(database_url: str) -> Iterator[None]:
-    """The database, held by another writer."""
+    """The database, locked by another writer."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         assert url.database is not None

@@ -1,4 +1,4 @@
-"""Creating a user: a step of the first login, and of staff who add somebody by hand."""
+"""Creating a user: a step of the first login, and of staff who create a user."""
 
 from datetime import datetime
 from typing import Final

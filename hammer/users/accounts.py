@@ -1,6 +1,6 @@
 """What people change about their accounts (`rename`, `change_number`, `delete`), and what staff and the command line do to users.
 
-`actor_id` is the user who does it, for the audit trail, where that may be somebody else. The command line passes none.
+`actor_id` is the user who does it, for the audit trail, if that may be another one. The command line passes none.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Invite codes: what `activate` and `invitees` promise."""
+"""Activating invite codes: what `activate` and `invitees` promise."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,7 @@ from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, activate, chain, coun
 pytestmark = pytest.mark.usefixtures("context")
 
 
-def test_activating_makes_one_a_referee_of_the_owner(settings: Settings) -> None:
+def test_an_activation_makes_the_user_a_referee_of_the_owner(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     activate(settings, boris.id, anna.invite_code)
     assert referrals() == {(boris.id, anna.id)}
@@ -50,7 +50,7 @@ def test_the_same_code_again_changes_nothing(settings: Settings, clock: Travelle
     assert activation.activated(boris.id) == before
 
 
-def test_the_same_code_again_is_fine_even_after_its_owner_left(settings: Settings) -> None:
+def test_the_same_code_again_changes_nothing_even_after_its_owner_left(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     activate(settings, boris.id, anna.invite_code)
     accounts.delete(settings, anna.id)
@@ -59,7 +59,7 @@ def test_the_same_code_again_is_fine_even_after_its_owner_left(settings: Setting
 
 
 @pytest.mark.requirement("INV-02")
-def test_each_person_activates_once_for_ever(settings: Settings) -> None:
+def test_each_user_activates_one_code_only(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     activate(settings, clara.id, anna.invite_code)
     with pytest.raises(AlreadyActivated):
@@ -82,7 +82,7 @@ def test_an_unknown_code_is_refused(settings: Settings) -> None:
         activate(settings, user(settings).id, "ZZZZZZ")
 
 
-def test_the_code_of_somebody_who_left_is_unknown(settings: Settings) -> None:
+def test_the_code_of_a_deleted_user_is_unknown(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     accounts.delete(settings, anna.id)
     with pytest.raises(UnknownInvite):
@@ -90,7 +90,7 @@ def test_the_code_of_somebody_who_left_is_unknown(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "12345", "1234567", "ABC\x00EF", "😀😀😀😀😀😀"])
-def test_what_cannot_be_a_code_is_said_on_its_field(settings: Settings, typed: str) -> None:
+def test_what_cannot_be_a_code_is_refused_at_its_field(settings: Settings, typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         activate(settings, user(settings).id, typed)
     assert refused.value.errors == {"invite_code": [invite_codes.NOT_AN_INVITE]}
@@ -120,7 +120,7 @@ def test_a_loop_through_several_people_is_refused(settings: Settings, length: in
         activate(settings, people[0].id, people[-1].invite_code)
 
 
-def test_a_loop_through_somebody_who_left_is_refused(settings: Settings) -> None:
+def test_a_loop_through_a_deleted_user_is_refused(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.delete(settings, boris.id)
     with pytest.raises(InviteLoop):
@@ -138,14 +138,14 @@ def test_people_of_other_branches_may_invite_each_other(settings: Settings) -> N
 
 
 @pytest.mark.requirement("INV-02")
-def test_the_database_itself_holds_to_once(settings: Settings) -> None:
+def test_the_database_allows_one_activation_per_user(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     activate(settings, clara.id, anna.invite_code)
     with pytest.raises(IntegrityError), transaction() as session:
         session.add(Referral(referee_id=clara.id, referrer_id=boris.id, activated_at=time_of_day.now()))
 
 
-def test_the_database_itself_holds_to_not_oneself(settings: Settings) -> None:
+def test_the_database_allows_no_activation_of_ones_own_code(settings: Settings) -> None:
     anna = user(settings)
     with pytest.raises(IntegrityError, match="not_oneself"), transaction() as session:
         session.add(Referral(referee_id=anna.id, referrer_id=anna.id, activated_at=time_of_day.now()))
@@ -163,8 +163,8 @@ def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> Non
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-def test_pages_of_invitees_show_everybody_once(settings: Settings, clock: Traveller, limit: int) -> None:
-    """Also those who came in the same microsecond: the clock stands still."""
+def test_pages_of_invitees_show_each_invitee_once(settings: Settings, clock: Traveller, limit: int) -> None:
+    """Also those of the same microsecond: the clock is frozen."""
     anna = user(settings, number(0))
     for n in range(1, 8):
         activate(settings, user(settings, number(n)).id, anna.invite_code)
@@ -190,12 +190,12 @@ def test_an_invitee_who_left_stays_without_a_number(settings: Settings) -> None:
 @pytest.mark.parametrize(
     "after", ["x", "1.2", "-1.AAAAAAAAAAAAAAAAAAAAAA", "١.AAAAAAAAAAAAAAAAAAAAAA", "9" * 40, "1.\x00" + "A" * 21]
 )
-def test_a_place_that_was_never_given_is_refused(settings: Settings, after: str) -> None:
+def test_a_page_that_was_never_returned_is_refused(settings: Settings, after: str) -> None:
     with pytest.raises(InvalidFields):
         activation.invitees(settings, user(settings).id, after=after)
 
 
-def test_the_largest_place_that_can_be_written_is_answered(settings: Settings) -> None:
+def test_the_last_possible_page_is_answered(settings: Settings) -> None:
     assert activation.invitees(settings, user(settings).id, after=f"{10**17 - 1}.{STRANGER_ID}").items == []
 
 

@@ -1,4 +1,4 @@
-"""Reading an invite code out of what people paste: the code that they mean, or none."""
+"""Reading an invite code from what people paste: the code that they mean, or none."""
 
 import re
 from collections.abc import Callable
@@ -46,7 +46,7 @@ links = st.sampled_from(
 
 @given(issued | elsewhere, st.booleans(), signs, signs)
 @pytest.mark.requirement("INV-01")
-def test_a_code_alone_is_read_in_any_case_and_with_signs_around_it(code: str, lower: bool, before: str, after: str) -> None:
+def test_a_code_alone_is_read_in_any_case_and_with_punctuation_around_it(code: str, lower: bool, before: str, after: str) -> None:
     assert read(f"{before}{code.lower() if lower else code}{after}") == code
 
 
@@ -60,7 +60,7 @@ def test_a_code_alone_may_have_spaces_and_hyphens(code: str, between: str, lower
 
 @given(elsewhere, gaps)
 @pytest.mark.requirement("INV-01")
-def test_a_code_made_elsewhere_is_read_as_it_is_printed(code: str, between: str) -> None:
+def test_a_code_of_another_system_is_read_as_it_is_printed(code: str, between: str) -> None:
     assert read(code[:3] + between + code[3:]) == (None if code.isdigit() and set(code) & set("01") else code)
 
 
@@ -120,7 +120,7 @@ def test_a_code_is_found_in_a_whole_message(pasted: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.requirement("INV-04")
-def test_no_code_is_guessed_at(pasted: str) -> None:
+def test_what_is_not_clearly_a_code_is_not_read(pasted: str) -> None:
     assert read(pasted) is None
 
 
@@ -128,18 +128,18 @@ def test_no_code_is_guessed_at(pasted: str) -> None:
     "typed",
     ["НQ5С3V", "нq5с3v", "HQ5С3V", "НQ5-С3V", "«НQ5 С3V»", f"{URL}/i/НQ5С3V", f"{URL}/i/%D0%9DQ5%D0%A13V", "/i/НQ5С3V."],
 )
-def test_cyrillic_letters_are_read_as_what_they_look_like_alone_and_in_links(typed: str) -> None:
+def test_cyrillic_letters_are_read_as_latin_ones_alone_and_in_links(typed: str) -> None:
     assert read(typed) == "HQ5C3V"
 
 
-def test_a_code_in_cyrillic_letters_alone_is_read_where_it_can_be_no_word() -> None:
+def test_a_code_in_cyrillic_letters_is_read_where_it_cannot_be_a_word() -> None:
     assert read("ВСН 2КТ") == "BCH2KT"
     assert read("q9uк59") == "Q9UK59"
     assert read("РОСА59") is None
 
 
 @pytest.mark.parametrize("typed", ["АВСЕНК", "Ж23456", "скидка", "Код: НQ5С3V", "СКИ-ДКА", f"{URL}/i/АВСЕНК"])
-def test_whoever_types_cyrillic_letters_reads_that_they_are_latin(typed: str) -> None:
+def test_cyrillic_letters_are_answered_with_a_hint_at_latin_ones(typed: str) -> None:
     assert why_not(typed) == [invite_codes.NOT_LATIN]
 
 
@@ -156,12 +156,12 @@ def test_whoever_types_cyrillic_letters_reads_that_they_are_latin(typed: str) ->
         "#Q9UK59",
     ],
 )
-def test_whoever_pastes_what_may_mean_anything_reads_what_to_do(typed: str) -> None:
+def test_ambiguous_text_is_answered_with_what_to_do(typed: str) -> None:
     assert why_not(typed) == [invite_codes.UNSURE]
 
 
 @pytest.mark.parametrize("typed", ["", "12345", "1234567", "123456\x00", "straße", "ſſſſſſ", "!"])
-def test_whoever_types_another_length_reads_the_form_of_a_code(typed: str) -> None:
+def test_another_length_is_answered_with_the_form_of_a_code(typed: str) -> None:
     assert read(typed) is None
     if typed.isascii():
         assert why_not(typed) == [invite_codes.NOT_AN_INVITE]
@@ -175,7 +175,7 @@ def test_whoever_types_another_length_reads_the_form_of_a_code(typed: str) -> No
         ("http://localhost:5000", "localhost:5000/i/hq5c3v"),
     ],
 )  # fmt: skip
-def test_ours_is_the_host_of_the_public_address(url: str, link: str) -> None:
+def test_links_of_ours_have_the_host_of_the_public_url(url: str, link: str) -> None:
     assert invite_codes.read(f"Сюда: {link}", url) == "HQ5C3V"
     assert invite_codes.read(f"Сюда: {link}", URL) is None
 
@@ -206,7 +206,7 @@ def test_no_text_gives_another_code_than_the_one_in_it(
     text = [*words[:place], *([mention(code)] if held else []), *words[place:]]
     found = {read(between.join(text)) for between in (" ", "\n", ", ")}
     whole = re.sub(r"\W", "", "".join(text)).upper()
-    # One word may be a code made elsewhere, and two of three letters may be a code of ours.
+    # One word may be a code of another system, and two of three letters may be a code of ours.
     alone = {whole} if not held and re.fullmatch("[A-Z0-9]{6}", whole) else set()
     assert found <= {None, code if held else None} | alone
 
@@ -225,7 +225,7 @@ def test_what_is_read_is_six_ascii_letters_or_digits(typed: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_another_sites_path_holds_no_code(before: str, after: str) -> None:
+def test_the_path_of_another_site_contains_no_code(before: str, after: str) -> None:
     for host in ("shop.example", "login.example.com.evil.example", "evil.login.example.com"):
         assert (
             read(f"https://{host}/{re.sub('[^a-zA-Z0-9/._-]', '', before)}/i/HQ5C3V{re.sub('[^a-zA-Z0-9/._-]', '', after)}") is None
@@ -236,12 +236,12 @@ def test_another_sites_path_holds_no_code(before: str, after: str) -> None:
     "rest", ["Q9UK59", "q9uk59", "Q9UK59.", "Q9UK59/)", "Q9UK59/", "/Q9UK59", "//Q9UK59///", " Q9UK59", "Q9U-K59", "Q9UK59заходи",
              "Q9UK59and", "q9uk59заходи", "Q9UK59,заходи", "Q9UК59", "Q9UK59\u200b", "Q9UK59_", "Q9UK59/more/words", "Q9UK59»…"],
 )  # fmt: skip
-def test_the_path_of_a_link_leads_to_the_code_that_it_surely_means(rest: str) -> None:
+def test_the_path_of_a_link_gives_the_code_that_it_clearly_means(rest: str) -> None:
     assert invite_codes.read_path(rest) == "Q9UK59"
 
 
 @pytest.mark.parametrize(
     "rest", ["", "!", "Q9UK5", "Q9UK591", "Q9UK59A", "q9uk59a", "Q9UK59-2", "Q9UK59/K7M2QX", "x/Q9UK59", "A" * 5000]
 )
-def test_the_path_of_a_link_that_may_mean_something_else_leads_to_none(rest: str) -> None:
+def test_the_path_of_a_link_that_may_mean_something_else_gives_none(rest: str) -> None:
     assert invite_codes.read_path(rest) is None
