@@ -186,9 +186,9 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-@pytest.mark.parametrize("who", ["nobody", "themselves", "staff"])
+@pytest.mark.parametrize("who", ["command line", "themselves", "staff"])
 @pytest.mark.parametrize(
-    ("deed", "kind"),
+    ("verb", "kind"),
     [
         (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.Kind.USER_RENAMED),
         (lambda _, them, by: accounts.set_staff(them, True, actor_id=by), events.Kind.STAFF_GIVEN),
@@ -199,12 +199,12 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
     ids=["rename", "make-staff", "unmake-staff", "block", "unblock"],
 )
 def test_an_event_names_the_actor_if_it_is_another_user(
-    settings: Settings, trail: Trail, deed: Callable[[Settings, str, str | None], None], kind: str, who: str
+    settings: Settings, trail: Trail, verb: Callable[[Settings, str, str | None], None], kind: str, who: str
 ) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     trail.new()
-    by = {"nobody": None, "themselves": anna.id, "staff": boris.id}[who]
-    deed(settings, anna.id, by)
+    by = {"command line": None, "themselves": anna.id, "staff": boris.id}[who]
+    verb(settings, anna.id, by)
     assert trail.new() == [Noted(kind, anna.id, boris.id if who == "staff" else None)]
 
 
@@ -238,7 +238,7 @@ def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Sett
 @in_context
 @pytest.mark.requirement("LOG-01")
 @pytest.mark.parametrize(
-    "deed",
+    "verb",
     [
         lambda *_: accounts.rename(STRANGER_ID, {"first_name": "A"}),
         lambda *_: accounts.set_staff(STRANGER_ID, True),
@@ -253,12 +253,12 @@ def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Sett
     ],
 )
 def test_nothing_is_noted_when_a_transaction_is_rolled_back(
-    settings: Settings, trail: Trail, deed: Callable[[Settings, str], object]
+    settings: Settings, trail: Trail, verb: Callable[[Settings, str], object]
 ) -> None:
     anna = user(settings)
     trail.new()
     with pytest.raises(Refusal):
-        deed(settings, anna.id)
+        verb(settings, anna.id)
     assert trail.new() == []
 
 

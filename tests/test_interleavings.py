@@ -65,7 +65,7 @@ class Cast:
         return partial(accounts.delete, self.settings, person.user.id)
 
     def signs_in(self, number: str, *, on: SignedIn | None = None, inviter: SignedIn | None = None) -> Verb:
-        """Is about to enter the right code; `on` the device of somebody who signed in before."""
+        """Is about to enter the right code; `on` is the login whose known device is used."""
         asked = self._asks(number, on, inviter)
         return partial(actions.confirm, self.settings, asked, actions.right(self.settings, asked))
 
@@ -241,8 +241,8 @@ def test_of_two_number_changes_each_sends_a_notice_and_leaves_a_tombstone(cast: 
         kept = db.session.scalars(select(User.telephone_number).where(User.telephone_number.in_(numbers[-1]))).one()
         left = set(numbers[-1]) - {kept}
         assert {number for number in numbers[-1] if cast.is_marked(number)} == left
-        told = db.session.scalars(select(Message.telephone_number).where(Message.telephone_number.in_(numbers[-1]))).all()
-        assert sorted(map(str, told)) == sorted(left)
+        notified = db.session.scalars(select(Message.telephone_number).where(Message.telephone_number.in_(numbers[-1]))).all()
+        assert sorted(map(str, notified)) == sorted(left)
 
 
 @either_way

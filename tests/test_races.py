@@ -69,10 +69,10 @@ def test_of_fifty_parallel_activations_of_different_codes_one_is_done(server: Se
     owners = [server.sign_in(fresh_number()) for _ in range(50)]
     answers = at_once([partial(activate, server, person["access_token"], owner["invite_code"]) for owner in owners])
     assert statuses(answers) == {200: 1, 409: 49}
-    told = next(answer.json["activated_invite_code"] for answer in answers if answer.status == 200)
-    assert me(server, person)["activated_invite_code"] == told
+    activated = next(answer.json["activated_invite_code"] for answer in answers if answer.status == 200)
+    assert me(server, person)["activated_invite_code"] == activated
     counts = {owner["invite_code"]: me(server, owner)["invite_count"] for owner in owners}
-    assert {code for code, number in counts.items() if number} == {told}
+    assert {code for code, number in counts.items() if number} == {activated}
     assert sum(counts.values()) == 1
 
 
@@ -320,8 +320,8 @@ def test_a_login_during_the_deletion_of_its_user_creates_a_new_user(server: Serv
         assert going.wait(timeout=30)
         return server.confirm(verification_id, code)
 
-    deeds: list[Callable[[], Answer | None]] = [leave, arrive]
-    _, answer = at_once(deeds)
+    verbs: list[Callable[[], Answer | None]] = [leave, arrive]
+    _, answer = at_once(verbs)
     engine.dispose()
     assert isinstance(answer, Answer)
     assert (answer.status, answer.json["created"]) == (200, True)

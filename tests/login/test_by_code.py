@@ -1,4 +1,4 @@
-"""Signing in by a code: what `send_code`, `resend_code` and `confirm_code` promise."""
+"""Signing in by a code: what `send_code` and `confirm_code` promise."""
 
 import hashlib
 import hmac
@@ -49,7 +49,7 @@ def answer_to(settings: Settings, verification: Verification, code: str) -> str:
 # The code
 
 
-def test_the_right_code_signs_in_and_makes_the_user_at_the_first_login(settings: Settings) -> None:
+def test_the_right_code_signs_in_and_creates_the_user_at_the_first_login(settings: Settings) -> None:
     signed_in = sign_in(settings)
     assert signed_in.created
     assert signed_in.user.telephone_number == ANNA
@@ -58,7 +58,7 @@ def test_the_right_code_signs_in_and_makes_the_user_at_the_first_login(settings:
     assert (signed_in.session.kind, signed_in.session.device) == (SessionKind.PROGRAM, "Firefox")
 
 
-def test_who_was_here_before_is_the_same_user_again_and_again(settings: Settings, clock: Traveller) -> None:
+def test_a_later_login_signs_the_same_user_in(settings: Settings, clock: Traveller) -> None:
     first = sign_in(settings)
     for _ in range(3):
         clock.shift(61)
@@ -97,7 +97,7 @@ def test_the_third_guess_may_still_be_right(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("THR-02")
-def test_a_wrong_guess_outlives_its_refusal(settings: Settings) -> None:
+def test_a_wrong_guess_stays_taken_after_its_refusal(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
@@ -105,7 +105,7 @@ def test_a_wrong_guess_outlives_its_refusal(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("THR-03")
-def test_the_guess_is_spent_before_anything_is_looked_at(settings: Settings, statements: Statements) -> None:
+def test_the_guess_is_taken_before_anything_is_read(settings: Settings, statements: Statements) -> None:
     verification = ask(settings)
     with statements() as seen, pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
@@ -135,7 +135,7 @@ def test_a_code_works_for_five_minutes(settings: Settings, clock: Traveller, sec
 
 
 @pytest.mark.requirement("OTP-05")
-def test_wrong_expired_spent_exhausted_and_unknown_are_one_answer(settings: Settings, clock: Traveller) -> None:
+def test_wrong_expired_used_exhausted_and_unknown_codes_get_one_answer(settings: Settings, clock: Traveller) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     unknown = Verification(id=STRANGER_ID)
     spent, exhausted, expired = ask(patient), ask(patient), ask(patient)
@@ -172,7 +172,7 @@ def test_what_cannot_be_a_code_takes_no_guess(settings: Settings, typed: str) ->
     assert guesses_of(verification) == 0
 
 
-def test_a_code_of_another_length_tells_nothing_about_a_dead_verification(settings: Settings) -> None:
+def test_a_code_of_another_length_shows_nothing_about_a_verification_that_is_over(settings: Settings) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
     with pytest.raises(WrongCode):
@@ -188,7 +188,7 @@ def test_codes_have_the_length_that_is_set(settings: Settings, length: int) -> N
     assert confirm(longer, verification, right(longer, verification)).created
 
 
-def test_guesses_at_one_verification_leave_another_of_the_same_number_alone(settings: Settings) -> None:
+def test_guesses_at_one_verification_do_not_count_for_another_of_the_same_number(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     attacked, mine = ask(patient), ask(patient)
     for _ in range(4):
@@ -199,9 +199,9 @@ def test_guesses_at_one_verification_leave_another_of_the_same_number_alone(sett
 
 
 @pytest.mark.requirement("OTP-03")
-def test_the_code_of_one_verification_does_not_open_another(settings: Settings) -> None:
+def test_the_code_of_one_verification_does_not_prove_another(settings: Settings) -> None:
     mine, theirs = ask(settings), ask(settings, BORIS)
-    if right(settings, mine) == right(settings, theirs):  # two of ten thousand, by chance
+    if right(settings, mine) == right(settings, theirs):  # two of ten thousand can be equal by chance
         theirs = ask(settings, "+79290000009")
     with pytest.raises(WrongCode):
         confirm(settings, theirs, right(settings, mine))
@@ -209,7 +209,7 @@ def test_the_code_of_one_verification_does_not_open_another(settings: Settings) 
 
 @pytest.mark.requirement("OTP-04")
 def test_the_code_is_nowhere_in_the_database(settings: Settings) -> None:
-    """Neither as it is nor in a hash that somebody with the database alone could try out."""
+    """Neither in plain form nor as a hash that a person with only the database could search for it."""
     verification = ask(settings)
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
@@ -227,16 +227,16 @@ def test_the_code_is_nowhere_in_the_database(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("OTP-04")
-def test_without_the_key_the_database_does_not_lead_to_the_code(settings: Settings) -> None:
+def test_without_the_key_the_code_cannot_be_computed_from_the_database(settings: Settings) -> None:
     verification = ask(settings)
     others = {verification.code(replace(settings, secret_key=f"another secret {n}").key("codes")) for n in range(50)}
     assert len(others) > 40
 
 
-# The person
+# The user
 
 
-def test_a_blocked_user_is_refused_after_the_code_proved_right(settings: Settings, clock: Traveller) -> None:
+def test_a_blocked_user_is_refused_after_a_right_code(settings: Settings, clock: Traveller) -> None:
     user_id = user(settings).id
     accounts.set_blocked(user_id, True)
     clock.shift(61)
@@ -270,14 +270,14 @@ def test_known_and_unknown_numbers_cost_the_same_statements(settings: Settings, 
 
 
 @pytest.mark.requirement("INV-01")
-def test_an_invite_code_that_is_taken_is_drawn_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invite_code_that_is_taken_is_replaced_by_another(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken + taken + "ZZZZZZ"))
     assert sign_in(settings, BORIS).user.invite_code == "ZZZZZZ"
 
 
 @pytest.mark.requirement("INV-01")
-def test_who_finds_no_free_invite_code_is_asked_to_come_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_login_without_a_free_invite_code_is_refused_for_now(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     verification = ask(settings, BORIS)
     with monkeypatch.context() as unlucky:
@@ -287,26 +287,26 @@ def test_who_finds_no_free_invite_code_is_asked_to_come_back(settings: Settings,
     assert confirm(settings, verification, right(settings, verification)).created
 
 
-def test_an_invite_that_came_along_is_activated_at_the_first_login(settings: Settings) -> None:
+def test_an_invite_code_is_activated_at_the_first_login(settings: Settings) -> None:
     anna = user(settings)
     boris = sign_in(settings, BORIS, invite_code=anna.invite_code.lower()).user
     assert referrals() == {(boris.id, anna.id)}
     assert count_of(anna.id) == 1
 
 
-def test_an_invite_that_came_along_to_a_later_login_changes_nothing(settings: Settings) -> None:
+def test_an_invite_code_changes_nothing_at_a_later_login(settings: Settings) -> None:
     anna, boris = user(settings), user(settings, BORIS)
     sign_in(settings, BORIS, invite_code=anna.invite_code)
     assert referrals() == set()
     assert boris.id
 
 
-def test_an_unknown_invite_that_came_along_does_not_keep_anybody_out(settings: Settings) -> None:
+def test_an_unknown_invite_code_does_not_prevent_a_first_login(settings: Settings) -> None:
     assert sign_in(settings, invite_code="ZZZZZZ").created
     assert referrals() == set()
 
 
-def test_what_cannot_be_an_invite_is_said_before_a_text_is_sent(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_what_cannot_be_an_invite_code_is_refused_before_a_message_is_sent(settings: Settings, memory: list[gateways.Sent]) -> None:
     with pytest.raises(InvalidFields) as refused:
         ask(settings, invite_code="hello there")
     assert set(refused.value.errors) == {"invite_code"}
@@ -314,7 +314,7 @@ def test_what_cannot_be_an_invite_is_said_before_a_text_is_sent(settings: Settin
 
 
 @pytest.mark.parametrize("kind", [SessionKind.BROWSER, SessionKind.PROGRAM])
-def test_the_session_belongs_to_the_door_that_was_used(settings: Settings, kind: SessionKind) -> None:
+def test_the_session_is_of_the_kind_that_was_asked_for(settings: Settings, kind: SessionKind) -> None:
     assert sign_in(settings, kind=kind).session.kind == kind
 
 
@@ -326,15 +326,15 @@ def demo(settings: Settings) -> Settings:
     return replace(settings, demo=True)
 
 
-def test_demo_finds_the_one_verification_by_its_code_alone(settings: Settings, demo: Settings) -> None:
+def test_demo_mode_finds_the_one_verification_by_its_code_alone(settings: Settings, demo: Settings) -> None:
     verification = ask(settings)
     assert verifications.meant_in_demo(demo, right(settings, verification)) == verification.id
 
 
-def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings, demo: Settings) -> None:
+def test_demo_mode_finds_nothing_by_a_code_that_two_verifications_have(settings: Settings, demo: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
     same: dict[str, list[str]] = {}
-    for _ in range(600):  # of 600 codes among 10,000 some two are the same, but for one time in 10^8
+    for _ in range(600):  # among 600 of 10,000 codes two are equal, except once in 10^8 runs
         verification = ask(patient)
         same.setdefault(right(settings, verification), []).append(verification.id)
         if len(same[right(settings, verification)]) == 2:
@@ -343,32 +343,32 @@ def test_demo_finds_nothing_by_a_code_that_two_have(settings: Settings, demo: Se
     assert verifications.meant_in_demo(demo, code) == ""
 
 
-def test_demo_counts_a_wrong_guess_against_the_number(settings: Settings, demo: Settings) -> None:
+def test_demo_mode_counts_a_wrong_guess_for_the_number(settings: Settings, demo: Settings) -> None:
     verification = ask(settings)
     assert verifications.meant_in_demo(demo, wrong(settings, verification), "8 929 000 00 01") == verification.id
 
 
-def test_demo_finds_nothing_by_a_code_that_nobody_has(demo: Settings) -> None:
+def test_demo_mode_finds_nothing_by_a_code_that_no_verification_has(demo: Settings) -> None:
     assert verifications.meant_in_demo(demo, "0000") == ""
     assert verifications.meant_in_demo(demo, "0000", ANNA) == ""
     with pytest.raises(WrongCode):
         by_code.confirm_code(demo, "", "0000", kind=SessionKind.PROGRAM, device="", address=HOME.address)
 
 
-def test_demo_says_what_is_no_code(demo: Settings) -> None:
+def test_demo_mode_refuses_what_cannot_be_a_code(demo: Settings) -> None:
     with pytest.raises(InvalidFields):
         verifications.meant_in_demo(demo, "not a code")
 
 
 @pytest.mark.parametrize("number", [None, ANNA])
-def test_outside_demo_mode_nobody_is_found_by_a_code(settings: Settings, number: str | None) -> None:
+def test_outside_demo_mode_no_verification_is_found_by_a_code(settings: Settings, number: str | None) -> None:
     verification = ask(settings)
     with pytest.raises(InvalidFields) as refused:
         verifications.meant_in_demo(settings, right(settings, verification), number)
     assert set(refused.value.errors) == {"verification_id"}
 
 
-def test_nothing_is_made_by_looking_at_what_is_pending(settings: Settings, statements: Statements) -> None:
+def test_reading_a_pending_verification_changes_nothing(settings: Settings, statements: Statements) -> None:
     verification = ask(settings)
     before = everything_stored()
     with statements() as seen:
@@ -377,6 +377,6 @@ def test_nothing_is_made_by_looking_at_what_is_pending(settings: Settings, state
     assert everything_stored() == before
 
 
-def test_no_user_is_made_before_the_code_is_confirmed(settings: Settings) -> None:
+def test_no_user_is_created_before_the_code_is_confirmed(settings: Settings) -> None:
     ask(settings)
     assert db.session.query(User).count() == 0

@@ -1,4 +1,4 @@
-"""A clock that was five hours ahead, and is right again: what it left behind blocks nobody, opens nothing, grants nothing twice."""
+"""A clock that was five hours ahead and is right again: rows from that time block no user, open nothing and grant nothing twice."""
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Traveller]:
 
 @pytest.fixture
 def ahead(clock: Traveller) -> Ahead:
-    """Within it the clock is five hours ahead."""
+    """A context in which the clock is five hours ahead."""
 
     @contextmanager
     def jump() -> Iterator[None]:
@@ -65,14 +65,14 @@ def ahead(clock: Traveller) -> Ahead:
 
 
 def refused(settings: Settings, telephone_number: str = ANNA) -> int:
-    """How long somebody must wait who asks for a text now."""
+    """The wait with which a request for a message is refused now."""
     with pytest.raises(TooManyRequests) as no:
         ask(settings, telephone_number)
     return no.value.retry_after
 
 
 def granted(settings: Settings, clock: Traveller, during: timedelta) -> int:
-    """How many texts a number gets that asks once in five minutes for so long."""
+    """Number of messages that a number gets if it asks every five minutes for so long."""
     got, until = 0, time_of_day.now() + during
     while time_of_day.now() < until:
         try:
@@ -96,7 +96,9 @@ def fail(settings: Settings, telephone_number: str, times: int) -> None:
 
 @in_context
 @pytest.mark.requirement("SMS-03")
-def test_a_text_of_then_blocks_the_number_for_no_longer_than_any_other(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_message_from_the_future_blocks_the_number_no_longer_than_any_other(
+    settings: Settings, clock: Traveller, ahead: Ahead
+) -> None:
     with ahead():
         early = ask(settings)
     standing = db.session.query(SendAllowance).one()
@@ -104,13 +106,13 @@ def test_a_text_of_then_blocks_the_number_for_no_longer_than_any_other(settings:
     assert verifications.pending(settings, early.id) is None
     again = ask(settings)
     assert again.id != early.id
-    assert refused(settings) == 120  # the wait after a second text
+    assert refused(settings) == 120  # the wait after a second message
     assert confirm(settings, again, right(settings, again)).created
 
 
 @in_context
 @pytest.mark.requirement("SMS-03")
-def test_texts_of_then_count_for_the_day(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_messages_from_the_future_count_for_the_day(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     with ahead():
         ask(settings)
     assert granted(settings, clock, DAY - timedelta(minutes=5)) == settings.sends_per_number_day - 1
@@ -121,7 +123,7 @@ def test_texts_of_then_count_for_the_day(settings: Settings, clock: Traveller, a
 
 @in_context
 @pytest.mark.requirement("SMS-03")
-def test_a_day_that_was_used_up_then_is_over_after_a_day(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_limit_of_a_day_that_was_spent_in_the_future_ends_after_a_day(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     quick = replace(settings, resend_wait=timedelta(0))
     with ahead():
         for _ in range(settings.sends_per_number_day):
@@ -136,7 +138,7 @@ def test_a_day_that_was_used_up_then_is_over_after_a_day(settings: Settings, clo
 
 @in_context
 @pytest.mark.requirement("SMS-03")
-def test_an_hours_texts_that_were_used_up_then_are_missing_in_that_hour_alone(
+def test_a_limit_of_an_hour_that_was_spent_in_the_future_counts_in_that_hour_only(
     settings: Settings, clock: Traveller, ahead: Ahead
 ) -> None:
     tight = replace(settings, sends_per_address_hour=2, sends_per_hour=10_000)
@@ -152,7 +154,7 @@ def test_an_hours_texts_that_were_used_up_then_are_missing_in_that_hour_alone(
 
 
 @in_context
-def test_what_lay_in_the_outbox_leaves_at_once(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_messages_in_the_outbox_are_sent_at_once(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     waiting = ask(settings, BORIS)
     with ahead():
         ask(settings, ANNA)
@@ -163,15 +165,15 @@ def test_what_lay_in_the_outbox_leaves_at_once(settings: Settings, clock: Travel
             )
     deliver(settings)
     states = Tally(db.session.scalars(select(Message.state)).all())
-    assert states == {MessageState.SENT: 2, MessageState.GIVEN_UP: 1}  # the code of then is void, so nobody gets it
+    assert states == {MessageState.SENT: 2, MessageState.GIVEN_UP: 1}  # the code from the future is void, so it is not sent
 
 
-# Guesses and tries
+# Guesses and attempts
 
 
 @in_context
 @pytest.mark.requirement("THR-03")
-def test_a_budget_that_was_spent_then_is_missing_on_that_day_alone(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_budget_that_was_spent_in_the_future_counts_on_that_day_only(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     tight = replace(settings, guess_budgets={4: 2, 6: 250, 8: 10_000})
     with ahead():
         then = counters.period(DAY, time_of_day.now())
@@ -186,7 +188,7 @@ def test_a_budget_that_was_spent_then_is_missing_on_that_day_alone(settings: Set
 
 @in_context
 @pytest.mark.requirement("THR-03")
-def test_a_prune_of_then_gives_no_budget_back(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_prune_in_the_future_gives_no_budget_back(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     tight = replace(settings, guess_budgets={4: 2, 6: 250, 8: 10_000})
     fail(tight, ANNA, 2)
     with ahead():
@@ -197,7 +199,9 @@ def test_a_prune_of_then_gives_no_budget_back(settings: Settings, clock: Travell
 
 @in_context
 @pytest.mark.requirement("THR-01")
-def test_wrong_guesses_of_then_count_on_the_ladder_of_their_number(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_wrong_guesses_from_the_future_count_on_the_ladder_of_their_number(
+    settings: Settings, clock: Traveller, ahead: Ahead
+) -> None:
     wide = replace(settings, guess_budgets={4: 1000, 6: 1000, 8: 1000}, resend_wait=timedelta(0), guesses_per_code=10)
     with ahead():
         fail(wide, ANNA, 3)
@@ -205,7 +209,7 @@ def test_wrong_guesses_of_then_count_on_the_ladder_of_their_number(settings: Set
     assert waiting.code_length == 4
     fail(wide, ANNA, guesses.LADDER[4] - 3)
     assert ask(wide).code_length == 6
-    with pytest.raises(WrongCode):  # one guess more than the ladder has, though it is right
+    with pytest.raises(WrongCode):  # one guess more than the ladder has, and a right one
         confirm(wide, waiting, right(wide, waiting))
     verification = ask(wide, BORIS)
     with ahead():
@@ -217,7 +221,9 @@ def test_wrong_guesses_of_then_count_on_the_ladder_of_their_number(settings: Set
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_tries_at_invite_codes_of_then_are_missing_on_that_day_alone(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_attempts_at_invite_codes_from_the_future_count_on_that_day_only(
+    settings: Settings, clock: Traveller, ahead: Ahead
+) -> None:
     anna, boris = user(settings), user(settings, BORIS)
     with ahead():
         same_day = time_of_day.now().date() == (time_of_day.now() - JUMP).date()
@@ -232,26 +238,26 @@ def test_tries_at_invite_codes_of_then_are_missing_on_that_day_alone(settings: S
         activate(settings, anna.id, boris.invite_code)
 
 
-# Sessions, devices, marks
+# Sessions, devices, tombstones
 
 
 @in_context
 @pytest.mark.requirement("OTP-08")
-def test_a_sign_in_of_then_is_no_fresh_proof(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_login_from_the_future_is_no_fresh_proof(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     with ahead():
         signed_in = sign_in(settings)
     assert not accounts.proved_lately(signed_in.session.id)
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
     assert sessions.caller(signed_in.session.id, SessionKind(signed_in.session.kind)) is not None
-    clock.shift(JUMP)  # its time comes, and the proof is five hours old
+    clock.shift(JUMP)  # its time has come, and the proof is five hours old
     with pytest.raises(NotAllowed):
         accounts.ask_number(settings, signed_in.user.id, signed_in.session.id, BORIS, HOME)
 
 
 @in_context
 @pytest.mark.requirement("SES-03")
-def test_a_session_that_was_used_then_is_idle_from_now_on(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_session_that_was_used_in_the_future_is_idle_from_now_on(settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     signed_in = sign_in(settings, kind=SessionKind.BROWSER)
     with ahead():
         assert sessions.caller(signed_in.session.id, SessionKind.BROWSER)
@@ -266,7 +272,7 @@ def test_a_session_that_was_used_then_is_idle_from_now_on(settings: Settings, cl
 @pytest.mark.requirement("SES-03")
 @pytest.mark.parametrize("far", [JUMP, timedelta(days=3650)], ids=["five hours", "ten years"])
 @pytest.mark.parametrize("kind", SESSION_LIFETIME)
-def test_a_session_of_then_lasts_as_long_as_if_it_had_begun_now(
+def test_a_session_from_the_future_lasts_as_long_as_one_from_now(
     settings: Settings, clock: Traveller, far: timedelta, kind: SessionKind
 ) -> None:
     clock.shift(far)
@@ -285,7 +291,7 @@ def test_a_session_of_then_lasts_as_long_as_if_it_had_begun_now(
 
 @in_context
 @pytest.mark.requirement("PRV-04")
-def test_what_is_kept_for_a_time_is_kept_no_longer(settings: Settings, clock: Traveller) -> None:
+def test_nothing_is_kept_for_longer_than_its_retention_time(settings: Settings, clock: Traveller) -> None:
     far = timedelta(days=3650)
     clock.shift(far)
     anna, boris = sign_in(settings, kind=SessionKind.BROWSER), user(settings, BORIS)
@@ -302,7 +308,7 @@ def test_what_is_kept_for_a_time_is_kept_no_longer(settings: Settings, clock: Tr
 
 
 @in_context
-def test_clocks_of_servers_that_differ_by_seconds_are_left_alone(settings: Settings, clock: Traveller) -> None:
+def test_clocks_of_servers_may_differ_by_seconds(settings: Settings, clock: Traveller) -> None:
     clock.shift(time_of_day.APART)
     signed_in = sign_in(settings)
     moments = signed_in.session.created_at, signed_in.session.seen_at
@@ -314,10 +320,10 @@ def test_clocks_of_servers_that_differ_by_seconds_are_left_alone(settings: Setti
     assert accounts.proved_lately(signed_in.session.id)
 
 
-# A person, before and after
+# A user, before and after
 
 
-def test_a_person_goes_on_as_before(app: Flask, settings: Settings, clock: Traveller, ahead: Ahead) -> None:
+def test_a_user_goes_on_as_before(app: Flask, settings: Settings, clock: Traveller, ahead: Ahead) -> None:
     before, then = Program(app), Program(app)
     before.sign_in(ANNA)
     with ahead():

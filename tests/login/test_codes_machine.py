@@ -35,7 +35,7 @@ FORM_COOKIE = "hammer_form"
 
 @dataclass
 class Form:
-    """A page that somebody left open: what it sends, and the cookie that its browser had."""
+    """A page that was left open: what its form sends, and the cookie of its browser at that time."""
 
     cookie: str
     fields: dict[str, str]
@@ -70,7 +70,7 @@ class Codes(RuleBasedStateMachine):
             self.moved.stop()
 
     def empty(self, rows: dict[str, list[dict[str, Any]]]) -> None:
-        """Replaces all that is stored by these rows."""
+        """Replaces everything stored by these rows."""
         with self.app.app_context(), transaction() as tx:
             for table in reversed(db.metadata.sorted_tables):
                 tx.execute(table.delete())
@@ -91,7 +91,7 @@ class Codes(RuleBasedStateMachine):
         self.send(form, number, use)
 
     def send(self, form: Form, number: str, use: bool) -> None:
-        self.let_texts_leave()
+        self.send_messages()
         browser = self.app.test_client()
         browser.set_cookie(FORM_COOKIE, form.cookie)
         answer = browser.post("/login/", data=form.fields | {"telephone_number": number})
@@ -104,19 +104,19 @@ class Codes(RuleBasedStateMachine):
             code.forms.append(Form(cookie_of(browser), fields.fields))
         if use:
             self.back_up()
-            self.try_out(code, code)
+            self.enter(code, code)
 
     @rule(number=NUMBERS, key=st.sampled_from(["", "k" * 16, "l" * 16]), use=st.booleans())
     def ask_as_a_program(self, number: str, key: str, use: bool) -> None:
-        self.let_texts_leave()
+        self.send_messages()
         answer = self.call("/auth/signup/", {"telephone_number": number}, key)
-        if answer.status_code == 422:  # the key came with the other number
+        if answer.status_code == 422:  # the key was used with the other number
             return
         assert answer.json
         code = self.remember(answer.json["verification_id"])
         if use:
             self.back_up()
-            self.try_out(code, code)
+            self.enter(code, code)
 
     @rule(
         how=st.sampled_from(["prune", "delete", "change the number", "restore"]),
@@ -136,12 +136,12 @@ class Codes(RuleBasedStateMachine):
             else:
                 self.restore()
         self.clock.shift(timedelta(seconds=-later if and_back else 0))
-        self.try_all_again()
+        self.enter_all_again()
 
     @rule(seconds=st.sampled_from([1, 121, 299, 660, 86_400]), back=st.booleans())
     def move_the_clock(self, seconds: int, back: bool) -> None:
         self.clock.shift(timedelta(seconds=-seconds if back else seconds))
-        self.try_all_again()
+        self.enter_all_again()
 
     def back_up(self) -> None:
         with self.app.app_context():
@@ -149,7 +149,7 @@ class Codes(RuleBasedStateMachine):
             self.backup = {t.name: [dict(row) for row in db.session.execute(t.select()).mappings()] for t in tables}
 
     def restore(self) -> None:
-        """As docs/deploy.md says: the rows of the backup, and then the command that voids what may not come back."""
+        """As in docs/deploy.md: the rows of the backup, then the command that voids codes, sessions and devices."""
         self.empty(self.backup)
         retention.restored()
 
@@ -159,20 +159,20 @@ class Codes(RuleBasedStateMachine):
             accounts.delete(self.settings, user_id)
 
     def change(self, number: str) -> None:
-        """Whoever has the number moves to another one, and leaves it to others."""
-        self.let_texts_leave()
+        """The user of the number changes to another one, so others can use it."""
+        self.send_messages()
         them = sign_in(self.settings, number)
         self.delete(SPARE)
         mine = self.settings, them.user.id, them.session.id
         asked = accounts.ask_number(*mine, SPARE, HOME).verification
         accounts.change_number(*mine, asked.id, right(self.settings, asked))
 
-    def try_all_again(self) -> None:
+    def enter_all_again(self) -> None:
         for code in [code for code in self.codes.values() if code.session_id]:
-            self.try_out(code, code)
+            self.enter(code, code)
 
-    def try_out(self, code: Code, at: Code) -> None:
-        """Types a code where another was asked for, or itself: as a program with and without a key, and on every old page."""
+    def enter(self, code: Code, at: Code) -> None:
+        """Enters a code at its own verification or at another: as a program with and without a key, and on every old page."""
         opened = []
         for key in (at.verification_id, ""):
             answer = self.call("/auth/code/", {"verification_id": at.verification_id, "code": code.digits}, key)
@@ -191,12 +191,12 @@ class Codes(RuleBasedStateMachine):
         cookie = browser.get_cookie(SESSION_COOKIE)
         return cookie.value.partition(".")[0] if cookie else ""
 
-    def let_texts_leave(self) -> None:
+    def send_messages(self) -> None:
         with self.app.app_context(), transaction() as tx:
             tx.execute(delete(SendAllowance))
 
     def remember(self, verification_id: str) -> Code:
-        """A verification that was answered; a new one has a code that nobody ever used."""
+        """Records a verification that was returned. A new one has a code that was never used."""
         if verification_id in self.codes:
             return self.codes[verification_id]
         with self.app.app_context():
@@ -204,7 +204,7 @@ class Codes(RuleBasedStateMachine):
         code = self.codes[verification_id] = Code(verification_id, right(self.settings, row))
         for used in [used for used in self.codes.values() if used.session_id][-2:]:
             assert used.digits != code.digits
-            self.try_out(used, code)
+            self.enter(used, code)
         return code
 
     def call(self, path: str, body: dict[str, str], key: str = "") -> TestResponse:
@@ -224,7 +224,7 @@ def test_no_code_works_twice_whatever_becomes_of_its_row(settings: Settings, app
     class Played(Codes):
         pass
 
-    # Eight digits, so that no two codes are equal by chance; and as many texts and guesses as the machine wants.
+    # Eight digits, so that no two codes are equal by chance; and no limits on messages and guesses.
     Played.settings = replace(
         settings,
         code_length=8,

@@ -1,4 +1,4 @@
-"""In demo mode a code alone names its verification: which verifications can be meant."""
+"""In demo mode a code without an id identifies its verification: which verifications can be meant."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -46,7 +46,7 @@ def test_a_code_for_another_purpose_is_not_meant(demo: Settings) -> None:
     assert not is_meant(demo, asked)
 
 
-def test_a_code_that_a_clock_ahead_made_is_not_meant(demo: Settings, clock: Traveller) -> None:
+def test_a_code_from_the_future_is_not_meant(demo: Settings, clock: Traveller) -> None:
     asked = ask(demo)
     clock.shift(-time_of_day.APART)
     assert is_meant(demo, asked)
@@ -54,7 +54,7 @@ def test_a_code_that_a_clock_ahead_made_is_not_meant(demo: Settings, clock: Trav
     assert not is_meant(demo, asked)
 
 
-def test_a_wrong_code_counts_against_the_newest_verification_of_its_number(demo: Settings, clock: Traveller) -> None:
+def test_a_wrong_code_counts_for_the_newest_verification_of_its_number(demo: Settings, clock: Traveller) -> None:
     asked = []
     for telephone_number in (ANNA, ANNA, ANNA, BORIS):
         asked.append(ask(demo, telephone_number))
@@ -65,7 +65,7 @@ def test_a_wrong_code_counts_against_the_newest_verification_of_its_number(demo:
 
 
 @pytest.mark.parametrize("typed", ["not a code", "123", "123456789"])
-def test_what_cannot_be_a_code_is_refused_by_the_name_of_its_field(demo: Settings, typed: str) -> None:
+def test_what_cannot_be_a_code_is_refused_at_its_field(demo: Settings, typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         verifications.meant_in_demo(demo, typed)
     assert refused.value.errors == {"code": [verifications.NOT_DIGITS]}

@@ -1,4 +1,4 @@
-"""A confirmation of a code that is repeated with its idempotency key: which session it gets, and when it gets none."""
+"""A confirmation that is repeated with its idempotency key: which session it gets, and when it gets none."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +46,7 @@ def confirm_with_key(settings: Settings, verification: Verification, code: str) 
 
 
 def opens_nothing(settings: Settings, verification: Verification) -> bool:
-    """Whether the repeated request gets no session, and is refused as any wrong code is."""
+    """Whether the repeated request gets no session, and the same refusal as a wrong code."""
     with pytest.raises(WrongCode) as refused:
         confirm_with_key(settings, verification, right(settings, verification))
     assert refused.value.details == {"attempts_left": 0}
@@ -55,7 +55,7 @@ def opens_nothing(settings: Settings, verification: Verification) -> bool:
 
 @pytest.fixture
 def confirmed(patient: Settings) -> tuple[Verification, SignedIn]:
-    """A verification that was confirmed with its key, and what that gave; beside the session of another user."""
+    """A verification that was confirmed with a key, and the result. Another user has a session, too."""
     other = ask(patient, BORIS)
     confirm(patient, other, right(patient, other))
     asked = ask(patient, ANNA)
@@ -91,7 +91,7 @@ def test_a_key_that_opened_no_session_gets_none(patient: Settings) -> None:
 
 
 @pytest.mark.parametrize("column", [User.blocked_at, User.deleted_at], ids=["blocked", "deleted"])
-def test_a_repeated_confirmation_opens_nothing_for_a_user_who_is_gone_though_the_session_was_not_ended(
+def test_a_repeated_confirmation_opens_nothing_for_a_deleted_or_blocked_user_with_a_live_session(
     patient: Settings, confirmed: tuple[Verification, SignedIn], column: Any
 ) -> None:
     asked, first = confirmed
@@ -114,7 +114,7 @@ def test_a_repeated_confirmation_opens_nothing_once_the_session_has_expired(
 
 
 def after_a_sign_in_on_the_same_device(settings: Settings, them: SignedIn) -> None:
-    """It gives the device another token, so that the one of the first answer is not the device's any more."""
+    """It gives the device another token, so the token of the first answer is not valid any more."""
     again = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
     assert again.device_id == them.device.id
     confirm(settings, again, right(settings, again))
@@ -140,7 +140,7 @@ def test_a_repeated_confirmation_opens_nothing(
 
 
 def test_a_repeated_confirmation_shows_the_user_as_stored_now(patient: Settings, confirmed: tuple[Verification, SignedIn]) -> None:
-    """Not as the same request has read them before."""
+    """Not as an earlier query of the same request has read them."""
     asked, first = confirmed
     read_before = db.session.get_one(User, first.user.id)
     assert read_before.first_name == ""

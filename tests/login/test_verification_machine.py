@@ -1,5 +1,5 @@
-"""The life of verifications, as a machine of states that plays whatever comes: asking, resending, guessing, waiting, other people
-and purposes, in any order. What must always hold stands in its rules."""
+"""The life of verifications as a state machine: asking, resending, guessing, waiting, other users and purposes, in any order. Its
+rules check what must always hold."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,14 +21,14 @@ from tests.examples import examples
 from tests.machines import Machine
 
 START = datetime(2026, 11, 23, 23, 50, tzinfo=UTC)
-"""Ten minutes before midnight, which the machine often passes."""
+"""Ten minutes before midnight, so that many runs pass midnight."""
 OWNERS = (None, "U" * 22, "W" * 22)
-"""Whose proof it is: a login is nobody's."""
+"""Users that a verification can belong to: a login belongs to none."""
 
 
 @dataclass
 class Life:
-    """What ought to be true of one verification."""
+    """The expected state of one verification."""
 
     row: Verification
     user_id: str | None
@@ -105,7 +105,7 @@ class Verifications(Machine):
         life=lives,
         other=st.sampled_from([(LOGIN, None), (CHANGE_NUMBER, OWNERS[1]), (CHANGE_NUMBER, OWNERS[2]), (LOGIN, OWNERS[1])]),
     )
-    def try_for_another_purpose(self, life: Life | None, other: tuple[str, str | None]) -> None:
+    def guess_for_another_purpose(self, life: Life | None, other: tuple[str, str | None]) -> None:
         if life is None or other == (CHANGE_NUMBER if life.user_id else LOGIN, life.user_id):
             return
         with transaction() as session:
@@ -123,7 +123,7 @@ class Verifications(Machine):
             confirm(self.settings, life.row, "0" * (4 if life.row.code_length == 8 else 8))
 
     @rule(life=consumes(lives), other=lives)
-    def try_the_code_of_another(self, life: Life | None, other: Life | None) -> None:
+    def enter_the_code_of_another(self, life: Life | None, other: Life | None) -> None:
         if life is None or other is None or life.row.id == other.row.id or life.code == other.code or life.user_id:
             return
         was_open = life.is_open(self.settings)
@@ -155,7 +155,7 @@ class Verifications(Machine):
             assert 0 <= counter.taken <= (self.settings.guess_budgets[int(length)] if len(length) == 1 else 100)
 
     def is_void(self, life: Life) -> bool:
-        """Whether nobody may guess at a code of this length, or at this number with one, any more."""
+        """Whether no guesses are left for codes of this length: in the whole system, or at this number."""
         number = self.settings.number_hash(life.row.telephone_number)
         now = datetime.now(UTC)
         counting = db.session.query(Counter).filter(Counter.ends_at > now)
@@ -170,7 +170,7 @@ class Verifications(Machine):
 
 @pytest.mark.hypothesis
 @pytest.mark.requirement("OTP-02", "OTP-03", "THR-02", "THR-04")
-def test_a_verification_lives_as_promised_whatever_comes(app: Flask, settings: Settings) -> None:
+def test_a_verification_behaves_as_promised_in_any_order_of_events(app: Flask, settings: Settings) -> None:
     class Played(Verifications):
         pass
 

@@ -1,4 +1,4 @@
-"""People: what `find`, `profile`, `everyone`, `create`, `rename`, `delete` and `export` promise."""
+"""Users: what `find`, `profile`, `everyone`, `create`, `rename`, `delete` and `export` promise."""
 
 import json
 import re
@@ -67,13 +67,13 @@ def test_a_username_in_upper_and_lower_case_finds_its_user(settings: Settings) -
 
 
 @pytest.mark.parametrize("name", ["nobody", "+79290000009", "", "  ", "\x00", "me", "😀", "9" * 100, "%", "_"])
-def test_who_is_not_there_is_not_found(settings: Settings, name: str) -> None:
+def test_an_unknown_user_is_not_found(settings: Settings, name: str) -> None:
     user(settings)
     with pytest.raises(NotFound):
         people.find(settings, name)
 
 
-def test_somebody_without_a_username_is_not_found_by_a_blank_one(settings: Settings) -> None:
+def test_a_user_without_a_username_is_not_found_by_an_empty_one(settings: Settings) -> None:
     user(settings)
     with pytest.raises(NotFound):
         people.find(settings, "")
@@ -104,7 +104,7 @@ def test_a_profile_shows_who_activated_its_code_and_what_it_activated(settings: 
 
 
 def invite_a_crowd(referrer_id: str) -> None:
-    """A hundred thousand invitees, as fast as the database can."""
+    """Inserts a hundred thousand invitees, as fast as the database can."""
     people = text(
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < :crowd) "
         "insert into users (id, telephone_number, invite_code, date_joined) "
@@ -125,7 +125,7 @@ def invite_a_crowd(referrer_id: str) -> None:
 
 @contextmanager
 def explained() -> Iterator[list[str]]:
-    """Gathers how the database goes about the statements that are run inside it, once it knows how much there is in each table."""
+    """Collects the query plans of the statements inside the context, after the database has analysed its tables."""
     db.session.execute(text("analyze"))
     asking, plans = "explain query plan " if db.engine.dialect.name == "sqlite" else "explain ", []
 
@@ -199,7 +199,7 @@ def test_pages_of_everyone_show_each_once_in_the_order_they_joined(settings: Set
     assert joined == sorted(joined)
 
 
-def test_who_left_is_not_in_the_list(settings: Settings) -> None:
+def test_deleted_users_are_not_in_the_list(settings: Settings) -> None:
     anna, _ = user(settings, ANNA), user(settings, BORIS)
     accounts.delete(settings, anna.id)
     assert numbers(settings, "") == [BORIS]
@@ -220,7 +220,7 @@ def test_staff_find_people_by_invite_code(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("q", ["%", "_", "\\", "' or 1=1 --", "00", "\u0661\u0661\u0661"])
-def test_signs_of_the_database_mean_nothing_in_a_search(settings: Settings, q: str) -> None:
+def test_wildcards_of_the_database_have_no_meaning_in_a_search(settings: Settings, q: str) -> None:
     user(settings)
     assert numbers(settings, q) == []
 
@@ -228,7 +228,7 @@ def test_signs_of_the_database_mean_nothing_in_a_search(settings: Settings, q: s
 # Names
 
 
-def test_two_fresh_users_both_have_a_blank_username(settings: Settings) -> None:
+def test_two_new_users_both_have_an_empty_username(settings: Settings) -> None:
     ids = [user(settings, ANNA).id, user(settings, BORIS).id]
     for user_id in ids:
         accounts.rename(user_id, {"username": ""})
@@ -236,7 +236,7 @@ def test_two_fresh_users_both_have_a_blank_username(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("wish", ["anna", "ANNA", " Anna "])
-def test_a_username_is_one_persons_in_upper_and_lower_case(settings: Settings, wish: str) -> None:
+def test_a_username_is_unique_in_upper_and_lower_case(settings: Settings, wish: str) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
     accounts.rename(anna.id, {"username": "Anna"})
     with pytest.raises(UsernameTaken):
@@ -244,7 +244,7 @@ def test_a_username_is_one_persons_in_upper_and_lower_case(settings: Settings, w
     assert people.profile(settings, boris.id).username == ""
 
 
-def test_one_may_change_the_case_of_ones_own_username(settings: Settings) -> None:
+def test_users_may_change_the_case_of_their_own_username(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna"})
     accounts.rename(anna.id, {"username": "Anna"})
@@ -260,7 +260,7 @@ def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> Non
 
 
 @pytest.mark.parametrize("username", ["me", "ME", "1anna", "+79290000001", "анна", "a" * 31, "a b", "-a", "a/b", "a\x00", "a\nb"])
-def test_a_username_never_reads_as_a_number_or_as_me(settings: Settings, username: str) -> None:
+def test_a_username_cannot_be_a_number_or_me(settings: Settings, username: str) -> None:
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(anna.id, {"username": username})
@@ -281,7 +281,7 @@ def test_names_are_trimmed_and_composed(settings: Settings) -> None:
     assert (profile.first_name, profile.last_name) == ("Андрей", "O’Neil 🔨")
 
 
-def test_all_bad_names_are_said_at_once(settings: Settings) -> None:
+def test_all_bad_names_are_reported_at_once(settings: Settings) -> None:
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(user(settings).id, {"username": "1", "first_name": "a" * 151, "last_name": "a\x00b"})
     assert set(refused.value.errors) == {"username", "first_name", "last_name"}
@@ -295,7 +295,7 @@ def test_a_name_is_text(settings: Settings, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\u2800", "\u3164\u3164", "\uffa0", "\u115f \u1160", "\u200d", "\ufe0f", "\u0301"])
-def test_a_name_has_something_to_see_in_it(settings: Settings, name: str) -> None:
+def test_a_name_has_a_visible_character(settings: Settings, name: str) -> None:
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
         accounts.rename(anna.id, {"first_name": name})
@@ -313,22 +313,22 @@ def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> 
     assert (profile.username, profile.first_name, profile.last_name) == ("anna", "Anne", "A")
 
 
-def test_a_stranger_cannot_be_renamed(settings: Settings) -> None:
+def test_an_unknown_user_cannot_be_renamed(settings: Settings) -> None:
     with pytest.raises(NotFound):
         accounts.rename(STRANGER_ID, {"first_name": "A"})
 
 
-def test_nothing_is_noted_about_somebody_who_is_not_there(settings: Settings) -> None:
-    for deed in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: exports.export(settings, STRANGER_ID)):
+def test_nothing_is_noted_about_an_unknown_user(settings: Settings) -> None:
+    for verb in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: exports.export(settings, STRANGER_ID)):
         with pytest.raises(NotFound):
-            deed()
+            verb()
     assert db.session.scalars(select(Event)).all() == []
 
 
-# Made by hand
+# Created by staff
 
 
-def test_a_user_made_by_hand_is_the_one_who_signs_in_later(settings: Settings) -> None:
+def test_a_user_created_by_staff_signs_in_later(settings: Settings) -> None:
     made = accounts.create(settings, "8 929 000 00 01", {"first_name": " Anna "})
     signed_in = sign_in(settings, ANNA)
     assert (signed_in.user.id, signed_in.created) == (made, False)
@@ -341,27 +341,27 @@ def test_a_number_belongs_to_one_user(settings: Settings) -> None:
         accounts.create(settings, "8 929 000 00 01", {})
 
 
-def test_a_username_belongs_to_one_user_also_when_made_by_hand(settings: Settings) -> None:
+def test_a_username_belongs_to_one_user_also_when_staff_create_one(settings: Settings) -> None:
     accounts.create(settings, ANNA, {"username": "anna"})
     with pytest.raises(UsernameTaken):
         accounts.create(settings, BORIS, {"username": " ANNA "})
 
 
-def test_two_users_made_by_hand_may_both_have_no_username(settings: Settings) -> None:
+def test_two_users_created_by_staff_may_both_have_no_username(settings: Settings) -> None:
     accounts.create(settings, ANNA, {"username": ""})
     accounts.create(settings, BORIS, {"username": ""})
     accounts.create(settings, CLARA, {})
     assert db.session.scalars(select(User.username)).all() == [None] * 3
 
 
-def test_a_user_made_by_hand_needs_a_number_that_gets_texts(settings: Settings) -> None:
+def test_a_user_created_by_staff_needs_a_number_that_can_get_messages(settings: Settings) -> None:
     with pytest.raises(RegionNotServed):
         accounts.create(settings, "+7 495 123-45-67", {})
     with pytest.raises(InvalidFields):
         accounts.create(settings, "no number", {})
 
 
-def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_created_by_staff_gets_a_free_invite_code(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken + "ZZZZZZ" + taken * 10))
     assert people.profile(settings, accounts.create(settings, BORIS, {})).invite_code == "ZZZZZZ"
@@ -369,11 +369,11 @@ def test_a_user_made_by_hand_gets_a_free_invite_code(settings: Settings, monkeyp
         accounts.create(settings, CLARA, {})
 
 
-# Leaving
+# Deletion
 
 
 @pytest.mark.requirement("PRV-03")
-def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
+def test_a_deletion_removes_all_that_is_personal(settings: Settings) -> None:
     anna = user(settings)
     accounts.rename(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
     ask(settings)
@@ -388,7 +388,7 @@ def test_deleting_forgets_all_that_is_personal(settings: Settings) -> None:
         people.find(settings, ANNA)
 
 
-def test_deleting_keeps_the_counts_of_others(settings: Settings) -> None:
+def test_a_deletion_keeps_the_counts_of_other_users(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
     accounts.delete(settings, boris.id)
     assert count_of(anna.id) == 1
@@ -396,7 +396,7 @@ def test_deleting_keeps_the_counts_of_others(settings: Settings) -> None:
     assert people.profile(settings, clara.id).activated_invite_code == boris.invite_code
 
 
-def test_who_left_is_deleted_once(settings: Settings) -> None:
+def test_a_user_is_deleted_once(settings: Settings) -> None:
     anna = user(settings)
     accounts.delete(settings, anna.id)
     with pytest.raises(NotFound):
@@ -405,8 +405,8 @@ def test_who_left_is_deleted_once(settings: Settings) -> None:
         accounts.rename(anna.id, {"first_name": "A"})
 
 
-def test_who_left_meanwhile_gets_no_other_number(settings: Settings) -> None:
-    """A proof that was asked for while its user was being deleted outlives them."""
+def test_a_user_who_was_deleted_gets_no_other_number(settings: Settings) -> None:
+    """A verification that was asked for during the deletion of its user is still there after it."""
     anna = sign_in(settings)
     mine = anna.user.id, anna.session.id
     asked = accounts.ask_number(settings, *mine, BORIS, HOME).verification
@@ -417,7 +417,7 @@ def test_who_left_meanwhile_gets_no_other_number(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("PHN-03")
-def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
+def test_a_deleted_user_who_comes_back_is_a_new_user(settings: Settings) -> None:
     anna = user(settings)
     accounts.delete(settings, anna.id)
     again = sign_in(settings)
@@ -426,14 +426,14 @@ def test_who_comes_back_is_somebody_new(settings: Settings) -> None:
     assert again.user.invite_code != anna.invite_code
 
 
-def test_leaving_gives_no_more_texts_that_day(settings: Settings) -> None:
+def test_a_deletion_gives_no_more_messages_that_day(settings: Settings) -> None:
     for _ in range(5):
         accounts.delete(settings, user(settings).id)
     with pytest.raises(TooManyRequests):
         ask(settings)
 
 
-def test_staff_who_left_are_no_staff(settings: Settings) -> None:
+def test_a_deleted_user_is_not_staff(settings: Settings) -> None:
     anna = user(settings)
     accounts.set_staff(anna.id, True)
     accounts.delete(settings, anna.id)
@@ -441,13 +441,13 @@ def test_staff_who_left_are_no_staff(settings: Settings) -> None:
     assert db.session.get_one(User, anna.id).is_staff is False
 
 
-@pytest.mark.parametrize("deed", [accounts.set_staff, accounts.set_blocked])
-def test_nothing_can_be_done_to_a_stranger(settings: Settings, deed: Callable[[str, bool], None]) -> None:
+@pytest.mark.parametrize("verb", [accounts.set_staff, accounts.set_blocked])
+def test_nothing_can_be_done_to_an_unknown_user(settings: Settings, verb: Callable[[str, bool], None]) -> None:
     with pytest.raises(NotFound):
-        deed(STRANGER_ID, True)
+        verb(STRANGER_ID, True)
 
 
-# One's own data
+# The export
 
 
 @pytest.mark.requirement("PRV-02")

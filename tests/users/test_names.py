@@ -1,4 +1,4 @@
-"""Names of every writing are taken; line ends and piles of marks are not, wherever a name is read."""
+"""Names in every script are accepted; line ends and piles of marks are refused, wherever a name is read."""
 
 import unicodedata
 from collections.abc import Callable
@@ -32,7 +32,7 @@ REAL: Final = [
     for name in line.split("|")
 ]
 LINE_ENDS: Final = [chr(n) for n in range(0x110000) if len(f"a{chr(n)}b".splitlines()) > 1]
-"""All that ends a line for somebody."""
+"""Every character that some program reads as a line end."""
 PILES: Final = {
     "a hundred and forty marks": "a" + "\u0301" * 140,
     "one more than are needed": "Анна" + "\u0300\u0316\u0323\u0359\u0489",
@@ -49,7 +49,7 @@ def kept(name: str) -> str | None:
 
 
 def said(name: str) -> list[str]:
-    """What is wrong with it; empty when it is taken."""
+    """The sentences of the refusal; empty if the name is accepted."""
     try:
         kept(name)
     except InvalidFields as no:
@@ -58,29 +58,29 @@ def said(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", REAL, ids=ascii)
-def test_a_real_name_is_taken_composed_or_not(name: str) -> None:
+def test_a_real_name_is_accepted_composed_or_not(name: str) -> None:
     composed = unicodedata.normalize("NFC", name)
     assert kept(composed) == kept(unicodedata.normalize("NFD", name)) == composed
 
 
 @given(st.lists(st.sampled_from(REAL), min_size=1, max_size=5).map(" ".join))
-def test_real_names_one_after_another_are_taken(name: str) -> None:
+def test_several_real_names_in_a_row_are_accepted(name: str) -> None:
     assert said(name) in ([], [names.TOO_LONG])
 
 
 @pytest.mark.parametrize("sign", LINE_ENDS, ids=ascii)
-def test_what_ends_a_line_is_no_part_of_a_name(sign: str) -> None:
+def test_a_name_contains_no_line_end(sign: str) -> None:
     assert said(f"Anna{sign}Karenina") == [names.NOT_TEXT]
 
 
 @pytest.mark.parametrize("name", PILES.values(), ids=PILES)
-def test_a_pile_of_marks_is_no_name(name: str) -> None:
+def test_a_pile_of_marks_is_refused(name: str) -> None:
     assert said(name) == [names.PILED_UP]
 
 
 @given(st.sampled_from(REAL), marks, st.sampled_from(["", "Anna", "ский"]))
-def test_no_name_that_is_taken_has_a_pile_in_it(name: str, piled: str, rest: str) -> None:
-    """Whatever is composed with whatever: no more marks than are needed follow one another in what is kept."""
+def test_no_accepted_name_has_a_pile_of_marks(name: str, piled: str, rest: str) -> None:
+    """Whatever NFC composes, the stored name has no longer row of marks than is allowed."""
     taken = name + piled + rest
     if said(taken) == []:
         signs = unicodedata.normalize("NFC", taken)
@@ -90,7 +90,7 @@ def test_no_name_that_is_taken_has_a_pile_in_it(name: str, piled: str, rest: str
 
 
 @pytest.mark.parametrize("bad", ["Anna\u2028Karenina", "Anna\u2029Karenina", PILES["a hundred and forty marks"]], ids=ascii)
-def test_both_doors_refuse_such_names_in_both_languages(app: Flask, bad: str, code_for: Callable[[str], str]) -> None:
+def test_pages_and_api_refuse_such_names_in_both_languages(app: Flask, bad: str, code_for: Callable[[str], str]) -> None:
     program, browser = Program(app), Browser(app)
     program.sign_in(ANNA)
     for field in ("first_name", "last_name", "username"):

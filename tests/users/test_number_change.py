@@ -1,4 +1,4 @@
-"""Change of number: a fresh proof of the old one, a code to the new one, and the old one is told."""
+"""Change of number: a fresh proof of the old one, a code to the new one, and a notice to the old one."""
 
 import re
 import string
@@ -49,7 +49,7 @@ def number_of(them: SignedIn) -> str | None:
 
 
 @in_context
-def test_a_number_is_ones_own_once_the_code_that_went_there_is_shown(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_the_code_that_was_sent_to_a_number_changes_to_it(settings: Settings, memory: list[gateways.Sent]) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     assert number_of(anna) == ANNA
@@ -83,7 +83,7 @@ def test_the_old_number_must_have_been_proved_within_five_minutes(settings: Sett
 
 
 @in_context
-def test_new_tokens_are_no_fresh_proof(settings: Settings, clock: Traveller) -> None:
+def test_a_refresh_of_tokens_is_no_fresh_proof(settings: Settings, clock: Traveller) -> None:
     anna = sign_in(settings)
     clock.shift(300)
     sessions.refresh(settings, sessions.refresh_token(settings, anna.session))
@@ -126,8 +126,8 @@ def test_the_code_works_once_and_for_five_minutes(settings: Settings, clock: Tra
 
 
 @in_context
-def test_nobody_else_can_use_the_code(settings: Settings) -> None:
-    """It is found by its id and the session's user; looked up by its number, it would attach the number to somebody else."""
+def test_no_other_user_can_use_the_code(settings: Settings) -> None:
+    """It is found by its id and the user of the session. Found by its number, it could give the number to another user."""
     anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
     asked = ask_for(settings, anna)
     with pytest.raises(WrongCode):
@@ -138,7 +138,7 @@ def test_nobody_else_can_use_the_code(settings: Settings) -> None:
 
 
 @in_context
-def test_a_code_for_a_change_signs_nobody_in_and_a_login_code_changes_nothing(settings: Settings) -> None:
+def test_a_code_for_a_change_signs_no_user_in_and_a_login_code_changes_nothing(settings: Settings) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     with pytest.raises(WrongCode):
@@ -151,8 +151,8 @@ def test_a_code_for_a_change_signs_nobody_in_and_a_login_code_changes_nothing(se
 
 @in_context
 @pytest.mark.requirement("OTP-03")
-def test_a_code_for_a_change_is_wrong_for_whatever_else_the_same_person_may_prove(settings: Settings) -> None:
-    """Logins are nobody's so far, which alone would keep them apart from changes."""
+def test_a_code_for_a_change_is_wrong_for_every_other_purpose_of_the_same_user(settings: Settings) -> None:
+    """Logins belong to no user so far, which alone would keep them apart from changes. So this login belongs to one."""
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     with transaction() as session:
@@ -165,8 +165,8 @@ def test_a_code_for_a_change_is_wrong_for_whatever_else_the_same_person_may_prov
 
 
 @in_context
-def test_two_wishes_for_one_number_do_not_disturb_each_other(settings: Settings) -> None:
-    """And the number is free until somebody proved it: whoever proves it first has it."""
+def test_two_users_may_ask_for_one_number(settings: Settings) -> None:
+    """The number is free until one of them proves it: the first one gets it."""
     anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
     annas = ask_for(settings, anna)
     boris_ = ask_again_for(settings, boris)
@@ -177,13 +177,13 @@ def test_two_wishes_for_one_number_do_not_disturb_each_other(settings: Settings)
 
 
 def ask_again_for(settings: Settings, them: SignedIn) -> Verification:
-    """A second verification of the same number, after the wait between two texts."""
+    """A second verification of the same number, after the wait between two messages."""
     no_wait()
     return ask_for(settings, them)
 
 
 @in_context
-def test_who_is_registered_is_said_to_who_holds_the_number_alone(settings: Settings) -> None:
+def test_only_the_holder_of_a_number_learns_that_it_has_a_user(settings: Settings) -> None:
     anna, _ = sign_in(settings, ANNA), user(settings, BORIS)
     known, unknown = (accounts.ask_number(settings, anna.user.id, anna.session.id, n, HOME) for n in ("+79290000009", NEW))
     assert (known.expires_in, known.resend_in, known.verification.code_length) == (
@@ -201,8 +201,8 @@ def test_who_is_registered_is_said_to_who_holds_the_number_alone(settings: Setti
 
 
 @in_context
-def test_a_code_for_a_taken_number_is_spent_all_the_same(settings: Settings) -> None:
-    """Raised inside the transaction, the refusal would forget the guess, and the code could be tried for ever."""
+def test_a_code_for_a_taken_number_is_used_up(settings: Settings) -> None:
+    """Raised inside the transaction, the refusal would roll the guess back, and the code could be guessed without end."""
     anna, boris = sign_in(settings, ANNA), user(settings, NEW)
     no_wait()
     asked = ask_for(settings, anna)
@@ -228,7 +228,7 @@ def test_what_cannot_be_a_new_number_is_refused(settings: Settings) -> None:
 
 
 @in_context
-def test_texts_to_the_new_number_are_limited_like_all_others(settings: Settings) -> None:
+def test_messages_to_the_new_number_are_limited_like_all_others(settings: Settings) -> None:
     anna = sign_in(settings)
     ask_for(settings, anna)
     with pytest.raises(TooManyRequests):
@@ -237,7 +237,7 @@ def test_texts_to_the_new_number_are_limited_like_all_others(settings: Settings)
 
 @in_context
 @pytest.mark.requirement("LOG-01")
-def test_other_sessions_end_if_one_wants_it(settings: Settings, clock: Traveller) -> None:
+def test_other_sessions_end_if_the_user_wants_it(settings: Settings, clock: Traveller) -> None:
     other, anna = sign_in(settings), sign_in(settings)
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
@@ -264,12 +264,12 @@ def test_the_old_number_is_free_again(settings: Settings, clock: Traveller) -> N
     assert next_owner.user.id != anna.user.id
 
 
-# The text to the old number
+# The notice to the old number
 
 
 @in_context
 @pytest.mark.parametrize(("language", "letters"), [("en", "[A-Za-z]"), ("ru", "[а-я]")])
-def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_link(
+def test_a_notice_is_in_the_users_language_in_one_segment_without_code_or_link(
     settings: Settings, language: str, letters: str
 ) -> None:
     words = words_of.notice(settings, language)
@@ -279,7 +279,7 @@ def test_a_notice_speaks_the_persons_language_in_one_segment_without_code_or_lin
 
 
 @in_context
-def test_the_old_number_is_told_and_forgotten(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_the_old_number_gets_a_notice_and_is_forgotten(settings: Settings, memory: list[gateways.Sent]) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     delivery.deliver(settings)
@@ -310,7 +310,7 @@ def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
 
 
 @in_context
-def test_a_notice_that_nobody_sent_is_pruned_after_a_day(settings: Settings, clock: Traveller) -> None:
+def test_a_notice_that_was_not_sent_is_pruned_after_a_day(settings: Settings, clock: Traveller) -> None:
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
@@ -323,7 +323,7 @@ def test_a_notice_that_nobody_sent_is_pruned_after_a_day(settings: Settings, clo
 
 
 @in_context
-def test_nobody_is_told_of_a_change_that_did_not_happen(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_no_notice_is_sent_about_a_change_that_did_not_happen(settings: Settings, memory: list[gateways.Sent]) -> None:
     anna, _ = sign_in(settings), user(settings, NEW)
     no_wait()
     asked = ask_for(settings, anna)
@@ -333,10 +333,10 @@ def test_nobody_is_told_of_a_change_that_did_not_happen(settings: Settings, memo
     assert ANNA not in {sent.telephone_number for sent in memory}
 
 
-# All at once
+# In parallel
 
 
-def test_one_number_goes_to_one_of_many_who_prove_it_at_once(app: Flask, settings: Settings) -> None:
+def test_one_number_goes_to_one_of_many_who_prove_it_in_parallel(app: Flask, settings: Settings) -> None:
     with app.app_context():
         people = [sign_in(settings, f"+7929111000{n}") for n in range(5)]
         asked = [ask_again_for(settings, them) for them in people]
@@ -350,5 +350,5 @@ def test_one_number_goes_to_one_of_many_who_prove_it_at_once(app: Flask, setting
                 return "taken"
             return "changed"
 
-    told = at_once([lambda n=n: prove(n) for n in range(5)])  # type: ignore[misc]
-    assert sorted(told) == ["changed", *["taken"] * 4]
+    outcomes = at_once([lambda n=n: prove(n) for n in range(5)])  # type: ignore[misc]
+    assert sorted(outcomes) == ["changed", *["taken"] * 4]

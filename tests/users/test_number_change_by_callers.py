@@ -37,7 +37,7 @@ def test_programs_change_their_number(program: Program, code_for: object, app: F
     assert program.is_signed_in()
 
 
-def test_programs_are_told_to_sign_in_again(program: Program, clock: Traveller) -> None:
+def test_programs_without_a_fresh_proof_must_sign_in_again(program: Program, clock: Traveller) -> None:
     program.sign_in(ANNA)
     clock.shift(300)
     answer = program.call("POST", "/users/me/telephone_number/", {"telephone_number": NEW})
@@ -51,7 +51,7 @@ def test_programs_are_told_to_sign_in_again(program: Program, clock: Traveller) 
 
 
 @pytest.mark.parametrize("wish", ["yes", 1, None, []])
-def test_whether_others_end_is_true_or_false(program: Program, wish: object) -> None:
+def test_end_other_sessions_is_true_or_false(program: Program, wish: object) -> None:
     program.sign_in(ANNA)
     body = {"verification_id": "A" * 22, "code": "1234", "end_other_sessions": wish}
     answer = program.call("POST", "/users/me/telephone_number/code/", body)
@@ -99,7 +99,7 @@ def test_pages_ask_for_a_fresh_code_first(browser: Browser, app: Flask, clock: T
 
     assert browser.at == "/profile/number/"
     assert page.form_with("telephone_number") is not None
-    with app.app_context():  # a new session in place of the old one, not beside it
+    with app.app_context():  # a new session instead of the old one, not in addition
         [after] = [device.id for device in sessions.devices(db.session.query(User.id).scalar())]
     assert after != before
 
@@ -119,7 +119,7 @@ def test_a_page_left_open_for_too_long_asks_for_a_fresh_code(browser: Browser, c
     assert page.form_with("code") is None
 
 
-def test_pages_send_the_text_to_the_new_number_again(browser: Browser, app: Flask, clock: Traveller) -> None:
+def test_pages_send_the_message_to_the_new_number_again(browser: Browser, app: Flask, clock: Traveller) -> None:
     browser.sign_in(ANNA)
     form = browser.get("/profile/number/").form_with("telephone_number")
     assert form is not None
@@ -145,7 +145,7 @@ def test_a_new_code_for_the_new_number_needs_a_fresh_proof_too(browser: Browser,
     assert browser.at == "/profile/number/"
 
 
-def test_a_taken_number_is_said_where_another_can_be_typed(browser: Browser, app: Flask, settings: Settings) -> None:
+def test_a_taken_number_is_refused_at_the_field_for_another(browser: Browser, app: Flask, settings: Settings) -> None:
     with app.app_context():
         user(settings, NEW)
     with app.app_context():
@@ -165,13 +165,13 @@ def test_a_taken_number_is_said_where_another_can_be_typed(browser: Browser, app
 
 
 @pytest.mark.parametrize("path", ["/profile/number/code/", "/profile/proof/"])
-def test_code_pages_lead_back_when_no_code_was_asked_for(browser: Browser, path: str) -> None:
+def test_code_pages_redirect_when_no_code_was_asked_for(browser: Browser, path: str) -> None:
     browser.sign_in(ANNA)
     browser.get(path)
     assert browser.at in ("/profile/number/", "/profile/")
 
 
-def test_a_proof_leads_to_our_own_pages_alone(browser: Browser, app: Flask, clock: Traveller) -> None:
+def test_a_proof_redirects_only_to_our_own_pages(browser: Browser, app: Flask, clock: Traveller) -> None:
     browser.sign_in(ANNA)
     clock.shift(3600)
     form = browser.get("/profile/number/").form_with("then")

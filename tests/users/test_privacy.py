@@ -1,4 +1,4 @@
-"""What is kept about people: the page that tells of it is true, an export leaves nothing out, a deletion nothing behind."""
+"""What is stored about users: docs/privacy.md is true, an export leaves nothing out, and a deletion leaves nothing behind."""
 
 import hashlib
 import importlib
@@ -37,59 +37,59 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "privacy.md").read_text()
 in_context = pytest.mark.usefixtures("context")
 
 
-class Told(NamedTuple):
-    """What the page says of a column."""
+class Described(NamedTuple):
+    """What the document says of a column."""
 
     why: str
     export: str
 
 
-def register() -> dict[str, dict[str, Told]]:
-    """Table -> column -> what the page says of it."""
+def register() -> dict[str, dict[str, Described]]:
+    """Table -> column -> what the document says of it."""
     found = {}
     for section in PAGE.split("\n## ")[1:]:
         if name := re.match(r"`(\w+)`\n", section):
             rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", section, re.MULTILINE)
             assert len({column for column, *_ in rows}) == len(rows), name[1]
-            found[name[1]] = {column: Told(why, export) for column, why, export in rows}
+            found[name[1]] = {column: Described(why, export) for column, why, export in rows}
     return found
 
 
 def kept(table: str) -> str:
-    """The sentences that say for how long."""
+    """The sentences that state the retention times."""
     section = PAGE.split(f"\n## `{table}`\n")[1].split("\n| column ")[0]
     return section.partition("\nKept ")[2]
 
 
-# The page
+# The document
 
 
 @pytest.mark.requirement("PRV-01")
-def test_the_page_names_every_table_and_column_and_no_other() -> None:
+def test_the_document_names_every_table_and_column_and_no_other() -> None:
     schema = {name: set(table.columns.keys()) for name, table in db.metadata.tables.items()}
     assert {name: set(columns) for name, columns in register().items()} == schema
 
 
 @pytest.mark.requirement("PRV-01")
-def test_the_page_says_of_each_why_and_for_how_long() -> None:
+def test_the_document_says_of_each_why_and_for_how_long() -> None:
     for table, columns in register().items():
         assert len(kept(table)) > 10, table
-        for column, told in columns.items():
-            assert len(told.why) > 3, f"{table}.{column}"
-            assert re.match(r"`[a-z_.]+`|no: \w", told.export), f"{table}.{column}"
+        for column, described in columns.items():
+            assert len(described.why) > 3, f"{table}.{column}"
+            assert re.match(r"`[a-z_.]+`|no: \w", described.export), f"{table}.{column}"
 
 
 @pytest.mark.requirement("PRV-01", "PRV-04")
-def test_its_keeping_times_are_those_that_are_enforced() -> None:
-    told = re.findall(r"`([\w.]+)\.([A-Z_]+)`\s\((\d+)\s(minutes|hours|days)\)", PAGE)
-    for room, constant, figure, unit in told:
-        enforced = getattr(importlib.import_module(f"hammer.{room}"), constant)
+def test_the_retention_times_are_those_that_are_enforced() -> None:
+    stated = re.findall(r"`([\w.]+)\.([A-Z_]+)`\s\((\d+)\s(minutes|hours|days)\)", PAGE)
+    for module, constant, figure, unit in stated:
+        enforced = getattr(importlib.import_module(f"hammer.{module}"), constant)
         assert timedelta(**{unit: int(figure)}) == (enforced if isinstance(enforced, timedelta) else timedelta(days=enforced)), (
             constant
         )
     times = {name for name, value in vars(retention).items() if isinstance(value, timedelta)}
     assert times
-    assert {constant for room, constant, *_ in told if room == "operations.retention"} == times
+    assert {constant for module, constant, *_ in stated if module == "operations.retention"} == times
 
 
 @pytest.mark.requirement("PRV-01")
@@ -100,14 +100,16 @@ def test_its_keeping_times_are_those_that_are_enforced() -> None:
         ("ru", ("Что мы храним", "Номер, имя", "скачать", "удалить")),
     ],
 )
-def test_people_are_told_before_they_give_their_number(client: FlaskClient, language: str, words: tuple[str, ...]) -> None:
+def test_the_login_page_informs_people_before_they_give_their_number(
+    client: FlaskClient, language: str, words: tuple[str, ...]
+) -> None:
     page = client.get("/login/", headers={"Accept-Language": language}).text
     assert 'name="telephone_number"' in page
-    for told in words:
-        assert told in page
+    for word in words:
+        assert word in page
 
 
-# A life that leaves something in every table
+# A user with rows in every table
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def noon() -> Iterator[Traveller]:
 
 
 def soon() -> None:
-    """Lets the next text to any number be asked for at once."""
+    """Ends the waits, so that the next message to any number may be asked for at once."""
     db.session.execute(text("update send_allowances set next_send_at = day_began_at"))
 
 
@@ -129,7 +131,7 @@ def move(settings: Settings, them: SignedIn, to: str) -> None:
 
 @pytest.fixture
 def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
-    """Somebody who did whatever people do, and has the number again that she began with."""
+    """A user who did everything that users can do, and has changed her number and changed it back."""
     them = sign_in(settings, ANNA)
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
     accounts.rename(them.user.id, {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"})
@@ -153,7 +155,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
 
 
 def at(export: Any, path: str) -> list[Any]:
-    """All that stands at this path, in every item of the lists on its way. Raises where there is no such path."""
+    """All values at this path, in every item of the lists on the way. Raises if there is no such path."""
     found = [export]
     for name in path.split("."):
         found = [item[name] for one in found for item in (one if isinstance(one, list) else [one])]
@@ -161,20 +163,20 @@ def at(export: Any, path: str) -> list[Any]:
 
 
 @pytest.mark.requirement("PRV-02")
-def test_the_export_holds_every_column_that_the_page_says_it_does(settings: Settings, anna: SignedIn) -> None:
+def test_the_export_has_every_column_that_the_document_says_it_has(settings: Settings, anna: SignedIn) -> None:
     export = exports.export(settings, anna.user.id)
     for table, columns in register().items():
         stored = db.session.execute(db.metadata.tables[table].select()).mappings().all()
-        for column, told in columns.items():
-            if path := re.match(r"`([a-z_.]+)`", told.export):
+        for column, described in columns.items():
+            if path := re.match(r"`([a-z_.]+)`", described.export):
                 shown = at(export, path[1])
                 assert shown, f"{table}.{column}: the life of the fixture has no {path[1]}."
-                if path[1].endswith(f".{column}") and "masked" not in told.export and column != "scope":
+                if path[1].endswith(f".{column}") and "masked" not in described.export and column != "scope":
                     assert set(shown) <= {row[column] for row in stored}, f"{table}.{column}"
 
 
 @pytest.mark.requirement("PRV-02")
-def test_the_export_holds_every_row_of_mine_and_none_of_others(settings: Settings, anna: SignedIn) -> None:
+def test_the_export_has_every_row_of_the_user_and_none_of_others(settings: Settings, anna: SignedIn) -> None:
     export = exports.export(settings, anna.user.id)
     assert (export["profile"]["id"], export["profile"]["first_name"]) == (anna.user.id, "Анна")
     assert [len(export[name]) for name in ("sessions", "devices", "invitees")] == [2, 1, 1]
@@ -189,25 +191,25 @@ def test_the_export_holds_every_row_of_mine_and_none_of_others(settings: Setting
 
 
 @pytest.mark.requirement("PRV-02")
-def test_the_api_answers_all_that_the_verb_gives(app: Flask, settings: Settings, program: Program) -> None:
+def test_the_api_returns_everything_that_the_verb_returns(app: Flask, settings: Settings, program: Program) -> None:
     program.sign_in(ANNA)
     with app.app_context():
         export = exports.export(settings, db.session.query(User.id).scalar())
-    told = program.result("GET", "/users/me/export/")
+    answered = program.result("GET", "/users/me/export/")
 
     def shape(of: Any) -> Any:
         if isinstance(of, list):
             return [shape(one) for one in of[:1]]
         return {name: shape(value) for name, value in of.items()} if isinstance(of, dict) else None
 
-    assert shape(told) == shape(export)
+    assert shape(answered) == shape(export)
 
 
 # Deletion
 
 
 def written_as(telephone_number: str, *names: str) -> list[str]:
-    """A number in all spellings, its plain hashes in all letters, and names."""
+    """A number in all spellings, its plain hashes in all encodings, and names."""
     spellings = [telephone_number, telephone_number[1:], telephone_number[2:], f"8{telephone_number[2:]}"]
     hashes = [
         hashlib.new(kind, spelling.encode()).digest()
@@ -219,8 +221,8 @@ def written_as(telephone_number: str, *names: str) -> list[str]:
 
 
 @pytest.mark.requirement("PRV-03")
-def test_after_a_deletion_no_table_holds_a_number_its_plain_hash_or_a_name(settings: Settings, anna: SignedIn) -> None:
-    delivery.deliver(settings)  # the notices to numbers of before leave
+def test_after_a_deletion_no_table_contains_a_number_its_plain_hash_or_a_name(settings: Settings, anna: SignedIn) -> None:
+    delivery.deliver(settings)  # the notices to old numbers are sent
     personal = written_as(ANNA, "karenina", "Анна", "Каренина") + written_as(DORA)
     before = "\n".join(everything_stored())
     assert [word for word in personal if word in before]
@@ -230,7 +232,7 @@ def test_after_a_deletion_no_table_holds_a_number_its_plain_hash_or_a_name(setti
 
 
 @pytest.mark.requirement("PRV-03", "PRV-04")
-def test_long_after_a_deletion_nothing_is_left_that_hangs_on_a_number(settings: Settings, anna: SignedIn, noon: Traveller) -> None:
+def test_long_after_a_deletion_no_row_about_a_number_is_left(settings: Settings, anna: SignedIn, noon: Traveller) -> None:
     accounts.delete(settings, anna.user.id)
     noon.shift(timedelta(days=401))
     retention.prune()
@@ -246,7 +248,7 @@ def test_long_after_a_deletion_nothing_is_left_that_hangs_on_a_number(settings: 
 
 @in_context
 @pytest.mark.requirement("PRV-03")
-def test_only_a_fresh_proof_of_this_session_deletes(settings: Settings, noon: Traveller) -> None:
+def test_a_deletion_needs_a_fresh_proof_of_this_session(settings: Settings, noon: Traveller) -> None:
     them = sign_in(settings)
     other = sign_in(settings, BORIS)
     noon.shift(timedelta(seconds=299))
@@ -256,13 +258,13 @@ def test_only_a_fresh_proof_of_this_session_deletes(settings: Settings, noon: Tr
         with pytest.raises(NotAllowed):
             accounts.delete(settings, them.user.id, actor_id=them.user.id, session_id=session_id)
     assert db.session.get_one(User, them.user.id).telephone_number == ANNA
-    accounts.delete(settings, them.user.id, actor_id=other.user.id)  # whether somebody else may is for the doors to say
+    accounts.delete(settings, them.user.id, actor_id=other.user.id)  # the front ends decide whether another user may
     db.session.expire_all()
     assert db.session.get_one(User, them.user.id).telephone_number is None
 
 
 @pytest.mark.requirement("PRV-03")
-def test_programs_delete_with_a_fresh_code_alone(program: Program, noon: Traveller) -> None:
+def test_programs_delete_only_with_a_fresh_code(program: Program, noon: Traveller) -> None:
     program.sign_in(ANNA)
     noon.shift(timedelta(minutes=5))
     answer = program.call("DELETE", "/users/me/")
@@ -273,7 +275,7 @@ def test_programs_delete_with_a_fresh_code_alone(program: Program, noon: Travell
 
 
 @pytest.mark.requirement("PRV-03")
-def test_pages_delete_with_a_fresh_code_alone(browser: Browser, code_for: Callable[[str], str], noon: Traveller) -> None:
+def test_pages_delete_only_with_a_fresh_code(browser: Browser, code_for: Callable[[str], str], noon: Traveller) -> None:
     browser.sign_in(ANNA)
     question = browser.get("/profile/delete/")
     confirmation = next(form for form in question.forms if not form.action.startswith("/logout"))
@@ -291,7 +293,7 @@ def test_pages_delete_with_a_fresh_code_alone(browser: Browser, code_for: Callab
 
 
 @in_context
-def test_a_change_of_number_forgets_the_proofs_of_the_old_one(settings: Settings, noon: Traveller) -> None:
+def test_a_change_of_number_deletes_the_verifications_of_the_old_one(settings: Settings, noon: Traveller) -> None:
     them = sign_in(settings)
     soon()
     pending, code = (asked := ask(settings)).id, right(settings, asked)
@@ -318,7 +320,7 @@ def left_and_back(settings: Settings, gone_for: timedelta, time: Traveller) -> S
 
 @in_context
 @pytest.mark.requirement("PRV-05", "INV-02")
-def test_who_deletes_themselves_and_comes_back_cannot_activate_again(settings: Settings, noon: Traveller) -> None:
+def test_a_deleted_user_who_comes_back_cannot_activate_again(settings: Settings, noon: Traveller) -> None:
     again = left_and_back(settings, tombstones.LIFETIME - timedelta(seconds=1), noon)
     assert again.created
     clara = sign_in(settings, CLARA).user
@@ -328,7 +330,7 @@ def test_who_deletes_themselves_and_comes_back_cannot_activate_again(settings: S
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_an_invite_that_came_along_counts_for_nothing_then(settings: Settings, noon: Traveller) -> None:
+def test_an_invite_code_is_not_activated_at_the_first_login_of_a_user_who_comes_back(settings: Settings, noon: Traveller) -> None:
     boris = sign_in(settings, BORIS).user
     sign_in(settings, invite_code=boris.invite_code)
     accounts.delete(settings, db.session.query(User.id).filter_by(telephone_number=ANNA).scalar())
@@ -340,7 +342,7 @@ def test_an_invite_that_came_along_counts_for_nothing_then(settings: Settings, n
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_a_number_that_was_given_up_by_a_change_buys_no_second_activation_either(settings: Settings, noon: Traveller) -> None:
+def test_a_number_that_was_left_by_a_change_gets_no_second_activation_either(settings: Settings, noon: Traveller) -> None:
     boris = sign_in(settings, BORIS).user
     anna = sign_in(settings)
     activate(settings, anna.user.id, boris.invite_code)
@@ -352,7 +354,7 @@ def test_a_number_that_was_given_up_by_a_change_buys_no_second_activation_either
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_the_mark_has_an_end(settings: Settings, noon: Traveller) -> None:
+def test_the_tombstone_has_an_end(settings: Settings, noon: Traveller) -> None:
     again = left_and_back(settings, tombstones.LIFETIME, noon)
     assert db.session.query(Tombstone).count() == 0
     activate(settings, again.user.id, sign_in(settings, CLARA).user.invite_code)
@@ -360,14 +362,14 @@ def test_the_mark_has_an_end(settings: Settings, noon: Traveller) -> None:
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_who_never_activated_leaves_no_mark(settings: Settings) -> None:
+def test_a_user_who_never_activated_leaves_no_tombstone(settings: Settings) -> None:
     accounts.delete(settings, sign_in(settings).user.id)
     assert db.session.query(Tombstone).count() == 0
 
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_the_mark_is_keyed_and_says_nothing_else(settings: Settings, noon: Traveller) -> None:
+def test_the_tombstone_contains_only_a_keyed_hash_and_its_end(settings: Settings, noon: Traveller) -> None:
     left_and_back(settings, timedelta(0), noon)
     mark = db.session.query(Tombstone).one()
     assert set(Tombstone.__table__.columns.keys()) == {"number_hash", "expires_at"}
@@ -378,7 +380,7 @@ def test_the_mark_is_keyed_and_says_nothing_else(settings: Settings, noon: Trave
 
 @in_context
 @pytest.mark.requirement("PRV-05")
-def test_a_deletion_leaves_an_event_that_others_can_be_told_by(settings: Settings) -> None:
+def test_a_deletion_leaves_an_event_for_other_systems(settings: Settings) -> None:
     anna = sign_in(settings).user
     accounts.delete(settings, anna.id, actor_id=STRANGER_ID)
     rows = db.session.execute(text("select user_id, actor_id from events where kind = 'user-deleted'")).all()

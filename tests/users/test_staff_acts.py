@@ -1,4 +1,4 @@
-"""What staff do to accounts of others: what the audit trail says of it, and what goes on as before."""
+"""What staff do to the accounts of others: the events of the audit trail, and what stays as it was."""
 
 import pytest
 
@@ -19,14 +19,16 @@ def move(settings: Settings, user_id: str, number: str = CLARA, *, end_sessions:
     accounts.move(settings, user_id, number, language="en", end_sessions=end_sessions)
 
 
-def test_the_trail_says_who_made_a_user_and_who_gave_them_the_rights_of_staff(settings: Settings, trail: Trail) -> None:
+def test_the_trail_says_who_created_a_user_and_who_gave_them_the_rights_of_staff(settings: Settings, trail: Trail) -> None:
     anna = user(settings)
     trail.new()
     boris = accounts.create(settings, BORIS, {}, is_staff=True, actor_id=anna.id)
     assert trail.new() == [Noted(events.Kind.USER_CREATED, boris, anna.id), Noted(events.Kind.STAFF_GIVEN, boris, anna.id)]
 
 
-def test_who_finds_no_free_invite_code_may_come_back_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_free_invite_code_may_be_created_a_second_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = user(settings).invite_code
     monkeypatch.setattr("secrets.choice", drawing(taken * 10))
     with pytest.raises(Unavailable) as refused:
@@ -42,7 +44,7 @@ def test_a_move_ends_no_session_unless_it_says_so(settings: Settings, trail: Tra
     assert [device.id for device in sessions.devices(anna.user.id)] == [anna.session.id]
 
 
-def test_the_trail_says_that_a_move_ended_sessions_where_there_was_one(settings: Settings, trail: Trail) -> None:
+def test_the_trail_says_that_a_move_ended_sessions_if_there_were_any(settings: Settings, trail: Trail) -> None:
     anna, boris = sign_in(settings), sign_in(settings, BORIS)
     trail.new()
     move(settings, anna.user.id, end_sessions=True)
