@@ -35,13 +35,13 @@ from tests.actions import (
 pytestmark = pytest.mark.usefixtures("context")
 
 
-def wait_told(settings: Settings, telephone_number: str = ANNA) -> int:
+def wait_refused(settings: Settings, telephone_number: str = ANNA) -> int:
     with pytest.raises(TooManyRequests) as refused:
         ask(settings, telephone_number)
     return refused.value.retry_after
 
 
-def test_the_answer_says_how_long_to_wait_and_how_long_the_code_lives(settings: Settings, clock: Traveller) -> None:
+def test_the_answer_contains_the_wait_and_the_lifetime_of_the_code(settings: Settings, clock: Traveller) -> None:
     sent = by_code.send_code(settings, "8 (929) 000-00-01", HOME)
     assert (sent.expires_in, sent.resend_in) == (300, 60)
     assert sent.verification.telephone_number == ANNA
@@ -57,49 +57,49 @@ def test_the_wait_doubles_up_to_ten_minutes(settings: Settings, clock: Traveller
     waits = []
     for _ in range(7):
         waits.append(by_code.send_code(generous, ANNA, HOME).resend_in)
-        assert wait_told(generous) == waits[-1]
+        assert wait_refused(generous) == waits[-1]
         clock.shift(waits[-1] - 1)
-        assert wait_told(generous) == 1
+        assert wait_refused(generous) == 1
         clock.shift(1)
     assert waits == [60, 120, 240, 480, 600, 600, 600]
 
 
-def test_a_number_gets_five_texts_a_day(settings: Settings, clock: Traveller) -> None:
+def test_a_number_gets_five_messages_a_day(settings: Settings, clock: Traveller) -> None:
     began = time_of_day.now()
     for _ in range(5):
         ask(settings)
         clock.shift(600)
     left_of_the_day = counters.DAY - (time_of_day.now() - began)
-    assert wait_told(settings) == left_of_the_day.total_seconds()
+    assert wait_refused(settings) == left_of_the_day.total_seconds()
     clock.shift(left_of_the_day - timedelta(seconds=1))
-    assert wait_told(settings) == 1
+    assert wait_refused(settings) == 1
     clock.shift(1)
     assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
 
 
-def test_success_ends_the_wait(settings: Settings) -> None:
+def test_a_right_code_ends_the_wait(settings: Settings) -> None:
     sign_in(settings)
     assert by_code.send_code(settings, ANNA, HOME).resend_in == 60
 
 
-def test_success_gives_no_more_texts_that_day(settings: Settings) -> None:
+def test_a_right_code_gives_no_more_messages_that_day(settings: Settings) -> None:
     for _ in range(5):
         sign_in(settings)
-    assert wait_told(settings) > 23 * 3600
+    assert wait_refused(settings) > 23 * 3600
 
 
 def test_a_wrong_code_does_not_end_the_wait(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(WrongCode):
         confirm(settings, verification, wrong(settings, verification))
-    assert wait_told(settings) > 50
+    assert wait_refused(settings) > 50
 
 
 @pytest.mark.requirement("PHN-01", "SMS-03")
-def test_another_spelling_has_no_allowance_of_its_own(settings: Settings) -> None:
+def test_another_spelling_of_a_number_has_no_allowance_of_its_own(settings: Settings) -> None:
     ask(settings, "+79290000001")
     for spelling in ("89290000001", "8 (929) 000-00-01", " +7 929 000 00 01 ", "9290000001", "+7-929-000-00-01"):
-        assert wait_told(settings, spelling) > 50
+        assert wait_refused(settings, spelling) > 50
     assert db.session.query(SendAllowance).count() == 1
 
 
@@ -109,20 +109,20 @@ def test_another_number_has_its_own_allowance(settings: Settings) -> None:
     assert db.session.query(Message).count() == 2
 
 
-def test_a_refused_send_leaves_no_verification_and_no_text(settings: Settings) -> None:
+def test_a_refused_request_leaves_no_verification_and_no_message(settings: Settings) -> None:
     ask(settings)
-    wait_told(settings)
+    wait_refused(settings)
     assert (db.session.query(Verification).count(), db.session.query(Message).count()) == (1, 1)
 
 
-def test_a_refused_send_does_not_make_the_wait_longer(settings: Settings, clock: Traveller) -> None:
+def test_a_refused_request_does_not_make_the_wait_longer(settings: Settings, clock: Traveller) -> None:
     ask(settings)
     clock.shift(59)
     for _ in range(10):
-        assert wait_told(settings) == 1
+        assert wait_refused(settings) == 1
 
 
-def test_the_allowance_names_nobody(settings: Settings) -> None:
+def test_the_allowance_contains_no_number(settings: Settings) -> None:
     ask(settings)
     kept = db.session.query(SendAllowance).one().number_hash
     assert ANNA[1:] not in kept
@@ -130,13 +130,13 @@ def test_the_allowance_names_nobody(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("SMS-04")
-def test_a_number_that_gets_no_texts_leaves_nothing_behind(settings: Settings) -> None:
+def test_a_number_that_cannot_get_messages_leaves_no_row_behind(settings: Settings) -> None:
     with pytest.raises(RegionNotServed):
         ask(settings, "+7 495 123-45-67")
     assert everything_stored() == []
 
 
-def test_the_same_attempt_twice_is_one_verification_and_another_one_waits(settings: Settings, clock: Traveller) -> None:
+def test_a_request_repeated_with_its_key_gets_the_same_verification_and_another_waits(settings: Settings, clock: Traveller) -> None:
     form, other_form = (idempotency.make_key(settings, shown, call="signup") for shown in ("a form", "another form"))
     first = by_code.send_code(settings, ANNA, HOME, key=form)
     assert by_code.send_code(settings, ANNA, HOME, key=form).verification.id == first.verification.id
@@ -169,7 +169,7 @@ def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settin
 
 
 @pytest.mark.requirement("OTP-02")
-def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Settings, clock: Traveller) -> None:
+def test_a_clock_that_is_set_back_makes_no_code_valid_for_longer(settings: Settings, clock: Traveller) -> None:
     clock.shift(timedelta(hours=5))
     verification = ask(settings)
     clock.shift(timedelta(hours=-5))
@@ -184,7 +184,7 @@ def test_a_clock_that_is_set_back_lets_no_code_live_for_longer(settings: Setting
         confirm(settings, verification, right(settings, verification))
 
 
-def test_servers_whose_clocks_differ_by_seconds_know_each_others_codes(settings: Settings, clock: Traveller) -> None:
+def test_servers_whose_clocks_differ_by_seconds_accept_each_others_codes(settings: Settings, clock: Traveller) -> None:
     verification = ask(settings)
     clock.shift(-time_of_day.APART)
     retention.prune()
@@ -192,7 +192,7 @@ def test_servers_whose_clocks_differ_by_seconds_know_each_others_codes(settings:
 
 
 @pytest.mark.requirement("OTP-03", "THR-02")
-def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
+def test_a_resend_has_the_same_code_expiry_and_guesses(
     settings: Settings, clock: Traveller, memory: list[gateways.Sent], code_for: Callable[[str], str]
 ) -> None:
     verification = ask(settings)
@@ -207,13 +207,13 @@ def test_a_resend_carries_the_same_code_with_the_same_expiry_and_guesses(
     assert guesses_of(verification) == 1
 
 
-def test_a_resend_waits_as_a_send_does(settings: Settings) -> None:
+def test_a_resend_waits_like_a_first_message(settings: Settings) -> None:
     verification = ask(settings)
     with pytest.raises(TooManyRequests):
         by_code.resend_code(settings, verification.id, HOME)
 
 
-def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
+def test_a_resend_takes_one_of_the_messages_of_the_day(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=2)
     verification = ask(patient)
     by_code.resend_code(patient, verification.id, HOME)
@@ -222,7 +222,7 @@ def test_a_resend_takes_one_of_the_texts_of_the_day(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("over", ["unknown", "consumed", "expired", "exhausted"])
-def test_what_is_over_is_not_sent_again(settings: Settings, clock: Traveller, over: str) -> None:
+def test_a_code_that_is_over_is_not_sent_again(settings: Settings, clock: Traveller, over: str) -> None:
     verification = ask(settings)
     if over == "consumed":
         confirm(settings, verification, right(settings, verification))

@@ -1,4 +1,4 @@
-"""What a deletion forgets, whatever the person did before; and who may delete whom."""
+"""What a deletion removes, whatever the user did before; and who may delete a user."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,9 +29,9 @@ from tests.people import Browser, Program
 OTHER, PENDING = "+79290000004", "+79290000005"
 NAMES = {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"}
 STAYS = {"users.id", "referrals.referee_id", "referrals.referrer_id", "events.user_id", "events.actor_id"}
-"""Where docs/privacy.md says that the id of somebody who left stays."""
-OF_NOBODY = {"token_keys"}
-"""Tables that hold nothing about people."""
+"""Tables where the id of a deleted user stays, as docs/privacy.md says."""
+IMPERSONAL = {"token_keys"}
+"""Tables without data about users."""
 in_context = pytest.mark.usefixtures("context")
 
 
@@ -42,12 +42,12 @@ def noon() -> Iterator[Traveller]:
 
 
 def soon() -> None:
-    """Lets the next text to any number be asked for at once."""
+    """Ends the waits, so that the next message to any number may be asked for at once."""
     with transaction() as tx:
         tx.execute(update(SendAllowance).values(next_send_at=SendAllowance.day_began_at, sends=1))
 
 
-def try_an_unknown_code(settings: Settings, user_id: str, times: int) -> None:
+def attempt_an_unknown_code(settings: Settings, user_id: str, times: int) -> None:
     for _ in range(times):
         with pytest.raises(UnknownInvite):
             activate(settings, user_id, "AAAAAA")
@@ -55,16 +55,16 @@ def try_an_unknown_code(settings: Settings, user_id: str, times: int) -> None:
 
 @pytest.fixture
 def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
-    """Somebody of whom there is everything that there can be, and who has the number again that she began with."""
+    """A user with rows in every table, who has changed her number and changed it back."""
     them = sign_in(settings, ANNA)
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
     accounts.rename(them.user.id, NAMES)
     activate(settings, boris.id, them.user.invite_code)
-    try_an_unknown_code(settings, them.user.id, invite_attempts.PER_NUMBER_PER_DAY)
+    attempt_an_unknown_code(settings, them.user.id, invite_attempts.PER_NUMBER_PER_DAY)
     noon.shift(timedelta(days=1))
-    try_an_unknown_code(settings, them.user.id, invite_attempts.PER_ACCOUNT - invite_attempts.PER_NUMBER_PER_DAY)
+    attempt_an_unknown_code(settings, them.user.id, invite_attempts.PER_ACCOUNT - invite_attempts.PER_NUMBER_PER_DAY)
     noon.shift(timedelta(days=1))
-    try_an_unknown_code(settings, them.user.id, 1)  # that of the week
+    attempt_an_unknown_code(settings, them.user.id, 1)  # the attempt of the week
     noon.shift(timedelta(days=7))
     activate(settings, them.user.id, clara.invite_code)
     accounts.set_staff(them.user.id, True, actor_id=boris.id)
@@ -82,14 +82,14 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     attacked = by_code.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
     with pytest.raises(WrongCode):
         confirm(settings, attacked, wrong(settings, attacked))
-    delivery.deliver(settings)  # the notices to her numbers of before leave
+    delivery.deliver(settings)  # the notices to her old numbers are sent
     accounts.ask_number(settings, them.user.id, them.session.id, PENDING, HOME)
     exports.export(settings, them.user.id)
     return them
 
 
 def mentions(*marks: str) -> set[str]:
-    """The columns (`table.column`) of any table in which one of these stands."""
+    """The columns (`table.column`) of any table that contain one of these values."""
     db.session.expire_all()
     return {
         f"{table.name}.{column}"
@@ -105,12 +105,12 @@ def tables(columns: set[str]) -> set[str]:
 
 
 @pytest.mark.requirement("PRV-03")
-def test_of_somebody_who_left_no_table_holds_an_id_a_name_or_a_number(settings: Settings, anna: SignedIn) -> None:
+def test_after_a_deletion_no_table_contains_the_id_name_or_number(settings: Settings, anna: SignedIn) -> None:
     clear = (ANNA[1:], OTHER[1:], PENDING[1:], *NAMES.values())
     hashed = [settings.keyed_hash(purpose, ANNA) for purpose in ("numbers", "numbers of known devices")]
     keys = [idempotency.make_key(settings, "key", call="signup", body=ANNA).name]
     there = mentions(anna.user.id, *clear, *hashed, *keys)
-    assert set(db.metadata.tables) - tables(there) == OF_NOBODY | {"texts"}, "Nothing of her life stands there."
+    assert set(db.metadata.tables) - tables(there) == IMPERSONAL | {"texts"}, "Her life left no row there."
     assert {row.verification_id for row in db.session.query(Message)} & {row.id for row in db.session.query(Verification)}
     accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
     assert mentions(*clear) == set()
@@ -119,7 +119,7 @@ def test_of_somebody_who_left_no_table_holds_an_id_a_name_or_a_number(settings: 
 
 
 @pytest.mark.requirement("PRV-03")
-def test_of_somebody_who_left_counters_name_the_number_by_hash_alone(settings: Settings, anna: SignedIn) -> None:
+def test_after_a_deletion_counters_contain_only_the_hash_of_the_number(settings: Settings, anna: SignedIn) -> None:
     counted = {scope for scope in _counted() if anna.user.id in scope}
     assert {scope.rpartition("/")[0] for scope in counted} == {"invites/life", "invites/week"}
     accounts.delete(settings, anna.user.id)
@@ -130,7 +130,7 @@ def _counted() -> list[str]:
     return [row.scope for row in db.session.execute(db.metadata.tables["counters"].select())]
 
 
-def test_a_deletion_forgets_nothing_of_others(settings: Settings, anna: SignedIn) -> None:
+def test_a_deletion_removes_nothing_of_other_users(settings: Settings, anna: SignedIn) -> None:
     boris = db.session.query(User).filter_by(telephone_number=BORIS).one().id
     before = _rows_about(boris, BORIS)
     accounts.delete(settings, anna.user.id)
@@ -145,8 +145,8 @@ def _rows_about(*marks: str) -> list[str]:
 
 
 @in_context
-def test_a_notice_that_waits_goes_to_the_number_of_before_and_then_forgets_it(settings: Settings, noon: Traveller) -> None:
-    """Also when its user has left since: whoever took the account over could silence it otherwise."""
+def test_a_waiting_notice_is_sent_to_the_old_number_and_then_forgets_it(settings: Settings, noon: Traveller) -> None:
+    """Also after a deletion of its user. Otherwise a thief of the account could suppress it."""
     them = sign_in(settings, ANNA)
     asked = accounts.ask_number(settings, them.user.id, them.session.id, OTHER, HOME).verification
     accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
@@ -157,7 +157,7 @@ def test_a_notice_that_waits_goes_to_the_number_of_before_and_then_forgets_it(se
 
 
 @in_context
-def test_a_mark_is_prolonged_when_the_number_is_left_again(settings: Settings, noon: Traveller) -> None:
+def test_a_tombstone_is_extended_when_the_number_is_left_again(settings: Settings, noon: Traveller) -> None:
     owner = sign_in(settings, BORIS).user
     them = sign_in(settings, ANNA, invite_code=owner.invite_code)
     for number in (OTHER, ANNA):
@@ -172,11 +172,11 @@ def test_a_mark_is_prolonged_when_the_number_is_left_again(settings: Settings, n
     assert not tombstones.is_marked(db.session(), settings, ANNA, clock.now())
 
 
-# Who may
+# Who may delete
 
 
 @pytest.mark.parametrize("name", ["me", "ME", ANNA, "8 929 000-00-01", "anna"])
-def test_staff_too_delete_themselves_with_a_fresh_code_alone(app: Flask, program: Program, noon: Traveller, name: str) -> None:
+def test_staff_delete_themselves_only_with_a_fresh_code(app: Flask, program: Program, noon: Traveller, name: str) -> None:
     program.sign_in(ANNA)
     assert program.call("PATCH", "/users/me/", {"username": "anna"}).status_code == 200
     make_staff(app, ANNA)
@@ -196,7 +196,7 @@ def test_staff_delete_others_without_a_fresh_code(app: Flask, noon: Traveller) -
     assert not other.is_signed_in()
 
 
-def test_staff_delete_themselves_on_the_pages_with_a_fresh_code_alone(app: Flask, browser: Browser, noon: Traveller) -> None:
+def test_staff_delete_themselves_on_the_pages_only_with_a_fresh_code(app: Flask, browser: Browser, noon: Traveller) -> None:
     browser.sign_in(ANNA)
     make_staff(app, ANNA)
     confirmation = next(form for form in browser.get("/profile/delete/").forms if not form.action.startswith("/logout"))
@@ -210,12 +210,12 @@ def make_staff(app: Flask, telephone_number: str) -> None:
         accounts.set_staff(db.session.query(User).filter_by(telephone_number=telephone_number).one().id, True)
 
 
-# Invites of those who left
+# Invite codes of deleted users
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_an_invite_code_whose_owner_left_counts_nothing_at_a_first_login(settings: Settings) -> None:
+def test_an_invite_code_of_a_deleted_user_is_not_activated_at_a_first_login(settings: Settings) -> None:
     owner = sign_in(settings, BORIS).user
     accounts.delete(settings, owner.id)
     came = sign_in(settings, ANNA, invite_code=owner.invite_code)
@@ -227,7 +227,7 @@ def test_an_invite_code_whose_owner_left_counts_nothing_at_a_first_login(setting
 
 
 @in_context
-def test_an_invite_code_whose_owner_left_while_the_code_was_on_its_way_counts_nothing(settings: Settings) -> None:
+def test_an_invite_code_is_not_activated_if_its_owner_was_deleted_before_the_login_ended(settings: Settings) -> None:
     owner = sign_in(settings, BORIS).user
     asked = ask(settings, ANNA, invite_code=owner.invite_code)
     accounts.delete(settings, owner.id)
@@ -239,7 +239,7 @@ def test_an_invite_code_whose_owner_left_while_the_code_was_on_its_way_counts_no
 
 
 @in_context
-def test_the_mark_of_one_number_stands_in_no_other_export(settings: Settings, noon: Traveller) -> None:
+def test_the_tombstone_of_one_number_is_in_no_other_export(settings: Settings, noon: Traveller) -> None:
     owner = sign_in(settings, BORIS).user
     marked, other = sign_in(settings, ANNA, invite_code=owner.invite_code), sign_in(settings, CLARA)
     accounts.delete(settings, marked.user.id)
