@@ -57,6 +57,7 @@ def test_every_command_has_help_that_fits_a_line(app: Flask) -> None:
     assert "..." not in "".join(line for line in listed.splitlines() if line.startswith("  "))
 
 
+@pytest.mark.processes
 def test_names_for_the_demo_are_not_loaded_by_a_server() -> None:
     loaded = "import sys, hammer; sys.exit('hammer.operations.demo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, check=False).returncode == 0

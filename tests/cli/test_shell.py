@@ -15,6 +15,8 @@ from config import Settings
 from tests.cli.commands import CLOSED_PORT
 from tests.serving import surroundings
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -13,6 +13,8 @@ import config
 from tests.databases import Databases
 from tests.serving import ROOT, free_port, running, surroundings
 
+pytestmark = pytest.mark.processes
+
 SECRET = "only for the tests, 32 bytes and more of it"
 PARTS = ("config.py", "wsgi.py", "gunicorn.conf.py", "hammer", "migrations")
 GUNICORN = ["gunicorn", "--config", "gunicorn.conf.py"]

@@ -122,6 +122,7 @@ def test_ready_is_too_who_runs_before_a_newer_program_has_migrated(app: Flask) -
             session.execute(text("update alembic_version set version_num = :ours"), {"ours": NEWEST_MIGRATION})
 
 
+@pytest.mark.processes
 def test_the_command_that_everybody_begins_with_makes_the_tables(databases: Databases) -> None:
     url = databases.bare()
     upgrade = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]

@@ -14,6 +14,8 @@ from tests.configuration.test_env_file import READS_IT, flask, program
 from tests.delivery import wait_until
 from tests.serving import ROOT, Server, free_port, running, surroundings
 
+pytestmark = pytest.mark.processes
+
 __all__ = ["program"]
 
 STUB = """#!/bin/sh

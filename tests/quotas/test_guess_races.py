@@ -143,6 +143,7 @@ def test_ten_guesses_are_compared_however_many_arrive_beside_their_owners_sign_i
     assert rows(server, f"select device_id from verifications where id = '{asked}'") == [(None,)]
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("THR-05")
 def test_four_processes_share_the_budget_and_a_restart_forgets_nothing(databases: Databases, tmp_path: Path) -> None:
     url = databases.new()

@@ -340,6 +340,7 @@ def who(server: Server, token: str) -> Answer:
     return server.call("GET", "/users/me/", token=token)
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("TOK-08")
 def test_processes_that_start_at_once_sign_for_each_other(three: list[Server]) -> None:
     signed_in = at_once([partial(server.sign_in, f"+7932000000{n}") for n, server in enumerate(three * 2)])
@@ -351,6 +352,7 @@ def test_processes_that_start_at_once_sign_for_each_other(three: list[Server]) -
         assert [who(server, person["access_token"]).status for server in three] == [200, 200, 200]
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("TOK-08")
 def test_a_rotation_reaches_every_process_without_a_restart(three: list[Server], databases: Databases, tmp_path: Path) -> None:
     before = three[0].sign_in("+79320000010")["access_token"]
@@ -365,6 +367,7 @@ def test_a_rotation_reaches_every_process_without_a_restart(three: list[Server],
         assert kid_of(after) in by_hand(fresh, "list")
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("TOK-06")
 def test_what_is_ended_in_one_process_is_dead_in_the_others(three: list[Server]) -> None:
     person = three[0].sign_in("+79320000012")
@@ -376,6 +379,7 @@ def test_what_is_ended_in_one_process_is_dead_in_the_others(three: list[Server])
     assert [who(server, token).status for server in three * 2] == [401] * 6
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("TOK-04")
 def test_twenty_refreshes_at_once_over_three_processes_have_one_successor(three: list[Server]) -> None:
     person = three[0].sign_in("+79320000013")

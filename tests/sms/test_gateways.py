@@ -181,6 +181,7 @@ def test_who_says_one_letter_at_a_time_has_no_more_time(nobody: str) -> None:
             assert b"200" not in b"".join(letters[-3:]) or len(letters) < 24
 
 
+@pytest.mark.processes
 def test_a_process_ends_while_a_gateway_hangs() -> None:
     """It hangs until its input is closed, which is when its process has ended."""
     program = "import os; from hammer.sms import gateways; print(gateways._within(0.1, lambda: str(os.read(0, 1))))"

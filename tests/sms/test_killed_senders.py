@@ -21,6 +21,8 @@ from tests.delivery import states, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.serving import ROOT, Server
 
+pytestmark = pytest.mark.processes
+
 KILLS = 8
 TEXTS_A_KILL = 10
 THREADS = 4

@@ -192,6 +192,7 @@ def test_a_token_closes_them_in_development_too(settings: Settings, app_with: Ca
     assert guarded.test_client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+@pytest.mark.processes
 @pytest.mark.requirement("LOG-04")
 def test_processes_of_one_server_count_together(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> None:
     log = tmp_path_factory.mktemp("counted") / "log"
