@@ -11,7 +11,7 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 
 import config
-from hammer import create_app
+from hammer import cli, create_app
 from hammer.db.database import db
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
@@ -34,6 +34,7 @@ class Databases(Protocol):
 def migrate(settings: config.Settings) -> None:
     """Brings the database of `settings` to the newest schema."""
     app = create_app(settings)
+    cli.init_migrations(app)
     with app.app_context():
         flask_migrate.upgrade(MIGRATIONS)
         db.session.remove()

@@ -155,7 +155,7 @@ def _run(app: Flask, verb: Verb, stop: _Stop | None = None) -> Ended:
 def someone_waits(engine: Engine) -> Iterator[Callable[[], int]]:
     """A function that counts who waits for a lock of the database. On SQLite all writers wait while one of them writes."""
     if engine.dialect.name == "sqlite":
-        yield lambda: MOST_STEPS if database._writing.locked() else 0
+        yield lambda: MOST_STEPS if database._sqlite_writer.locked() else 0
         return
     plain = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as watching:

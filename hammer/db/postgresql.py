@@ -1,7 +1,7 @@
-"""PostgreSQL, near or away: connections on which no request waits for long, and a pool that notices by itself what hung up.
+"""PostgreSQL: deadlines for requests, a circuit breaker for connecting, and a pool that notices closed connections.
 
-A server may refuse, hang up, freeze, or vanish with its host; each looks different from here. `docs/decisions/databases-go-away.md`
-tells what is done about each, and what it costs.
+A server may refuse, close the connection, freeze, or disappear with its host; each looks different from here.
+`docs/decisions/databases-go-away.md` says what is done about each, and what it costs.
 """
 
 import select
@@ -18,19 +18,19 @@ from sqlalchemy.exc import InvalidatePoolError, OperationalError
 if TYPE_CHECKING:
     from flask import Flask
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-_somebody_waits: ContextVar[bool] = ContextVar("somebody_waits", default=False)
-"""Whether this is done for somebody's request. Commands may take their time: a migration does."""
+_in_request: ContextVar[bool] = ContextVar("in_request", default=False)
+"""Whether a request waits for the database. Commands have no deadline: a migration takes its time."""
 
-_LATE_SECONDS: Final = 0.5
-"""The server ends a statement that takes too long; one that does not even do that is given up so much later."""
-_APART_SECONDS: Final = 1.0
-"""Between two tries to reach a server that lets them wait in vain."""
+_GRACE_SECONDS: Final = 0.5
+"""The server ends a statement at the deadline. If it does not answer this much later, the connection is given up."""
+_OPEN_SECONDS: Final = 1.0
+"""How long the circuit breaker stays open: requests do not try to connect."""
 
 
-def reach(busy_seconds: int) -> dict[str, Any]:
-    """What to connect with, so that neither a host that vanished nor somebody's lock is waited for any longer."""
+def connect_args(busy_seconds: int) -> dict[str, Any]:
+    """Options of a connection that limit how long it waits for a host that is gone, and for a lock."""
     return {
         "connect_timeout": busy_seconds,
         "tcp_user_timeout": busy_seconds * 1000,
@@ -41,76 +41,81 @@ def reach(busy_seconds: int) -> dict[str, Any]:
     }
 
 
-def watch(app: "Flask", engine: Engine, busy_seconds: int) -> None:
-    """Keeps requests of `app` from waiting longer than `busy_seconds` for `engine`, give or take a moment."""
-    app.before_request(_begin)
-    app.teardown_request(_end)
-    event.listen(engine, "do_connect", _Door(busy_seconds))
-    event.listen(engine, "checkout", _refuse_hung_up)
-    event.listen(engine, "handle_error", _leave_read_only)
+def limit_waits(app: "Flask", engine: Engine, busy_seconds: int) -> None:
+    """Sets a deadline of about `busy_seconds` for each statement that a request of `app` sends to `engine`."""
+    app.before_request(_begin_request)
+    app.teardown_request(_end_request)
+    event.listen(engine, "do_connect", _Connector(busy_seconds))
+    event.listen(engine, "checkout", _refuse_closed)
+    event.listen(engine, "handle_error", _disconnect_read_only)
 
 
-def _begin() -> None:
-    _somebody_waits.set(True)
+def _begin_request() -> None:
+    _in_request.set(True)
 
 
-def _end(_: BaseException | None) -> None:
-    _somebody_waits.set(False)
+def _end_request(_: BaseException | None) -> None:
+    _in_request.set(False)
 
 
 class _Connection(psycopg.Connection[Any]):
-    kind: "_Door | None" = None
+    """A connection that gives up a statement of a request after the deadline."""
 
-    def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
-        if self.kind and timeout is None and _somebody_waits.get():
-            timeout = self.kind.busy_seconds + _LATE_SECONDS
+    connector: "_Connector | None" = None
+    """None while the connection is being opened: `connect_timeout` applies then."""
+
+    def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
+        if self.connector and timeout is None and _in_request.get():
+            timeout = self.connector.busy_seconds + _GRACE_SECONDS
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()  # or the next question would get this one's answer
-                if self.kind:
-                    self.kind.shut()
+                self.close()  # or the next statement would read the answer to this one
+                if self.connector:
+                    self.connector.open_circuit()
             raise
 
 
-class _Door:
-    """Opens connections. When somebody waited for the server in vain, those who want a new one in the next second are told at once,
-    or they would queue up behind each other's waits."""
+class _Connector:
+    """Opens connections, with a circuit breaker: after a request waited in full, the others fail at once for a second.
+
+    Otherwise they would queue up behind each other's waits in the few threads of a process.
+    """
 
     def __init__(self, busy_seconds: int) -> None:
         self.busy_seconds = busy_seconds
-        self.next_try_at = 0.0
+        self._open_until = 0.0
 
-    def shut(self) -> None:
-        self.next_try_at = time.monotonic() + _APART_SECONDS
+    def open_circuit(self) -> None:
+        self._open_until = time.monotonic() + _OPEN_SECONDS
 
     def __call__(self, _dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> _Connection:
         began = time.monotonic()
-        if _somebody_waits.get():
-            if began < self.next_try_at:
-                raise psycopg.OperationalError("The server let the last try to reach it wait in vain.")
+        if _in_request.get():
+            if began < self._open_until:
+                raise psycopg.OperationalError("The circuit breaker is open: the server did not answer in time.")
             parameters = parameters | {"options": f"{parameters['options']} -c statement_timeout={self.busy_seconds}s"}
         try:
             connection = _Connection.connect(*arguments, **parameters)
         except psycopg.OperationalError:
-            if time.monotonic() - began > _LATE_SECONDS:
-                self.shut()
+            if time.monotonic() - began > _GRACE_SECONDS:
+                self.open_circuit()
             raise
-        connection.kind = self
+        connection.connector = self
         return connection
 
 
-def _refuse_hung_up(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
-    # An idle server says nothing, unless it says goodbye: to look costs a hundredth of asking it.
+def _refuse_closed(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    # An idle server sends nothing until it closes the connection. Polling the socket costs a hundredth of a query.
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
     if poll.poll(0):
         raise InvalidatePoolError
 
 
-def _leave_read_only(context: ExceptionContext) -> OperationalError | None:
-    """A server that takes no writes is as good as away: it may be the old primary, and a new connection finds the new one."""
+def _disconnect_read_only(context: ExceptionContext) -> OperationalError | None:
+    """Treats a server that accepts no writes as gone: it may be the old primary, and a new connection finds the new one."""
     refused = context.original_exception
     if not isinstance(refused, psycopg.errors.ReadOnlySqlTransaction):
         return None

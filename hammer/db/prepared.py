@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from sqlalchemy.types import TypeEngine
 
-from hammer.db.database import Base, OneDatabase, Transaction, send
+from hammer.db.database import Base, OneConnectionSession, Transaction, send
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -41,7 +41,7 @@ class Prepared(Generic[Value]):
 
     def rows(self, tx: Transaction, /, **values: object) -> list[Any]:
         """All rows, as tuples with named columns; the columns of a model are named one by one."""
-        connection = cast(OneDatabase, tx).here()
+        connection = cast(OneConnectionSession, tx).current_connection()
         return _compiled(self._statement, connection.dialect, tuple(values)).execute(connection, values)
 
     def row(self, tx: Transaction, model: type[Model], /, **values: object) -> Model | None:

@@ -1,4 +1,4 @@
-"""How the tables came to be: the migrations make the schema that the models describe, and can be taken back."""
+"""The migrations: they make the schema that the models describe, and can be downgraded."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from flask import Flask
 from sqlalchemy import create_engine, inspect, text
 
 from config import Settings
+from hammer import cli
 from hammer.db.database import db, transaction
 from hammer.operations.readiness import NEWEST_MIGRATION
 from tests.conftest import SETTINGS
@@ -25,7 +26,7 @@ pytestmark = [
 ]
 OF_POSTGRESQL_ALONE = {"ix_users_search"}
 BIG = {"users", "sessions", "devices", "events", "referrals"}
-"""Tables that grow with people: to write one once more would hold everyone up."""
+"""Tables that grow with the number of people: a migration that rewrites one would block everyone."""
 AppWith = Callable[[Settings], Flask]
 
 
@@ -33,6 +34,7 @@ AppWith = Callable[[Settings], Flask]
 def bare(databases: Databases, app_with: AppWith) -> Iterator[Flask]:
     """An application on a database that was never migrated, in whose context the test runs."""
     app = app_with(replace(SETTINGS, database_url=databases.bare()))
+    cli.init_migrations(app)
     with app.app_context():
         yield app
 
@@ -56,7 +58,7 @@ def test_the_migrations_make_what_the_models_describe() -> None:
 
 
 @pytest.mark.usefixtures("bare")
-def test_the_migrations_can_be_taken_back_and_made_again() -> None:
+def test_the_migrations_can_be_downgraded_and_upgraded_again() -> None:
     flask_migrate.upgrade(MIGRATIONS)
     made = tables()
     assert made == set(db.metadata.tables)
@@ -78,7 +80,7 @@ def places() -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("bare")
-def test_no_migration_since_the_fourth_writes_a_big_table_once_more() -> None:
+def test_no_migration_since_the_fourth_rewrites_a_big_table() -> None:
     flask_migrate.upgrade(MIGRATIONS, revision="0004")
     before = places()
     assert set(before) == BIG
@@ -100,7 +102,7 @@ def test_every_constraint_and_index_has_the_name_that_the_models_give_it() -> No
     assert (found | {by_expression}) - OF_POSTGRESQL_ALONE == described
 
 
-def test_ready_is_who_is_migrated(bare: Flask, databases: Databases) -> None:
+def test_readyz_refuses_until_the_database_is_migrated(bare: Flask, databases: Databases) -> None:
     not_yet = bare.test_client().get("/readyz")
     assert not_yet.status_code == 503
     assert "hammer_database_answers 0.0" in bare.test_client().get("/metrics").text
@@ -111,8 +113,8 @@ def test_ready_is_who_is_migrated(bare: Flask, databases: Databases) -> None:
     assert bare.test_client().get("/readyz").status_code == 503
 
 
-def test_ready_is_too_who_runs_before_a_newer_program_has_migrated(app: Flask) -> None:
-    """Migrations come before the restart, host by host; the load balancer must not lose all of them meanwhile."""
+def test_readyz_accepts_a_schema_that_is_newer_than_the_program(app: Flask) -> None:
+    """Migrations come before the restart, host by host; the load balancer must not lose all of them before that."""
     with app.app_context(), transaction() as session:
         session.execute(text("update alembic_version set version_num = '9999'"))
     try:
@@ -123,7 +125,7 @@ def test_ready_is_too_who_runs_before_a_newer_program_has_migrated(app: Flask) -
 
 
 @pytest.mark.processes
-def test_the_command_that_everybody_begins_with_makes_the_tables(databases: Databases) -> None:
+def test_flask_db_upgrade_makes_the_tables(databases: Databases) -> None:
     url = databases.bare()
     upgrade = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
 
