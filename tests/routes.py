@@ -1,4 +1,4 @@
-"""Every route of an application, and addresses that reach them."""
+"""Every route of an application, with an address for each."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ SAMPLES = {
 
 
 def path(rule: Rule, **arguments: str) -> str:
-    """The address of a route, with these in the places of its arguments."""
+    """The address of a route with these arguments, and samples for the others."""
     with_all = SAMPLES | arguments
     unknown = set(rule.arguments) - set(with_all)
     assert not unknown, f"{rule.rule}: Give an example of {unknown} in SAMPLES."
@@ -34,20 +34,20 @@ def rules(app: Flask, prefix: str = "/") -> list[Rule]:
     return sorted((rule for rule in app.url_map.iter_rules() if rule.rule.startswith(prefix)), key=lambda rule: rule.rule)
 
 
-def knock(client: FlaskClient, method: str, at: str, **more: object) -> TestResponse:
-    """One request; a body of `{}` goes along to the JSON door where a method may have one."""
+def send(client: FlaskClient, method: str, at: str, **more: object) -> TestResponse:
+    """Sends one request, to the API with the body `{}` where the method allows a body."""
     if at.startswith("/api/") and method in ("POST", "PUT", "PATCH"):
         more.setdefault("json", {})
-    if at.startswith("//"):  # the client would take what follows for a host
+    if at.startswith("//"):  # the test client would read the rest as a host
         at, more["environ_overrides"] = "/", {"PATH_INFO": at}
     return client.open(at, method=method, buffered=True, **more)  # type: ignore[arg-type]
 
 
 def every_answer(app: Flask, client: FlaskClient, host: str) -> Iterator[tuple[str, TestResponse]]:
-    """What every route says to every method, and what is said where there is no route. Changes what the client may change."""
+    """The answers of every route to every method, and of unknown addresses. Changes everything that the client may change."""
     for rule in rules(app):
         for method in METHODS:
-            yield f"{method} {rule.rule}", knock(client, method, path(rule), base_url=host)
+            yield f"{method} {rule.rule}", send(client, method, path(rule), base_url=host)
     for missing in ("/nothing/", "/api/v1/nothing/", "/static/nothing.css", "/documents/nothing.js", "/i/x", "/%00", "//"):
         yield f"GET {missing}", client.get(missing, base_url=host, buffered=True)
     for at, body, kind in (
@@ -60,6 +60,6 @@ def every_answer(app: Flask, client: FlaskClient, host: str) -> Iterator[tuple[s
 
 
 def form_token(client: FlaskClient) -> str:
-    """What a form of this browser carries to be believed."""
+    """The CSRF token of this browser's forms."""
     page = Page(client.get("/login/", follow_redirects=True).text)
     return next(form.fields["csrf_token"] for form in page.forms if "csrf_token" in form.fields)

@@ -28,14 +28,14 @@ SIGNED_IN_ONLY = [
 
 
 @pytest.mark.parametrize(("method", "path"), SIGNED_IN_ONLY)
-def test_nobody_gets_in_without_a_bearer(program: Program, method: str, path: str) -> None:
+def test_every_call_needs_a_bearer_token(program: Program, method: str, path: str) -> None:
     answer = program.call(method, path.format(session="A" * 22), {} if method in ("POST", "PUT", "PATCH") else None)
     problem(answer, 401, "not-signed-in")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.requirement("WEB-02")
-def test_a_cookie_opens_no_call(app: Flask) -> None:
+def test_a_cookie_is_not_accepted(app: Flask) -> None:
     browser = Browser(app)
     browser.sign_in(ANNA)
     assert browser.is_signed_in()
@@ -56,13 +56,13 @@ RUBBISH = ["", "Bearer", "Bearer ", "Bearer a.b.c", "Bearer \xff\xfe", "bearer",
 
 
 @pytest.mark.parametrize("how", [*GARBLED, *RUBBISH])
-def test_no_garbled_token_gets_in(anna: Program, how: str) -> None:
+def test_a_malformed_token_is_refused(anna: Program, how: str) -> None:
     header = GARBLED.get(how, how).format(*anna.tokens["access_token"].split(".")).encode().decode("latin-1")
     answer = anna.call("GET", "/users/me/", Authorization=header)
     problem(answer, 401, "not-signed-in")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_token_ends_after_its_time(anna: Program) -> None:
+def test_an_expired_token_is_refused(anna: Program) -> None:
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=900 + 31)):
         problem(anna.call("GET", "/users/me/"), 401, "not-signed-in")

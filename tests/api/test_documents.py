@@ -1,4 +1,4 @@
-"""The documents of the API: valid, complete, of one piece, and with no request to any other host."""
+"""The documents of the API are valid, complete and consistent, and their pages load nothing from other hosts."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_every_operation_has_a_name_a_tag_and_a_sentence(document: Tree) -> None
 
 
 @pytest.mark.requirement("API-06")
-def test_only_signing_in_is_open_to_strangers(document: Tree) -> None:
+def test_only_login_and_the_public_keys_need_no_token(document: Tree) -> None:
     strangers = {path for _, path, operation in operations(document) if "security" not in operation}
     signing_in = {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
     assert strangers == signing_in | {"/.well-known/jwks.json"}
@@ -94,7 +94,7 @@ def test_every_body_has_an_example_that_its_schema_allows(document: Tree) -> Non
     assert seen > 50
 
 
-def test_the_russian_keys_are_in_the_document_as_they_are_read(client: FlaskClient, document: Tree) -> None:
+def test_the_russian_keys_are_readable_in_the_document(client: FlaskClient, document: Tree) -> None:
     schemas = document["components"]["schemas"]
     assert {"Ваш токен", "Ваш инвайт код"} <= set(schemas["SignedInOut"]["required"])
     assert "demo mode" in schemas["VerificationOut"]["properties"]["Ваш код активации"]["description"]
@@ -104,7 +104,7 @@ def test_the_russian_keys_are_in_the_document_as_they_are_read(client: FlaskClie
 
 
 @pytest.mark.requirement("API-06")
-def test_every_refusal_stands_in_the_document_under_its_status(document: Tree) -> None:
+def test_every_refusal_is_in_the_document_with_its_status(document: Tree) -> None:
     stated = {
         (slug, int(status))
         for _, _, operation in operations(document)
@@ -123,7 +123,7 @@ def test_the_headers_of_answers_are_stated(document: Tree) -> None:
         assert "Link" in document["paths"][paged]["get"]["responses"]["200"]["headers"]
 
 
-def test_json_and_yaml_are_one_document(client: FlaskClient, app: Flask, document: Tree) -> None:
+def test_json_and_yaml_are_the_same_document(client: FlaskClient, app: Flask, document: Tree) -> None:
     answer = client.get("/api/v1/openapi.yaml")
     assert answer.mimetype == "application/yaml"
     assert yaml.safe_load(answer.text) == document == api.document(app)
@@ -146,7 +146,7 @@ def test_every_answer_is_described_by_the_names_of_its_problems(document: Tree) 
 
 
 @pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/openapi.yaml"])
-def test_who_has_the_document_is_told_so(client: FlaskClient, path: str) -> None:
+def test_an_unchanged_document_is_answered_with_304(client: FlaskClient, path: str) -> None:
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
@@ -164,7 +164,7 @@ def test_the_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -
             assert address.startswith("/")
             with client.get(address) as found:
                 assert found.status_code == 200, address
-    assert not re.search(r"<script(?![^>]* src=)", answer.text), "A script stands in the page."
+    assert not re.search(r"<script(?![^>]* src=)", answer.text), "The page holds an inline script."
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert not re.search(r"https?:|\*|unsafe", policy)
@@ -177,7 +177,7 @@ def test_each_page_has_a_nonce_of_its_own(client: FlaskClient) -> None:
     assert len({nonce and nonce[1] for nonce in nonces}) == 2
 
 
-def test_the_documents_lead_to_each_other(client: FlaskClient) -> None:
+def test_the_documents_link_to_each_other(client: FlaskClient) -> None:
     for path in ("/redoc/", "/swagger/"):
         page = client.get(path).text
         for other in ("/redoc/", "/swagger/", "/api/v1/openapi.json", "/api/v1/openapi.yaml"):
@@ -189,7 +189,7 @@ def test_nothing_else_of_the_package_is_served(client: FlaskClient, name: str) -
     assert client.get(f"/documents/{name}").status_code == 404
 
 
-def test_the_bundles_are_kept_by_browsers(client: FlaskClient) -> None:
+def test_browsers_can_cache_the_bundles(client: FlaskClient) -> None:
     for name in documents.BUNDLES:
         with client.get(f"/documents/{name}") as answer:
             assert answer.cache_control.max_age == documents.BUNDLES_LIVE_SECONDS

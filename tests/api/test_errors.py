@@ -61,7 +61,7 @@ def test_what_is_no_json_object_is_an_invalid_request(client: FlaskClient, body:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"])
 @pytest.mark.requirement("API-04", "WEB-02")
-def test_another_kind_of_body_is_415(client: FlaskClient, anna: Program, kind: str) -> None:
+def test_a_body_of_another_type_is_415(client: FlaskClient, anna: Program, kind: str) -> None:
     answer = client.post("/api/v1/auth/signup/", data=json.dumps({"telephone_number": ANNA}), content_type=kind)
     problem(answer, 415, "invalid-request")
     problem(anna.call("POST", "/auth/logout/", **{"Content-Type": kind}), 415, "invalid-request")
@@ -89,7 +89,7 @@ def test_a_country_that_is_not_in_the_list_is_not_served(
     assert not gateways.memory
 
 
-def test_the_day_has_so_many_texts_to_one_number(program: Program, clock: time_machine.Traveller) -> None:
+def test_texts_to_one_number_are_limited_per_day(program: Program, clock: time_machine.Traveller) -> None:
     for _ in range(5):
         program.result("POST", "/auth/signup/", {"telephone_number": ANNA})
         clock.shift(700)
@@ -99,7 +99,7 @@ def test_the_day_has_so_many_texts_to_one_number(program: Program, clock: time_m
     assert 80_000 < found["retry_after"] <= 86_400
 
 
-def test_a_blocked_user_is_told_so_once_the_code_is_right(app: Flask, anna: Program, program: Program) -> None:
+def test_a_blocked_user_is_refused_after_the_right_code(app: Flask, anna: Program, program: Program) -> None:
     with app.app_context():
         accounts.set_blocked(people.find(app.config["SETTINGS"], ANNA), True)
     assert not anna.is_signed_in()
@@ -109,7 +109,7 @@ def test_a_blocked_user_is_told_so_once_the_code_is_right(app: Flask, anna: Prog
 
 
 @pytest.mark.requirement("API-04")
-def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient) -> None:
+def test_a_wrong_method_is_answered_with_the_allowed_ones(client: FlaskClient) -> None:
     answer = client.put("/api/v1/auth/signup/", json={})
     problem(answer, 405, "method-not-allowed")
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}

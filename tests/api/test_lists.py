@@ -43,10 +43,10 @@ def invite_many(app: Flask, owner: str, count: int) -> list[str]:
     return numbers[::-1]
 
 
-def pages(somebody: Program, path: str) -> Iterator[list[Any]]:
+def pages(person: Program, path: str) -> Iterator[list[Any]]:
     """Each page of a list, by the `Link` of the one before."""
     for _ in range(50):
-        answer = somebody.call("GET", path)
+        answer = person.call("GET", path)
         assert answer.status_code == 200, answer.text
         yield answer.json or []
         link = answer.headers.get("Link")
@@ -76,19 +76,19 @@ def test_pages_of_users_have_no_gap_and_no_repetition(app: Flask, anna: Program,
     assert searched == numbers
 
 
-def test_staff_see_what_became_of_each_text_and_never_its_code(app: Flask, anna: Program, staff: Program) -> None:
-    app.config["SETTINGS"] = replace(app.config["SETTINGS"], code_length=8)  # so many digits stand in no moment by chance
+def test_staff_see_the_state_of_each_text_and_never_its_code(app: Flask, anna: Program, staff: Program) -> None:
+    app.config["SETTINGS"] = replace(app.config["SETTINGS"], code_length=8)  # eight digits do not occur in a timestamp by chance
     anna.result("POST", "/auth/signup/", {"telephone_number": BORIS})
     with app.app_context():
         code = code_for(app.config["SETTINGS"], BORIS)
 
-    told = staff.call("GET", "/texts/")
+    answer = staff.call("GET", "/texts/")
 
-    newest, *_ = told.json or []
+    newest, *_ = answer.json or []
     assert newest.keys() == {"id", "telephone_number", "state", "gateway", "tries", "asked_at", "ended_at"}
     assert newest["telephone_number"] == BORIS[:2] + "········" + BORIS[-2:]
     assert (newest["state"], newest["gateway"], newest["tries"]) == ("sent", "memory/1", 1)
-    assert code not in told.text
+    assert code not in answer.text
     problem(anna.call("GET", "/texts/"), 403, "not-allowed")
 
 
@@ -120,13 +120,13 @@ def test_a_limit_is_a_whole_number_from_1_to_100(staff: Program, limit: str) -> 
 
 
 @pytest.mark.parametrize("after", ["x", "0", "1.x", "1" * 18 + "." + "A" * 22, "%00", "%ff", "1." + "A" * 23, "-1." + "A" * 22])
-def test_a_place_that_we_never_gave_is_refused(staff: Program, after: str) -> None:
+def test_an_unknown_place_in_a_list_is_refused(staff: Program, after: str) -> None:
     for path in ("/users/", "/users/me/invitees/"):
         answer = staff.call("GET", f"{path}?after={after}")
         assert set(problem(answer, 422, "invalid-fields")["errors"]) == {"after"}
 
 
-def test_users_shows_everybody_to_staff_and_oneself_to_others(anna: Program, boris: Program, staff: Program) -> None:
+def test_staff_list_all_users_and_others_only_themselves(anna: Program, boris: Program, staff: Program) -> None:
     assert [user["telephone_number"] for user in anna.result("GET", "/users/")] == [ANNA]
     assert [user["telephone_number"] for user in anna.result("GET", f"/users/?q={quote(BORIS)}")] in ([], [ANNA])
     assert {user["telephone_number"] for user in staff.result("GET", "/users/")} == {ANNA, BORIS, STAFF}
@@ -146,9 +146,9 @@ def test_staff_search_by_invite_code(anna: Program, boris: Program, staff: Progr
 
 
 @pytest.mark.parametrize("q", ["нет такого", "%25", "_", "100%25", "%ff", "😀", "\\", "' or 1=1 --", "x" * 5000])
-def test_a_search_that_finds_nobody_answers_nobody(anna: Program, staff: Program, q: str) -> None:
+def test_a_search_without_results_answers_an_empty_list(anna: Program, staff: Program, q: str) -> None:
     assert staff.result("GET", f"/users/?q={q}") == []
 
 
-def test_a_search_for_what_is_no_text_is_refused(staff: Program) -> None:
+def test_a_search_with_a_nul_character_is_refused(staff: Program) -> None:
     assert set(problem(staff.call("GET", "/users/?q=%00"), 422, "invalid-fields")["errors"]) == {"q"}

@@ -1,4 +1,4 @@
-"""Wrong types and strange strings in every field and path are refused as problems, never a fault of ours."""
+"""Wrong types and strange strings in any field or path are refused with a problem, and are never a server error."""
 
 import json
 
@@ -30,7 +30,7 @@ STRANGE_TEXTS = {
     "extension": "+79298284301;ext=5",
 }
 OTHER_DIGITS = ("full-width digits", "arabic digits")
-"""They are digits like ours: a wrong code in them is a guess."""
+"""These are digits too, so a wrong code written with them is a guess."""
 BODIES = [
     ("POST", "/auth/signup/", ("telephone_number", "username", "phone", "invite_code")),
     ("POST", "/auth/resend/", ("verification_id",)),
@@ -62,7 +62,7 @@ def body_with(field: str, fields: tuple[str, ...], value: object) -> dict[str, o
 
 
 @pytest.mark.parametrize(("method", "path", "field", "fields"), FIELDS)
-def test_every_wrong_type_in_every_field_is_an_invalid_field(
+def test_a_wrong_type_in_any_field_is_an_invalid_field(
     staff: Program, method: str, path: str, field: str, fields: tuple[str, ...]
 ) -> None:
     shown = "telephone_number" if "phone" in fields and field in ("username", "phone") else field
@@ -72,12 +72,12 @@ def test_every_wrong_type_in_every_field_is_an_invalid_field(
 
 
 @pytest.mark.parametrize(("method", "path", "field", "fields"), FIELDS)
-def test_no_strange_text_in_any_field_is_a_fault_of_ours(
+def test_strange_text_in_any_field_is_never_a_server_error(
     staff: Program, demo: Program, method: str, path: str, field: str, fields: tuple[str, ...]
 ) -> None:
     for name, value in STRANGE_TEXTS.items():
-        for somebody in (staff, demo):
-            answer = somebody.call(method, path, body_with(field, fields, value))
+        for person in (staff, demo):
+            answer = person.call(method, path, body_with(field, fields, value))
             assert answer.status_code < 500, name
             if answer.status_code >= 400:
                 problem(answer, answer.status_code, answer.json["type"].rpartition("/")[2])  # type: ignore[index]
@@ -86,7 +86,9 @@ def test_no_strange_text_in_any_field_is_a_fault_of_ours(
 
 
 @pytest.mark.parametrize(("method", "path", "field", "fields"), [*FIELDS, ("POST", "/auth/signup/", "\ud800", ("invite_code",))])
-def test_half_a_character_is_no_json(staff: Program, method: str, path: str, field: str, fields: tuple[str, ...]) -> None:
+def test_half_a_surrogate_pair_is_an_invalid_request(
+    staff: Program, method: str, path: str, field: str, fields: tuple[str, ...]
+) -> None:
     body = json.dumps(body_with(field, fields, "\ud800"))
     headers = {"Authorization": f"Bearer {staff.tokens['access_token']}"}
     answer = staff.client.open(f"/api/v1{path}", method=method, data=body, content_type="application/json", headers=headers)
@@ -94,7 +96,7 @@ def test_half_a_character_is_no_json(staff: Program, method: str, path: str, fie
 
 
 @pytest.mark.parametrize("text", [name for name in STRANGE_TEXTS if name not in ("nothing", "blank", *OTHER_DIGITS)])
-def test_a_code_that_is_no_digits_takes_no_guess(program: Program, text: str) -> None:
+def test_a_code_without_digits_takes_no_guess(program: Program, text: str) -> None:
     verification, code = ask(program, ANNA)
     for _ in range(4):
         answer = program.call("POST", "/auth/code/", {"verification_id": verification, "code": STRANGE_TEXTS[text]})
@@ -102,7 +104,7 @@ def test_a_code_that_is_no_digits_takes_no_guess(program: Program, text: str) ->
     program.result("POST", "/auth/code/", {"verification_id": verification, "code": f"{code[:2]} {code[2:]}"})
 
 
-def test_a_key_that_comes_twice_is_at_most_one_guess(client: FlaskClient, program: Program) -> None:
+def test_a_repeated_json_key_is_at_most_one_guess(client: FlaskClient, program: Program) -> None:
     verification, code = ask(program, ANNA)
     wrong = wrong_code(code)
     raw = f'{{"verification_id": "{verification}", "code": "{code}", "code": "{wrong}"}}'
@@ -116,12 +118,12 @@ def test_a_key_that_comes_twice_is_at_most_one_guess(client: FlaskClient, progra
 @pytest.mark.parametrize(
     "part", ["%00", "%ff", "%F0%9F%98%80", "a" * 5000, "9" * 5000, "+", "%2B", "..", "%2e%2e", "a%2fb", "'", "%0a"]
 )
-def test_no_strange_path_is_a_fault_of_ours(anna: Program, staff: Program, part: str) -> None:
-    for somebody in (anna, staff):
+def test_a_strange_path_is_never_a_server_error(anna: Program, staff: Program, part: str) -> None:
+    for person in (anna, staff):
         for method, end in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "invitees/"), ("POST", "invite/")):
             body = {"invite_code": "Q9UK59"} if end == "invite/" else {} if method == "PATCH" else None
-            problem(somebody.call(method, f"/users/{part}/{end}", body), 404, "not-found")
-        problem(somebody.call("DELETE", f"/auth/sessions/{part}/"), 404, "not-found")
+            problem(person.call(method, f"/users/{part}/{end}", body), 404, "not-found")
+        problem(person.call("DELETE", f"/auth/sessions/{part}/"), 404, "not-found")
 
 
 def test_deep_nesting_is_an_invalid_field(program: Program) -> None:

@@ -1,4 +1,4 @@
-"""Every error at the JSON door is a problem document, whatever went wrong, and says nothing of what is inside."""
+"""Every error of the API is a problem document and shows nothing of the code or the database."""
 
 import re
 from collections.abc import Callable
@@ -103,7 +103,7 @@ def test_every_error_is_a_problem_document(app: Flask, program: Program, monkeyp
 
 
 @pytest.mark.requirement("API-02")
-def test_whoever_is_told_to_wait_is_told_how_long(program: Program) -> None:
+def test_a_refusal_until_later_states_how_long_to_wait(program: Program) -> None:
     answer = too_often(program)
 
     assert answer.status_code == 429
@@ -118,7 +118,7 @@ def test_every_route_answers_every_method(app: Flask, program: Program) -> None:
     for rule in routes.rules(app):
         allowed = set().union(*(r.methods or set() for r in routes.rules(app) if r.rule == rule.rule))
         for method in {*routes.METHODS, "CONNECT", "PROPFIND"} - {"DELETE"}:
-            answer = routes.knock(program.client, method, routes.path(rule))
+            answer = routes.send(program.client, method, routes.path(rule))
             assert (answer.status_code == 405) == (method not in allowed), f"{method} {rule.rule}"
             if answer.status_code == 405:
                 assert {"GET", "POST", "PUT", "PATCH", "DELETE"} & {m.strip() for m in answer.headers["Allow"].split(",")}
@@ -138,7 +138,7 @@ def test_no_list_is_longer_than_a_hundred(program: Program) -> None:
 
 @pytest.mark.requirement("API-05")
 @pytest.mark.parametrize("more", ["is_admin", "is_staff", "id", "invited_by", "invite_code_list", "date_joined", "__proto__"])
-def test_a_field_that_is_not_known_is_refused_in_every_write(app: Flask, program: Program, more: str) -> None:
+def test_an_unknown_field_is_refused_in_every_write(app: Flask, program: Program, more: str) -> None:
     program.sign_in(ANNA)
     with app.app_context():
         db.session.execute(update(User).values(is_staff=True))
@@ -168,7 +168,7 @@ LAYERS = [
 
 @pytest.mark.requirement("LOG-03")
 @pytest.mark.parametrize(("layer", "what"), LAYERS, ids=[layer for layer, _ in LAYERS])
-def test_a_fault_in_any_layer_is_ours_and_shows_nothing(
+def test_an_error_in_any_layer_is_a_500_that_shows_nothing(
     app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, layer: str, what: str
 ) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -176,13 +176,13 @@ def test_a_fault_in_any_layer_is_ours_and_shows_nothing(
     form = {"csrf_token": routes.form_token(client), "telephone_number": ANNA}
     monkeypatch.setattr(what, _raises(RuntimeError(f"inside {layer}")))
 
-    told = [
+    answers = [
         client.post("/api/v1/auth/signup/", json={"telephone_number": ANNA}),
         client.post("/login/", data=form),
         client.get("/login/"),
     ]
 
-    broken = [answer for answer in told if answer.status_code == 500]
+    broken = [answer for answer in answers if answer.status_code == 500]
     assert broken
     for answer in broken:
         assert answer.headers["Content-Security-Policy"]
@@ -194,7 +194,7 @@ def test_a_fault_in_any_layer_is_ours_and_shows_nothing(
 
 
 @pytest.mark.requirement("LOG-03")
-def test_where_identity_cannot_be_checked_nobody_is_let_in(app: Flask, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_who_cannot_be_checked_is_not_let_in(app: Flask, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     program.sign_in(ANNA)
     monkeypatch.setattr("hammer.sessions.sessions.caller", _raises(RuntimeError("no idea who that is")))

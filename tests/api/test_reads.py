@@ -14,7 +14,7 @@ def all_rows(app: Flask) -> dict[str, list[str]]:
         return {table.name: sorted(repr(row) for row in db.session.execute(select(table))) for table in db.metadata.sorted_tables}
 
 
-def test_no_get_of_any_route_changes_anything(app: Flask, anna: Program, boris: Program, staff: Program) -> None:
+def test_no_get_request_changes_anything(app: Flask, anna: Program, boris: Program, staff: Program) -> None:
     browser = Browser(app)
     browser.sign_in(ANNA)
     boris.result("POST", "/users/me/invite/", {"invite_code": anna.tokens["invite_code"]})
@@ -40,7 +40,7 @@ def test_no_get_of_any_route_changes_anything(app: Flask, anna: Program, boris: 
     del before["events"]  # who looked at what may be noted
     assert sum(map(len, before.values())) > 10
     callers: list[tuple[FlaskClient, dict[str, str]]] = [(app.test_client(), {}), (browser.client, {})]
-    callers += [(somebody.client, {"Authorization": f"Bearer {somebody.tokens['access_token']}"}) for somebody in (anna, staff)]
+    callers += [(person.client, {"Authorization": f"Bearer {person.tokens['access_token']}"}) for person in (anna, staff)]
     assert len(addresses) > 20
     for client, headers in callers:
         for address in sorted(addresses):

@@ -1,4 +1,4 @@
-"""Every way a rule may say no is drawn in the tree, has a name and a sentence in every language, and a status."""
+"""Every refusal is in the drawn tree, and has a slug, a status, and a sentence in every language."""
 
 import inspect
 import re
@@ -60,7 +60,7 @@ def test_there_is_a_refusal_for_every_name_of_the_contract() -> None:
 
 @every_leaf
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
-def test_a_refusal_speaks_every_language(leaf: type[Refusal], language: str) -> None:
+def test_a_refusal_is_translated_into_every_language(leaf: type[Refusal], language: str) -> None:
     with (CATALOGUES / language / "LC_MESSAGES" / "messages.po").open("rb") as file:
         catalogue = read_po(file)
     for sentence in (leaf.sentence, leaf.title):
@@ -71,7 +71,7 @@ def test_a_refusal_speaks_every_language(leaf: type[Refusal], language: str) -> 
         assert message.string != sentence
 
 
-def test_the_tree_is_drawn_as_it_has_grown() -> None:
+def test_the_drawn_tree_is_the_tree_of_classes() -> None:
     def draw(branch: type[Refusal]) -> list[str]:
         return [name for child in branch.__subclasses__() for name in (child.__name__, *draw(child))]
 

@@ -1,5 +1,5 @@
-"""A request whose answer was lost is sent again, and does nothing twice: `Idempotency-Key` at the API, and the verbs
-behind it. `auth/test_repeated_forms.py` does the same on pages."""
+"""A request whose answer was lost can be repeated and does nothing twice: `Idempotency-Key` of the API, and the verbs behind
+it. `auth/test_repeated_forms.py` does the same on pages."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def test_a_repeated_signup_gets_the_same_verification_and_no_other_text(app: Fla
     assert call(program, "/auth/signup/", {"telephone_number": ANNA}, OTHER_KEY).status_code == 429
 
 
-def test_a_repeated_resend_texts_once_more_and_not_twice(app: Flask, program: Program, asked: str, clock: Traveller) -> None:
+def test_a_repeated_resend_sends_one_more_text(app: Flask, program: Program, asked: str, clock: Traveller) -> None:
     clock.shift(61)
     answers = [call(program, "/auth/resend/", {"verification_id": asked}) for _ in range(3)]
     assert [answer.json["verification_id"] for answer in answers if answer.json] == [asked] * 3
@@ -73,17 +73,17 @@ def test_the_right_code_again_gives_the_same_session_with_new_tokens(
     body = {"verification_id": asked, "code": code_for(ANNA)}
     answers = [call(program, "/auth/code/", body, how.format(KEY)) for how in ("{}", spelling, "{}")]
     assert [answer.status_code for answer in answers] == [200] * 3
-    told: list[dict[str, Any]] = [answer.json or {} for answer in answers]
+    bodies: list[dict[str, Any]] = [answer.json or {} for answer in answers]
     for same in ("refresh_token", "invite_code", "created", "device_token"):
-        assert len({str(one[same]) for one in told}) == 1, same
-    assert len({one["access_token"] for one in told}) == 3
+        assert len({str(one[same]) for one in bodies}) == 1, same
+    assert len({one["access_token"] for one in bodies}) == 3
     assert (count(app, "sessions"), count(app, "users"), count(app, "devices")) == (1, 1, 1)
-    for one in told:
+    for one in bodies:
         program.tokens = one
         assert program.is_signed_in()
 
 
-def test_the_right_code_again_without_its_key_is_wrong_as_ever(program: Program, asked: str, code_for: CodeFor) -> None:
+def test_the_right_code_again_without_its_key_is_a_wrong_code(program: Program, asked: str, code_for: CodeFor) -> None:
     body = {"verification_id": asked, "code": code_for(ANNA)}
     assert call(program, "/auth/code/", body).status_code == 200
     assert call(program, "/auth/code/", body, OTHER_KEY).status_code == 401
@@ -161,7 +161,7 @@ def test_a_spent_refresh_token_without_its_key_still_ends_the_session(program: P
     assert not program.is_signed_in()
 
 
-def test_staff_make_a_user_once(app: Flask, program: Program) -> None:
+def test_a_repeated_creation_of_a_user_makes_one_user(app: Flask, program: Program) -> None:
     program.sign_in(ANNA)
     with app.app_context():
         accounts.set_staff(db.session.scalar(text("select id from users")) or "", True)
@@ -171,7 +171,7 @@ def test_staff_make_a_user_once(app: Flask, program: Program) -> None:
     assert call(program, "/users/", {"telephone_number": BORIS, "username": "boris"}, OTHER_KEY).status_code == 409
 
 
-def test_a_repeated_try_of_an_invite_code_is_one_try(app: Flask, program: Program) -> None:
+def test_a_repeated_activation_takes_one_attempt(app: Flask, program: Program) -> None:
     program.sign_in(ANNA)
     body = {"invite_code": "Q9UK59"}
     answers = [call(program, "/users/me/invite/", body) for _ in range(9)]
@@ -194,7 +194,9 @@ def test_a_repeated_change_of_number_is_one_change(app: Flask, program: Program,
         assert db.session.scalar(text("select count(*) from events where kind = 'number-changed'")) == 1
 
 
-def test_a_number_that_is_taken_is_so_again(app: Flask, settings: Settings, program: Program, code_for: CodeFor) -> None:
+def test_a_repeated_change_to_a_taken_number_is_refused_again(
+    app: Flask, settings: Settings, program: Program, code_for: CodeFor
+) -> None:
     program.sign_in(ANNA)
     asked = program.result("POST", "/users/me/telephone_number/", {"telephone_number": BORIS})
     with app.app_context():
@@ -239,13 +241,13 @@ def test_a_request_that_changed_nothing_leaves_its_key_free(program: Program, as
         ("/users/", {"telephone_number": BORIS}),
     ],
 )
-def test_no_table_grows_by_requests_that_are_refused_for_nothing(app: Flask, program: Program, path: str, body: object) -> None:
+def test_refused_requests_that_cost_nothing_store_no_key(app: Flask, program: Program, path: str, body: object) -> None:
     program.sign_in(ANNA)
     assert call(program, path, body).status_code >= 400
     assert count(app, "idempotency_keys") == 0
 
 
-def test_no_table_grows_by_the_same_invite_code_again(app: Flask, settings: Settings, program: Program) -> None:
+def test_activating_the_same_code_again_stores_no_key(app: Flask, settings: Settings, program: Program) -> None:
     with app.app_context():
         code = sign_in(settings, BORIS).user.invite_code
     program.sign_in(ANNA)
@@ -254,7 +256,7 @@ def test_no_table_grows_by_the_same_invite_code_again(app: Flask, settings: Sett
     assert count(app, "idempotency_keys") == 1
 
 
-def test_a_session_that_ended_leaves_no_keys_behind(app: Flask, program: Program) -> None:
+def test_an_ended_session_leaves_no_keys(app: Flask, program: Program) -> None:
     program.sign_in(ANNA)
     token = program.tokens["refresh_token"]
     program.sign_out()
@@ -288,7 +290,7 @@ def test_a_key_belongs_to_one_caller_and_one_call(app: Flask, code_for: CodeFor)
         '"' + "x" * 20 + '";a=1',
     ],
 )
-def test_what_is_no_key_is_said_by_the_name_of_the_header(app: Flask, program: Program, key: str) -> None:
+def test_a_malformed_key_is_an_error_of_its_header(app: Flask, program: Program, key: str) -> None:
     answer = call(program, "/auth/signup/", {"telephone_number": ANNA}, key.encode().decode("latin-1"))
     assert answer.status_code == 422
     assert answer.json
@@ -322,7 +324,7 @@ def test_after_two_minutes_a_key_is_free_again_and_prune_forgets_it(app: Flask, 
         assert retention.prune()["idempotency keys"] == 1
 
 
-def test_a_clock_that_was_ahead_leaves_no_key_that_lives_on(app: Flask, program: Program, clock: Traveller) -> None:
+def test_a_clock_that_was_ahead_leaves_no_key_that_never_expires(app: Flask, program: Program, clock: Traveller) -> None:
     clock.shift(timedelta(hours=5))
     call(program, "/auth/signup/", {"telephone_number": ANNA})
     clock.shift(timedelta(hours=-5))
@@ -330,8 +332,8 @@ def test_a_clock_that_was_ahead_leaves_no_key_that_lives_on(app: Flask, program:
 
 
 @pytest.mark.requirement("OTP-04")
-def test_a_copy_of_the_table_is_no_way_to_try_out_codes(app: Flask, settings: Settings, program: Program, asked: str) -> None:
-    """Not even for somebody who has the server's secret and all ids, as long as they lack the key."""
+def test_a_copy_of_the_table_does_not_help_to_guess_codes(app: Flask, settings: Settings, program: Program, asked: str) -> None:
+    """Also for an attacker who has the server's secret and all ids, but not the key."""
     with app.app_context():
         code = right(settings, db.session.get_one(Verification, asked))
     call(program, "/auth/code/", {"verification_id": asked, "code": code})
@@ -347,7 +349,7 @@ def test_a_copy_of_the_table_is_no_way_to_try_out_codes(app: Flask, settings: Se
 
 
 @pytest.mark.usefixtures("context")
-def test_a_login_without_a_key_sends_no_statement_more(settings: Settings, statements: Callable[[], Any]) -> None:
+def test_a_login_without_a_key_sends_no_extra_statement(settings: Settings, statements: Callable[[], Any]) -> None:
     verification = ask(settings)
     with statements() as seen:
         by_code.confirm_code(
@@ -369,7 +371,7 @@ def test_a_repeated_sign_in_costs_three_statements(settings: Settings, statement
 
 
 @pytest.mark.usefixtures("context")
-def test_a_request_that_breaks_off_leaves_its_key_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_fails_leaves_its_key_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     verification, key = ask(settings), idempotency.make_key(settings, KEY, call="code")
     sent = settings, verification.id, wrong(settings, verification)
     with monkeypatch.context() as broken:

@@ -1,4 +1,4 @@
-"""The running document, tried with data made from it: every answer is one that the document promises."""
+"""Calls made from the OpenAPI document get only answers that the document states."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,11 +20,11 @@ from tests.conftest import SETTINGS
 from tests.examples import examples
 
 EXAMPLES = 30
-"""Drawn for each operation, beside those of the document and the borders of each field."""
+"""Random examples for each operation, besides the examples of the document and the limits of each field."""
 
 
-class Doorway:
-    """Leads to the application of the test at hand. To read the document none needs a database."""
+class CurrentApp:
+    """A WSGI application that calls the one of the current test. Reading the document needs no database."""
 
     def __init__(self) -> None:
         self.app = create_app(replace(SETTINGS, database_url="sqlite:///never-opened.sqlite3"))
@@ -33,23 +33,23 @@ class Doorway:
         return self.app(environ, start_response)  # type: ignore[arg-type]
 
 
-doorway = Doorway()
-schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", doorway)
-schema.config.generation.allow_extra_parameters = False  # what a query says beyond is left unread, as everywhere on the web
+current = CurrentApp()
+schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", current)
+schema.config.generation.allow_extra_parameters = False  # unknown parameters of a query are ignored, as usual on the web
 refusals = schema.config.checks.negative_data_rejection
-refusals.expected_statuses = [*refusals.expected_statuses, "413"]  # one string may be too long for a whole body
+refusals.expected_statuses = [*refusals.expected_statuses, "413"]  # one string can be longer than a whole body may be
 
 
 @pytest.fixture
 def staff(app: Flask) -> str:
     """The id of one of the staff."""
-    doorway.app = app
+    current.app = app
     with app.app_context():
         return accounts.create(app.config["SETTINGS"], telephone_number="+79000000000", names={}, is_staff=True)
 
 
 def token_of(app: Flask, user_id: str) -> str:
-    """An access token of a new session: what came before may have ended the last one, or deleted the user."""
+    """An access token of a new session. An earlier call can have ended the last session, or deleted the user."""
     with app.test_request_context(), transaction() as tx:
         user = tx.get_one(User, user_id)
         user.deleted_at, user.telephone_number, user.is_staff = None, "+79000000000", True

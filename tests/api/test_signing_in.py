@@ -17,7 +17,7 @@ from tests.people import Program
 
 
 @pytest.mark.requirement("OTP-06")
-def test_signup_answers_what_somebody_who_waits_should_know(program: Program) -> None:
+def test_signup_answers_what_a_caller_needs_to_know(program: Program) -> None:
     answer = program.call("POST", "/auth/signup/", {"telephone_number": "8 (929) 828-43-01"})
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     asked = answer.json
@@ -32,12 +32,12 @@ def test_the_number_has_two_older_names(program: Program, name: str) -> None:
     assert program.result("POST", "/auth/signup/", {name: ANNA})["telephone_number"] == ANNA
 
 
-def test_two_names_of_the_number_at_once_are_one_too_many(program: Program) -> None:
+def test_two_names_of_the_number_at_once_are_refused(program: Program) -> None:
     answer = program.call("POST", "/auth/signup/", {"telephone_number": ANNA, "phone": BORIS})
     assert set(problem(answer, 422, "invalid-fields")["errors"]) == {"phone"}
 
 
-def test_demo_mode_alone_shows_the_code(demo: Program) -> None:
+def test_only_demo_mode_shows_the_code(demo: Program) -> None:
     answer = demo.call("POST", "/auth/signup/", {"telephone_number": ANNA})
     assert set(answer.json or {}) == ASKED | {"Ваш код активации"}
     assert "Ваш код активации" in answer.text
@@ -55,8 +55,8 @@ def test_known_and_unknown_numbers_are_answered_alike(
     known, unknown = (answer.json or {} for answer in answers)
     assert answers[0].status_code == answers[1].status_code == 200
     assert {name: len(str(value)) for name, value in known.items()} == {name: len(str(value)) for name, value in unknown.items()}
-    told = [{name: value for name, value in answer.headers if name not in ("X-Request-ID", "RateLimit")} for answer in answers]
-    assert told[0] == told[1]  # `RateLimit` counts texts that were asked for, by whomever, and knows no users
+    headers = [{name: value for name, value in answer.headers if name not in ("X-Request-ID", "RateLimit")} for answer in answers]
+    assert headers[0] == headers[1]  # `RateLimit` counts requested texts, not users
     assert work[0] == work[1]
 
 
@@ -73,7 +73,7 @@ def test_resend_answers_as_signup_with_the_same_code(program: Program, clock: ti
         assert code_for(program.app.config["SETTINGS"], ANNA) == code
 
 
-def test_resend_of_what_never_was_is_not_found(program: Program) -> None:
+def test_resend_of_an_unknown_verification_is_not_found(program: Program) -> None:
     problem(program.call("POST", "/auth/resend/", {"verification_id": "nothing"}), 404, "not-found")
 
 
@@ -92,14 +92,14 @@ def test_the_code_signs_in_with_russian_keys_beside_the_english_ones(program: Pr
     assert "Ваш токен" in answer.text
 
 
-def test_a_second_login_is_no_second_user(anna: Program, program: Program) -> None:
+def test_a_second_login_makes_no_second_user(anna: Program, program: Program) -> None:
     program.sign_in("8 929 828 43 01")
     assert program.tokens["created"] is False
     assert program.tokens["invite_code"] == anna.tokens["invite_code"]
 
 
 @pytest.mark.requirement("OTP-05")
-def test_a_wrong_expired_spent_or_unknown_code_is_one_answer(program: Program, clock: time_machine.Traveller) -> None:
+def test_a_wrong_expired_spent_or_unknown_code_has_one_answer(program: Program, clock: time_machine.Traveller) -> None:
     verification, code = ask(program, ANNA)
     tried = program.call("POST", "/auth/code/", {"verification_id": verification, "code": wrong_code(code)})
     assert problem(tried, 401, "wrong-code")["attempts_left"] == 2
@@ -125,9 +125,7 @@ def test_the_guesses_count_down_to_none(program: Program) -> None:
 
 
 @pytest.mark.requirement("OTP-07")
-def test_what_is_no_string_of_digits_is_refused_before_it_is_compared(
-    program: Program, app: Flask, code_for: Callable[[str], str]
-) -> None:
+def test_only_strings_of_digits_are_compared_with_the_code(program: Program, app: Flask, code_for: Callable[[str], str]) -> None:
     asked = program.result("POST", "/auth/signup/", {"telephone_number": ANNA})
     code = code_for(ANNA)
     for typed in (
@@ -153,7 +151,7 @@ def test_what_is_no_string_of_digits_is_refused_before_it_is_compared(
     assert program.result("POST", "/auth/code/", {"verification_id": asked["verification_id"], "code": code})["created"]
 
 
-def test_in_demo_mode_the_code_alone_or_the_number_will_do(demo: Program) -> None:
+def test_in_demo_mode_the_code_alone_or_with_the_number_is_enough(demo: Program) -> None:
     for name in ("telephone_number", "username", "phone"):
         code = demo.result("POST", "/auth/signup/", {name: ANNA})["Ваш код активации"]
         assert set(demo.result("POST", "/auth/code/", {name: "8 929 828-43-01", "code": code})) == SIGNED_IN
@@ -162,7 +160,7 @@ def test_in_demo_mode_the_code_alone_or_the_number_will_do(demo: Program) -> Non
     problem(demo.call("POST", "/auth/code/", {"code": code}), 401, "wrong-code")
 
 
-def test_in_demo_mode_a_code_that_two_have_is_nobodys(demo: Program) -> None:
+def test_in_demo_mode_a_code_of_two_verifications_does_not_work_alone(demo: Program) -> None:
     seen: dict[str, str] = {}
     for number in (f"+7929{place:07}" for place in range(1500)):
         code = demo.result("POST", "/auth/signup/", {"telephone_number": number})["Ваш код активации"]
@@ -189,14 +187,14 @@ def test_refresh_gives_a_new_pair_and_spends_the_old(anna: Program) -> None:
     assert not anna.is_signed_in()
 
 
-def test_logout_kills_both_tokens_at_once(anna: Program) -> None:
+def test_logout_ends_both_tokens_at_once(anna: Program) -> None:
     answer = anna.call("POST", "/auth/logout/")
     assert (answer.status_code, answer.data) == (204, b"")
     problem(anna.call("GET", "/users/me/"), 401, "not-signed-in")
     problem(anna.call("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]}), 401, "not-signed-in")
 
 
-def test_sessions_are_listed_and_ended_by_their_owner_alone(app: Flask, anna: Program, boris: Program) -> None:
+def test_only_their_owner_lists_and_ends_sessions(app: Flask, anna: Program, boris: Program) -> None:
     phone = signed_in(app, ANNA)
     found = anna.result("GET", "/auth/sessions/")
     assert [set(session) for session in found] == [

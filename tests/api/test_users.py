@@ -23,7 +23,7 @@ ON_ONE_USER = [
 """Calls below `/users/{username}/` that the user and staff may make: method, path below, body."""
 
 
-def test_a_fresh_user_has_exactly_these_fields(anna: Program) -> None:
+def test_a_new_user_has_exactly_these_fields(anna: Program) -> None:
     me = anna.result("GET", "/users/me/")
     assert set(me) == USER
     assert datetime.fromisoformat(me.pop("date_joined")).tzinfo is not None
@@ -62,13 +62,13 @@ def test_the_path_takes_me_a_username_or_a_number_in_any_spelling(anna: Program,
 
 @pytest.mark.parametrize(("method", "below", "body"), ON_ONE_USER)
 @pytest.mark.requirement("AZN-01")
-def test_oneself_and_staff_may_and_strangers_see_nothing(
+def test_the_user_and_staff_may_and_others_see_nothing(
     anna: Program, boris: Program, staff: Program, method: str, below: str, body: object
 ) -> None:
     stranger = boris.call(method, f"/users/{ANNA}/{below}", body)
-    nobody = boris.call(method, f"/users/{STRANGER}/{below}", body)
+    unknown = boris.call(method, f"/users/{STRANGER}/{below}", body)
     problem(stranger, 404, "not-found")
-    assert stranger.data == nobody.data
+    assert stranger.data == unknown.data
     expected = 204 if method == "DELETE" else 200
     assert staff.call(method, f"/users/{ANNA}/{below}", body).status_code == expected
     assert boris.call(method, f"/users/me/{below}", body).status_code == expected
@@ -90,11 +90,11 @@ def test_put_replaces_all_three_names(anna: Program) -> None:
 
 
 def test_two_people_may_have_no_username(anna: Program, boris: Program) -> None:
-    for somebody in (anna, boris):
-        assert somebody.result("PUT", "/users/me/", {"username": ""})["username"] == ""
+    for person in (anna, boris):
+        assert person.result("PUT", "/users/me/", {"username": ""})["username"] == ""
 
 
-def test_a_username_is_taken_whatever_its_case(anna: Program, boris: Program) -> None:
+def test_a_username_is_taken_in_any_case(anna: Program, boris: Program) -> None:
     anna.result("PATCH", "/users/me/", {"username": "Anna"})
     problem(boris.call("PATCH", "/users/me/", {"username": "aNNA"}), 409, "username-taken")
 
@@ -102,13 +102,13 @@ def test_a_username_is_taken_whatever_its_case(anna: Program, boris: Program) ->
 @pytest.mark.parametrize(
     "username", ["me", "Me", "1anna", "+79298284301", "анна", "an na", "a" * 31, "anna\x00", "../x", "😀", "ａnna"]
 )
-def test_a_username_never_reads_as_a_number_or_as_me(anna: Program, username: str) -> None:
+def test_a_username_cannot_look_like_a_number_or_be_me(anna: Program, username: str) -> None:
     found = problem(anna.call("PATCH", "/users/me/", {"username": username}), 422, "invalid-fields")
     assert set(found["errors"]) == {"username"}
 
 
 @pytest.mark.parametrize("field", ["telephone_number", "invite_code", "is_staff", "activated_invite_code", "hat"])
-def test_nothing_but_names_can_be_changed(anna: Program, field: str) -> None:
+def test_only_names_can_be_changed(anna: Program, field: str) -> None:
     found = problem(anna.call("PATCH", "/users/me/", {field: "x"}), 422, "invalid-fields")
     assert set(found["errors"]) == {field}
 
@@ -126,7 +126,7 @@ def test_delete_forgets_the_person_and_keeps_the_count(anna: Program, boris: Pro
     assert program.tokens["created"] is True
 
 
-def test_staff_make_users_by_hand_and_nobody_else_does(anna: Program, staff: Program) -> None:
+def test_only_staff_create_users(anna: Program, staff: Program) -> None:
     body = {"telephone_number": "8 929 828 43 04", "username": "ivan", "first_name": "Иван"}
     problem(anna.call("POST", "/users/", body), 403, "not-allowed")
     answer = staff.call("POST", "/users/", body)
@@ -142,7 +142,7 @@ def test_staff_make_users_by_hand_and_nobody_else_does(anna: Program, staff: Pro
     problem(staff.call("POST", "/users/", body | {"is_staff": True}), 422, "invalid-fields")
 
 
-def test_a_user_made_by_hand_signs_in_as_the_same_user(staff: Program, program: Program) -> None:
+def test_a_user_created_by_staff_signs_in_as_the_same_user(staff: Program, program: Program) -> None:
     made = staff.result("POST", "/users/", {"telephone_number": STRANGER})
     program.sign_in(STRANGER)
     assert (program.tokens["created"], program.tokens["invite_code"]) == (False, made["invite_code"])
@@ -184,12 +184,12 @@ def test_activating_answers_the_user(anna: Program, boris: Program) -> None:
     assert invitees[0]["telephone_number"] == BORIS
 
 
-def test_every_refusal_of_an_invite_has_its_name(app: Flask, anna: Program, boris: Program) -> None:
+def test_every_refusal_of_an_invite_code_has_its_slug(app: Flask, anna: Program, boris: Program) -> None:
     carla = signed_in(app, STRANGER)
-    codes = {somebody: somebody.tokens["invite_code"] for somebody in (anna, boris, carla)}
+    codes = {person: person.tokens["invite_code"] for person in (anna, boris, carla)}
 
-    def activate(somebody: Program, code: str) -> TestResponse:
-        return somebody.call("POST", "/users/me/invite/", {"invite_code": code})
+    def activate(person: Program, code: str) -> TestResponse:
+        return person.call("POST", "/users/me/invite/", {"invite_code": code})
 
     problem(activate(anna, codes[anna]), 422, "own-invite")
     problem(activate(anna, "000000"), 422, "unknown-invite")
@@ -205,7 +205,7 @@ def test_every_refusal_of_an_invite_has_its_name(app: Flask, anna: Program, bori
 
 
 @pytest.mark.requirement("AZN-01")
-def test_nobody_activates_for_another(anna: Program, boris: Program, staff: Program) -> None:
+def test_no_caller_activates_for_another_user(anna: Program, boris: Program, staff: Program) -> None:
     body = {"invite_code": anna.tokens["invite_code"]}
     problem(anna.call("POST", f"/users/{BORIS}/invite/", body), 404, "not-found")
     problem(staff.call("POST", f"/users/{BORIS}/invite/", body), 403, "not-allowed")
@@ -213,7 +213,7 @@ def test_nobody_activates_for_another(anna: Program, boris: Program, staff: Prog
     assert boris.result("GET", "/users/me/")["activated_invite_code"] is None
 
 
-def test_an_invite_code_may_come_along_with_the_signup(anna: Program, program: Program) -> None:
+def test_an_invite_code_can_be_sent_with_the_signup(anna: Program, program: Program) -> None:
     asked = program.result("POST", "/auth/signup/", {"telephone_number": BORIS, "invite_code": anna.tokens["invite_code"]})
     with program.app.app_context():
         code = code_for(program.app.config["SETTINGS"], BORIS)

@@ -1,7 +1,7 @@
-"""The API as a tester walks through it: a Postman collection made from the OpenAPI document.
+"""A Postman collection of every call of the API, made from the OpenAPI document.
 
-Run from top to bottom it plays one story with two new people and one of the staff. Each request tests its own answer, and hands on
-what the next ones need (a verification's id, a code, tokens, invite codes) in the collection's variables.
+Run from top to bottom, it is one story of two new people and one of the staff. Each request tests its answer, and stores what later
+requests need (the id of a verification, a code, tokens, invite codes) in variables of the collection.
 """
 
 import json
@@ -11,44 +11,43 @@ from typing import Any, Final
 Tree = dict[str, Any]
 
 DESCRIPTION: Final = """\
-Every call of Hammer's JSON API in the order in which a tester would make them. Run the whole collection, or send the requests
-one by one from the top. It needs demo mode, where codes are shown in answers; `HAMMER_RESEND_SECONDS=0`, so that nothing waits
-between two texts; and one of the staff, made by `flask --app wsgi createsuperuser "+7 900 000-00-00"`: their number stands in the
-variable `staffNumber`.
+Every call of Hammer's JSON API in a useful order. Run the whole collection, or send the requests one by one from the top. It needs
+demo mode, in which answers show the codes; `HAMMER_RESEND_SECONDS=0`, so that there is no waiting time between two texts; and one
+of the staff, created by `flask --app wsgi createsuperuser "+7 900 000-00-00"`. The variable `staffNumber` holds their number.
 
-Each run draws new numbers for two people, A and B, and deletes both at the end.
+Each run uses new random numbers for two people, A and B, and deletes both at the end.
 """
 
 VARIABLES: Final = {"staffNumber": "+79000000000"}
 
-_DRAW_NUMBERS = """\
-const draw = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
-for (const name of ["numberA", "numberB", "numberC", "numberD"]) pm.collectionVariables.set(name, draw());
+_CHOOSE_NUMBERS = """\
+const number = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
+for (const name of ["numberA", "numberB", "numberC", "numberD"]) pm.collectionVariables.set(name, number());
 pm.collectionVariables.set("usernameA", "a" + Date.now());"""
-_MISS_THE_CODE = """\
+_MAKE_WRONG_CODE = """\
 const right = pm.collectionVariables.get("code");
 pm.collectionVariables.set("wrongCode", String((Number(right) + 1) % 10 ** right.length).padStart(right.length, "0"));"""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request of the story. What is not said here comes from the document."""
+    """One request. Everything that is not stated here comes from the document."""
 
     name: str
     operation: str
     status: int
     body: object = None
-    """None: the document's example. A string is sent as it is."""
+    """None means the example of the document. A string is sent unchanged."""
     path: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     who: str = ""
-    """Whose `token…` goes along; empty: nobody's."""
+    """The suffix of the variable with the bearer token, like `A` for `tokenA`. Without it no token is sent."""
     keeps: dict[str, str] = field(default_factory=dict)
-    """Variable -> where it stands in the answer."""
+    """Variable to set -> property of the answer."""
     problem: str = ""
-    """The slug of the refusal that is expected."""
+    """The slug of the expected problem."""
     holds: tuple[str, ...] = ()
-    """JavaScript about `answer` that has to be true."""
+    """JavaScript expressions about `answer` that must be true."""
     before: str = ""
 
 
@@ -65,7 +64,7 @@ def _invite(code: str) -> Tree:
 
 STORY: Final[dict[str, tuple[Step, ...]]] = {
     "1. Sign in": (
-        Step("A asks for a code", "signup", 200, {_NUMBER: "{{numberA}}"}, keeps=_ASKED, before=_DRAW_NUMBERS),
+        Step("A asks for a code", "signup", 200, {_NUMBER: "{{numberA}}"}, keeps=_ASKED, before=_CHOOSE_NUMBERS),
         Step(
             "A asks for the same code again",
             "resend",
@@ -80,7 +79,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             {"verification_id": "{{verification}}", "code": "{{wrongCode}}"},
             problem="wrong-code",
             holds=("answer.attempts_left === 2",),
-            before=_MISS_THE_CODE,
+            before=_MAKE_WRONG_CODE,
         ),
         Step(
             "A signs in",
@@ -105,9 +104,9 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("A field that is not known", "signup", 422, {_NUMBER: "{{numberA}}", "hat": "on"}, problem="invalid-fields"),
         Step("Not JSON", "signup", 400, "{", problem="invalid-request"),
     ),
-    "2. Oneself": (
+    "2. The caller": (
         Step("A's profile", "show_user", 200, path=_ME, who="A", holds=('answer.username === ""',)),
-        Step("Nobody's profile", "show_user", 401, path=_ME, problem="not-signed-in"),
+        Step("A profile without a token", "show_user", 401, path=_ME, problem="not-signed-in"),
         Step("A, by number", "show_user", 200, path={"username": "{{numberA}}"}, who="A"),
         Step("B is not there for A", "show_user", 404, path={"username": "{{numberB}}"}, who="A", problem="not-found"),
         Step("A chooses a username", "change_user_patch", 200, {"username": "{{usernameA}}"}, path=_ME, who="A"),
@@ -132,7 +131,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         ),
         Step("A sees only A", "list_users", 200, who="A", holds=("answer.length === 1",)),
         Step("A may not make users", "create_user", 403, who="A", problem="not-allowed"),
-        Step("Nor see the texts", "list_texts", 403, who="A", problem="not-allowed"),
+        Step("A may not see the texts", "list_texts", 403, who="A", problem="not-allowed"),
         Step("All that is stored about A", "export", 200, who="A"),
     ),
     "3. Invites": (
@@ -153,7 +152,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             "A was not invited by A's own guest", "activate", 422, _invite("{{inviteB}}"), path=_ME, who="A", problem="invite-loop"
         ),
         Step(
-            "Whom A invited",
+            "Users whom A invited",
             "list_invitees",
             200,
             path=_ME,
@@ -203,10 +202,10 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("What became of texts", "list_texts", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
         Step("A user made by hand", "create_user", 201, {_NUMBER: "{{numberC}}", "first_name": "Иван"}, who="Staff"),
         Step("The same once more", "create_user", 409, {_NUMBER: "{{numberC}}"}, who="Staff", problem="telephone-number-taken"),
-        Step("Somebody's profile", "show_user", 200, path={"username": "{{numberC}}"}, who="Staff"),
-        Step("Nobody's number", "show_user", 404, path={"username": "+79000000001"}, who="Staff", problem="not-found"),
+        Step("A user's profile", "show_user", 200, path={"username": "{{numberC}}"}, who="Staff"),
+        Step("An unknown number", "show_user", 404, path={"username": "+79000000001"}, who="Staff", problem="not-found"),
         Step(
-            "Somebody's name",
+            "A user's name",
             "change_user_patch",
             200,
             {"last_name": "Петров"},
@@ -215,7 +214,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             holds=('answer.first_name === "Иван"', 'answer.last_name === "Петров"'),
         ),
         Step(
-            "Nobody activates for others",
+            "Staff cannot activate for others",
             "activate",
             403,
             _invite("{{inviteA}}"),
@@ -223,9 +222,9 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             who="Staff",
             problem="not-allowed",
         ),
-        Step("Somebody's invitees", "list_invitees", 200, path={"username": "{{usernameA}}"}, who="Staff"),
+        Step("A user's invitees", "list_invitees", 200, path={"username": "{{usernameA}}"}, who="Staff"),
         Step("A user is deleted", "delete_user", 204, path={"username": "{{numberC}}"}, who="Staff"),
-        Step("And gone", "show_user", 404, path={"username": "{{numberC}}"}, who="Staff", problem="not-found"),
+        Step("The deleted user is not found", "show_user", 404, path={"username": "{{numberC}}"}, who="Staff", problem="not-found"),
         Step("The staff sign out", "logout", 204, who="Staff"),
     ),
     "6. Good-bye": (

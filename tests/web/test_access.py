@@ -1,4 +1,4 @@
-"""Every route says for whom it is, and keeps to it: asked by nobody, a user, another user and staff."""
+"""Every route states its access and enforces it: for strangers, the user, another user and staff."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from hammer.web.access import Access
 from tests import routes
 from tests.people import Browser, Program
 
-ANYBODY = {
+EVERYONE = {
     "api.signup", "api.resend", "api.code", "api.refresh",
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
     "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static", "well_known.jwks",
     "well_known_files.favicon", "well_known_files.robots", "well_known_files.security", "well_known_files.touch_icon",
 }  # fmt: skip
-"""What is open to everybody. A route that becomes so has to be written here as well."""
-STAFF_ALONE = {"api.create_user", "api.list_texts"}
-ONES_OWN = {"api.activate"}
-"""What even staff cannot do for others."""
+"""Public routes. A route that becomes public must be added here too."""
+STAFF_ONLY = {"api.create_user", "api.list_texts"}
+OWN_ONLY = {"api.activate"}
+"""Calls that even staff cannot make for others."""
 
 
 @dataclass
 class Cast:
-    """Fresh people, of whom nobody has changed anything yet."""
+    """New people for each call, whom no earlier call has changed."""
 
-    nobody: Program
+    stranger: Program
     owner: Program
     other: Program
     staff: Program
@@ -85,15 +85,15 @@ def ask(person: Program, method: str, route: str, **arguments: str) -> int:
 
 
 @pytest.mark.requirement("AZN-02")
-def test_every_route_says_for_whom_it_is(app: Flask) -> None:
+def test_every_route_states_its_access(app: Flask) -> None:
     stated = access.by_endpoint(app)
 
-    assert {name for name, whom in stated.items() if whom == Access.PUBLIC} == ANYBODY
-    assert {name for name, whom in stated.items() if whom == Access.STAFF} == STAFF_ALONE
+    assert {name for name, who in stated.items() if who == Access.PUBLIC} == EVERYONE
+    assert {name for name, who in stated.items() if who == Access.STAFF} == STAFF_ONLY
 
 
 @pytest.mark.requirement("AZN-02")
-def test_an_application_with_a_route_for_nobody_in_particular_does_not_start(app: Flask) -> None:
+def test_an_application_with_an_unmarked_route_does_not_start(app: Flask) -> None:
     app.view_functions["forgotten"] = lambda: ""
     try:
         with pytest.raises(access.Unmarked, match="forgotten"):
@@ -115,35 +115,35 @@ def test_every_call_of_the_api_keeps_to_its_access(app: Flask, cast: Callable[[]
 
     for method, route, endpoint in calls(app):
         people = cast()
-        whom = stated[endpoint]
-        told = {name: ask(getattr(people, name), method, route) for name in ("nobody", "owner", "staff")}
-        assert (told["nobody"] == 401) == (whom > Access.PUBLIC), f"{method} {route}: {told}"
-        assert (told["owner"] == 403) == (whom == Access.STAFF), f"{method} {route}: {told}"
-        if whom > Access.PUBLIC:
-            assert told["staff"] not in (401, 403), f"{method} {route}: {told}"
+        who = stated[endpoint]
+        statuses = {name: ask(getattr(people, name), method, route) for name in ("stranger", "owner", "staff")}
+        assert (statuses["stranger"] == 401) == (who > Access.PUBLIC), f"{method} {route}: {statuses}"
+        assert (statuses["owner"] == 403) == (who == Access.STAFF), f"{method} {route}: {statuses}"
+        if who > Access.PUBLIC:
+            assert statuses["staff"] not in (401, 403), f"{method} {route}: {statuses}"
 
 
 @pytest.mark.requirement("AZN-01")
-def test_others_are_not_there_for_a_user_and_are_for_staff(app: Flask, cast: Callable[[], Cast]) -> None:
+def test_other_users_are_not_found_except_by_staff(app: Flask, cast: Callable[[], Cast]) -> None:
     asked = 0
 
     for method, route, endpoint in calls(app):
         if "<username>" in route:
             people = cast()
             others = ask(people.other, method, route, username=people.number)
-            nobodys = ask(people.other, method, route, username="+79999999999")
+            unknown = ask(people.other, method, route, username="+79999999999")
             staffs = ask(people.staff, method, route, username=people.number)
-            # What is said of somebody and of nobody is the same, so that numbers cannot be tried out.
-            assert others == nobodys, f"{method} {route}"
+            # Known and unknown numbers have the same answer, so that callers cannot find out which numbers have accounts.
+            assert others == unknown, f"{method} {route}"
             assert others in (404, 422), f"{method} {route}"
-            assert staffs in ((403, 422) if endpoint in ONES_OWN else (200, 204, 422)), f"{method} {route}: {staffs}"
+            assert staffs in ((403, 422) if endpoint in OWN_ONLY else (200, 204, 422)), f"{method} {route}: {staffs}"
             assert people.owner.is_signed_in() or (method, staffs) == ("DELETE", 204)
             asked += 1
     assert asked >= 6
 
 
 @pytest.mark.requirement("AZN-01")
-def test_with_a_whole_body_too_nothing_of_somebody_else_is_changed(app: Flask, cast: Callable[[], Cast]) -> None:
+def test_valid_bodies_change_nothing_of_another_user(app: Flask, cast: Callable[[], Cast]) -> None:
     people = cast()
     before = people.owner.result("GET", "/users/me/")
     names = {"username": "stolen", "first_name": "S", "last_name": "S"}
@@ -162,7 +162,7 @@ def test_with_a_whole_body_too_nothing_of_somebody_else_is_changed(app: Flask, c
 
 
 @pytest.mark.requirement("AZN-01")
-def test_sessions_of_others_are_not_there(app: Flask, cast: Callable[[], Cast]) -> None:
+def test_sessions_of_other_users_are_not_found(app: Flask, cast: Callable[[], Cast]) -> None:
     people = cast()
     theirs = session_of(app, people.owner)
 
@@ -174,7 +174,7 @@ def test_sessions_of_others_are_not_there(app: Flask, cast: Callable[[], Cast]) 
 
 
 @pytest.mark.requirement("AZN-01")
-def test_a_list_of_users_is_oneself_except_for_staff(cast: Callable[[], Cast]) -> None:
+def test_the_list_of_users_is_the_caller_except_for_staff(cast: Callable[[], Cast]) -> None:
     people = cast()
 
     assert [user["invite_code"] for user in people.owner.result("GET", "/users/")] == [people.owner.tokens["invite_code"]]
@@ -182,7 +182,7 @@ def test_a_list_of_users_is_oneself_except_for_staff(cast: Callable[[], Cast]) -
 
 
 @pytest.mark.requirement("AZN-02")
-def test_who_is_staff_no_longer_is_refused_at_the_next_request(app: Flask, cast: Callable[[], Cast]) -> None:
+def test_former_staff_are_refused_at_the_next_request(app: Flask, cast: Callable[[], Cast]) -> None:
     people = cast()
     assert len(people.staff.result("GET", "/users/")) == 3
 
@@ -194,7 +194,7 @@ def test_who_is_staff_no_longer_is_refused_at_the_next_request(app: Flask, cast:
 
 
 @pytest.mark.requirement("AZN-02")
-def test_pages_that_are_not_for_everybody_lead_a_stranger_to_the_first_form(app: Flask, browser: Browser) -> None:
+def test_pages_for_users_redirect_strangers_to_the_login(app: Flask, browser: Browser) -> None:
     stated = access.by_endpoint(app)
     stranger = app.test_client()
     browser.sign_in("+79290000001")
@@ -212,7 +212,7 @@ def test_pages_that_are_not_for_everybody_lead_a_stranger_to_the_first_form(app:
 
 
 @pytest.mark.requirement("AZN-01")
-def test_the_pages_end_no_session_of_somebody_else(app: Flask, browser: Browser, cast: Callable[[], Cast]) -> None:
+def test_the_pages_end_no_session_of_another_user(app: Flask, browser: Browser, cast: Callable[[], Cast]) -> None:
     people = cast()
     browser.sign_in("+79290000777")
     sent = {"csrf_token": routes.form_token(browser.client)}

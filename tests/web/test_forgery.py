@@ -1,4 +1,4 @@
-"""What other sites can make a browser do here, and what can be put into a page: nothing."""
+"""Other sites cannot make a browser do anything here (CSRF), and typed text cannot become markup (XSS)."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tests.routes import form_token
 
 ANNA, BORIS = "+79290000001", "+79290000002"
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
-HOUSE = Path(hammer.__file__).parent
+PACKAGE = Path(hammer.__file__).parent
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'-alert(1)-'", "{{7*7}}", "javascript:alert(1)")
 
 
@@ -73,7 +73,7 @@ def test_every_unsafe_form_needs_the_token_of_this_browser(app: Flask, browser: 
     ],
     ids=str,
 )
-def test_a_right_token_does_not_help_another_site(app: Flask, browser: Browser, headers: dict[str, str]) -> None:
+def test_a_valid_token_does_not_help_another_site(app: Flask, browser: Browser, headers: dict[str, str]) -> None:
     browser.sign_in(ANNA)
     right = form_token(browser.client)
 
@@ -94,14 +94,14 @@ def test_a_right_token_does_not_help_another_site(app: Flask, browser: Browser, 
     ],
     ids=str,
 )
-def test_our_own_forms_are_sent_on_by_every_browser(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_our_own_forms_work_in_every_browser(client: FlaskClient, headers: dict[str, str]) -> None:
     answer = client.post("/login/", data={"csrf_token": form_token(client), "telephone_number": ANNA}, headers=headers)
 
     assert (answer.status_code, answer.headers["Location"]) == (303, "/login/code/")
 
 
 @pytest.mark.requirement("WEB-01")
-def test_a_refused_form_says_how_to_go_on(client: FlaskClient) -> None:
+def test_a_refused_form_says_how_to_continue(client: FlaskClient) -> None:
     client.get("/login/")
     answer = client.post("/login/", data={"telephone_number": ANNA}, headers={"Accept-Language": "en"})
 
@@ -111,14 +111,14 @@ def test_a_refused_form_says_how_to_go_on(client: FlaskClient) -> None:
 
 
 TRIES_TO_WRITE = {"/readyz", "/metrics"}
-"""They write a row and take it away again, to find out whether anything can be written."""
+"""Routes that insert and delete a row, to find out whether the database can be written to."""
 
 
 @pytest.mark.requirement("WEB-01")
-def test_nothing_is_changed_by_looking(
+def test_reading_changes_nothing(
     app: Flask, program: Program, browser: Browser, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
-    """Every route, by GET and HEAD, as staff: reads alone, and notes: that a session was used, that data was exported."""
+    """Every route, by GET and HEAD, as staff: only reads, except for the last use of the session and the event of an export."""
     program.sign_in(ANNA)
     browser.sign_in(ANNA)
     with app.app_context():
@@ -140,7 +140,7 @@ def test_nothing_is_changed_by_looking(
 
 
 @pytest.mark.requirement("WEB-02")
-def test_the_json_door_does_not_know_the_cookie(app: Flask, browser: Browser) -> None:
+def test_the_api_ignores_cookies(app: Flask, browser: Browser) -> None:
     browser.sign_in(ANNA)
     closed = {name for name, audience in by_endpoint(app).items() if audience > Access.PUBLIC}
     asked = 0
@@ -148,7 +148,7 @@ def test_the_json_door_does_not_know_the_cookie(app: Flask, browser: Browser) ->
     for rule in routes.rules(app, "/api/"):
         for method in set(rule.methods or ()) - {"OPTIONS", "HEAD"}:
             if rule.endpoint in closed:
-                answer = routes.knock(browser.client, method, routes.path(rule))
+                answer = routes.send(browser.client, method, routes.path(rule))
                 assert answer.status_code == 401, f"{method} {rule.rule}"
                 asked += 1
     assert asked >= 14
@@ -158,7 +158,7 @@ def test_the_json_door_does_not_know_the_cookie(app: Flask, browser: Browser) ->
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json"]
 )
-def test_the_json_door_reads_no_form(app: Flask, client: FlaskClient, kind: str) -> None:
+def test_the_api_reads_no_forms(app: Flask, client: FlaskClient, kind: str) -> None:
     for rule in routes.rules(app, "/api/"):
         for method in {"POST", "PUT", "PATCH"} & (rule.methods or set()):
             answer = client.open(routes.path(rule), method=method, data=b"{}", content_type=kind)
@@ -178,7 +178,7 @@ def test_the_json_door_reads_no_form(app: Flask, client: FlaskClient, kind: str)
         "/%0d%0aSet-Cookie: a=b",
     ],
 )
-def test_no_parameter_leads_to_another_site(app: Flask, browser: Browser, elsewhere: str) -> None:
+def test_no_parameter_redirects_to_another_site(app: Flask, browser: Browser, elsewhere: str) -> None:
     strangers = app.test_client()
     browser.sign_in(ANNA)
 
@@ -191,13 +191,13 @@ def test_no_parameter_leads_to_another_site(app: Flask, browser: Browser, elsewh
                     assert re.match(r"/(?![/\\])", leads), f"{rule.rule} {name}"
                     assert "evil" not in leads
                     assert not [one for one in answer.headers.getlist("Set-Cookie") if one.startswith("a=b")]
-    assert not re.search(r"args.*next|\bnext_url\b", "".join(file.read_text() for file in HOUSE.rglob("*.py")))
+    assert not re.search(r"args.*next|\bnext_url\b", "".join(file.read_text() for file in PACKAGE.rglob("*.py")))
 
 
 @pytest.mark.requirement("WEB-06")
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_what_is_typed_stays_words(app: Flask, browser: Browser, program: Program, payload: str) -> None:
-    """In every field of every form, and in what the page shows of what was stored through the other door."""
+def test_typed_markup_is_shown_as_text(app: Flask, browser: Browser, program: Program, payload: str) -> None:
+    """In every field of every form, and in stored values that were sent to the API."""
     browser.sign_in(ANNA)
     program.sign_in(ANNA)
     program.call("PATCH", "/users/me/", {"first_name": payload, "last_name": payload})
@@ -221,10 +221,10 @@ def test_what_is_typed_stays_words(app: Flask, browser: Browser, program: Progra
 
 
 @pytest.mark.requirement("WEB-06")
-def test_no_template_switches_escaping_off() -> None:
-    for file in (HOUSE / "templates").rglob("*.html"):
+def test_no_template_turns_escaping_off() -> None:
+    for file in (PACKAGE / "templates").rglob("*.html"):
         assert not re.search(r"\|\s*safe\b|autoescape|<script(?![^>]*\bsrc=)|\son\w+=|\bstyle=", file.read_text()), file.name
-    for file in HOUSE.rglob("*.py"):
+    for file in PACKAGE.rglob("*.py"):
         made = re.findall(r"Markup\((.*)", file.read_text())
         assert all(
             re.match(r"\"[^\"]*\"\)\.format\(|", code) and not re.match(r"f\"|(?!drawn\.svg_inline\(|gettext\(\")\w", code)

@@ -1,4 +1,4 @@
-"""What every answer says to browsers, whatever was asked; and whom the application answers for."""
+"""The security headers of every answer, and the hosts that the application answers for."""
 
 import itertools
 import re
@@ -31,7 +31,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def answers(production: Flask) -> list[tuple[str, TestResponse]]:
-    """What a stranger is told, everywhere."""
+    """The answers to a stranger, from every route."""
     for at in ("/broken/", "/api/v1/broken/"):
         production.add_url_rule(at, at, lambda: 1 / 0)  # type: ignore[arg-type]
     return list(routes.every_answer(production, production.test_client(), HOST))
@@ -47,7 +47,7 @@ def is_document(where: str) -> bool:
 
 
 @pytest.mark.requirement("WEB-03", "WEB-04", "SES-05")
-def test_every_answer_carries_the_headers(answers: list[tuple[str, TestResponse]]) -> None:
+def test_every_answer_has_the_headers(answers: list[tuple[str, TestResponse]]) -> None:
     assert len(answers) > 200
     assert {answer.status_code for _, answer in answers} >= {200, 303, 401, 403, 404, 405, 413, 415, 422, 500}
     for where, answer in answers:
@@ -73,7 +73,7 @@ def test_no_policy_names_another_host_or_lets_inline_scripts_run(answers: list[t
 
 
 @pytest.mark.requirement("WEB-03")
-def test_no_page_asks_another_host_for_anything(answers: list[tuple[str, TestResponse]]) -> None:
+def test_no_page_loads_anything_from_another_host(answers: list[tuple[str, TestResponse]]) -> None:
     for where, answer in answers:
         if answer.mimetype == "text/html":
             asked = re.findall(r"""(?:src|href|action|srcset|poster)\s*=\s*["']?((?:https?:)?//[^"'\s>]+)""", answer.text)
@@ -103,7 +103,7 @@ def test_the_score_falls_when_something_is_missing() -> None:
 
 
 @pytest.mark.requirement("CRY-02")
-def test_no_answer_names_a_version_or_shows_what_is_inside(answers: list[tuple[str, TestResponse]]) -> None:
+def test_no_answer_names_software_versions_or_shows_internals(answers: list[tuple[str, TestResponse]]) -> None:
     for where, answer in answers:
         assert not {"Server", "X-Powered-By", "X-AspNet-Version", "Via"} & set(answer.headers.keys()), where
         if answer.status_code >= 400:
@@ -112,7 +112,7 @@ def test_no_answer_names_a_version_or_shows_what_is_inside(answers: list[tuple[s
 
 @pytest.mark.requirement("CRY-02")
 @pytest.mark.parametrize("path", ["/console", "/?__debugger__=yes&cmd=resource&f=debugger.js", "/metrics", "/.git/HEAD", "/.env"])
-def test_nothing_of_the_workshop_is_open_in_production(production: Flask, path: str) -> None:
+def test_no_tools_of_developers_are_open_in_production(production: Flask, path: str) -> None:
     answer = production.test_client().get(path, base_url=HOST)
 
     assert not production.debug
@@ -120,12 +120,12 @@ def test_nothing_of_the_workshop_is_open_in_production(production: Flask, path: 
 
 
 @pytest.mark.requirement("WEB-04")
-def test_without_https_nothing_is_said_of_it(client: FlaskClient) -> None:
+def test_without_https_there_is_no_hsts(client: FlaskClient) -> None:
     assert "Strict-Transport-Security" not in client.get("/login/").headers
 
 
 @pytest.mark.requirement("SES-05")
-def test_files_may_be_kept_and_persons_pages_may_not(browser: Browser) -> None:
+def test_files_can_be_cached_and_personal_pages_cannot(browser: Browser) -> None:
     browser.sign_in("+79290000001")
 
     for personal in ("/profile/", "/profile/export/", "/profile/delete/", "/login/"):
@@ -137,7 +137,7 @@ def test_files_may_be_kept_and_persons_pages_may_not(browser: Browser) -> None:
 
 
 @pytest.mark.requirement("SES-05")
-def test_nobody_keeps_what_is_answered_to_somebody_signed_in(app: Flask) -> None:
+def test_no_answer_to_a_signed_in_caller_can_be_cached(app: Flask) -> None:
     """The API's answers of 200 too, and those that hold tokens."""
     program, browser = Program(app), Browser(app)
     program.sign_in("+79290000001")
@@ -184,24 +184,28 @@ def test_production_answers_for_one_host(production: Flask, host: str) -> None:
 
 @pytest.mark.requirement("CRY-01")
 @pytest.mark.parametrize("header", ["X-Forwarded-Host", "X-Host", "Forwarded"])
-def test_nobody_is_believed_about_the_host(production: Flask, header: str) -> None:
+def test_no_header_changes_the_host(production: Flask, header: str) -> None:
     answer = production.test_client().get("/", base_url=HOST, headers={header: "host=evil.example"})
 
     assert answer.status_code == 303
     assert "evil.example" not in str(answer.headers)
 
 
-def test_those_who_watch_may_ask_by_any_name(production: Flask) -> None:
+def test_monitoring_can_use_any_host_name(production: Flask) -> None:
     client, by_address = production.test_client(), "http://10.0.0.7:8000"
 
-    told = {at: client.get(at, base_url=by_address).status_code for at in ("/healthz", "/readyz", "/metrics")}
+    statuses = {at: client.get(at, base_url=by_address).status_code for at in ("/healthz", "/readyz", "/metrics")}
 
-    assert told == {"/healthz": 200, "/readyz": 200, "/metrics": 404}  # there is no token here; a wrong name would be told 400
+    assert statuses == {
+        "/healthz": 200,
+        "/readyz": 200,
+        "/metrics": 404,
+    }  # no token is sent here; a wrong host would be answered with 400
 
 
 @pytest.mark.requirement("API-07")
 @pytest.mark.parametrize("origin", ["null", "https://good.evil", HOST, "https://login.example.com.evil.example", "file://"])
-def test_no_other_origin_may_read_an_answer(production: Flask, origin: str) -> None:
+def test_no_other_origin_can_read_an_answer(production: Flask, origin: str) -> None:
     client = production.test_client()
     asks = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
 
@@ -212,8 +216,8 @@ def test_no_other_origin_may_read_an_answer(production: Flask, origin: str) -> N
 
 @pytest.mark.requirement("API-07")
 @pytest.mark.parametrize("at", ["/api/v1/users/me/", "/.well-known/jwks.json"])
-def test_the_api_is_refused_in_the_clear_not_redirected(production: Flask, at: str) -> None:
-    """The published keys too: whoever is on the way could put their own in place of ours."""
+def test_the_api_refuses_http_and_does_not_redirect(production: Flask, at: str) -> None:
+    """The published keys too: an attacker between the two could replace them."""
     for method in ("GET", "POST"):
         answer = production.test_client().open(
             at, method=method, base_url="http://login.example.com", headers={"Authorization": "Bearer x"}

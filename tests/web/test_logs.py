@@ -1,4 +1,4 @@
-"""What the log says of a request, and what it never says, whatever was asked."""
+"""What the log holds of a request, and what it never holds."""
 
 import http.cookiejar
 import io
@@ -69,14 +69,16 @@ def test_a_line_names_the_route_and_not_the_path(production: Flask, log: io.Stri
 
 
 @pytest.mark.requirement("LOG-01")
-def test_the_line_and_the_audit_trail_carry_the_same_id(app: Flask, program: Program, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_and_the_audit_trail_have_the_same_request_id(
+    app: Flask, program: Program, caplog: pytest.LogCaptureFixture
+) -> None:
     program.sign_in(ANNA)
     answer = program.call("GET", "/users/me/")
 
-    told = [record.request for record in caplog.records if hasattr(record, "request")]
+    found = [record.request for record in caplog.records if hasattr(record, "request")]
     with app.app_context():
         noted = set(db.session.scalars(select(Event.request_id)))
-    assert told[-1]["user_id"]
+    assert found[-1]["user_id"]
     assert answer.headers["X-Request-ID"] not in noted
     assert noted
     assert all(re.fullmatch(r"[0-9a-f]{32}", str(one)) for one in noted)
@@ -95,24 +97,24 @@ def written() -> Iterator[io.StringIO]:
 
 
 @pytest.mark.requirement("LOG-01")
-def test_whatever_matters_leaves_an_event_or_a_refusal_with_the_id_of_its_request(
+def test_everything_important_leaves_an_event_or_a_refusal_with_its_request_id(
     app: Flask, settings: Settings, program: Program, written: io.StringIO
 ) -> None:
     poor = replace(settings, guess_budgets={4: 1, 6: 250, 8: 10_000}, resend_wait=timedelta(0))
     app.config["SETTINGS"] = poor
 
-    def did(deed: Callable[[], object]) -> tuple[set[str], set[str]]:
-        """The events and the refusals of one deed, each with an id that stands in both."""
+    def did(action: Callable[[], object]) -> tuple[set[str], set[str]]:
+        """The events and the refusals of one action. The request ids of its events are in its lines of the log."""
         written.seek(0)
         written.truncate()
         with app.app_context():
             before = db.session.scalar(select(func.max(Event.id))) or 0
-        deed()
+        action()
         with app.app_context():
             noted = db.session.scalars(select(Event).where(Event.id > before)).all()
-        told = [line for line in lines(written) if "route" in line]
-        assert {event.request_id for event in noted} <= {line["request_id"] for line in told}
-        return {event.kind for event in noted}, {line["refusal"] for line in told if line["refusal"]}
+        found = [line for line in lines(written) if "route" in line]
+        assert {event.request_id for event in noted} <= {line["request_id"] for line in found}
+        return {event.kind for event in noted}, {line["refusal"] for line in found if line["refusal"]}
 
     def guess(of: str, code: str) -> Any:
         return program.call("POST", "/auth/code/", {"verification_id": of, "code": code})
@@ -150,8 +152,8 @@ def test_whatever_matters_leaves_an_event_or_a_refusal_with_the_id_of_its_reques
 
 @pytest.mark.requirement("LOG-01")
 @pytest.mark.usefixtures("context")
-def test_what_an_operator_does_is_noted_too(settings: Settings) -> None:
-    """On the command line there is no request, and whoever sits there has no account."""
+def test_actions_of_operators_leave_events(settings: Settings) -> None:
+    """On the command line there is no request, and the operator has no account."""
     anna = accounts.create(settings, ANNA, {}, is_staff=True)
     accounts.set_staff(anna, False)
     accounts.set_blocked(anna, True)
@@ -176,7 +178,7 @@ def test_what_an_operator_does_is_noted_too(settings: Settings) -> None:
         (1, "ПриветПривет", False),
     ],
 )
-def test_an_id_from_outside_is_taken_from_our_proxy_alone(app: Flask, hops: int, given: str, trusted: bool) -> None:
+def test_a_request_id_is_taken_only_from_our_proxy(app: Flask, hops: int, given: str, trusted: bool) -> None:
     app.config["SETTINGS"] = replace(app.config["SETTINGS"], proxy_hops=hops)
     environ = {"HTTP_X_REQUEST_ID": given.encode().decode("latin-1")}
 
@@ -192,8 +194,8 @@ HOSTILE = "a\r\nFAKE line\n\x1b[31mred\x1b[0m\x9b2J\u2028next\u202eesrever\0"
 
 @pytest.mark.requirement("LOG-02")
 @pytest.mark.parametrize("formatter", [logs.ForMachines(), logs.ForPeople()], ids=["machines", "people"])
-def test_no_value_begins_a_line_of_its_own(formatter: logging.Formatter) -> None:
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "told %s", (HOSTILE,), None)
+def test_no_value_starts_a_new_line(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "a value: %s", (HOSTILE,), None)
 
     line = formatter.format(record)
 
@@ -202,9 +204,9 @@ def test_no_value_begins_a_line_of_its_own(formatter: logging.Formatter) -> None
 
 
 @pytest.mark.requirement("LOG-02")
-def test_numbers_and_tokens_are_masked_should_one_get_there(production: Flask, log: io.StringIO) -> None:
+def test_numbers_and_tokens_in_messages_are_masked(production: Flask, log: io.StringIO) -> None:
     token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlMTIz"
-    logging.getLogger("somebody.else").warning("sending %s to %s", token, ANNA)
+    logging.getLogger("another.library").warning("sending %s to %s", token, ANNA)
 
     (line,) = lines(log)
     assert line["message"] == "sending … to …"
@@ -212,7 +214,7 @@ def test_numbers_and_tokens_are_masked_should_one_get_there(production: Flask, l
 
 @pytest.mark.requirement("LOG-02", "LOG-03")
 @pytest.mark.parametrize("formatter", [logs.ForMachines(), logs.ForPeople()], ids=["machines", "people"])
-def test_a_trace_says_where_and_not_whose(formatter: logging.Formatter) -> None:
+def test_a_trace_names_places_in_the_code_and_no_values(formatter: logging.Formatter) -> None:
     inner = KeyError(f"Key (telephone_number)=({ANNA}) already exists, code 1234\r\n\x1b[31m")
     outer = ValueError("eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0")
     try:
@@ -230,7 +232,7 @@ def test_a_trace_says_where_and_not_whose(formatter: logging.Formatter) -> None:
 
 
 @pytest.mark.requirement("LOG-03")
-def test_a_fault_is_one_line_with_its_trace(production: Flask, log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_is_one_line_with_its_trace(production: Flask, log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"no route to {ANNA}, code 123456")
 
@@ -245,7 +247,7 @@ def test_a_fault_is_one_line_with_its_trace(production: Flask, log: io.StringIO,
     assert ANNA[1:] not in log.getvalue()
 
 
-# What follows asks the real server, through both doors, and then looks everywhere for what must be nowhere.
+# The following test uses the pages and the API of a real server, and then searches everything that it wrote for secrets.
 
 
 @dataclass
@@ -260,7 +262,7 @@ class Heard:
     secrets: set[str] = field(default_factory=set)
     """Codes, tokens and cookies."""
     ids: set[str] = field(default_factory=set)
-    """Of verifications: half of what signs somebody in."""
+    """Ids of verifications: with a code, they sign in."""
     statuses: Counter[int] = field(default_factory=Counter)
 
     def take(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
@@ -447,7 +449,7 @@ def through_the_api(server: Server, heard: Heard) -> None:
 
 
 @pytest.mark.requirement("LOG-02", "API-01", "TOK-05")
-def test_no_secret_is_anywhere_after_everything_was_done(quiet: Server) -> None:
+def test_no_secret_is_in_a_log_table_header_or_address(quiet: Server) -> None:
     heard = Heard()
     through_the_pages(quiet, heard)
     through_the_api(quiet, heard)
@@ -460,14 +462,14 @@ def test_no_secret_is_anywhere_after_everything_was_done(quiet: Server) -> None:
     assert 500 not in heard.statuses
     for done in ("POST /profile/number/code/", "POST /logout/", "POST /profile/delete/", "POST /profile/proof/"):
         assert f"{done} 303" in log, done
-    assert "nothing" not in log, "Somebody else tells of requests, with their paths."
+    assert "nothing" not in log, "The server logs requests itself, with their paths."
     assert not [secret for secret in heard.secrets | heard.ids | numbers if secret in log], log[-3000:]
     assert "\x1b" not in log
-    # A form that is refused shows what was typed into it, to whoever typed it.
+    # A refused form shows again what was typed into it.
     errors = [one for one in heard.errors if "<form" not in one or TYPED not in one]
     assert len(errors) > 10
-    for told in (heard.headers, errors, heard.locations):
-        assert not [secret for secret in heard.secrets | heard.ids for one in told if secret in one]
+    for found in (heard.headers, errors, heard.locations):
+        assert not [secret for secret in heard.secrets | heard.ids for one in found if secret in one]
     assert not [secret for secret in heard.secrets for page in heard.pages if secret in page and "access_token" not in page]
     assert not [number for number in numbers for one in heard.headers + heard.locations if number in one]
     assert not [number for number in numbers for one in heard.errors if number in one and "<form" not in one]

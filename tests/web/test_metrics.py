@@ -1,4 +1,4 @@
-"""What is told to those who watch over Hammer, and to nobody else."""
+"""Metrics for monitoring, and who can read them."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def test_requests_are_counted_by_route_and_answer_and_never_by_path(
 
 
 @pytest.mark.requirement("LOG-04", "THR-08")
-def test_the_budgets_of_guesses_and_what_they_allow_can_be_watched(
+def test_metrics_show_budgets_of_guesses_and_expected_takeovers(
     app: Flask, settings: Settings, read: Callable[[], dict[tuple[str, ...], float]]
 ) -> None:
     with app.app_context():
@@ -86,7 +86,7 @@ def test_the_budgets_of_guesses_and_what_they_allow_can_be_watched(
 
 
 @pytest.mark.requirement("LOG-04")
-def test_logins_and_conversion_by_country_can_be_watched(
+def test_metrics_show_logins_and_conversion_by_country(
     app: Flask, settings: Settings, read: Callable[[], dict[tuple[str, ...], float]]
 ) -> None:
     with app.app_context():
@@ -105,7 +105,7 @@ def test_logins_and_conversion_by_country_can_be_watched(
 
 
 @pytest.mark.requirement("LOG-04")
-def test_what_never_happened_is_told_as_nought(read: Callable[[], dict[tuple[str, ...], float]]) -> None:
+def test_events_that_never_happened_are_zero(read: Callable[[], dict[tuple[str, ...], float]]) -> None:
     kinds = set(events.Kind)
 
     seen = read()
@@ -120,7 +120,7 @@ def _let_all_codes_end(app: Flask) -> None:
 
 
 @pytest.mark.requirement("LOG-04")
-def test_texts_that_wait_and_what_they_cost_can_be_watched(
+def test_metrics_show_waiting_and_sent_texts(
     app: Flask, settings: Settings, read: Callable[[], dict[tuple[str, ...], float]]
 ) -> None:
     with app.app_context():
@@ -138,7 +138,7 @@ def test_texts_that_wait_and_what_they_cost_can_be_watched(
 
 
 @pytest.mark.requirement("LOG-04")
-def test_figures_cost_a_dozen_statements_however_many_people_there_are(
+def test_metrics_take_a_dozen_statements_for_any_number_of_people(
     app: Flask, settings: Settings, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     with app.app_context():
@@ -163,7 +163,7 @@ def shown(app: Flask, *headers: str) -> TestResponse:
 
 
 @pytest.mark.requirement("CRY-02", "LOG-04")
-def test_in_production_figures_are_for_those_who_show_the_token(watched: Flask) -> None:
+def test_in_production_metrics_need_the_token(watched: Flask) -> None:
     assert "hammer_guess_budget" in shown(watched, f"Bearer {TOKEN}").text
 
 
@@ -171,7 +171,7 @@ def test_in_production_figures_are_for_those_who_show_the_token(watched: Flask) 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer é"]
 )
-def test_for_all_others_they_do_not_exist(watched: Flask, header: str) -> None:
+def test_without_the_right_token_the_page_does_not_exist(watched: Flask, header: str) -> None:
     refused = shown(watched, *([header] if header else []))
 
     nothing_there = watched.test_client().get("/metrical", base_url=HOST)
@@ -180,12 +180,12 @@ def test_for_all_others_they_do_not_exist(watched: Flask, header: str) -> None:
 
 
 @pytest.mark.requirement("CRY-02")
-def test_without_a_token_nobody_reads_them_in_production(production: Flask) -> None:
+def test_production_without_a_token_shows_no_metrics(production: Flask) -> None:
     assert shown(production, "Bearer ").status_code == 404
     assert shown(production, "Bearer None").status_code == 404
 
 
-def test_a_token_closes_them_in_development_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
+def test_a_token_protects_metrics_in_development_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
     guarded = app_with(replace(settings, metrics_token=TOKEN))
 
     assert guarded.test_client().get("/metrics").status_code == 404
@@ -204,7 +204,7 @@ def test_processes_of_one_server_count_together(databases: Databases, tmp_path_f
     assert [seen[counted] for seen in answers] == [40.0] * 8
 
 
-def test_a_process_that_has_counted_nothing_yet_spoils_no_figures(
+def test_the_empty_file_of_a_new_process_is_skipped(
     settings: Settings, app_with: Callable[[Settings], Flask], tmp_path: Path
 ) -> None:
     (tmp_path / "histogram_1.db").touch()
@@ -215,19 +215,19 @@ def test_a_process_that_has_counted_nothing_yet_spoils_no_figures(
     assert figures(answer.text)[("hammer_database_answers",)] == 1
 
 
-def test_an_address_has_so_many_requests_a_minute(settings: Settings) -> None:
-    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
+def test_requests_of_an_address_are_limited_per_minute(settings: Settings) -> None:
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=3))
     for _ in range(3):
-        knocks.take("here")
+        limiter.take("here")
 
     with pytest.raises(TooManyRequests) as refused:
-        knocks.take("here")
+        limiter.take("here")
 
     assert 1 <= refused.value.retry_after <= 60
-    knocks.take("there")
+    limiter.take("there")
 
 
-def test_too_many_requests_are_refused_at_both_doors_but_not_to_those_who_watch(
+def test_too_many_requests_are_refused_by_pages_and_api_but_not_to_monitoring(
     settings: Settings, app_with: Callable[[Settings], Flask]
 ) -> None:
     client = app_with(replace(settings, requests_per_address_minute=2)).test_client()
@@ -242,7 +242,7 @@ def test_too_many_requests_are_refused_at_both_doors_but_not_to_those_who_watch(
     assert client.get("/readyz").status_code == client.get("/healthz").status_code == client.get("/metrics").status_code == 200
 
 
-def test_every_request_counts_those_for_files_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
+def test_requests_for_files_count(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
     client = app_with(replace(settings, requests_per_address_minute=2)).test_client()
     with client.application.test_request_context():
         file = url_for("static", filename="hammer.css")
@@ -254,7 +254,7 @@ def test_every_request_counts_those_for_files_too(settings: Settings, app_with: 
     assert answers[2].headers["Cache-Control"] == "no-store"
 
 
-def test_every_request_counts_those_for_other_hosts_too(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
+def test_requests_for_other_hosts_count(settings: Settings, app_with: Callable[[Settings], Flask]) -> None:
     app = app_with(replace(settings, env="production", public_url=HOST, requests_per_address_minute=2))
 
     answers = [app.test_client().get("/", base_url="https://elsewhere.example.com") for _ in range(3)]

@@ -142,7 +142,7 @@ def test_it_is_not_ready_while_the_file_is_read_only(app_with: Made, settings: S
     assert writing(app).state == doctor.WRONG
 
 
-def test_it_is_not_ready_while_somebody_else_holds_it_locked(app: Flask, on_sqlite: Path) -> None:
+def test_it_is_not_ready_while_the_file_is_locked(app: Flask, on_sqlite: Path) -> None:
     with closing(sqlite3.connect(on_sqlite, isolation_level=None)) as other:
         other.execute("begin immediate")
         assert ready(app) == (503, "database: locked")
@@ -162,7 +162,7 @@ def read_only(server: "psycopg.Connection[tuple[object, ...]]") -> Iterator[None
         server.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
 
 
-def test_a_postgresql_that_takes_no_writes_is_as_good_as_away(
+def test_a_read_only_postgresql_is_not_ready(
     app: Flask, server: "psycopg.Connection[tuple[object, ...]]", caplog: pytest.LogCaptureFixture
 ) -> None:
     assert signup(app).status_code == 200
@@ -182,17 +182,13 @@ def test_a_postgresql_that_takes_no_writes_is_as_good_as_away(
     assert len(refusals(caplog)) == len(set(refusals(caplog)))
 
 
-def test_nobody_waits_for_another_process_that_hangs_in_the_middle_of_asking(
-    app: Flask, server: "psycopg.Connection[tuple[object, ...]]"
-) -> None:
+def test_a_process_that_hangs_while_asking_blocks_no_other(app: Flask, server: "psycopg.Connection[tuple[object, ...]]") -> None:
     with server.transaction():
         server.execute("insert into counters (scope, period, taken, ends_at) values ('readiness/another', 0, 1, now())")
         assert ready(app) == (200, "ready")
 
 
-def test_however_often_it_is_asked_it_writes_once_in_a_while(
-    app: Flask, statements: Statements, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_requests_write_only_once_in_a_while(app: Flask, statements: Statements, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "KNOWN_SECONDS", 1000.0)
     with statements() as seen:
         answers = at_once([lambda: app.test_client().get("/readyz").status_code] * 20)
@@ -202,7 +198,7 @@ def test_however_often_it_is_asked_it_writes_once_in_a_while(
     assert sum("INSERT" in statement for statement in seen) == 1
 
 
-def test_what_is_wrong_is_one_word_for_everybody() -> None:
+def test_every_cause_is_one_public_word() -> None:
     words = {value for name, value in vars(readiness).items() if name.isupper() and isinstance(value, str)}
     words.remove(readiness.NEWEST_MIGRATION)
     assert set(readiness._CAUSES.values()) <= words
@@ -210,11 +206,11 @@ def test_what_is_wrong_is_one_word_for_everybody() -> None:
     assert readiness.KNOWN_SECONDS <= BUSY_SECONDS * 5
 
 
-def test_a_cause_stands_in_the_log_once_a_minute(app: Flask, on_sqlite: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cause_is_logged_once_a_minute(app: Flask, on_sqlite: Path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(sqlite3.connect(on_sqlite, isolation_level=None)) as other:
         other.execute("begin immediate")
         assert at_once([lambda: signup(app).status_code] * 4) == [503] * 4
-    told = refusals(caplog)
-    assert "The database refuses: SQLITE_BUSY." in told
-    assert len(told) == len(set(told))  # those who queued behind the first one have another cause
+    logged = refusals(caplog)
+    assert "The database refuses: SQLITE_BUSY." in logged
+    assert len(logged) == len(set(logged))  # requests that waited behind the first one have another cause
     assert ANNA not in caplog.text

@@ -1,4 +1,4 @@
-"""From where a request comes, and tricks that should make one request count as none or as several."""
+"""The address of a caller, the limits of requests per address, and requests that try to avoid being counted."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def guesses_of(app: Flask, verification: Verification) -> int:
 
 
 @pytest.mark.requirement("THR-07")
-def test_no_header_makes_another_address(tight: Settings, app_with: Made) -> None:
+def test_no_header_changes_the_address(tight: Settings, app_with: Made) -> None:
     app = app_with(tight)
     statuses = []
     for n in range(40):
@@ -105,7 +105,7 @@ def test_behind_two_proxies_the_second_from_the_right_counts(tight: Settings, ap
 
 
 @pytest.mark.requirement("THR-07")
-def test_a_key_that_comes_twice_is_one_attempt(app: Flask) -> None:
+def test_a_repeated_json_key_is_one_guess(app: Flask) -> None:
     verification = asked(app)
     settings = app.config["SETTINGS"]
     no, yes = wrong(settings, verification), right(settings, verification)
@@ -122,7 +122,7 @@ def test_a_key_that_comes_twice_is_one_attempt(app: Flask) -> None:
 
 @pytest.mark.requirement("THR-07")
 @pytest.mark.parametrize("batch", ["[{}, {}]", "{}\n{}"], ids=["a list", "lines"])
-def test_there_are_no_batches(app: Flask, batch: str) -> None:
+def test_batches_of_guesses_are_refused(app: Flask, batch: str) -> None:
     verification = asked(app)
     one = json.dumps({"verification_id": verification.id, "code": wrong(app.config["SETTINGS"], verification)})
     body = batch.replace("{}", one)
@@ -131,7 +131,7 @@ def test_there_are_no_batches(app: Flask, batch: str) -> None:
 
 
 @pytest.mark.requirement("THR-07")
-def test_a_form_field_that_comes_twice_is_one_attempt(app: Flask) -> None:
+def test_a_repeated_form_field_is_one_guess(app: Flask) -> None:
     browser = Browser(app)
     page = browser.get("/login/")
     phone = page.form_with("telephone_number")
@@ -150,7 +150,7 @@ def test_a_form_field_that_comes_twice_is_one_attempt(app: Flask) -> None:
 
 
 @pytest.mark.requirement("THR-07")
-def test_a_number_that_comes_twice_is_one_text(app: Flask) -> None:
+def test_a_repeated_number_is_one_text(app: Flask) -> None:
     body = '{"telephone_number": "+79290000001", "telephone_number": "+79290000002"}'
     answer = app.test_client().post("/api/v1/auth/signup/", data=body, content_type="application/json")
     assert answer.status_code in (200, 422)

@@ -1,4 +1,4 @@
-"""Our own styles, scripts and pictures reach a browser once, small."""
+"""Static files are cached and compressed."""
 
 import gzip
 import re
@@ -18,14 +18,14 @@ def address(client: FlaskClient, name: str) -> str:
     return found[1]
 
 
-def test_a_file_may_be_kept_as_long_as_its_address_stays(client: FlaskClient) -> None:
+def test_a_file_can_be_cached_under_its_address(client: FlaskClient) -> None:
     answer = client.get(address(client, "hammer.css"), buffered=True)
 
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
 @pytest.mark.parametrize("query", ["", "?v=", "?v=0123456789", "?v=%00"])
-def test_without_the_right_mark_a_file_has_to_be_asked_for_again(client: FlaskClient, query: str) -> None:
+def test_without_the_right_hash_a_file_is_not_cached_for_long(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/static/hammer.css{query}", buffered=True)
 
     assert answer.status_code == 200
@@ -46,7 +46,7 @@ def test_a_changed_file_has_another_address(app: Flask, client: FlaskClient, tmp
     assert first != second
 
 
-def test_words_travel_squeezed_to_those_who_can_read_them(client: FlaskClient) -> None:
+def test_text_files_are_compressed_for_browsers_that_accept_it(client: FlaskClient) -> None:
     where = address(client, "hammer.css")
 
     squeezed = client.get(where, headers={"Accept-Encoding": "gzip, br"})
@@ -58,7 +58,7 @@ def test_words_travel_squeezed_to_those_who_can_read_them(client: FlaskClient) -
     assert len(squeezed.data) < len(plain.data) / 2
 
 
-def test_pages_travel_as_they_are(client: FlaskClient) -> None:
+def test_pages_are_not_compressed(client: FlaskClient) -> None:
     answer = client.get("/login/", headers={"Accept-Encoding": "gzip"})
 
     assert "Content-Encoding" not in answer.headers
@@ -67,12 +67,12 @@ def test_pages_travel_as_they_are(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/static/", "/static/nowhere.css?v=1", "/static/%00?v=1", f"/static/{'x' * 5000}", "/static/documents"]
 )
-def test_what_is_no_file_is_not_there(client: FlaskClient, path: str) -> None:
+def test_unknown_files_are_not_found(client: FlaskClient, path: str) -> None:
     assert client.get(path, headers={"Accept-Encoding": "gzip"}).status_code == 404
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_of_ours_asks_another_host_for_anything(name: str) -> None:
+def test_no_static_file_loads_anything_from_another_host(name: str) -> None:
     content = (STATIC / name).read_bytes().replace(b"http://www.w3.org/2000/svg", b"")
 
     assert not re.search(rb"https?://|url\(|@import", content)

@@ -1,4 +1,4 @@
-"""Access tokens: which are believed, for how long, and that whatever else is shown as one is refused."""
+"""Access tokens: which are accepted, for how long, and that everything else is refused."""
 
 import json
 import socket
@@ -72,7 +72,7 @@ def parts(token: str) -> tuple[Part, Part]:
 
 
 def put_together(header: object, claims: object, sign: Callable[[bytes], bytes]) -> str:
-    """Whatever one likes, without a library that would refuse to."""
+    """A token of any header and claims; a library would refuse to make most of them."""
     signed = ".".join(base64(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in (header, claims))
     return f"{signed}.{base64(sign(signed.encode()))}"
 
@@ -86,14 +86,14 @@ def with_secret(secret: bytes) -> Callable[[bytes], bytes]:
     return sign
 
 
-def test_the_forger_has_the_right_key(app: Flask, anna: Program) -> None:
+def test_a_token_made_by_hand_with_our_key_is_accepted(app: Flask, anna: Program) -> None:
     header, claims = parts(anna.tokens["access_token"])
 
     assert ask(anna, put_together(header, claims, signing(app).private.sign)).status_code == 200
 
 
 @pytest.mark.requirement("TOK-01")
-def test_a_token_names_its_key_and_its_kind_and_nothing_else(app: Flask, anna: Program) -> None:
+def test_a_header_names_only_the_algorithm_the_key_and_the_type(app: Flask, anna: Program) -> None:
     header, _ = parts(anna.tokens["access_token"])
 
     assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": signing(app).kid}
@@ -135,8 +135,8 @@ HEADERS: dict[str, Part] = {
 
 @pytest.mark.parametrize("how", HEADERS)
 @pytest.mark.requirement("TOK-01", "TOK-02")
-def test_no_token_gets_in_with_a_header(app: Flask, anna: Program, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed by ourselves, and signed by the key that it brings along. Nobody is asked for anything."""
+def test_a_token_with_another_header_is_refused(app: Flask, anna: Program, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed with our key, and with the key in the header itself. No other host is asked for a key."""
     called: list[object] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **_: called.append(where))
     monkeypatch.setattr(socket.socket, "connect", lambda _, where: called.append(where))
@@ -152,7 +152,7 @@ def test_no_token_gets_in_with_a_header(app: Flask, anna: Program, how: str, mon
 
 @pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"null", b"0", b'"a"', b"{", b"\xff", DEEP, b'{"alg":NaN}'], ids=len)
 @pytest.mark.requirement("TOK-01")
-def test_no_token_gets_in_whose_header_is_none(app: Flask, anna: Program, header: bytes) -> None:
+def test_a_token_with_a_malformed_header_is_refused(app: Flask, anna: Program, header: bytes) -> None:
     _, claims = parts(anna.tokens["access_token"])
 
     assert_refused(ask(anna, put_together(header[:6000], claims, signing(app).private.sign)))
@@ -169,7 +169,7 @@ def test_an_unsigned_token_is_refused(app: Flask, anna: Program, none: object) -
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "ES256", "RS256", "PS256", "Ed448", "EdDSA ", "eddsa"])
 @pytest.mark.requirement("TOK-01")
-def test_what_everybody_knows_is_no_secret_to_sign_with(app: Flask, anna: Program, algorithm: str) -> None:
+def test_public_values_are_not_accepted_as_secrets(app: Flask, anna: Program, algorithm: str) -> None:
     header, claims = parts(anna.tokens["access_token"])
     key = signing(app)
     known = [
@@ -187,7 +187,7 @@ def test_what_everybody_knows_is_no_secret_to_sign_with(app: Flask, anna: Progra
 
 
 @pytest.mark.requirement("TOK-01")
-def test_no_other_signature_will_do(app: Flask, anna: Program) -> None:
+def test_another_signature_is_refused(app: Flask, anna: Program) -> None:
     good = anna.tokens["access_token"]
     header, claims = parts(good)
     content, _, signature = good.rpartition(".")
@@ -208,7 +208,7 @@ CLAIMS = ("iss", "aud", "exp", "iat", "sub", "jti", "sid", "type")
 
 
 @pytest.mark.requirement("TOK-02", "TOK-03", "PHN-03")
-def test_a_token_says_who_and_for_how_long_and_nothing_personal(app: Flask, anna: Program) -> None:
+def test_claims_name_the_user_and_the_expiry_and_nothing_personal(app: Flask, anna: Program) -> None:
     anna.result("PATCH", "/users/me/", {"username": "anna", "first_name": "Анна"})
     for shown in (anna.tokens, anna.result("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]})):
         _, claims = parts(shown["access_token"])
@@ -221,7 +221,7 @@ def test_a_token_says_who_and_for_how_long_and_nothing_personal(app: Flask, anna
 
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.requirement("TOK-02")
-def test_no_claim_may_be_missing(app: Flask, anna: Program, claim: str) -> None:
+def test_a_missing_claim_is_refused(app: Flask, anna: Program, claim: str) -> None:
     header, claims = parts(anna.tokens["access_token"])
     without = {name: value for name, value in claims.items() if name != claim}
 
@@ -256,14 +256,14 @@ OTHER_CLAIMS: list[Part] = [
 
 @pytest.mark.parametrize("other", OTHER_CLAIMS, ids=repr)
 @pytest.mark.requirement("TOK-02")
-def test_no_claim_may_be_another(app: Flask, anna: Program, other: Part) -> None:
+def test_a_changed_claim_is_refused(app: Flask, anna: Program, other: Part) -> None:
     header, claims = parts(anna.tokens["access_token"])
 
     assert_refused(ask(anna, put_together(header, claims | other, signing(app).private.sign)))
 
 
 @pytest.mark.requirement("TOK-02")
-def test_a_token_of_an_older_version_says_nothing_of_refreshes(app: Flask, anna: Program) -> None:
+def test_a_token_of_an_older_version_without_refreshes_is_accepted(app: Flask, anna: Program) -> None:
     header, claims = parts(anna.tokens["access_token"])
     del claims["rfn"]
 
@@ -272,14 +272,14 @@ def test_a_token_of_an_older_version_says_nothing_of_refreshes(app: Flask, anna:
 
 @pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000], ids=len)
 @pytest.mark.requirement("TOK-02")
-def test_claims_that_are_none_are_refused(app: Flask, anna: Program, claims: bytes) -> None:
+def test_malformed_claims_are_refused(app: Flask, anna: Program, claims: bytes) -> None:
     header, _ = parts(anna.tokens["access_token"])
 
     assert_refused(ask(anna, put_together(header, claims, signing(app).private.sign)))
 
 
 @pytest.mark.requirement("TOK-02")
-def test_nothing_else_that_we_give_away_is_an_access_token(app: Flask, anna: Program, browser: Browser) -> None:
+def test_no_other_token_or_id_of_ours_is_an_access_token(app: Flask, anna: Program, browser: Browser) -> None:
     browser.sign_in(BORIS)
     sent = anna.result("POST", "/auth/signup/", {"telephone_number": "+79290000003"})
     cookies = {name: browser.client.get_cookie(name) for name in ("hammer", "hammer_device", "hammer_form")}
@@ -296,7 +296,7 @@ def test_nothing_else_that_we_give_away_is_an_access_token(app: Flask, anna: Pro
 def test_a_token_of_another_installation_is_refused(
     app: Flask, anna: Program, settings: Settings, app_with: Callable[[Settings], Flask]
 ) -> None:
-    """One with a secret of its own, and one with our secret at another address."""
+    """One with another secret, and one with our secret at another address."""
     _, claims = parts(anna.tokens["access_token"])
     others = (
         replace(settings, secret_key="another secret of 32 bytes or more"),
@@ -310,8 +310,8 @@ def test_a_token_of_another_installation_is_refused(
 
 
 @pytest.mark.requirement("TOK-03")
-def test_a_token_is_refused_after_fifteen_minutes_remembered_or_not(anna: Program, clock: Traveller, app: Flask) -> None:
-    """Half a minute more, since the clocks of two machines may differ."""
+def test_a_token_expires_after_fifteen_minutes_also_if_remembered(anna: Program, clock: Traveller, app: Flask) -> None:
+    """With half a minute of leeway, since the clocks of two machines can differ."""
     anna.sign_in(ANNA)
     kept = anna.tokens["access_token"]
     anna.sign_in(ANNA)
@@ -328,7 +328,7 @@ def test_a_token_is_refused_after_fifteen_minutes_remembered_or_not(anna: Progra
 # -- what is remembered -------------------------------------------------------------------------------------------------------
 
 
-def test_a_signature_is_checked_once_a_process(app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_is_verified_once_in_a_process(app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
     decode = jwt.decode
 
@@ -343,7 +343,7 @@ def test_a_signature_is_checked_once_a_process(app: Flask, anna: Program, monkey
     assert checked == [anna.tokens["access_token"]]
 
 
-def test_who_is_calling_costs_one_statement(app: Flask, anna: Program, statements: Statements) -> None:
+def test_finding_the_caller_takes_one_statement(app: Flask, anna: Program, statements: Statements) -> None:
     header = {"Authorization": f"Bearer {anna.tokens['access_token']}"}
     for _ in range(2):
         with statements() as seen, app.test_request_context(headers=header):
@@ -352,7 +352,7 @@ def test_who_is_calling_costs_one_statement(app: Flask, anna: Program, statement
         assert len(seen) == 1, seen
 
 
-def test_a_refused_token_costs_no_statement(app: Flask, anna: Program, statements: Statements) -> None:
+def test_a_refused_token_takes_no_statement(app: Flask, anna: Program, statements: Statements) -> None:
     good = anna.tokens["access_token"]
     with statements() as seen:
         assert_refused(ask(anna, good[:-6] + ("B" if good[-6] == "A" else "A") * 6))
@@ -360,7 +360,7 @@ def test_a_refused_token_costs_no_statement(app: Flask, anna: Program, statement
 
 
 @pytest.mark.requirement("TOK-01")
-def test_that_a_token_is_remembered_helps_no_other(app: Flask, anna: Program) -> None:
+def test_a_remembered_token_does_not_help_a_forged_one(app: Flask, anna: Program) -> None:
     good = anna.tokens["access_token"]
     assert ask(anna, good).status_code == 200
     content, _, signature = good.rpartition(".")
@@ -369,7 +369,9 @@ def test_that_a_token_is_remembered_helps_no_other(app: Flask, anna: Program) ->
             assert_refused(ask(anna, forged))
 
 
-def test_only_so_many_tokens_are_remembered_and_all_are_good(app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limited_number_of_tokens_is_remembered_and_all_are_accepted(
+    app: Flask, anna: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tokens, "MOST_REMEMBERED", 3)
     shown = []
     for _ in range(5):
@@ -381,7 +383,7 @@ def test_only_so_many_tokens_are_remembered_and_all_are_good(app: Flask, anna: P
 
 
 @pytest.mark.requirement("TOK-01")
-def test_a_remembered_token_is_refused_when_its_key_is_not_believed_any_more(app: Flask, anna: Program, clock: Traveller) -> None:
+def test_a_remembered_token_is_refused_when_its_key_is_no_longer_trusted(app: Flask, anna: Program, clock: Traveller) -> None:
     """Rotated, and then taken out of the table by hand."""
     assert anna.is_signed_in()
     with app.app_context():
@@ -431,10 +433,10 @@ def _reuse(app: Flask, anna: Program, other: Program) -> None:
     assert anna.call("POST", "/auth/refresh/", {"refresh_token": first}).status_code == 401
 
 
-@pytest.mark.parametrize("deed", [_log_out, _end, _end_others, _block, _block_by_hand, _delete, _reuse])
+@pytest.mark.parametrize("action", [_log_out, _end, _end_others, _block, _block_by_hand, _delete, _reuse])
 @pytest.mark.requirement("TOK-06", "TOK-04", "SES-06")
-def test_all_tokens_of_a_session_are_dead_the_moment_it_ends(
-    app: Flask, anna: Program, deed: Callable[[Flask, Program, Program], None], clock: Traveller
+def test_all_tokens_of_a_session_end_with_it_at_once(
+    app: Flask, anna: Program, action: Callable[[Flask, Program, Program], None], clock: Traveller
 ) -> None:
     """Although their signatures are good, remembered as such, and far from their end."""
     other = Program(app)
@@ -445,7 +447,7 @@ def test_all_tokens_of_a_session_are_dead_the_moment_it_ends(
     anna.tokens = anna.tokens | renewed
     assert [ask(anna, token).status_code for token in shown] == [200, 200]
 
-    deed(app, anna, other)
+    action(app, anna, other)
 
     for token in shown:
         assert_refused(ask(anna, token))
@@ -472,7 +474,7 @@ def test_a_thief_who_refreshes_right_behind_the_owner_ends_the_session(app: Flas
 
 
 @pytest.mark.requirement("TOK-07")
-def test_a_token_is_read_from_the_header_alone(app: Flask, anna: Program) -> None:
+def test_a_token_is_read_only_from_the_header(app: Flask, anna: Program) -> None:
     token = anna.tokens["access_token"]
     client = app.test_client()
     for name in ("access_token", "token", "jwt", "access_token_cookie", "Authorization"):
@@ -485,9 +487,9 @@ def test_a_token_is_read_from_the_header_alone(app: Flask, anna: Program) -> Non
 
 
 @pytest.mark.requirement("TOK-07")
-def test_every_call_that_needs_a_token_says_so(app: Flask) -> None:
+def test_every_call_that_needs_a_token_answers_401_without_one(app: Flask) -> None:
     for rule in routes.rules(app, "/api/v1/"):
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
-            answer = routes.knock(app.test_client(), method, routes.path(rule))
+            answer = routes.send(app.test_client(), method, routes.path(rule))
             if answer.status_code == 401 and "/auth/refresh" not in rule.rule and "/auth/code" not in rule.rule:
                 assert_refused(answer)

@@ -1,4 +1,4 @@
-"""What every site is asked for: an icon, robots.txt, security.txt."""
+"""Files at fixed addresses: icons, robots.txt and security.txt."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_each_is_answered_and_may_be_kept_for_a_day(client: FlaskClient, path: str) -> None:
+def test_each_file_is_answered_and_can_be_cached_for_a_day(client: FlaskClient, path: str) -> None:
     kind, beginning = FILES[path]
     answer = client.get(f"{path}?lang=ru", buffered=True)
     assert (answer.status_code, answer.mimetype) == (200, kind)
@@ -31,7 +31,7 @@ def test_each_is_answered_and_may_be_kept_for_a_day(client: FlaskClient, path: s
     assert client.head(path, buffered=True).status_code == 200
 
 
-def test_crawlers_find_the_first_page_and_previews_and_nothing_of_persons(client: FlaskClient) -> None:
+def test_crawlers_may_visit_public_pages_and_no_personal_ones(client: FlaskClient) -> None:
     robots = RobotFileParser()
     robots.parse(client.get("/robots.txt").text.splitlines())
     for path in ("/", "/login/", "/i/Q9UK59", "/static/card.png", "/static/hammer.css"):
@@ -40,9 +40,7 @@ def test_crawlers_find_the_first_page_and_previews_and_nothing_of_persons(client
         assert not robots.can_fetch("AnyBot", path), path
 
 
-def test_who_finds_a_fault_learns_whom_to_write_to(
-    app_with: Callable[[Settings], Flask], settings: Settings, clock: Traveller
-) -> None:
+def test_security_txt_names_the_contact(app_with: Callable[[Settings], Flask], settings: Settings, clock: Traveller) -> None:
     there = replace(settings, support="mailto:help@example.com", public_url="https://login.example.com")
     answer = app_with(there).test_client().get("/.well-known/security.txt")
     assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
@@ -56,7 +54,7 @@ def test_who_finds_a_fault_learns_whom_to_write_to(
     assert datetime.fromisoformat(dict(line.split(": ", 1) for line in later.splitlines())["Expires"]) > datetime.now(UTC)
 
 
-def test_without_a_contact_there_is_none_and_doctor_says_so(
+def test_without_a_contact_there_is_no_security_txt_and_doctor_advises_one(
     client: FlaskClient, app_with: Callable[[Settings], Flask], settings: Settings
 ) -> None:
     assert client.get("/.well-known/security.txt").status_code == 404
