@@ -13,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast fuzz check format cover mutants bench evidence settings lock vitals postman translations pictures clean
 
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/runs ## make the environment and the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
+run: .venv/runs ## install what is needed, create the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
 	@echo "Bringing the database up to date ..."
 	@$(BIN)/flask --app wsgi db upgrade
 	@echo "Starting the server ..."
@@ -31,13 +31,13 @@ test-fast: .venv/tests ## run the tests that start no server, browser or command
 fuzz: .venv/tests ## run the tests of properties with random examples, other ones each time, for some minutes
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
-check: .venv/tests ## check form, traps, types and layers
+check: .venv/tests ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/tests ## bring the code into form
+format: .venv/tests ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -48,7 +48,7 @@ mutants: .venv/tests ## change the rules in one small way at a time and show wha
 	env -u TEST_DATABASE_URL $(BIN)/mutmut run $(ARGS)
 	@$(BIN)/mutmut results | sed -nE 's/^ *([^ :]+): (survived|timeout|suspicious|no tests)$$/\1/p' | xargs -r -n 1 $(BIN)/mutmut show
 
-bench: .venv/tests ## measure what a login costs beside a floor (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
+bench: .venv/tests ## measure what a login costs, compared with a floor (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 evidence: .venv/tests ## run the tests and write what each promise is proved by, and what a screen reader finds, into docs/
@@ -67,7 +67,7 @@ vitals: .venv/tests ## measure the pages on a slow line and write the figures in
 postman: .venv/tests ## play the Postman collection against a server of its own (needs node and npm)
 	tests/postman/run
 
-translations: .venv/runs ## gather the sentences for people, bring the catalogues up to date and compile them
+translations: .venv/runs ## collect the sentences for people, update the catalogues and compile them
 	mkdir -p -m 700 instance
 	$(BIN)/pybabel -q extract -F hammer/translations/babel.cfg -k N_ -k lazy_gettext --add-location=file --no-wrap --sort-by-file \
 		-o instance/hammer.pot hammer
@@ -78,7 +78,7 @@ translations: .venv/runs ## gather the sentences for people, bring the catalogue
 pictures: .venv/tests ## draw every screen in every state into docs/pictures (needs Chromium; some of them: make pictures ARGS="code profile")
 	$(BIN)/python -m tests.pictures $(ARGS)
 
-clean: ## forget the environment and what tools keep; the database in instance/ stays
+clean: ## delete the environment and the caches of tools; the database in instance/ stays
 	rm -rf .venv mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 
 .venv/runs: requirements.txt | .venv/bin/pip

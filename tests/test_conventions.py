@@ -28,7 +28,7 @@ def is_a_rule(module: Path) -> bool:
     return module.relative_to(ROOT / "hammer").parts[0].removesuffix(".py") not in FRONT_ENDS
 
 
-def test_the_only_commit_stands_in_the_database_module() -> None:
+def test_the_only_commit_is_in_the_database_module() -> None:
     assert [module.name for module in MODULES if ".commit(" in module.read_text()] == ["database.py"]
     assert (ROOT / "hammer" / "db" / "database.py").read_text().count(".commit(") == 1
 
@@ -39,13 +39,13 @@ def test_no_module_catches_everything(module: Path) -> None:
         caught = "" if handler.type is None else ast.unparse(handler.type)
         assert handler.type is not None, f"line {handler.lineno}: a bare except"
         assert not re.search(r"\bException\b", caught), f"line {handler.lineno}: except {caught}"
-        if "BaseException" in caught:  # only to clean up and let it go on; or, in a thread, to hand it to whoever waits
+        if "BaseException" in caught:  # only to clean up and re-raise, or to pass it from a thread to the waiting one
             handed = module.name == "gateways.py" and ast.unparse(handler.body[-1]) == "result.put(type(fault).__name__)"
             assert handed or isinstance(handler.body[-1], ast.Raise), f"line {handler.lineno}: except {caught} swallows"
 
 
 @pytest.mark.parametrize("module", [r for r in MODULES if is_a_rule(r)], ids=lambda module: str(module.relative_to(ROOT)))
-def test_no_status_code_stands_below_the_front_ends(module: Path) -> None:
+def test_no_status_code_is_below_the_front_ends(module: Path) -> None:
     known = {status.value for status in HTTPStatus if status.value >= 400}
     if module.name == "__init__.py":
         return
@@ -75,14 +75,14 @@ def test_the_maps_and_the_contract_of_imports_are_one_list() -> None:
     assert layers_drawn(hammer.__doc__) == layers_drawn(readme) == layers_checked()
 
 
-def test_every_module_stands_in_a_layer_and_imports_only_from_layers_below() -> None:
+def test_every_module_is_in_a_layer_and_imports_only_from_layers_below() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports"))]
     checked = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
 def test_nothing_reads_the_environment_but_the_configuration() -> None:
-    """And the doctor, who asks where a secret came from."""
+    """Except for `doctor`, which checks where a secret came from."""
     assert [module.name for module in MODULES if re.search(r"\bos\.environ\b|import environ\b|getenv", module.read_text())] == [
         "doctor.py"
     ]

@@ -1,4 +1,4 @@
-"""Every promise is kept by a test or said to be open; what the documents say of it is what the tests say."""
+"""Every promise has a test or is marked as open, and the documents agree with the tests."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SECURITY = evidence.DOCUMENT.read_text()
 PROVED = evidence.claimed()
 LATER = {"AZN-03", "AZN-04"} | {name for name in REGISTER if name.startswith("HOOK")}
-"""What may still be open although it is a MUST."""
+"""MUST promises that may still be open."""
 
 
 @pytest.mark.requirement("EVD-02")
@@ -32,13 +32,13 @@ def test_every_name_in_a_test_is_a_promise() -> None:
 
 
 @pytest.mark.requirement("EVD-02")
-def test_the_table_in_the_document_is_what_the_tests_say(pytestconfig: pytest.Config) -> None:
+def test_the_table_of_the_document_agrees_with_the_tests(pytestconfig: pytest.Config) -> None:
     about_to_be_written = pytestconfig.getoption("--evidence")
     assert about_to_be_written or evidence.written() == evidence.table(PROVED).strip("\n"), "Run `make evidence`."
 
 
 @pytest.mark.requirement("EVD-02")
-def test_no_test_of_a_promise_may_be_skipped_for_good() -> None:
+def test_no_test_of_a_promise_is_always_skipped() -> None:
     """A `skip` or an `xfail` would leave the promise in the table without its proof."""
     skipped = re.compile(r"pytest\.mark\.(skip\b|xfail)")
     assert [test.name for test in evidence.tests() if test.proves and any(map(skipped.match, test.marks))] == []
@@ -61,7 +61,7 @@ def deviations() -> list[list[str]]:
 
 
 @pytest.mark.requirement("EVD-01")
-def test_every_deviation_says_why_and_is_tested() -> None:
+def test_every_deviation_has_a_reason_and_a_test() -> None:
     known = {test for tests in PROVED.values() for test in tests}
     rows = deviations()
 
@@ -70,13 +70,13 @@ def test_every_deviation_says_why_and_is_tested() -> None:
         named = re.findall(r"[A-Z]{3,4}-\d\d", promises)
         assert named, clause
         assert all(PROVED.get(name, set()) & known for name in named), clause
-    told = " ".join(clause for clause, *_ in rows)
+    clauses = " ".join(clause for clause, *_ in rows)
     for clause in ("3.1.3.2", "6.5.4", "6.3.3", "6.6.1", "3.2.9", "3.2.2"):
-        assert clause in told, clause
+        assert clause in clauses, clause
 
 
 @pytest.mark.requirement("EVD-01")
-def test_what_may_not_be_claimed_is_claimed_nowhere() -> None:
+def test_no_document_makes_a_claim_that_is_not_allowed() -> None:
     section = SECURITY.split("\n## What may be claimed, and what may not\n")[1].split("\n## ")[0]
     assert "| no" in section
     never = re.compile(
@@ -89,8 +89,8 @@ def test_what_may_not_be_claimed_is_claimed_nowhere() -> None:
 
 
 @pytest.mark.requirement("EVD-02")
-def test_figures_of_limits_stand_in_the_code_alone() -> None:
-    """The document refers to settings by their names, so that none of its figures can grow old."""
+def test_figures_of_limits_are_in_the_code_only() -> None:
+    """The document refers to settings by their names, so that its figures cannot become outdated."""
     prose = SECURITY.partition(evidence.BEGIN)[0]
 
     settings = set(re.findall(r"`(HAMMER_[A-Z_]+)`", prose))

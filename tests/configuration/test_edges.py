@@ -1,4 +1,4 @@
-"""Settings at the edge of what they may be: the last good value starts production, the first bad one does not."""
+"""Settings at the limits of their ranges: production starts with the last good value and not with the first bad one."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Production that starts."""
+    """Settings with which production starts."""
     monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
     monkeypatch.setattr(config, "ENV_FILE", tmp_path / ".env")
     monkeypatch.delenv("FLASK_DEBUG", raising=False)
@@ -27,7 +27,7 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
-    """The names of the settings that it does not start with; none where it does."""
+    """The names of the refused settings."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     try:
@@ -74,7 +74,7 @@ def test_production_starts_with_the_last_good_value_and_not_with_the_first_bad_o
 
 
 @pytest.mark.requirement("THR-05")
-def test_the_bound_itself_may_be_reached_and_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_itself_may_be_reached_but_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     bound = config.expected_takeovers_per_year(4, 3, {4: 20, 6: 250, 8: 10_000})
     assert refused(monkeypatch, HAMMER_MAX_EXPECTED_TAKEOVERS=repr(bound)) == []
     assert refused(monkeypatch, HAMMER_MAX_EXPECTED_TAKEOVERS=repr(bound - 1e-9)) == ["HAMMER_GUESS_BUDGETS"]

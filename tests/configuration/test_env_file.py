@@ -1,4 +1,4 @@
-"""The file `.env` beside the program: every process reads it alike, and the environment has the last word."""
+"""The file `.env` beside the program: every process reads it, and the environment wins."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ READS_IT = {"FLASK_SKIP_DOTENV": ""}
 
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where this process looks for one; what it adds to the environment is taken away after the test."""
+    """The path of `.env` for this process. What the file adds to the environment is removed after the test."""
     before = dict(os.environ)
     monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
     monkeypatch.setattr(config, "ENV_FILE", tmp_path / ".env")
@@ -34,27 +34,27 @@ def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.environ.update(before)
 
 
-def test_what_it_sets_is_read_and_what_the_environment_sets_wins(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_values_are_read_and_those_of_the_environment_win(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env_file.write_text("# ours\nHAMMER_REGION=KZ\nHAMMER_CODE_LENGTH=8\nexport HAMMER_DEMO='off'\n")
     monkeypatch.setenv("HAMMER_CODE_LENGTH", "6")
     settings = config.read()
     assert (settings.region, settings.code_length, settings.demo) == ("KZ", 6, False)
 
 
-def test_one_that_a_windows_editor_wrote_is_read_from_its_first_line_on(env_file: Path) -> None:
+def test_a_file_of_a_windows_editor_is_read_from_its_first_line(env_file: Path) -> None:
     env_file.write_bytes("HAMMER_REGION=KZ\r\nHAMMER_CODE_LENGTH=6\r\n".encode("utf-8-sig"))
     assert (config.read().region, config.read().code_length) == ("KZ", 6)
 
 
 @pytest.mark.parametrize("line", ["HAMMER_ENV: production", "HAMMER_ENV", "HAMMER ENV=production"])
-def test_a_line_that_would_set_nothing_is_refused_by_its_number_alone(env_file: Path, line: str) -> None:
+def test_a_line_that_sets_nothing_is_refused_and_only_its_number_is_shown(env_file: Path, line: str) -> None:
     env_file.write_text(f"# ours\nHAMMER_REGION=KZ\n{line}\n")
     with pytest.raises(config.Misconfigured) as refused:
         config.read()
     assert refused.value.problems == [f"{env_file}: Line 3 is not NAME=value."]
 
 
-def test_one_that_cannot_be_read_is_refused(env_file: Path) -> None:
+def test_an_unreadable_file_is_refused(env_file: Path) -> None:
     env_file.write_bytes(b"HAMMER_ENV=\xff\n")
     with pytest.raises(config.Misconfigured, match="it is not UTF-8"):
         config.read()
@@ -64,7 +64,7 @@ def test_one_that_cannot_be_read_is_refused(env_file: Path) -> None:
         config.read()
 
 
-def test_it_is_passed_over_where_flask_is_asked_to(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_ignored_with_the_variable_that_makes_flask_ignore_it(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env_file.write_text("HAMMER_REGION=KZ\n")
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
     assert config.read().region == "RU"
@@ -112,7 +112,7 @@ def test_it_is_read_wherever_a_command_is_run(program: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
-def test_a_file_that_flask_alone_would_read_is_refused_with_the_place_for_it(program: Path, tmp_path: Path, name: str) -> None:
+def test_a_file_that_only_flask_would_read_is_refused_with_the_right_place_for_it(program: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(f"DATABASE_URL='sqlite:///{tmp_path}/elsewhere.sqlite3'\nOTHERS=1\n")
     refused = flask(program, "doctor")
     assert refused.returncode == config.Misconfigured.exit_code
@@ -139,5 +139,5 @@ def test_no_process_starts_with_a_setting_that_does_not_exist(program: Path, com
 
 
 @pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
-def test_it_goes_neither_into_git_nor_into_an_image(file: str) -> None:
+def test_it_is_ignored_by_git_and_by_the_image(file: str) -> None:
     assert {".env", "**/.env"} & set((ROOT / file).read_text().splitlines())

@@ -1,4 +1,4 @@
-"""What differs between deployments: read once, and refused as a whole."""
+"""The settings: how they are read, and which values are refused."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(autouse=True)
 def nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment that says nothing, and an instance directory of the test's own."""
+    """An environment without settings, and an instance directory of the test's own."""
     for name in [*known_settings(), "SECRET_KEY", "DATABASE_URL"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
@@ -64,7 +64,9 @@ def test_outside_development_limits_are_tight_and_demo_is_off(monkeypatch: pytes
     assert (settings.resend_wait, settings.sends_per_number_day) == (timedelta(seconds=60), 5)
 
 
-def test_the_development_secret_is_made_once_for_its_owner_alone(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+def test_the_development_secret_is_made_once_and_readable_for_its_owner_only(
+    monkeypatch: pytest.MonkeyPatch, nowhere_else: Path
+) -> None:
     first = read(monkeypatch).secret_key
     assert len(first.encode()) >= 32
     assert read(monkeypatch).secret_key == first
@@ -87,7 +89,7 @@ def careless() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:///{folder}/ours.sqlite3", "sqlite:///file:{folder}/of%20ours.sqlite3?uri=true"])
-def test_all_that_is_made_is_for_its_owner_alone(
+def test_files_that_hammer_makes_are_readable_for_their_owner_only(
     monkeypatch: pytest.MonkeyPatch, nowhere_else: Path, careless: None, app_with: Callable[[config.Settings], Flask], url: str
 ) -> None:
     folder = nowhere_else.parent / "data"
@@ -100,18 +102,18 @@ def test_all_that_is_made_is_for_its_owner_alone(
     assert stat.S_IMODE(nowhere_else.stat().st_mode) == 0o700
 
 
-def test_a_database_at_a_relative_path_is_too(tmp_path: Path, careless: None) -> None:
+def test_a_database_at_a_relative_path_is_readable_for_its_owner_only(tmp_path: Path, careless: None) -> None:
     database._make_file(make_url("sqlite:///ours.sqlite3"), tmp_path / "instance")
     assert modes(tmp_path / "instance") == {"ours.sqlite3": 0o600}
     assert stat.S_IMODE((tmp_path / "instance").stat().st_mode) == 0o700
 
 
-def test_none_is_made_where_the_address_says_that_there_is_one(tmp_path: Path) -> None:
+def test_no_database_is_made_where_the_address_says_that_there_is_one(tmp_path: Path) -> None:
     database._make_file(make_url(f"sqlite:///file:{tmp_path}/ours.sqlite3?mode=ro&uri=true"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_keeps_the_mode_that_its_owner_gave_it(
+def test_existing_files_keep_the_mode_that_their_owner_gave_them(
     monkeypatch: pytest.MonkeyPatch, nowhere_else: Path, app_with: Callable[[config.Settings], Flask]
 ) -> None:
     nowhere_else.mkdir(mode=0o750)
@@ -127,7 +129,7 @@ def test_the_secret_is_not_made_where_one_is_set(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.requirement("CRY-01", "CRY-02")
-def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
+def test_production_reports_all_unsafe_settings_at_once(monkeypatch: pytest.MonkeyPatch, nowhere_else: Path) -> None:
     wrong = {"FLASK_DEBUG": "1", "HAMMER_CODE_TTL_SECONDS": "601", "HAMMER_DEMO": "on"}
     found = problems(monkeypatch, HAMMER_ENV="production", **wrong)
     named = [sentence.split(":")[0] for sentence in found]
@@ -137,11 +139,11 @@ def test_production_says_all_that_is_unsafe_at_once(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 64, "ab" * 32])
 @pytest.mark.requirement("CRY-01")
-def test_production_wants_a_secret_that_nobody_guesses(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+def test_production_requires_a_secret_that_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     assert any(sentence.startswith("SECRET_KEY") for sentence in problems(monkeypatch, HAMMER_ENV="production", SECRET_KEY=secret))
 
 
-def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_serves_its_own_country_unless_others_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "_unsafe_in_production", lambda _: {})
     assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGIONS="").regions == {"RU"}
     assert read(monkeypatch, HAMMER_ENV="production", HAMMER_REGION="KZ").regions == {"KZ"}
@@ -204,7 +206,7 @@ def test_production_serves_its_own_country_unless_told_otherwise(monkeypatch: py
     ],
 )
 @pytest.mark.requirement("OTP-02", "OTP-06")
-def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_bad_value_is_reported_with_the_name_of_its_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     for where in ("development", "production"):
         [sentence] = [said for said in problems(monkeypatch, **{"HAMMER_ENV": where, name: value}) if said.startswith(name)]
         assert sentence.startswith(f"{name}: ")
@@ -212,7 +214,7 @@ def test_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: st
         assert len(sentence) < 200
 
 
-def test_the_invitation_is_that_of_the_language_else_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_invitation_of_the_language_is_used_or_else_the_general_one(monkeypatch: pytest.MonkeyPatch) -> None:
     neither = read(monkeypatch)
     both = read(monkeypatch, HAMMER_INVITATION="Come & see", HAMMER_INVITATION_RU="Заходите")
 
@@ -239,7 +241,7 @@ def test_a_name_with_a_typing_error_is_refused_with_the_nearest_that_there_is(
         )
 
 
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_typing_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     port = "tcp://10.0.0.7:80"
     of_a_service = {"HAMMER_SERVICE_HOST": "10.0.0.7", "HAMMER_SERVICE_PORT": "80", "HAMMER_SERVICE_PORT_HTTP": "80"}
     of_a_service |= {"HAMMER_PORT": port, "HAMMER_PORT_80_TCP": port, "HAMMER_PORT_80_TCP_PROTO": "tcp"}
@@ -265,30 +267,30 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_typing_error(monke
         ("+22901xxxxxxxx,+7x", "'+7x' has 2 digits"),
     ],
 )
-def test_a_range_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, ranges: str, fault: str) -> None:
+def test_a_bad_range_is_reported(monkeypatch: pytest.MonkeyPatch, ranges: str, fault: str) -> None:
     [problem] = problems(monkeypatch, HAMMER_EXTRA_RANGES=ranges)
     assert problem.startswith("HAMMER_EXTRA_RANGES: ")
     assert fault in problem
 
 
-def test_ranges_of_the_operators_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranges_of_the_operator_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch).extra_ranges == ()
     assert read(monkeypatch, HAMMER_EXTRA_RANGES="+22901xxxxxxxx, +7100xxxxxxx").extra_ranges == ("+22901xxxxxxxx", "+7100xxxxxxx")
 
 
-def test_the_application_does_not_start_with_nonsense(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_application_does_not_start_with_a_bad_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAMMER_CODE_TTL_SECONDS", "601")
     with pytest.raises(Misconfigured, match="does not start"):
         create_app()
 
 
-def test_several_processes_that_start_at_once_have_one_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_that_start_at_once_share_one_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     (config.INSTANCE).mkdir()
     monkeypatch.setattr(os, "getpid", iter(range(1000)).__next__)  # threads here, processes in life
     assert len(set(at_once([config._development_secret] * 20))) == 1
 
 
-def test_the_address_is_kept_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_public_address_is_stored_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, HAMMER_PUBLIC_URL="http://127.0.0.1:8000/").public_url == "http://127.0.0.1:8000"
 
 
@@ -301,11 +303,11 @@ def test_the_address_is_kept_without_a_slash_at_its_end(monkeypatch: pytest.Monk
         ("https://example.com/help?in=1#form", "https://example.com/help?in=1#form"),
     ],
 )
-def test_the_contact_is_kept_as_an_address_to_follow(monkeypatch: pytest.MonkeyPatch, said: str, meant: str) -> None:
+def test_the_contact_is_stored_as_a_uri(monkeypatch: pytest.MonkeyPatch, said: str, meant: str) -> None:
     assert read(monkeypatch, HAMMER_SUPPORT=said).support == meant
 
 
-def test_nobody_sees_a_secret_by_printing_the_settings() -> None:
+def test_printed_settings_show_no_secret() -> None:
     settings = dataclasses.replace(SETTINGS, database_url="postgresql://user:password@host/db")
     assert SETTINGS.secret_key not in repr(settings)
     assert "password" not in repr(settings)
@@ -320,7 +322,7 @@ def test_each_purpose_has_a_key_of_its_own() -> None:
     assert SETTINGS.secret_key not in repr({name: value for name, value in flask.items() if name != "SETTINGS"})
 
 
-def test_cookies_are_secure_and_pinned_to_the_host_where_there_is_https() -> None:
+def test_cookies_are_secure_and_bound_to_the_host_with_https() -> None:
     flask = dataclasses.replace(SETTINGS, public_url="https://login.example.com").flask()
     assert flask["SESSION_COOKIE_SECURE"] is True
     assert flask["SESSION_COOKIE_NAME"].startswith("__Host-")

@@ -1,4 +1,4 @@
-"""What lies in `docs/deploy/` and beside it, held against the programs that read it and against our own settings."""
+"""The files of `docs/deploy/` and of the top level are checked with the programs that read them and against our settings."""
 
 import re
 import shutil
@@ -43,7 +43,7 @@ def test_systemd_understands_every_unit(unit: str, tmp_path: Path) -> None:
 
 @pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.endswith(".service")])
-def test_the_services_are_shut_in_well(unit: str) -> None:
+def test_the_services_are_well_confined(unit: str) -> None:
     """systemd's own measure of what a service could do if it were taken over: 0 is nothing, 10 everything."""
     told = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--threshold=30", str(DEPLOY / unit)],
@@ -56,7 +56,7 @@ def test_the_services_are_shut_in_well(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["hammer-web.service", "hammer-worker.service"])
-def test_what_is_started_again_is_not_if_its_settings_are_refused(unit: str) -> None:
+def test_a_service_with_refused_settings_is_not_restarted(unit: str) -> None:
     lines = (DEPLOY / unit).read_text().splitlines()
 
     assert "Restart=always" in lines
@@ -152,7 +152,7 @@ def test_compose_understands_the_composition(tmp_path: Path) -> None:
     assert (given["HAMMER_CODE_LENGTH"], given["HAMMER_ENV"]) == ("6", "production")
 
 
-def test_the_composition_hands_its_proxy_what_it_reads() -> None:
+def test_the_composition_passes_its_proxy_the_variables_that_it_reads() -> None:
     proxy = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["proxy"]
     mounted = [volume.split(":")[0] for volume in proxy["volumes"] if volume.startswith("./")]
 
