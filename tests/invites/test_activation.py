@@ -141,14 +141,14 @@ def test_people_of_other_branches_may_invite_each_other(settings: Settings) -> N
 def test_the_database_allows_one_activation_per_user(settings: Settings) -> None:
     anna, boris, clara = user(settings, ANNA), user(settings, BORIS), user(settings, CLARA)
     activate(settings, clara.id, anna.invite_code)
-    with pytest.raises(IntegrityError), transaction() as session:
-        session.add(Referral(referee_id=clara.id, referrer_id=boris.id, activated_at=time_of_day.now()))
+    with pytest.raises(IntegrityError), transaction() as tx:
+        tx.add(Referral(referee_id=clara.id, referrer_id=boris.id, activated_at=time_of_day.now()))
 
 
 def test_the_database_allows_no_activation_of_ones_own_code(settings: Settings) -> None:
     anna = user(settings)
-    with pytest.raises(IntegrityError, match="not_oneself"), transaction() as session:
-        session.add(Referral(referee_id=anna.id, referrer_id=anna.id, activated_at=time_of_day.now()))
+    with pytest.raises(IntegrityError, match="not_oneself"), transaction() as tx:
+        tx.add(Referral(referee_id=anna.id, referrer_id=anna.id, activated_at=time_of_day.now()))
 
 
 def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> None:

@@ -334,12 +334,12 @@ def test_a_user_goes_on_as_before(app: Flask, settings: Settings, clock: Travell
         person.tokens |= person.result("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()
     clock.shift(600)
-    anew = Program(app)
-    anew.sign_in(ANNA)
-    assert anew.profile().invite_code == before.profile().invite_code
+    later = Program(app)
+    later.sign_in(ANNA)
+    assert later.profile().invite_code == before.profile().invite_code
     clock.shift(SEEN_EVERY + JUMP)
     with app.app_context():
         retention.prune()
-    for person in (before, then, anew):
+    for person in (before, then, later):
         person.tokens |= person.result("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()

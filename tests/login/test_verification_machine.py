@@ -52,9 +52,9 @@ class Verifications(Machine):
     @rule(target=lives, number=st.sampled_from([ANNA, BORIS]), user_id=st.sampled_from(OWNERS))
     def ask(self, number: str, user_id: str | None) -> Life | None:
         try:
-            with transaction() as session:
+            with transaction() as tx:
                 purpose = CHANGE_NUMBER if user_id else LOGIN
-                row = verifications.begin(session, self.settings, number, HOME, purpose=purpose, user_id=user_id).verification
+                row = verifications.begin(tx, self.settings, number, HOME, purpose=purpose, user_id=user_id).verification
         except (TooManyRequests, Unavailable):
             return None
         life = Life(row, user_id, right(self.settings, row), datetime.now(UTC) + self.settings.code_ttl)
@@ -84,9 +84,9 @@ class Verifications(Machine):
         was_open = life.is_open(self.settings)
         void = self.is_void(life)
         code = life.code if hit else wrong(self.settings, life.row)
-        with transaction() as session:
+        with transaction() as tx:
             purpose = CHANGE_NUMBER if life.user_id else LOGIN
-            proved = verifications.guess(session, self.settings, life.row.id, code, purpose=purpose, user_id=life.user_id)
+            proved = verifications.guess(tx, self.settings, life.row.id, code, purpose=purpose, user_id=life.user_id)
         if void or not was_open:
             assert isinstance(proved, WrongCode)
             assert proved.attempts_left == 0
@@ -108,8 +108,8 @@ class Verifications(Machine):
     def guess_for_another_purpose(self, life: Life | None, other: tuple[str, str | None]) -> None:
         if life is None or other == (CHANGE_NUMBER if life.user_id else LOGIN, life.user_id):
             return
-        with transaction() as session:
-            proved = verifications.guess(session, self.settings, life.row.id, life.code, purpose=other[0], user_id=other[1])
+        with transaction() as tx:
+            proved = verifications.guess(tx, self.settings, life.row.id, life.code, purpose=other[0], user_id=other[1])
         assert isinstance(proved, WrongCode)
         assert proved.attempts_left == 0
 

@@ -94,12 +94,12 @@ def test_pages_and_api_refuse_such_names_in_both_languages(app: Flask, bad: str,
     program, browser = Program(app), Browser(app)
     program.sign_in(ANNA)
     for field in ("first_name", "last_name", "username"):
-        told = {
+        answers = {
             language: program.call("PATCH", "/users/me/", {field: bad}, **{"Accept-Language": language})
             for language in ("en", "ru")
         }
-        assert {answer.status_code for answer in told.values()} == {422}
-        sentences = {answer.get_json()["errors"][field][0] for answer in told.values()}
+        assert {answer.status_code for answer in answers.values()} == {422}
+        sentences = {answer.get_json()["errors"][field][0] for answer in answers.values()}
         assert len(sentences) == 2
     browser.sign_in(BORIS)
     form = browser.get("/profile/").form_with("first_name")

@@ -155,9 +155,9 @@ def test_a_code_for_a_change_is_wrong_for_every_other_purpose_of_the_same_user(s
     """Logins belong to no user so far, which alone would keep them apart from changes. So this login belongs to one."""
     anna = sign_in(settings)
     asked = ask_for(settings, anna)
-    with transaction() as session:
+    with transaction() as tx:
         proved = verifications.guess(
-            session, settings, asked.id, right(settings, asked), purpose=verifications.LOGIN, user_id=anna.user.id
+            tx, settings, asked.id, right(settings, asked), purpose=verifications.LOGIN, user_id=anna.user.id
         )
     assert isinstance(proved, WrongCode)
     change(settings, anna, asked, right(settings, asked))
@@ -209,8 +209,8 @@ def test_a_code_for_a_taken_number_is_used_up(settings: Settings) -> None:
     with pytest.raises(TelephoneNumberTaken):
         change(settings, anna, asked, right(settings, asked))
     freed = update(User).where(User.id == boris.id).values(telephone_number=BORIS)
-    with transaction() as session:
-        session.execute(freed)
+    with transaction() as tx:
+        tx.execute(freed)
     with pytest.raises(WrongCode):
         change(settings, anna, asked, right(settings, asked))
 
