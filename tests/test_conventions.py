@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import yaml
 
 import hammer
 from hammer import events
@@ -96,3 +97,10 @@ def test_every_module_has_a_docstring() -> None:
 def test_every_kind_of_event_is_written_somewhere() -> None:
     elsewhere = "".join(file.read_text() for file in MODULES if file.name != "events.py")
     assert [kind for kind in events.Kind if f"events.Kind.{kind.name}" not in elsewhere] == []
+
+
+def test_the_hooks_before_a_commit_run_what_make_check_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    check = re.findall(r"^\t\$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text().split("\ncheck:")[1].split("\n\n")[0], re.MULTILINE)
+
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == check
