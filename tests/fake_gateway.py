@@ -1,4 +1,4 @@
-"""A gateway that speaks HTTP on a port of its own, writes down what it is asked, and answers as the test says."""
+"""A gateway with a local HTTP port. It records its requests and answers as the test says."""
 
 import threading
 from collections import Counter
@@ -24,9 +24,9 @@ class FakeGateway:
     status: int = 200
     asked: list[Asked] = field(default_factory=list)
     open: threading.Event = field(default_factory=threading.Event)
-    """While this is not set, it takes texts and does not answer."""
+    """While this is not set, it accepts requests and does not answer."""
     arrived: threading.Event = field(default_factory=threading.Event)
-    """Somebody asked."""
+    """Set when a request has come."""
 
     @property
     def url(self) -> str:
@@ -60,7 +60,7 @@ def fake_gateway() -> Iterator[FakeGateway]:
                 self.end_headers()
                 self.wfile.write(b"ok")
             except OSError:
-                pass  # who asked has died, or has no patience
+                pass  # the caller has died or given up
 
         do_GET = do_POST = answer  # noqa: N815  # the library's names
 

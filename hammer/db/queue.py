@@ -102,7 +102,7 @@ class Queue(Generic[Row]):
         return claimed
 
     def held(self, row: Row) -> tuple[ColumnElement[bool], ...]:
-        """The conditions under which the claim on `row` still holds: nobody has claimed the row since, and it still needs work."""
+        """The conditions under which the claim on `row` still holds: the row was not claimed again, and it still needs work."""
         return self._id == self._value(row, self._id), self._tries == self._value(row, self._tries), self._waiting
 
     def is_last_try(self, row: Row) -> bool:

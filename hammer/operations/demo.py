@@ -17,7 +17,7 @@ from hammer.models import Referral, User
 from hammer.refusals import NotAllowed
 
 FEW = 10
-"""With fewer people, a database counts as almost empty: somebody only tried out the first steps."""
+"""With fewer people, a database counts as almost empty: its user only tried out the first steps."""
 SPAN = timedelta(days=200)
 """How long ago the first person joined. The rate of joining grows since then."""
 INVITED, AT_ONCE = 0.72, 0.8

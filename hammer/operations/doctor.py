@@ -212,7 +212,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _clocks(on_sqlite)
         yield from _outbox()
         yield _numbers(settings)
-        yield from _housekeeping(settings, on_sqlite)
+        yield from _advice_for_production(settings, on_sqlite)
 
 
 def _numbers(settings: Settings) -> Finding:
@@ -324,7 +324,7 @@ def _clocks(on_sqlite: bool) -> Finding:
     return Finding(WRONG, "clock", how, "Synchronise both clocks by NTP: timedatectl set-ntp true")
 
 
-def _housekeeping(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
+def _advice_for_production(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
     """Advice for production only."""
     if settings.env != "production":
         return

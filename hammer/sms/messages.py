@@ -28,10 +28,10 @@ NOTICES_WITH_MAIL: Final = (
 TEST_MESSAGE: Final = "Hammer: this text was sent to try the gateway."
 """What `flask texts try` sends."""
 SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
-"""From the most informative to the shortest, which leaves most room for the host. Each has the word for "code" in its language,
-since phones search for it."""
+"""From the most informative to the shortest, which leaves most characters for the host. Each has the word for "code" in its
+language, since phones search for it."""
 IN_TWO_PARTS: Final = "texts with eight digits need two parts, and cost twice"
-NO_WARNING: Final = "texts with eight digits have no room for the warning not to pass the code on"
+NO_WARNING: Final = "texts with eight digits have no space for the warning not to pass the code on"
 
 GSM_7: Final = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits
@@ -58,7 +58,7 @@ def of_code(settings: Settings, code: str, language: str, *, for_login: bool = T
 def notice(settings: Settings, language: str) -> str:
     """The message to the old number after a change of number. It has no code and no link, which would teach people to follow links.
 
-    It names the address of HAMMER_SUPPORT when that is an e-mail address for which one part has room.
+    It names the address of HAMMER_SUPPORT when that is an e-mail address which fits into one part.
     """
     mail = settings.support.removeprefix("mailto:") if settings.support.startswith("mailto:") else ""
     choices = [_in(language, sentence) % {"mail": mail} for sentence in NOTICES_WITH_MAIL] if mail else []

@@ -72,11 +72,11 @@ def demo(app_with: Callable[[Settings], Flask], settings: Settings) -> Flask:
 
 
 def pages(app: Flask) -> list[tuple[str, TestResponse]]:
-    """Every page that there is for a stranger, and then for somebody signed in."""
-    somebody = Browser(app)
-    somebody.sign_in("+79161234501")
+    """Every page, first for a stranger and then for a person who is signed in."""
+    person = Browser(app)
+    person.sign_in("+79161234501")
     found = []
-    for client in (app.test_client(), somebody.client):
+    for client in (app.test_client(), person.client):
         client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
         found += [
             (where, answer)
@@ -138,7 +138,7 @@ def test_development_answers_for_no_host_that_strangers_could_have_come_by(serve
 def test_demo_mode_at_a_local_address_shows_no_codes_to_callers_from_elsewhere(
     app_with: Callable[[Settings], Flask], settings: Settings, caller: str
 ) -> None:
-    """They choose the host that they name, and a proxy may name its own: only where they come from tells."""
+    """Callers choose the host that they name, and a proxy may name its own. Only the address of the caller is reliable."""
     app = app_with(replace(settings, env="development", demo=True, public_url="http://127.0.0.1:5000"))
     body = {"telephone_number": "+79161234503"}
     mistakes: list[tuple[str, dict[str, str]]] = [

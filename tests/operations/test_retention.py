@@ -1,4 +1,4 @@
-"""What `prune` deletes, and what it must leave alone."""
+"""What `prune` deletes, and what it must keep."""
 
 from datetime import timedelta
 
@@ -123,7 +123,7 @@ def test_an_allowance_whose_wait_goes_on_into_the_next_day_stays(settings: Setti
         ask(settings)
 
 
-def test_pruning_gives_nobody_a_text_more(settings: Settings, clock: Traveller) -> None:
+def test_pruning_allows_no_further_text(settings: Settings, clock: Traveller) -> None:
     for n in range(settings.sends_per_number_day):
         ask(settings)
         clock.shift(settings.resend_wait * 2**n)

@@ -1,1 +1,1 @@
-"""Texts through parts that nobody here wrote."""
+"""Texts through real gateways and services of others."""

@@ -16,7 +16,7 @@ from tests.delivery import wait_until
 from tests.serving import free_port
 
 NUMBER_OF_BOXES = 13001
-"""Where drive_smpp asks for replies, whatever it is told."""
+"""The port to which drive_smpp connects for replies. It cannot be changed."""
 
 CORE = """
 group = core
@@ -71,7 +71,7 @@ transceiver-mode = false
 
 
 class Kannel:
-    """Each part can be ended and started anew. What the centre got is read from what its player prints."""
+    """Each part can be ended and started again. What the centre received is read from the output of the tool that plays it."""
 
     def __init__(self, directory: Path, centre: str = "fake") -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""A text goes through Kannel to a telephone, and who reads it there signs in."""
+"""A text goes through Kannel to a telephone, and its code signs in."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def test_the_code_that_arrives_signs_in_and_its_receipt_comes_back(
 
 
 def test_a_text_outlives_kannel(hammer: Server, kannel: Kannel) -> None:
-    """The operator is away, then Kannel is killed; both come back. One text waits in Kannel meanwhile, one with us."""
+    """The operator is away, then Kannel is killed; both come back. Until then one text waits in Kannel, and one in our outbox."""
     kannel.kill("fakesmsc")
     waits_in_kannel = sign_up(hammer, ANNA)
     wait_until(lambda: states(hammer.database_url) == {"sent": 1})
@@ -101,9 +101,9 @@ def test_a_wrong_password_is_a_gateway_that_failed(serve: Callable[..., Server],
 
 
 def test_a_text_goes_on_by_smpp(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Its player of a centre prints what it gets up to the first byte of nought, which stands for `@`."""
+    """drive_smpp prints what it receives up to the first zero byte, which encodes `@`."""
     with Kannel(tmp_path, "smpp") as kannel, socket.socket() as box:
-        with suppress(OSError):  # somebody listens there, which is all that the player wants
+        with suppress(OSError):  # another program listens there, which is enough for drive_smpp
             box.bind(("127.0.0.1", NUMBER_OF_BOXES))
             box.listen()
         kannel.start_drive_smpp()

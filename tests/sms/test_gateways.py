@@ -1,4 +1,4 @@
-"""How texts leave: each kind of gateway, the order among several, and how little is told of them."""
+"""Each kind of gateway, the order among several, and what logs and errors say about them."""
 
 import logging
 import socket
@@ -37,7 +37,7 @@ def gateway() -> Iterator[FakeGateway]:
 
 
 @pytest.fixture
-def nobody() -> str:
+def away() -> str:
     """A gateway that is away."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -46,7 +46,7 @@ def nobody() -> str:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little patience, so that the test need not have much."""
+    """A short time limit, so that the test is fast."""
     monkeypatch.setattr(gateways, "GATEWAY_SECONDS", 0.5)
 
 
@@ -65,7 +65,7 @@ def refused(value: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> 
 # By URL
 
 
-def test_a_url_carries_number_and_words_unharmed(gateway: FakeGateway) -> None:
+def test_number_and_text_are_encoded_in_a_url(gateway: FakeGateway) -> None:
     assert gateways.send(through(gateway.template), ANNA, TEXT) == "http/1"
     [asked] = gateway.asked
     assert (asked.method, asked.path, asked.query) == ("GET", "/send", {"to": ANNA, "text": TEXT})
@@ -103,12 +103,12 @@ def test_an_answer_of_two_hundred_and_something_is_success(gateway: FakeGateway,
 
 
 @pytest.mark.requirement("SMS-03")
-def test_the_next_gateway_takes_what_the_first_does_not(gateway: FakeGateway, nobody: str) -> None:
+def test_the_next_gateway_takes_what_the_first_does_not(gateway: FakeGateway, away: str) -> None:
     gateway.status = 500
     with fake_gateway() as third:
         names = [
             (outcome.gateway, outcome.fault)
-            for outcome in gateways.outcomes(through(nobody, gateway.template, third.template), ANNA, TEXT)
+            for outcome in gateways.outcomes(through(away, gateway.template, third.template), ANNA, TEXT)
         ]
         assert names == [("http/1", "ConnectionError"), ("http/2", "answered 500"), ("http/3", "")]
         assert third.texts_to() == {ANNA: 1}
@@ -158,8 +158,8 @@ def test_a_gateway_that_refuses_a_text_at_once_is_asked_first_again(gateway: Fak
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.requirement("SMS-03")
-def test_who_says_one_letter_at_a_time_has_no_more_time(nobody: str) -> None:
-    """Limits of libraries begin anew with every letter; ours does not."""
+def test_a_gateway_that_answers_byte_by_byte_gets_no_more_time(away: str) -> None:
+    """The time limits of libraries start again with every byte; ours does not."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
         letters: list[bytes] = []
@@ -191,7 +191,7 @@ def test_a_process_ends_while_a_gateway_hangs() -> None:
         assert process.stdout.read() == "no answer in 0 seconds\n"
 
 
-def test_what_a_gateway_fails_with_is_told_by_its_kind_alone(capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_the_kind_of_a_fault_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> str:
         raise ZeroDivisionError(PASSWORD)
 
@@ -210,24 +210,24 @@ def test_all_gateways_together_take_less_than_a_claim_holds() -> None:
 
 
 @pytest.mark.requirement("SMS-03")
-def test_no_gateway_is_asked_when_the_time_is_over(gateway: FakeGateway, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gateway_is_asked_when_the_time_is_over(gateway: FakeGateway, away: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "ALL_SECONDS", 0.0)
-    assert list(gateways.outcomes(through(nobody, gateway.template), ANNA, TEXT)) == []
-    assert gateways.send(through(nobody, gateway.template), ANNA, TEXT) is None
+    assert list(gateways.outcomes(through(away, gateway.template), ANNA, TEXT)) == []
+    assert gateways.send(through(away, gateway.template), ANNA, TEXT) is None
 
 
-# What is told
+# Logs and errors
 
 
 @pytest.mark.requirement("LOG-02")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_no_log_names_a_number_a_code_or_a_password(
-    gateway: FakeGateway, nobody: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, away: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway.status = 500
     monkeypatch.setattr(NotifyTwilio, "notify_sms_url", gateway.url + "/{}/Messages.json")
     caplog.set_level(logging.DEBUG)
-    assert gateways.send(through(nobody, gateway.template, TWILIO), ANNA, TEXT) is None
+    assert gateways.send(through(away, gateway.template, TWILIO), ANNA, TEXT) is None
     assert "Gateway http/1 did not take a text: ConnectionError." in caplog.messages
     assert "Gateway twilio/3 did not take a text: refused or away." in caplog.messages
     for secret in (ANNA[1:], "1234", PASSWORD, "b" * 32, "127.0.0.1"):
@@ -235,7 +235,7 @@ def test_no_log_names_a_number_a_code_or_a_password(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "problem"),
     [
         ("", "Names no gateway."),
         (" ".join(["console://"] * 5), "Names more than 4 gateways."),
@@ -253,9 +253,9 @@ def test_no_log_names_a_number_a_code_or_a_password(
         (f"console://{PASSWORD}", "Gateway 1 is console:// alone."),
     ],
 )
-def test_nonsense_is_refused_by_its_place_and_never_repeated(url: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonsense_is_refused_by_its_place_and_never_repeated(url: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said = refused(url, monkeypatch, SECRET_KEY="only for the tests, 32 bytes and more of it")
-    assert told in said
+    assert problem in said
     assert PASSWORD not in said
 
 
@@ -271,7 +271,7 @@ def test_production_takes_a_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Non
         assert refused(f"{TWILIO} sns://eu-central-1", monkeypatch, HAMMER_ENV="production")
 
 
-def test_what_a_library_cannot_read_is_refused_before_anybody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_library_cannot_read_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     gateways.check(through(TWILIO, "sns://eu-central-1", "console://"))
     with pytest.raises(Misconfigured, match=r"Gateway 2 \(twilio\)") as no:
         gateways.check(through("console://", f"twilio://AC1:{PASSWORD}@1/{{phone}}"))
@@ -287,7 +287,7 @@ def test_what_a_library_cannot_read_is_refused_before_anybody_waits_for_it(monke
     gateways._sns_client.cache_clear()
 
 
-def test_a_server_that_carries_texts_does_not_start_with_what_a_library_cannot_read(app_with: Callable[..., object]) -> None:
+def test_a_server_that_sends_texts_does_not_start_with_what_a_library_cannot_read(app_with: Callable[..., object]) -> None:
     wrong = replace(
         through("twilio://AC1:b@1/{phone}"), env="development", sms_threads=1, database_url="sqlite:////nowhere/x.sqlite3"
     )
@@ -344,31 +344,31 @@ def test_the_documents_addresses_are_understood(kind: str, url: str, monkeypatch
 # Doctor
 
 
-def told(*urls: str) -> list[gateways.GatewayStatus]:
+def examined(*urls: str) -> list[gateways.GatewayStatus]:
     return list(gateways.examine(through(*urls)))
 
 
-def test_doctor_asks_whether_a_gateway_answers(gateway: FakeGateway, nobody: str) -> None:
-    there, away = told(gateway.template, nobody)
+def test_doctor_asks_whether_a_gateway_answers(gateway: FakeGateway, away: str) -> None:
+    there, not_there = examined(gateway.template, away)
     assert there.works
     assert there.how.startswith(f"http/1: 127.0.0.1:{gateway.port} answers. ")
-    assert not away.works
-    assert "does not answer: ConnectionRefusedError" in away.how
-    assert PASSWORD not in str(away)
+    assert not not_there.works
+    assert "does not answer: ConnectionRefusedError" in not_there.how
+    assert PASSWORD not in str(not_there)
     assert gateway.asked == []
-    [in_the_clear] = told(gateway.template.replace("http://", "https://"))
+    [in_the_clear] = examined(gateway.template.replace("http://", "https://"))
     assert not in_the_clear.works
     assert "does not answer: SSLError" in in_the_clear.how
 
 
 def test_doctor_says_what_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [standing.works for standing in told("console://", "memory://", TWILIO)] == [True, True, True]
-    [malformed] = told(f"twilio://AC1:{PASSWORD}@1/{{phone}}")
+    assert [found.works for found in examined("console://", "memory://", TWILIO)] == [True, True, True]
+    [malformed] = examined(f"twilio://AC1:{PASSWORD}@1/{{phone}}")
     assert not malformed.works
     assert PASSWORD not in str(malformed)
 
 
-def test_the_console_that_nobody_reads_is_a_gateway_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_console_without_a_reader_is_a_gateway_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed:
         def write(self, _: str) -> None:
             raise BrokenPipeError

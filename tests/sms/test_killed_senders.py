@@ -1,4 +1,4 @@
-"""Processes that carry texts are killed at whatever moment, servers and workers, with real processes and a gateway that counts."""
+"""Servers and workers are killed at any moment while they send texts: real processes, and a gateway that counts."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def one_worker(port: int) -> list[str]:
 
 
 def forget_claims(database_url: str) -> None:
-    """As if the time that claims hold had passed. Nobody is alive who has one."""
+    """Ends all leases, as if their time had passed. No living process holds one."""
     engine = create_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text("update texts set due_at = created_at where ended_at is null"))
@@ -72,7 +72,7 @@ def all_arrived(database_url: str) -> Callable[[], bool]:
 
 
 def report(gateway: FakeGateway, wanted: set[str], what: str) -> None:
-    """Every text arrived; how many came twice, and never more than were on their way when somebody was killed."""
+    """Every text arrived. No more came twice than were being sent when a process was killed."""
     came = gateway.texts_to()
     assert set(came) == wanted, f"Lost: {wanted - set(came)}"
     again = sum(came.values()) - len(came)
@@ -92,7 +92,7 @@ def test_killing_a_worker_at_any_moment_loses_no_text(serve: Callable[..., Serve
         gateway.arrived.clear()
         with worker(server.database_url, gateway, tmp_path / "log") as process:
             assert gateway.arrived.wait(60), (tmp_path / "log").read_text()
-            time.sleep(kill * 0.004)  # each time at another moment of a text's way
+            time.sleep(kill * 0.004)  # each time at another moment of the sending
             process.kill()
         forget_claims(server.database_url)
     assert states(server.database_url)["waiting"] > 0, "They were killed too late for this to say anything."
@@ -104,7 +104,7 @@ def test_killing_a_worker_at_any_moment_loses_no_text(serve: Callable[..., Serve
 def test_killing_a_server_at_any_moment_loses_no_text_that_was_promised(
     databases: Databases, gateway: FakeGateway, tmp_path: Path
 ) -> None:
-    """Whoever was answered gets a text, if the server that answered dies at once."""
+    """Everyone whose request was answered gets a text, even if the server dies right after the answer."""
     database_url = databases.new()
     numbers = iter(range(10_000))
     wanted: set[str] = set()
@@ -123,9 +123,9 @@ def test_killing_a_server_at_any_moment_loses_no_text_that_was_promised(
     report(gateway, wanted, f"A server on {database_url.partition(':')[0]}")
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
-    serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path, told: signal.Signals
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_worker_that_is_stopped_finishes_the_texts_that_it_sends(
+    serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path, stop: signal.Signals
 ) -> None:
     server = serve(HAMMER_SMS_THREADS="0")
     for n in range(THREADS + 2):
@@ -134,7 +134,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
     production = {"HAMMER_ENV": "production", "HAMMER_PUBLIC_URL": "https://login.example.com"}
     with worker(server.database_url, gateway, tmp_path / "log", **production) as process:
         wait_until(lambda: len(gateway.asked) == THREADS)
-        process.send_signal(told)
+        process.send_signal(stop)
         wait_until(lambda: "waiting" in states(server.database_url))
         assert process.poll() is None
         gateway.open.set()
@@ -147,7 +147,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_holds(
 
 
 @contextmanager
-def nobody_writes(database_url: str) -> Iterator[None]:
+def writes_blocked(database_url: str) -> Iterator[None]:
     engine = create_engine(database_url)
     with engine.connect() as connection:
         held = "begin immediate" if engine.dialect.name == "sqlite" else "lock table texts in share row exclusive mode"
@@ -157,7 +157,7 @@ def nobody_writes(database_url: str) -> Iterator[None]:
     engine.dispose()
 
 
-def test_what_left_while_the_database_could_not_be_told_is_told_later(
+def test_what_was_sent_while_the_database_took_no_writes_is_recorded_later(
     serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path
 ) -> None:
     server = serve(HAMMER_SMS_THREADS="0")
@@ -166,14 +166,14 @@ def test_what_left_while_the_database_could_not_be_told_is_told_later(
     log = tmp_path / "log"
     with worker(server.database_url, gateway, log):
         assert gateway.arrived.wait(60), log.read_text()
-        with nobody_writes(server.database_url):
+        with writes_blocked(server.database_url):
             gateway.open.set()
-            time.sleep(1.5 * BUSY_SECONDS)  # longer than the carrier waits for a lock
+            time.sleep(1.5 * BUSY_SECONDS)  # longer than a sender waits for a lock
         wait_until(all_arrived(server.database_url))
     assert gateway.texts_to() == {number(1): 1}
 
 
-def test_texts_that_waited_for_a_server_leave_though_nobody_asks_it(
+def test_texts_that_waited_are_sent_by_a_new_server_without_a_request(
     serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path
 ) -> None:
     server = serve(HAMMER_SMS_THREADS="0")
@@ -189,7 +189,7 @@ def test_texts_that_waited_for_a_server_leave_though_nobody_asks_it(
     assert gateway.texts_to() == {number(1): 1}
 
 
-def test_two_workers_share_the_texts_and_double_none(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
+def test_two_workers_share_the_texts_and_duplicate_none(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
     server = serve(HAMMER_SMS_THREADS="0")
     for n in range(60):
         server.ask(number(n))
@@ -198,7 +198,7 @@ def test_two_workers_share_the_texts_and_double_none(serve: Callable[..., Server
     assert gateway.texts_to() == {number(n): 1 for n in range(60)}
 
 
-def test_a_server_without_threads_carries_no_text(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
+def test_a_server_without_threads_sends_no_text(serve: Callable[..., Server], gateway: FakeGateway, tmp_path: Path) -> None:
     server = serve(HAMMER_SMS_THREADS="0", HAMMER_SMS_URL=gateway.template)
     server.ask(number(1))
     with worker(server.database_url, gateway, tmp_path / "log"):
@@ -208,7 +208,9 @@ def test_a_server_without_threads_carries_no_text(serve: Callable[..., Server], 
     assert gateway.texts_to() == {number(1): 1}
 
 
-def test_a_server_that_is_told_to_stop_finishes_what_it_holds(databases: Databases, gateway: FakeGateway, tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_finishes_the_texts_that_it_sends(
+    databases: Databases, gateway: FakeGateway, tmp_path: Path
+) -> None:
     database_url = databases.new()
     with serving.serve(database_url, tmp_path / "log", one_worker, HAMMER_SMS_URL=gateway.template) as server:
         gateway.open.clear()

@@ -19,7 +19,7 @@ from hammer.sms import gateways, messages, outbox
 from tests import delivery
 from tests.actions import ANNA, BORIS, CLARA, ask, confirm, number, right
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.sms.test_outbox_rules import in_its_hands
+from tests.sms.test_outbox_rules import sending
 
 in_context = pytest.mark.usefixtures("context")
 
@@ -104,7 +104,7 @@ def test_to_give_up_one_message_leaves_another_of_as_many_tries_alone(
             tx.execute(
                 update(Message).where(Message.id == 2).values(tries=tries + 1, due_at=time_of_day.now() + timedelta(seconds=9))
             )
-    last = in_its_hands(app, settings, gateway)
+    last = sending(app, settings, gateway)
     gateway.open.set()
     last.join(30)
     with app.app_context():

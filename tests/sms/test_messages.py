@@ -119,10 +119,11 @@ def test_a_text_says_as_much_as_the_host_leaves_room_for(language: str) -> None:
 
 def test_doctor_knows_who_is_not_warned_any_more() -> None:
     assert messages.shortcomings(at("a" * 26)) == {
-        "ru": "texts with eight digits have no room for the warning not to pass the code on"
+        "ru": "texts with eight digits have no space for the warning not to pass the code on"
     }
     assert (
-        messages.shortcomings(at("a" * 115))["en"] == "texts with eight digits have no room for the warning not to pass the code on"
+        messages.shortcomings(at("a" * 115))["en"]
+        == "texts with eight digits have no space for the warning not to pass the code on"
     )
     assert set(messages.shortcomings(at("a" * 116)).values()) == {"texts with eight digits need two parts, and cost twice"}
 
@@ -162,7 +163,7 @@ def test_letters_are_counted_as_they_travel(text: str, coding: str, fits: bool) 
 def test_no_text_has_a_link_or_anybodys_words(language: str) -> None:
     for text in (messages.of_code(at("login.example.com"), "1234", language), messages.notice(SETTINGS, language)):
         assert not re.search(r"https?:|www\.|/", text)
-        assert not re.search(r"[%{}]", text), "A place that nobody filled."
+        assert not re.search(r"[%{}]", text), "A place-holder is left."
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The outbox that texts wait in, and what becomes of each."""
+"""The outbox: how messages are claimed, tried again and counted, and what receipts change."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -24,8 +24,8 @@ from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.serving import Server, at_once
 
 
-class Cut(list[gateways.Sent]):
-    """A line that breaks while a text is on it."""
+class Broken(list[gateways.Sent]):
+    """A memory gateway that fails while it takes a message."""
 
     def append(self, _: gateways.Sent) -> None:
         raise ConnectionError
@@ -42,12 +42,12 @@ def only_text() -> Message:
 
 
 @pytest.fixture
-def break_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(gateways, "memory", Cut())
+def break_gateway(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr(gateways, "memory", Broken())
 
 
 @pytest.mark.usefixtures("context")
-def test_a_text_carries_the_code_to_its_number_once(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_a_code_is_sent_to_its_number_once(settings: Settings, memory: list[gateways.Sent]) -> None:
     verification = ask(settings)
     assert memory == []
     assert outbox.deliver_next(settings) is True
@@ -69,11 +69,11 @@ def test_texts_leave_in_the_order_they_came(settings: Settings, memory: list[gat
 
 @pytest.mark.usefixtures("context")
 def test_a_text_that_was_lost_on_the_way_is_tried_again(
-    settings: Settings, clock: Traveller, break_line: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, clock: Traveller, break_gateway: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sender died with the text in its hands; after its lease another takes it up."""
+    """Its sender died while sending; another one claims it when the lease has ended."""
     ask(settings)
-    break_line()
+    break_gateway()
     with pytest.raises(ConnectionError):
         outbox.deliver_next(settings)
     monkeypatch.undo()
@@ -96,7 +96,7 @@ def test_a_text_whose_code_has_expired_is_given_up(settings: Settings, clock: Tr
 
 
 @pytest.mark.usefixtures("context")
-def test_a_text_whose_code_was_used_meanwhile_is_given_up(settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_a_text_whose_code_was_used_is_not_sent(settings: Settings, memory: list[gateways.Sent]) -> None:
     verification = ask(settings)
     confirm(settings, verification, right(settings, verification))
     delivery.deliver(settings)
@@ -119,16 +119,16 @@ def test_a_text_goes_with_its_verification(settings: Settings) -> None:
     assert db.session.query(Message).count() == 1
 
 
-def test_each_text_leaves_once_however_many_carry_them(app: Flask, settings: Settings, memory: list[gateways.Sent]) -> None:
+def test_each_text_is_sent_once_however_many_threads_send(app: Flask, settings: Settings, memory: list[gateways.Sent]) -> None:
     with app.app_context():
         for n in range(20):
             ask(settings, number(n))
 
-    def carry() -> None:
+    def send_all() -> None:
         with app.app_context():
             delivery.deliver(settings)
 
-    at_once([carry] * 6)
+    at_once([send_all] * 6)
     with app.app_context():
         delivery.deliver(settings)
         assert waiting() == 0
@@ -144,16 +144,16 @@ def test_the_console_takes_its_time_and_prints(settings: Settings, capsys: pytes
 
 
 @pytest.mark.usefixtures("context")
-def test_a_text_whose_carriers_died_is_given_up_after_three(
+def test_a_text_whose_senders_died_is_given_up_after_its_last_try(
     settings: Settings,
-    break_line: Callable[[], None],
+    break_gateway: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     clock: Traveller,
     memory: list[gateways.Sent],
 ) -> None:
     ask(replace(settings, code_ttl=timedelta(hours=1)))
     for _ in range(outbox.POLICY.most_tries):
-        break_line()
+        break_gateway()
         with pytest.raises(ConnectionError):
             outbox.deliver_next(settings)
         clock.shift(outbox.POLICY.lease)
@@ -213,7 +213,7 @@ def test_a_gateway_that_comes_back_gets_what_waited_for_it(settings: Settings, g
 
 
 @pytest.mark.usefixtures("context")
-def test_those_that_failed_together_do_not_come_again_together(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
+def test_texts_that_failed_together_are_not_retried_together(settings: Settings, gateway: FakeGateway, clock: Traveller) -> None:
     settings = replace(settings, sms_url=gateway.template)
     gateway.status = 503
     for n in range(5):
@@ -245,20 +245,18 @@ def test_a_code_that_expires_between_two_tries_is_given_up(settings: Settings, g
     assert (only_text().state, len(gateway.asked)) == (MessageState.GIVEN_UP, 1)
 
 
-def test_a_carrier_that_was_too_slow_takes_nothing_back(
-    settings: Settings, app: Flask, gateway: FakeGateway, clock: Traveller
-) -> None:
-    """Its claim ran out while the gateway kept it waiting; another carried the text. Its own failure says nothing any more."""
+def test_a_sender_that_was_too_slow_changes_nothing(settings: Settings, app: Flask, gateway: FakeGateway, clock: Traveller) -> None:
+    """Its lease ended while it waited for the gateway, and another sender sent the text. Its own failure must not count."""
     with app.app_context():
         ask(settings)
     gateway.open.clear()
     gateway.status = 503
 
-    def carry_slowly() -> None:
+    def send_slowly() -> None:
         with app.app_context():
             outbox.deliver_next(replace(settings, sms_url=gateway.template))
 
-    slow = threading.Thread(target=carry_slowly)
+    slow = threading.Thread(target=send_slowly)
     slow.start()
     assert gateway.arrived.wait(30)
     clock.shift(outbox.POLICY.lease)
@@ -273,13 +271,13 @@ def test_a_carrier_that_was_too_slow_takes_nothing_back(
 
 @pytest.mark.requirement("SMS-03")
 def test_a_request_is_answered_while_the_gateway_hangs(serve: Callable[..., Server], gateway: FakeGateway) -> None:
-    """Nobody waits for it, and nothing of it is lost."""
+    """No request waits for the gateway, and no text is lost."""
     gateway.open.clear()
     server = serve(HAMMER_SMS_URL=gateway.template)
-    for n in range(6):  # more than there are carriers
+    for n in range(6):  # more than there are sender threads
         server.ask(number(n))
     assert gateway.arrived.wait(30)
-    assert not gateway.open.is_set(), "It has answered nobody yet."
+    assert not gateway.open.is_set(), "The gateway has answered no request yet."
     assert states(server.database_url) == {MessageState.WAITING: 6}
     gateway.open.set()
     wait_until(lambda: set(states(server.database_url)) == {MessageState.SENT})
@@ -289,15 +287,15 @@ def test_a_request_is_answered_while_the_gateway_hangs(serve: Callable[..., Serv
 # Receipts
 
 
-def told(app: Flask, url: str, status: str) -> int:
-    """What the address in a text's receipt answers."""
+def reported(app: Flask, url: str, status: str) -> int:
+    """The status with which the URL of a receipt answers."""
     answer = app.test_client().get(urlsplit(url).path, query_string={"status": status})
     return answer.status_code
 
 
 @pytest.fixture
 def receipt(app: Flask, settings: Settings) -> str:
-    """The address that went along with a text which a gateway took."""
+    """The receipt URL of a text that a gateway took."""
     with app.app_context():
         ask(settings)
         outbox.deliver_next(settings)
@@ -324,7 +322,7 @@ def state(app: Flask) -> str:
     ],
 )
 def test_a_receipt_says_what_became_of_a_text(app: Flask, receipt: str, reports: list[str], becomes: str) -> None:
-    assert {told(app, receipt, report) for report in reports} == {204}
+    assert {reported(app, receipt, report) for report in reports} == {204}
     assert state(app) == becomes
 
 
@@ -332,31 +330,31 @@ def test_a_receipt_changes_the_state_of_its_text_and_nothing_else(app: Flask, re
     with app.app_context():
         ask(settings, BORIS)
         before = everything_stored()
-    told(app, receipt, "1")
+    reported(app, receipt, "1")
     with app.app_context():
         after = everything_stored()
     assert sorted(after) == sorted([MessageState.DELIVERED if value == MessageState.SENT else value for value in before])
 
 
 def test_a_gateway_reports_as_often_as_it_likes(app_with: Callable[[Settings], Flask], settings: Settings) -> None:
-    """All its reports come from one address."""
+    """All its reports come from one address, and are not limited."""
     app = app_with(replace(settings, requests_per_address_minute=2))
     with app.app_context():
         ask(settings)
         outbox.deliver_next(settings)
         url = outbox.receipt_url(settings, only_text())
-    assert [told(app, url, "8") for _ in range(5)] == [204] * 5
+    assert [reported(app, url, "8") for _ in range(5)] == [204] * 5
 
 
 def test_a_receipt_that_we_did_not_make_costs_no_statement(
     app: Flask, receipt: str, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     with statements() as seen:
-        assert told(app, receipt[:-3] + "x/", "1") == 404
+        assert reported(app, receipt[:-3] + "x/", "1") == 404
     assert seen == []
 
 
-def test_nobody_makes_a_receipt_up(app: Flask, receipt: str) -> None:
+def test_a_forged_receipt_is_unknown(app: Flask, receipt: str) -> None:
     path = urlsplit(receipt).path
     id_, moment, signature = path.removeprefix("/receipts/").rstrip("/").split(".")
     forged = [f"{id_}.{moment}.{signature[::-1]}", f"{int(id_) + 1}.{moment}.{signature}", f"{id_}.{int(moment) + 1}.{signature}"]
@@ -370,12 +368,12 @@ def test_nobody_makes_a_receipt_up(app: Flask, receipt: str) -> None:
     ]
     forged += [f"{id_}.{moment}.ключ"]
     for receipt_ in forged:
-        assert told(app, f"http://x/receipts/{receipt_}/", "1") == 404, receipt_
+        assert reported(app, f"http://x/receipts/{receipt_}/", "1") == 404, receipt_
     assert state(app) == MessageState.SENT
 
 
 def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: str, settings: Settings, clock: Traveller) -> None:
-    """SQLite gives the id of the text to another when it is forgotten; the old receipt means nothing to that one."""
+    """SQLite reuses the ids of deleted texts. A receipt of the deleted text must not change the new one."""
     assert ANNA[1:] not in receipt
     with app.app_context():
         clock.shift(timedelta(days=2))
@@ -383,48 +381,48 @@ def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: s
         ask(settings, BORIS)
         outbox.deliver_next(settings)
         assert outbox.receipt_url(settings, only_text()) != receipt
-    assert told(app, receipt, "1") == 204
+    assert reported(app, receipt, "1") == 204
     assert state(app) == MessageState.SENT
 
 
 @pytest.mark.parametrize("report", ["delivered", "failed"])
-def test_a_receipt_may_be_faster_than_we(app: Flask, settings: Settings, report: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes before we have written down that the text has left."""
-
-    class Told(list[gateways.Sent]):
+def test_a_receipt_may_come_before_the_text_is_recorded_as_sent(
+    app: Flask, settings: Settings, report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reporting(list[gateways.Sent]):
         def append(self, sent: gateways.Sent) -> None:
             super().append(sent)
-            thread = threading.Thread(target=told, args=(app, url, report))
+            thread = threading.Thread(target=reported, args=(app, url, report))
             thread.start()
             thread.join(30)
 
     with app.app_context():
         ask(settings)
         url = outbox.receipt_url(settings, only_text())
-        monkeypatch.setattr(gateways, "memory", Told())
+        monkeypatch.setattr(gateways, "memory", Reporting())
         outbox.deliver_next(settings)
     assert state(app) == (MessageState.DELIVERED if report == "delivered" else MessageState.SENT)
 
 
-def test_what_arrived_is_not_sent_again_though_its_carrier_died(
-    app: Flask, settings: Settings, clock: Traveller, break_line: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+def test_what_arrived_is_not_sent_again_though_its_sender_died(
+    app: Flask, settings: Settings, clock: Traveller, break_gateway: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with app.app_context():
         ask(settings)
         url = outbox.receipt_url(settings, only_text())
-        break_line()
+        break_gateway()
         with pytest.raises(ConnectionError):
             outbox.deliver_next(settings)
         monkeypatch.undo()
         assert state(app) == MessageState.WAITING
-        told(app, url, "1")
+        reported(app, url, "1")
         clock.shift(outbox.POLICY.lease)
         assert outbox.deliver_next(settings) is False
     assert state(app) == MessageState.DELIVERED
     assert gateways.memory == []
 
 
-# What is seen
+# Counts and lists
 
 
 @pytest.mark.usefixtures("context")
@@ -465,7 +463,7 @@ def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, set
     assert app.test_cli_runner().invoke(args=["texts", "list", "--state", "given up"]).stdout == ""
 
 
-def test_the_command_sends_one_real_text_and_tells_what_happened(
+def test_the_command_sends_one_real_text_and_reports_each_gateway(
     app_with: Callable[[Settings], Flask], settings: Settings, gateway: FakeGateway
 ) -> None:
     with fake_gateway() as second:
@@ -481,7 +479,7 @@ def test_the_command_sends_one_real_text_and_tells_what_happened(
         assert (tried.exit_code, tried.stderr) == (1, "No gateway took it. To see what is wrong: flask --app wsgi doctor\n")
 
 
-def test_doctor_speaks_up_when_texts_wait_or_were_given_up(app: Flask, settings: Settings, clock: Traveller) -> None:
+def test_doctor_reports_texts_that_wait_or_were_given_up(app: Flask, settings: Settings, clock: Traveller) -> None:
     def of_texts() -> tuple[str, str]:
         with app.app_context():
             [finding] = [finding for finding in doctor.examine(settings) if finding.part == "texts"]

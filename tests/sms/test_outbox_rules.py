@@ -1,4 +1,4 @@
-"""The outbox: who is woken for a text and when, and what a gateway's report may end."""
+"""The outbox: when sender threads are woken, and what a receipt may change."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -120,7 +120,7 @@ def report(app: Flask, url: str, said: str) -> None:
 def test_a_report_of_failure_does_not_end_a_text_that_waits_for_its_next_try(
     app: Flask, settings: Settings, gateway: FakeGateway, clock: Traveller, memory: list[gateways.Sent], said: str
 ) -> None:
-    """A gateway may report the failure of a try that it has refused before."""
+    """A gateway may report the failure of a text that it refused before."""
     gateway.status = 503
     with app.app_context():
         ask(settings)
@@ -176,7 +176,7 @@ def test_a_report_ends_its_own_text_alone(app: Flask, settings: Settings) -> Non
 
 
 def test_a_receipt_of_an_older_text_with_the_same_id_ends_nothing(app: Flask, settings: Settings) -> None:
-    """SQLite gives the ids of deleted rows away again."""
+    """SQLite reuses the ids of deleted rows."""
     with app.app_context():
         ask(settings)
         delivery.deliver(settings)
@@ -223,8 +223,8 @@ def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings
     assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
 
 
-def in_its_hands(app: Flask, settings: Settings, gateway: FakeGateway) -> threading.Thread:
-    """A sender whose try the gateway will refuse, once `gateway.open` lets it."""
+def sending(app: Flask, settings: Settings, gateway: FakeGateway) -> threading.Thread:
+    """A sender that waits for the gateway, which will refuse the text as soon as `gateway.open` is set."""
     gateway.open.clear()
     gateway.status = 503
 
@@ -243,7 +243,7 @@ def test_a_sender_that_was_too_slow_does_not_shorten_the_claim_of_the_next(
 ) -> None:
     with app.app_context():
         ask(settings)
-    slow = in_its_hands(app, settings, gateway)
+    slow = sending(app, settings, gateway)
     clock.shift(outbox.POLICY.lease)
     claimed_until = clock_module.now() + outbox.POLICY.lease
     with app.app_context(), transaction() as tx:  # as a claim does
@@ -262,7 +262,7 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
         with transaction() as tx:
             tx.execute(update(Message).values(tries=outbox.POLICY.most_tries - 1))
         receipt = outbox.receipt_url(settings, only_text())
-    last = in_its_hands(app, settings, gateway)
+    last = sending(app, settings, gateway)
     report(app, receipt, "delivered")
     gateway.open.set()
     last.join(30)
@@ -272,7 +272,7 @@ def test_what_has_arrived_is_not_given_up_though_its_last_try_was_refused(
 
 @in_context
 def test_the_text_for_a_change_of_number_speaks_of_no_login(settings: Settings, memory: list[gateways.Sent]) -> None:
-    """Who is asked for it on the telephone would think that nothing can happen to their account."""
+    """If it spoke of a login, a caller could persuade a person to read out the code that gives their account to another number."""
     them = sign_in(settings)
     accounts.ask_number(settings, them.user.id, them.session.id, BORIS, HOME)
     ask(settings, CLARA)

@@ -72,10 +72,10 @@ def test_every_translation_keeps_the_values_of_its_sentence(catalogue: Path) -> 
 @each_language
 def test_a_sentence_that_counts_has_as_many_forms_as_the_language(catalogue: Path) -> None:
     language = catalogue.parent.parent.name
-    told = dict(read(catalogue).mime_headers)["Plural-Forms"].partition("plural=")[2].rstrip(";")
+    declared = dict(read(catalogue).mime_headers)["Plural-Forms"].partition("plural=")[2].rstrip(";")
     forms = get_plural(language)
 
-    choose, as_cldr = gettext.c2py(told), gettext.c2py(forms.plural_expr)
+    choose, as_cldr = gettext.c2py(declared), gettext.c2py(forms.plural_expr)
 
     assert [choose(n) for n in range(1000)] == [as_cldr(n) for n in range(1000)]
     assert all(len(spellings(message.string)) == forms.num_plurals for message in read(catalogue) if isinstance(message.id, tuple))

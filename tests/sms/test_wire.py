@@ -23,7 +23,7 @@ def send(server: Server, raw: bytes) -> tuple[int, str]:
             while not re.search(rb"\r\n\r\n.*[}>\n]", answer, re.DOTALL) and (part := connection.recv(65536)):
                 answer += part
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it had its say before it heard all
+            pass  # it answered before it read everything
     assert answer.startswith(b"HTTP/1."), answer
     return int(answer.split()[1]), answer.decode()
 
@@ -85,7 +85,7 @@ def test_an_endless_address_is_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize("token", [b"a\x00b", "１２３".encode(), "😀".encode(), b"\xff\xfe", b"\x7f"])
-def test_strange_bytes_in_a_header_sign_nobody_in(server: Server, token: bytes) -> None:
+def test_strange_bytes_in_a_header_are_not_signed_in(server: Server, token: bytes) -> None:
     status, answer = send(server, b"GET /api/v1/users/me/ HTTP/1.1\r\nAuthorization: Bearer " + token + b"\r\n" + LINES + b"\r\n")
     assert status == 401
     assert "application/problem+json" in answer
