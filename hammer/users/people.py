@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
 from config import Settings
@@ -50,15 +50,16 @@ def find(settings: Settings, name: str) -> str:
 
     Refuses with `NotFound`.
     """
-    is_username = re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII)
-    numbers = [] if is_username else phones.meant(settings, name)
-    if not is_username and not numbers:
-        raise NotFound
-    same = User.telephone_number.in_(numbers) if numbers else func.lower(User.username) == name.lower()
-    found = db.session.execute(select(User.telephone_number, User.id).where(same, User.deleted_at.is_(None))).all()
+    living = select(User.id, User.telephone_number).where(User.deleted_at.is_(None))
+    if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII):
+        found = db.session.execute(living.where(func.lower(User.username) == name.lower())).all()
+    else:
+        numbers = phones.meant(settings, name)  # the likeliest first
+        found = list(db.session.execute(living.where(User.telephone_number.in_(numbers))).all()) if numbers else []
+        found.sort(key=lambda user: numbers.index(user.telephone_number))
     if not found:
         raise NotFound
-    return str(min(found, key=lambda user: numbers.index(user.telephone_number) if numbers else 0).id)
+    return str(found[0].id)
 
 
 def profile(settings: Settings, user_id: str) -> Profile:
@@ -80,17 +81,25 @@ def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, aft
         moment, user_id = read_place(after)
         ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
     if q:
-        digits = re.sub("[^0-9]", "", plain(q))
-        name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
-        likes = [User.username.icontains(q, autoescape=True), name.icontains(q, autoescape=True)]
-        code = invite_codes.read(q, settings.public_url)
-        likes += [User.invite_code == code] if code else []
-        likes += [User.telephone_number == number for number in phones.meant(settings, q)]
-        likes += [User.telephone_number.contains(digits)] if len(digits) >= 3 else []
-        ids = ids.where(or_(*likes))
+        ids = ids.where(or_(*_matches(settings, q)))
     found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
     last = found[limit - 1] if len(found) > limit else None
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
+
+
+def _matches(settings: Settings, q: str) -> Iterator[ColumnElement[bool]]:
+    """Conditions of which a user who is searched by `q` fulfils one."""
+    yield User.username.icontains(q, autoescape=True)
+    name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
+    yield name.icontains(q, autoescape=True)
+    code = invite_codes.read(q, settings.public_url)
+    if code:
+        yield User.invite_code == code
+    for number in phones.meant(settings, q):
+        yield User.telephone_number == number
+    digits = re.sub("[^0-9]", "", plain(q))
+    if len(digits) >= 3:
+        yield User.telephone_number.contains(digits)
 
 
 @dataclass(frozen=True)
