@@ -90,6 +90,12 @@ SETTINGS = config.Settings(
 )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests of servers wait more than they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
 SLOW = ("deployment", "browser", "real")
 """Folders of tests that start several programs each."""
 
