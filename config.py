@@ -168,7 +168,7 @@ def _text(value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValidationError("Is no text in UTF-8.") from error
+        raise ValidationError("Must be valid UTF-8.") from error
 
 
 def _sentence(value: str) -> None:
@@ -189,13 +189,13 @@ def _parts(url: str) -> SplitResult | None:
 def _origin(url: str) -> None:
     parts = _parts(url)
     if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\\\s]", url):
-        raise ValidationError("Is no address like https://login.example.com.")
+        raise ValidationError("Must be an address like https://login.example.com.")
     if len(parts.hostname or "") > LONGEST_HOST:
         raise ValidationError(f"Its host is longer than {LONGEST_HOST} letters.")
     if not url.isascii():
         raise ValidationError("Write its host in ASCII, as browsers send it: xn--….")
     if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?", parts.netloc):  # or browsers read another host in it
-        raise ValidationError("Its host has signs that no name has.")
+        raise ValidationError("Its host contains characters that are not allowed in a host name.")
 
 
 def _gateways(urls: str) -> None:
@@ -229,11 +229,9 @@ def _fault_of_template(url: str) -> str:
         return "is no address like https://host/send?to={to}&text={text}."
     places = set(re.findall(r"\{(.*?)\}", url))
     if not {"to", "text"} <= places:
-        return "does not say with {to} and {text} where the number and the words go."
+        return "needs the placeholders {to} and {text} for the number and the text."
     strange = places - {"to", "text", "coding", "dlr"}
-    return (
-        f"has place-holders that are none: {len(strange)}; there are {{to}}, {{text}}, {{coding}} and {{dlr}}." if strange else ""
-    )
+    return f"has {len(strange)} unknown placeholders; known are {{to}}, {{text}}, {{coding}} and {{dlr}}." if strange else ""
 
 
 def _database(url: str) -> None:
@@ -244,7 +242,7 @@ def _database(url: str) -> None:
     except (ArgumentError, ValueError):
         parts = None
     if parts is None or parts.drivername not in DATABASES or parts.database in (None, "", ":memory:") or "@" in (parts.host or ""):
-        raise ValidationError("Is no address like postgresql://user:password@host/name or sqlite:////path/to/file.")
+        raise ValidationError("Must be an address like postgresql://user:password@host/name or sqlite:////path/to/file.")
 
 
 def _redis(url: str) -> None:
@@ -254,18 +252,18 @@ def _redis(url: str) -> None:
 
     parts = _parts(url)
     if parts is None or not re.fullmatch(r"(/\d*)?", parts.path):
-        raise ValidationError("Is no address like redis://:password@host:6379/0.")
+        raise ValidationError("Must be an address like redis://:password@host:6379/0.")
     try:
         ConnectionPool.from_url(url).make_connection()  # does not connect yet
     except (ValueError, TypeError) as error:
-        raise ValidationError("Is no address like redis://:password@host:6379/0.") from error
+        raise ValidationError("Must be an address like redis://:password@host:6379/0.") from error
 
 
 def _contact(address: str) -> None:
     parts = _parts(address)
     by_web = parts is not None and parts.scheme == "https" and re.fullmatch(r"[!-~]+", address)
     if address and not by_web and not _MAIL.fullmatch(address.removeprefix("mailto:")):
-        raise ValidationError("Is no address like https://example.com/help or help@example.com.")
+        raise ValidationError("Must be an address like https://example.com/help or help@example.com.")
 
 
 def _token(token: str) -> None:
@@ -418,12 +416,12 @@ class Settings:
     )
     region: str = setting(
         "HAMMER_REGION", str, "RU", "The country of a number that is typed without `+`.",
-        check=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Is no country code like RU."),
+        check=OneOf(phonenumbers.SUPPORTED_REGIONS, error="Must be a country code like RU."),
     )
     regions: frozenset[str] = setting(
         "HAMMER_REGIONS", list, _default_regions, "The countries that get texts, like `RU,KZ`.",
         default_text="every country; in production `HAMMER_REGION` alone",
-        check=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Holds what is no country code like RU."),
+        check=ContainsOnly(phonenumbers.SUPPORTED_REGIONS, error="Must be country codes like RU,KZ."),
         convert=frozenset, empty_is_unset=True,
     )
     extra_ranges: tuple[str, ...] = setting(
