@@ -105,10 +105,14 @@ def read_only_json() -> None:
 
 def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
     """States in the document which problems a call can answer with, each with an example."""
+    return _documented(responses=_responses(*refusals, Unavailable))
+
+
+def _responses(*refusals: type[Refusal]) -> Responses:
     responses: Responses = {}
-    for refusal in (*refusals, Unavailable):
+    for refusal in refusals:
         _add(responses, status_of(refusal), refusal)
-    return _documented(responses=responses)
+    return responses
 
 
 def _unreadable(*statuses: int) -> Callable[[View], View]:
@@ -179,5 +183,5 @@ def _key(body: dict[str, Any]) -> idempotency.Key | None:
 
 def signed_in(view: View) -> View:
     """Refuses callers without a valid access token, and states that in the document."""
-    guarded = tokens.signed_in(refuses(NotSignedIn)(view))
-    return cast(View, _documented(security=[{"bearer": []}])(guarded))
+    stated = _documented(security=[{"bearer": []}], responses=_responses(NotSignedIn, Unavailable))
+    return stated(cast(View, tokens.signed_in(view)))
