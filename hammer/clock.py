@@ -1,11 +1,11 @@
-"""What time it is. The one place that asks, so that tests can move it."""
+"""The current time. The only place that reads the clock, so that tests can set it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 APART: Final = timedelta(seconds=10)
-"""How far the clocks of two servers may differ. What seems to come from further ahead was made while a clock was wrong."""
+"""How far the clocks of two servers may differ. A time that is further ahead was written while a clock was wrong."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -15,15 +15,15 @@ def now() -> datetime:
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:
-    """Whole seconds, rounded up, never below nought: whoever waits as long is not too early."""
+    """Whole seconds, rounded up so that a caller who waits that long is not too early; never negative."""
     return max(0, -((now - moment) // timedelta(seconds=1)))
 
 
 def microseconds(moment: datetime) -> int:
-    """A moment as a whole number: how long after `EPOCH` it is. Exact, as a float would not be."""
+    """A moment as whole microseconds since `EPOCH`: exact, unlike a float."""
     return (moment - EPOCH) // _MICROSECOND
 
 
 def at(microseconds: int) -> datetime:
-    """The moment that `microseconds` made this number of."""
+    """The inverse of `microseconds`."""
     return EPOCH + microseconds * _MICROSECOND

@@ -1,4 +1,4 @@
-"""Drawing one-time codes, invite codes and ids, and reading what people type for one-time codes."""
+"""Makes one-time codes, invite codes, ids and proofs; reads the one-time codes that people type."""
 
 import hmac
 import re
@@ -9,7 +9,7 @@ from typing import Final
 from hammer.parsing.characters import plain
 
 INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
-"""28 characters for codes that we issue: no vowels, so no words; no look-alikes of 0, 1, I, L, O."""
+"""The 28 characters of invite codes: no vowels, so no words; none of 0, 1, I, L, O, which look alike."""
 
 INVITE_LENGTH: Final = 6
 
@@ -19,22 +19,25 @@ _GROUPED: Final = re.compile(
     r"(?:[0-9]{2}([ -])[0-9]{2}(?:\1[0-9]{2}){0,2}|[0-9]{3}[ -][0-9]{3}|[0-9]{4}[ -][0-9]{4})"
     r"(?![^\W_])(?![ .,:/+-][0-9])"
 )
-"""A code in groups of the same size, with no other digits beside it."""
+"""A code in groups of equal size, without other digits beside it."""
 
 
 def random_id() -> str:
-    """128 bits of the operating system's randomness as 22 letters for URLs: the id of a user, a session, a verification."""
+    """128 random bits of the operating system as 22 URL-safe characters: the id of a user, a session, a verification."""
     return secrets.token_urlsafe(16)
 
 
 def base64url(value: bytes) -> str:
-    """For addresses and tokens, without padding (RFC 7515 §2)."""
+    """Encodes bytes as base64url without padding (RFC 7515 §2)."""
     return urlsafe_b64encode(value).decode().rstrip("=")
 
 
 def is_canonical(signed: str) -> bool:
-    """Whether each part between dots is base64url as we write it. Libraries also read padding, unused bits that are set, and
-    letters outside of the alphabet, so that one token would have many spellings."""
+    """Whether each part between dots is base64url as `base64url` writes it.
+
+    Libraries also accept padding, unused bits that are set, and characters outside the alphabet. One token would have many
+    spellings.
+    """
     try:
         return all(base64url(urlsafe_b64decode(part + "=" * (-len(part) % 4))) == part for part in signed.split("."))
     except ValueError:
@@ -42,10 +45,10 @@ def is_canonical(signed: str) -> bool:
 
 
 def one_time_code(key: bytes, *, verification_id: str, telephone_number: str, purpose: str, length: int) -> str:
-    """The `length` digits of one verification, leading zeros included: computed each time, never stored.
+    """The code of one verification, `length` digits with leading zeros. Computed each time, never stored.
 
     HMAC-SHA256 taken modulo 10^length. The 256 bits make the bias of the modulo smaller than 10^-68, so every code is equally
-    likely to whoever lacks the key (NIST SP 800-63B-4 §3.1.3.2). The key lives outside the database: a dump holds no code.
+    likely without the key (NIST SP 800-63B-4 §3.1.3.2). The key is outside the database: a dump contains no code.
     """
     message = "|".join(("v1", verification_id, telephone_number, purpose, str(length)))
     number = int.from_bytes(hmac.digest(key, message.encode(), "sha256"))
@@ -53,15 +56,15 @@ def one_time_code(key: bytes, *, verification_id: str, telephone_number: str, pu
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secrets are equal, in a time that tells nothing about where they differ."""
+    """Whether two secrets are equal, compared in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
 def read_one_time_code(typed: str) -> str | None:
-    """The 4 to 8 digits of `1234`, `12 34` or `12-34`, in any script, alone or in the text that they came in.
+    """The 4 to 8 digits of `1234`, `12 34` or `12-34`, in any script, alone or in the whole text message.
 
-    None for anything else, as when there are other digits besides (except in the host of the text's last line, `@127.0.0.1 #1234`),
-    or for a date: a guess is never made of what may mean something else.
+    None for anything else: for other digits beside the code (except in the host of the message's last line, `@127.0.0.1 #1234`),
+    and for a date. What may mean something else must not cost a guess.
     """
     text = re.sub(r"@\S+", "@", plain(typed))
     alone = _APART.fullmatch(text)
@@ -74,7 +77,7 @@ def read_one_time_code(typed: str) -> str | None:
 
 
 def _is_date(text: str) -> bool:
-    """Whether groups of digits read as a date, like `29-11-2026` or `11 2026`. Six digits in pairs do with hyphens alone."""
+    """Whether groups of digits may be a date, like `29-11-2026` or `11 2026`. Six digits in pairs may be one only with hyphens."""
     groups = re.findall(r"[0-9]+", text)
     years = [group for group in (groups[0], groups[-1]) if re.fullmatch(r"(?:19|20)[0-9]{2}", group)]
     if years:
@@ -88,13 +91,13 @@ def _is_date(text: str) -> bool:
 
 
 def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:
-    """What shows that its holder was given the row `row_id`: `id.number.signature`, computed each time and never stored."""
+    """A proof that its holder was given the row `row_id`: `id.number.signature`. Computed each time, never stored."""
     signature = hmac.digest(key, f"{kind}|{row_id}|{number}".encode(), "sha256")
     return f"{row_id}.{number}.{base64url(signature)}"
 
 
 def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
-    """The id and the number that a genuine proof of this kind is about; None for a forged one."""
+    """The id and the number in a genuine proof of this kind; None for a forged one."""
     parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
     if parts is None or not same(shown, proof(key, kind, parts[1], int(parts[2]))):
         return None
@@ -102,5 +105,5 @@ def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
 
 
 def new_invite_code() -> str:
-    """Six characters from `INVITE_ALPHABET`, uniformly; whether they are free is for the database to say."""
+    """A random code from `INVITE_ALPHABET`. The database decides whether it is free."""
     return "".join(secrets.choice(INVITE_ALPHABET) for _ in range(INVITE_LENGTH))

@@ -45,4 +45,4 @@ def _use(key: token_keys.Key, every: list[token_keys.Key], now: datetime) -> str
         return "signs"
     if key.ends > now:
         return "signs next"
-    return f"trusted until {minute(key.ends + token_keys.BELIEVED)}" if key.is_believed(now) else "over"
+    return f"trusted until {minute(key.ends + token_keys.TRUSTED_AFTER_RETIREMENT)}" if key.is_trusted(now) else "over"

@@ -1,4 +1,4 @@
-"""A long list, page by page: each begins at a place in the order, not at a number, so that what comes meanwhile shifts nothing."""
+"""Keyset pagination: a page begins after a row, not at an offset, so that new rows do not shift it."""
 
 import re
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ NO_PLACE: Final = N_("Unknown page. Use the link from the Link header.")
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Some items of a list, and where to go on: `after` for the next page, or None at the end."""
+    """Some items of a list. `after` is the start of the next page, or None at the end."""
 
     items: list[Item]
     after: str | None
 
 
 def place(moment: datetime, row_id: str) -> str:
-    """A place in a list that is ordered by time and id, to go on from."""
+    """The `after` for a row in a list that is ordered by time and id."""
     return f"{clock.microseconds(moment)}.{row_id}"
 
 
 def read_place(after: str) -> tuple[datetime, str]:
-    """The moment and the id that `place` was made of. Refuses with `InvalidFields` what it never made."""
+    """The inverse of `place`. Refuses with `InvalidFields` what `place` did not make."""
     made = re.fullmatch(r"(\d{1,17})\.([\w-]{22})", after, re.ASCII)
     if made is None:
         raise InvalidFields({"after": [NO_PLACE]})

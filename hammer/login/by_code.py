@@ -176,7 +176,7 @@ def _sign_in(
         return refusal
     if created and proved.invite_code:
         activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
-    known = devices.welcome(tx, proved.device_id, user, now)
+    known = devices.signed_in(tx, proved.device_id, user, now)
     opened = insert_row(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
     events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id)
     idempotency.keep(tx, key, session=opened.id, turn=known.turns, created=created)

@@ -1,1 +1,1 @@
-"""Sessions, how they end, devices that are known, and the keys that sign tokens."""
+"""Sessions and their end, known devices, and the keys that sign access tokens."""

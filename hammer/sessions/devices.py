@@ -1,8 +1,8 @@
-"""Devices that signed in before. Each keeps a lane of its own for texts and guesses, which strangers cannot use up (OWASP device
-cookies).
+"""Known devices: those that signed in before. Each has its own limits on texts and guesses, which strangers cannot use up
+(OWASP device cookies).
 
-What a device shows is turned at each sign-in, and what was guessed on it counts for as long as it is known, no matter who guessed.
-So a copied token buys `MOST_GUESSES` guesses at most, and nothing once its owner has signed in with the token again.
+The token of a device changes at each sign-in. Wrong guesses with any of its tokens count for as long as the device is known. So a
+copied token is good for `MOST_GUESSES` guesses at most, and for none after its owner's next sign-in.
 """
 
 from datetime import datetime, timedelta
@@ -17,9 +17,9 @@ from hammer.db.prepared import insert_row, prepared
 from hammer.models import Device, Session, User
 
 MOST_GUESSES: Final = 10
-"""Wrong guesses after which a device is a stranger, and its owner gets another at the next sign-in: they never come back."""
+"""Wrong guesses after which a device is not known any more. They are never given back; the next sign-in makes a new device."""
 GRACE: Final = timedelta(seconds=30)
-"""How long the token of before is still known after a sign-in: answers get lost, and another tab may have shown it just now."""
+"""How long the previous token is still valid after a sign-in: answers get lost, and another tab may have just sent it."""
 
 FIND_KNOWN: Final = prepared(
     select(Device.id)
@@ -53,12 +53,12 @@ TURN_TOKEN: Final = prepared(
 
 
 def token(settings: Settings, device: Device) -> str:
-    """What the device shows at its next sign-in."""
+    """The token of the device for its next sign-in."""
     return codes.proof(settings.key("devices"), "device", device.id, device.turns)
 
 
 def known(tx: Transaction, settings: Settings, shown: str, number: str, now: datetime) -> str | None:
-    """The id of the device that shows this token, if it is known for the user of this number; None for a stranger."""
+    """The id of the device with this token, if it is known for the user of this number; None for a stranger."""
     claim = codes.read_proof(settings.key("devices"), "device", shown)
     if claim is None:
         return None
@@ -68,18 +68,20 @@ def known(tx: Transaction, settings: Settings, shown: str, number: str, now: dat
 
 
 def may_guess(tx: Transaction, device_id: str) -> bool:
-    """Whether the device is still known and has guesses left, so that a code which it asked for can be accepted."""
+    """Whether the device is still known and has guesses left, so that the codes that it asked for are valid."""
     return tx.scalar(select(Device.id).where(Device.id == device_id, Device.guesses < MOST_GUESSES)) is not None
 
 
 def take(tx: Transaction, device_id: str) -> bool:
-    """Takes one of the device's guesses; False when it has none left, or is not known any more."""
+    """Takes one of the device's guesses; False if it has none left or is not known any more."""
     return TAKE_GUESS.value(tx, device=device_id) is not None
 
 
-def welcome(tx: Transaction, device_id: str | None, user: User, now: datetime) -> Device:
-    """The device that just signed `user` in, with the guess that was right given back and another token; a new one if it was a
-    stranger."""
+def signed_in(tx: Transaction, device_id: str | None, user: User, now: datetime) -> Device:
+    """The device on which `user` just signed in, with its next token, and with the right guess given back.
+
+    A stranger becomes a new known device.
+    """
     if device_id is not None:
         device = TURN_TOKEN.row(tx, Device, device=device_id, user=user.id, now=now)
         if device is not None:
@@ -87,25 +89,27 @@ def welcome(tx: Transaction, device_id: str | None, user: User, now: datetime) -
     return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, guesses=0, turns=0, known_since=now, used_at=now)
 
 
-# All that forgets devices comes before what locks their user or their sessions: so does a login, and the other way round the two
-# would wait for each other.
+# Devices are forgotten before their user or their sessions are locked. A login locks in the same order, or the two would wait for
+# each other.
 
 
 def forget(tx: Transaction, user_id: str, *which: ColumnElement[bool]) -> None:
-    """The user's devices, or those of them that are meant by `which`, are strangers from now on, and codes that they asked for are
-    void."""
-    one_at_a_time(tx, f"devices/{user_id}")  # of two that end sessions, one may have new devices to forget when it holds sessions
+    """Makes the user's devices, or those that match `which`, strangers. The codes that they asked for are void."""
+    # Of two transactions that end sessions, one may find new devices to forget after it has locked sessions.
+    one_at_a_time(tx, f"devices/{user_id}")
     tx.execute(delete(Device).where(Device.user_id == user_id, *which))
 
 
 def signed_in_by(*which: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Means the devices on which these sessions were opened."""
+    """A condition: the devices on which these sessions were opened."""
     return Device.id.in_(select(Session.device_id).where(*which))
 
 
 def all_but_that_of(tx: Transaction, session_id: str) -> ColumnElement[bool]:
-    """Means all devices except the one on which this session was opened. That one too, if there was another sign-in on it since:
-    then the token is in other hands, or in this user's other session."""
+    """A condition: all devices except the one on which this session was opened.
+
+    If there was a later sign-in on that device, it is not excepted: the later session, which may be a thief's, has its token now.
+    """
     opened = tx.execute(select(Session.device_id, Session.created_at).where(Session.id == session_id)).one_or_none()
     device_id, created_at = opened or (None, None)
     return not_(and_(Device.id == device_id, Device.used_at == created_at) if device_id else false())

@@ -1,8 +1,8 @@
-"""The keys that sign access tokens: which one signs now, which are believed, and turning to a new one.
+"""The keys that sign access tokens: which key signs now, which are trusted, and rotation.
 
-The private part of each is computed from its row's id and a secret outside the database. The first one needs no row, so that
-processes that start at the same moment need not agree on who makes it. A key is named by its own thumbprint (RFC 7638): with
-another `SECRET_KEY` its name is another one too, and nobody takes one for the other.
+The private part of a key is computed from the id of its row and a secret outside the database. The first key needs no row, so
+processes that start at the same moment need not agree on who makes it. The name of a key is its thumbprint (RFC 7638): with another
+`SECRET_KEY` the name is different too, so the two keys cannot be confused.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from hammer.models import TokenKey
 
 ALGORITHM: Final = "EdDSA"
 RELOAD: Final = timedelta(seconds=30)
-"""So old the keys that a process knows may be. A retired one signs no longer than this."""
-LOOK: Final = timedelta(seconds=1)
-"""The least time between two looks for unknown keys, whatever tokens name."""
-BELIEVED: Final = RELOAD + ACCESS_TOKEN_LIFETIME + ACCESS_TOKEN_LEEWAY
-"""After its retirement, until the last token that it signed anywhere has expired."""
+"""Maximum age of the keys that a process has cached. A retired key signs for no longer than this."""
+LOOK_EVERY: Final = timedelta(seconds=1)
+"""Minimum time between two queries for unknown keys, whatever keys tokens name."""
+TRUSTED_AFTER_RETIREMENT: Final = RELOAD + ACCESS_TOKEN_LIFETIME + ACCESS_TOKEN_LEEWAY
+"""How long a key is trusted after its retirement: until the last token that any process signed with it has expired."""
 
 _FIRST: Final = "first"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -36,32 +36,34 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Key:
-    """One key. `retired_at` may be ahead: until then it signs, and the one that follows is published already."""
+    """One key. `retired_at` may be in the future: until then the key signs, and its successor is published already."""
 
     kid: str
     public: Ed25519PublicKey = field(repr=False)
     private: Ed25519PrivateKey = field(repr=False)
     created_at: datetime | None
-    """None for the first, which was there from the beginning."""
+    """None for the first key, which always existed."""
     retired_at: datetime | None
 
     @property
     def ends(self) -> datetime:
-        """When it signs no more."""
+        """When it stops signing."""
         return self.retired_at or _NEVER
 
-    def is_believed(self, now: datetime) -> bool:
-        return self.retired_at is None or now < self.retired_at + BELIEVED
+    def is_trusted(self, now: datetime) -> bool:
+        return self.retired_at is None or now < self.retired_at + TRUSTED_AFTER_RETIREMENT
 
     @property
     def published(self) -> dict[str, str]:
-        """Its public part as a JSON Web Key (RFC 8037 §2)."""
+        """The public part as a JSON Web Key (RFC 8037 §2)."""
         return _jwk(self.public) | {"kid": self.kid, "use": "sig", "alg": ALGORITHM}
 
 
 class KeyRing:
-    """The keys of this process: read from the database again when they are older than `RELOAD`, and when a token names an unknown
-    one, at most once in a `LOOK`. So a rotation needs no restart, and a request no query."""
+    """The keys that this process has cached. So a rotation needs no restart, and a request needs no query.
+
+    They are read again when they are older than `RELOAD`, and, at most once in `LOOK_EVERY`, when a token names an unknown key.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -70,48 +72,49 @@ class KeyRing:
         self._read_at: datetime | None = None
 
     def signing(self) -> Key:
-        """The one that signs now."""
+        """The key that signs now."""
         return signing(self._known(RELOAD).values())
 
     def trusted(self, kid: str) -> Key | None:
-        """The one of this name, if what it signs is believed."""
-        key = self._known(RELOAD).get(kid) or self._known(LOOK).get(kid)
-        return key if key is not None and key.is_believed(clock.now()) else None
+        """The key of this name, if it is trusted."""
+        key = self._known(RELOAD).get(kid) or self._known(LOOK_EVERY).get(kid)
+        return key if key is not None and key.is_trusted(clock.now()) else None
 
     def published(self) -> list[Key]:
-        """All that are believed, for whoever checks tokens elsewhere."""
-        return [key for key in self._known(RELOAD).values() if key.is_believed(clock.now())]
+        """All trusted keys, for services that verify tokens themselves."""
+        return [key for key in self._known(RELOAD).values() if key.is_trusted(clock.now())]
 
     def _known(self, oldest: timedelta) -> dict[str, Key]:
-        """By name; none of it older than `oldest`. Threads that ask meanwhile wait for the same look."""
+        """The keys by name, read at most `oldest` ago. While one thread reads them, the others wait for its result."""
         if not self._is_young(oldest):
             with self._lock:
                 if not self._is_young(oldest):
                     read_at = clock.now()
-                    self._keys = {key.kid: key for key in every(self._settings) if key.is_believed(read_at)}
+                    self._keys = {key.kid: key for key in every(self._settings) if key.is_trusted(read_at)}
                     self._read_at = read_at
         return self._keys
 
     def _is_young(self, oldest: timedelta) -> bool:
-        now = clock.now()  # which may have been set back
+        now = clock.now()  # the clock may have been set back
         return self._read_at is not None and self._read_at <= now < self._read_at + oldest
 
 
 def every(settings: Settings) -> list[Key]:
-    """All keys that there ever were, in the order in which they sign."""
+    """All keys that ever existed, in the order in which they sign."""
     rows = db.session.execute(select(TokenKey.id, TokenKey.created_at, TokenKey.retired_at)).all()
     found = [_key(settings, *row) for row in rows] or [_key(settings, _FIRST, None, None)]
     return sorted(found, key=lambda key: key.ends)
 
 
 def signing(keys: Iterable[Key]) -> Key:
-    """Which of them signs now: the one that is the next to retire."""
+    """The key that signs now: the next one to retire."""
     now = clock.now()
     return next(key for key in keys if key.ends > now)
 
 
 def rotate(settings: Settings, *, ahead: timedelta = timedelta(0)) -> Key:
-    """A new key, published at once, that signs from `ahead` on. Those before it retire then, and are `BELIEVED` so much longer."""
+    """Adds a key, which is published at once and signs after `ahead`. The keys before it retire then; they stay trusted for
+    `TRUSTED_AFTER_RETIREMENT`."""
     now = clock.now()
     new = TokenKey(id=codes.random_id(), created_at=now)
     with transaction() as tx:

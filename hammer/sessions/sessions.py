@@ -1,7 +1,7 @@
-"""Signed-in devices: who is calling, a new pair of tokens, and the end of a session.
+"""Sessions: who is calling, new tokens, and the end of a session.
 
-What a device shows (a cookie, or a refresh token) is computed from its session's id and a key outside the database. So a dump of
-the database opens nothing, and the refresh token of a lost answer can be given again.
+The cookie or the refresh token of a session is computed from its id and a key outside the database. So a dump of the database opens
+no session, and the refresh token of a lost answer can be computed again.
 """
 
 from contextlib import suppress
@@ -23,8 +23,7 @@ from hammer.sessions import devices as known_devices
 from hammer.sessions import revocation
 
 GRACE = timedelta(seconds=30)
-"""How long a spent refresh token is still answered, with the same successor, while nothing of that answer was used: answers get
-lost."""
+"""How long a spent refresh token still gets the same successor, if no token of that answer was used: answers get lost."""
 
 FIND_CALLER: Final = prepared(
     select(
@@ -51,7 +50,7 @@ FIND_CALLER: Final = prepared(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is behind a request."""
+    """The user and the session of a request."""
 
     user_id: str
     session_id: str
@@ -60,45 +59,47 @@ class Caller:
 
 @dataclass(frozen=True)
 class SignedInDevice:
-    """A session, as its owner sees it. `device` is roughly what it is; `refreshed_at` when it last got new tokens, and
-    `seen_at` when it was last used, give or take an hour."""
+    """A session, as its owner sees it."""
 
     id: str
     device: str
+    """A rough description, like the name of a browser."""
     created_at: datetime
     refreshed_at: datetime
+    """When it last got new tokens."""
     seen_at: datetime
+    """When it was last used, give or take an hour."""
     expires_at: datetime
 
 
 def cookie(settings: Settings, session: Session) -> str:
-    """What the browser of `session` keeps."""
+    """The cookie for the browser of `session`."""
     return codes.proof(settings.key("sessions"), SessionKind.BROWSER, session.id)
 
 
 def refresh_token(settings: Settings, session: Session) -> str:
-    """The one refresh token of `session` that works now."""
+    """The only refresh token of `session` that is valid now."""
     return codes.proof(settings.key("sessions"), SessionKind.PROGRAM, session.id, session.refreshes)
 
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
-    """Who keeps this cookie; None when it is forged or its session is over. A forged one costs no query."""
+    """The caller with this cookie; None if it is forged or its session is over. A forged cookie costs no query."""
     session_id = id_in_cookie(settings, shown)
     return caller(session_id, SessionKind.BROWSER) if session_id else None
 
 
 def id_in_cookie(settings: Settings, shown: str) -> str | None:
-    """The id of the session whose cookie this is, which may be over; None when it is forged."""
+    """The id of the session whose cookie this is; None if the cookie is forged. The session may be over."""
     claim = codes.read_proof(settings.key("sessions"), SessionKind.BROWSER, shown)
     return claim[0] if claim else None
 
 
 def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None = None) -> Caller | None:
-    """Who is signed in by this session of this kind; None when it is over or its user blocked or gone.
+    """The caller with this session of this kind; None if the session is over, or its user is blocked or deleted.
 
-    One statement. Once in `SEEN_EVERY` another remembers that the session is used, and so does one at the first use of an access
-    token that was issued at the newest refresh (`issued_at_refresh` is its number) within `GRACE`: from then on the refresh token
-    of before is no lost answer.
+    This is one statement. Once in `SEEN_EVERY` a second one records that the session is used. Another one records the first use,
+    within `GRACE`, of an access token that came with the newest refresh (number `issued_at_refresh`): the answer has arrived, so
+    the previous refresh token is not accepted again.
     """
     now = clock.now()
     found = FIND_CALLER.rows(db.session(), device=session_id, kind=kind, now=now, unused_since=now - SESSION_IDLE[kind])
@@ -106,52 +107,64 @@ def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None 
         return None
     user_id, found_id, is_staff, seen_at, refreshes, received, refreshed_at = found[0]
     if issued_at_refresh == refreshes > (received or 0) and now - GRACE < refreshed_at <= now + clock.APART:
-        _remember(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
+        _record(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
     if seen_at > now + clock.APART:
-        _remember(Session.id == found_id, Session.seen_at == seen_at, seen_at=now, **_set_right(now))
+        _record(Session.id == found_id, Session.seen_at == seen_at, seen_at=now, **_corrected_times(now))
     elif seen_at <= now - SEEN_EVERY:
-        _remember(Session.id == found_id, Session.seen_at < now, seen_at=now)
+        _record(Session.id == found_id, Session.seen_at < now, seen_at=now)
     return Caller(user_id, found_id, is_staff)
 
 
 def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = None) -> Session:
-    """The session, ready for its next pair of tokens; the refresh token that was shown is spent.
+    """Exchanges a refresh token: the session, ready for its next pair of tokens.
 
-    One that comes twice ends the whole session (RFC 9700 §4.14.2), unless neither its successor nor an access token that came with
-    that was ever used and `GRACE` has not passed: then the same successor is given again, and the window does not move. A request
-    that is repeated with its `key` gets the same successor too, as long as that was never exchanged, and ends nothing. Refuses
-    with `NotSignedIn`.
+    A token that is used twice ends the session (RFC 9700 §4.14.2), unless its answer was lost: then the same successor is given
+    again. An answer counts as lost for `GRACE` after the exchange, while no token of it was used. A request that is repeated with
+    its `key` gets the same successor too, until that one is exchanged, and ends nothing. Refuses with `NotSignedIn`.
     """
     claim = codes.read_proof(settings.key("sessions"), SessionKind.PROGRAM, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
     now = clock.now()
-    welcome = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
-    here = and_(Session.id == session_id, _live(now, SessionKind.PROGRAM), welcome)
+    may_sign_in = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
+    current = and_(Session.id == session_id, _live(now, SessionKind.PROGRAM), may_sign_in)
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
-            return _refreshed_before(tx, here, Session.refreshes == number + 1)
-        exchange = update(Session).where(here, Session.refreshes == number).returning(Session)
-        session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
-        if session is not None and session.created_at > now + clock.APART:
-            tx.execute(update(Session).where(Session.id == session_id).values(_set_right(now)))
-        if session is None:
-            not_received = func.coalesce(Session.refreshes_received, 0) <= number
-            just_now = Session.refreshed_at > now - GRACE, Session.refreshed_at <= now + clock.APART
-            session = tx.scalar(select(Session).where(here, Session.refreshes == number + 1, not_received, *just_now))
-        if session is None:
+            return _refreshed_before(tx, current, Session.refreshes == number + 1)
+        session = _exchange(tx, current, number, now) or _after_lost_answer(tx, current, number, now)
+        if session is not None:
+            idempotency.keep(tx, key)
+        else:
             _end_the_stolen(tx, session_id, number, now)
             idempotency.free(tx, key)
-        else:
-            idempotency.keep(tx, key)
     if session is None:
         raise NotSignedIn
     return session
 
 
+def _exchange(tx: Transaction, current: ColumnElement[bool], number: int, now: datetime) -> Session | None:
+    """Spends the refresh token with this number; None if it was spent before or its session is not `current`."""
+    exchange = update(Session).where(current, Session.refreshes == number).returning(Session)
+    session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
+    if session is not None and session.created_at > now + clock.APART:
+        tx.execute(update(Session).where(Session.id == session.id).values(_corrected_times(now)))
+    return session
+
+
+def _after_lost_answer(tx: Transaction, current: ColumnElement[bool], number: int, now: datetime) -> Session | None:
+    """The session, if this token was spent within `GRACE` and no token of that answer was used."""
+    spent_just_now = (
+        Session.refreshes == number + 1,
+        Session.refreshed_at > now - GRACE,
+        Session.refreshed_at <= now + clock.APART,
+    )
+    not_received = func.coalesce(Session.refreshes_received, 0) <= number
+    return tx.scalar(select(Session).where(current, *spent_just_now, not_received))
+
+
 def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> Session:
-    """The session, while the refresh token that the same request was given has not been exchanged. Refuses with `NotSignedIn`."""
+    """The session that the same request refreshed before, until its successor is exchanged. Refuses with `NotSignedIn`."""
     session = tx.scalar(select(Session).where(*same_successor))
     if session is None:
         raise NotSignedIn
@@ -159,7 +172,7 @@ def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> 
 
 
 def devices(user_id: str) -> list[SignedInDevice]:
-    """The user's live sessions, newest first, 100 at most."""
+    """The user's live sessions, newest first, at most 100."""
     columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at)
     mine = select(*columns).where(Session.user_id == user_id, _live(clock.now()))
     newest = mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE)
@@ -167,7 +180,7 @@ def devices(user_id: str) -> list[SignedInDevice]:
 
 
 def sign_out(user_id: str, session_id: str) -> None:
-    """Ends the session that its user is in, at once and for all its tokens; its device stays known. Refuses with `NotFound`."""
+    """Ends the session of the caller at once, with all its tokens. Its device stays known. Refuses with `NotFound`."""
     with transaction() as tx:
         ended = revocation.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.Kind.SESSION_ENDED)
     if not ended:
@@ -175,9 +188,11 @@ def sign_out(user_id: str, session_id: str) -> None:
 
 
 def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
-    """Ends one of the user's sessions, at once and for all its tokens, and forgets its device; unless that is the device of another
-    session, in which it was asked for (`asked_in`). Refuses with `NotFound`."""
-    if "\0" in session_id:  # PostgreSQL takes none in a text, and no id has one
+    """Ends one of the user's sessions at once, with all its tokens, and forgets its device.
+
+    The device stays known if the session that asks (`asked_in`) was opened on it too. Refuses with `NotFound`.
+    """
+    if "\0" in session_id:  # PostgreSQL refuses it in a string, and no id contains it
         raise NotFound
     meant = Session.id == session_id, _live(clock.now())
     with transaction() as tx:
@@ -189,14 +204,16 @@ def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
 
 
 def end_others(user_id: str, session_id: str) -> None:
-    """Ends all of the user's sessions but this one, and forgets all devices but the one on which it was opened."""
+    """Ends all sessions of the user except this one, and forgets all devices except the one on which it was opened."""
     with transaction() as tx:
         revocation.end_all(tx, user_id, but=session_id, noted_as=events.Kind.SESSIONS_ENDED)
 
 
 def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
-    """Ends a session whose refresh token came twice, and forgets its device: a thief of the one may have copied the other. One
-    that has ended, or is not good for other reasons, is only over."""
+    """Ends a session whose refresh token was used twice, and forgets its device: a thief may have copied the device's token too.
+
+    A session that has expired, or whose token was not exchanged, is only ended. One that has ended stays as it is.
+    """
     this = Session.id == session_id, Session.ended_at.is_(None)
     stolen = tx.scalar(select(Session.user_id).where(*this, Session.refreshes > number))
     if stolen is not None:
@@ -207,14 +224,16 @@ def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime
 
 
 def _live(now: datetime, *kinds: SessionKind) -> ColumnElement[bool]:
-    """Not ended, not expired, and used lately; of one of these kinds, or of any."""
+    """Whether a session is live: not ended, not expired, and used recently. Limited to these kinds, if any are given."""
     used = [and_(Session.kind == kind, Session.seen_at > now - SESSION_IDLE[kind]) for kind in kinds or SESSION_IDLE]
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
 
 
-def _set_right(now: datetime) -> dict[str, object]:
-    """Columns of a session, where they hold moments that a clock left which was ahead: it ends as if it had begun now, and what is
-    only good while it is fresh was good an hour ago."""
+def _corrected_times(now: datetime) -> dict[str, object]:
+    """Values for a session whose times were written while the clock was ahead.
+
+    It expires as if it had begun now. Its sign-in and its refresh count as an hour old, so that nothing counts as recent.
+    """
     soon, stale = now + clock.APART, now - timedelta(hours=1)
     too_late = [
         (and_(Session.kind == kind, Session.expires_at > soon + time), now + time) for kind, time in SESSION_LIFETIME.items()
@@ -226,7 +245,7 @@ def _set_right(now: datetime) -> dict[str, object]:
     }
 
 
-def _remember(*which: ColumnElement[bool], **values: object) -> None:
-    # The caller is let in all the same when the database cannot write just now; the next request tries again.
+def _record(*which: ColumnElement[bool], **values: object) -> None:
+    # If the database cannot write at present, the caller is accepted all the same, and the next request records it.
     with suppress(Unavailable), transaction() as tx:
         tx.execute(update(Session).where(*which).values(values))

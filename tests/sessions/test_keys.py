@@ -165,7 +165,7 @@ def test_a_key_may_be_published_before_it_signs(settings: Settings, clock: Trave
     assert keys.KeyRing(settings).signing().kid == old
     clock.shift(SECOND)
     assert keys.KeyRing(settings).signing().kid == new
-    clock.shift(keys.BELIEVED)
+    clock.shift(keys.TRUSTED_AFTER_RETIREMENT)
     assert [key.kid for key in keys.KeyRing(settings).published()] == [new]
 
 
@@ -297,7 +297,7 @@ def test_keys_are_listed_with_what_they_are_good_for(app: Flask, clock: Travelle
     clock.shift(timedelta(minutes=1))
     told = say(app, "rotate", "--ahead", "10")
     rows = [row.split() for row in say(app, "list").splitlines()[1:]]
-    until = datetime.now(UTC) - timedelta(minutes=1) + keys.BELIEVED
+    until = datetime.now(UTC) - timedelta(minutes=1) + keys.TRUSTED_AFTER_RETIREMENT
 
     assert "UTC on" in told
     assert [row[-1] for row in rows[1:]] == ["signs", "next"]
