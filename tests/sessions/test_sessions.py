@@ -136,7 +136,7 @@ def test_whoever_is_signed_in_gets_in_while_the_database_cannot_write(
 ) -> None:
     session = sign_in(settings).session
     clock.shift(HOUR)
-    monkeypatch.setattr(database, "_IN_EACH_QUEUE", 0.01)
+    monkeypatch.setattr(database, "_SQLITE_WAIT_SECONDS", 0.01)
     with database.transaction() as tx, ThreadPoolExecutor() as elsewhere:
         tx.get_one(Session, session.id, with_for_update=True)
         app = current_app._get_current_object()  # type: ignore[attr-defined]
