@@ -310,3 +310,16 @@ def test_a_body_of_unknown_length_is_taken_up_to_the_longest(app: Flask) -> None
     assert seen == [200, 413, 413]
     known = app.test_client().post("/api/v1/auth/signup/", data=body.ljust(most), content_type="application/json")
     assert known.status_code == 429  # read, and refused because the number was texted just now
+
+
+def test_of_too_many_counts_the_oldest_is_dropped_and_the_newest_still_counts(
+    settings: Settings, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes with ever new addresses takes no memory, and is counted all the same."""
+    monkeypatch.setattr(request_limits, "MOST_WINDOWS", 2)
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=1))
+    first, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+    assert [refused_for(limiter, place) for place in (first, second)] == [0, 0]
+    assert [refused_for(limiter, place) for place in (first, second)] == [60, 60]
+    assert [refused_for(limiter, place) for place in (third, third, second)] == [0, 60, 60]
+    assert refused_for(limiter, first) == 0
