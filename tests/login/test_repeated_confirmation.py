@@ -149,3 +149,19 @@ def test_a_repeated_confirmation_shows_the_user_as_stored_now(patient: Settings,
     again = by_code.signed_in_before(key_of(patient, asked))
     assert again is not None
     assert again.user.first_name == "Anna"
+
+
+def test_a_confirmation_instead_of_a_session_ends_that_session_alone(patient: Settings) -> None:
+    old, other = (confirm(patient, asked, right(patient, asked)) for asked in (ask(patient, ANNA), ask(patient, ANNA)))
+    asked = ask(patient, ANNA)
+    new = by_code.confirm_code(
+        patient,
+        asked.id,
+        right(patient, asked),
+        kind=SessionKind.BROWSER,
+        device="",
+        address=HOME.address,
+        instead_of=old.session.id,
+    )
+    assert {device.id for device in sessions.devices(new.user.id)} == {new.session.id, other.session.id}
+    assert not new.created

@@ -4,6 +4,8 @@ import pytest
 
 from config import Settings
 from hammer import events
+from hammer.db.database import db
+from hammer.models import User
 from hammer.refusals import NotFound, TelephoneNumberTaken, Unavailable
 from hammer.sessions import sessions
 from hammer.users import accounts
@@ -34,6 +36,16 @@ def test_a_user_without_a_free_invite_code_may_be_created_a_second_later(
     with pytest.raises(Unavailable) as refused:
         accounts.create(settings, BORIS, {})
     assert refused.value.retry_after == 1
+
+
+def test_a_user_made_by_hand_is_staff_only_where_that_was_said(settings: Settings, trail: Trail) -> None:
+    boris, clara = accounts.create(settings, BORIS, {}), accounts.create(settings, CLARA, {}, is_staff=True)
+    assert trail.new() == [
+        Noted(events.Kind.USER_CREATED, boris),
+        Noted(events.Kind.USER_CREATED, clara),
+        Noted(events.Kind.STAFF_GIVEN, clara),
+    ]
+    assert [db.session.get_one(User, user_id).is_staff for user_id in (boris, clara)] == [False, True]
 
 
 def test_a_move_ends_no_session_unless_it_says_so(settings: Settings, trail: Trail) -> None:
