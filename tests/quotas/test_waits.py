@@ -1,0 +1,59 @@
+"""How long a number waits for its next text: whose wait a success ends, and where a new day or a clock begins it again."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from time_machine import Traveller
+
+from config import Settings
+from hammer import clock as time_of_day
+from hammer.quotas.counters import DAY
+from hammer.quotas.texts import LONGEST_WAIT
+from hammer.refusals import TooManyRequests
+from tests.actions import ANNA, BORIS, ask, confirm, right
+
+pytestmark = pytest.mark.usefixtures("context")
+
+STEP = timedelta(microseconds=1)
+
+
+def wait(settings: Settings, telephone_number: str = ANNA) -> int:
+    with pytest.raises(TooManyRequests) as refused:
+        ask(settings, telephone_number)
+    return refused.value.retry_after
+
+
+def test_a_success_ends_the_wait_of_its_own_number_alone(settings: Settings, clock: Traveller) -> None:
+    ask(settings, BORIS)
+    asked = ask(settings, ANNA)
+    confirm(settings, asked, right(settings, asked))
+    assert wait(settings, BORIS) == 60
+    ask(settings, ANNA)
+    assert wait(settings, ANNA) == 60
+
+
+def test_on_a_new_day_the_waits_begin_at_the_shortest_again(settings: Settings, clock: Traveller) -> None:
+    seen = []
+    for _ in range(3):
+        ask(settings)
+        seen.append(wait(settings))
+        clock.shift(seen[-1])
+    assert seen == [60, 120, 240]
+    clock.shift(DAY - timedelta(seconds=sum(seen)))
+    for _ in range(3):
+        ask(settings)
+        seen.append(wait(settings))
+        clock.shift(seen[-1])
+    assert seen[3:] == [60, 120, 240]
+
+
+def test_a_wait_that_is_as_long_as_waits_may_be_holds_and_a_longer_one_is_over(settings: Settings, clock: Traveller) -> None:
+    """A server whose clock was ahead left the longer one."""
+    slow = replace(settings, resend_wait=LONGEST_WAIT)
+    clock.shift(time_of_day.APART)
+    ask(slow)
+    clock.shift(-time_of_day.APART)
+    assert wait(slow) == (LONGEST_WAIT + time_of_day.APART).total_seconds()
+    clock.shift(-STEP)
+    ask(slow)
