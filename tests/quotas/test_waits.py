@@ -57,3 +57,22 @@ def test_a_wait_that_is_as_long_as_waits_may_be_holds_and_a_longer_one_is_over(s
     assert wait(slow) == (LONGEST_WAIT + time_of_day.APART).total_seconds()
     clock.shift(-STEP)
     ask(slow)
+
+
+def test_on_a_new_day_a_number_has_all_its_texts_again(settings: Settings, clock: Traveller) -> None:
+    quick = replace(settings, resend_wait=timedelta(0))
+    for _ in range(2):
+        for _ in range(quick.sends_per_number_day):
+            ask(quick)
+        assert wait(quick) == DAY.total_seconds()
+        clock.shift(DAY)
+
+
+def test_waits_double_up_to_the_longest_and_stay_there(settings: Settings, clock: Traveller) -> None:
+    many = replace(settings, resend_wait=timedelta(seconds=1), sends_per_number_day=1000)
+    seen = []
+    for _ in range(14):
+        ask(many)
+        seen.append(wait(many))
+        clock.shift(seen[-1])
+    assert seen == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]
