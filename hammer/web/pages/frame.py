@@ -136,7 +136,7 @@ def _to_profile(visitor: Caller) -> Response:
 
 
 def _to_phone_form() -> Response:
-    """Leads to the phone form. Says so when a form was sent, which the person would believe to be done."""
+    """Leads to the phone form. After a sent form it says that nothing was done: the person would expect otherwise."""
     if request.method == "POST" and request.endpoint != "auth.logout":
         flash(gettext("You are not signed in here any more, so nothing was done. Please sign in and do it once more."))
     return go("auth.phone")
