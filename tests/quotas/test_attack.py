@@ -1,5 +1,5 @@
-"""The bound on guessing, under attack: whatever is played, no more comparisons are made than the budgets have, and no more
-takeovers are to be expected than the settings say. `docs/guessing.md` explains the method; `attacker.py` plays."""
+"""The bound on guessing, under attack. No strategy gets more comparisons than the budgets allow, or more expected takeovers
+than the settings say. `docs/guessing.md` explains the method; `attacker.py` has the attacker."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -22,10 +22,10 @@ from hammer.users import accounts
 from tests.attacker import DAY, Attacker
 
 SMALL = {4: 20, 6: 30, 8: 40}
-"""Budgets that an attacker spends whole in a few hundred guesses."""
+"""Budgets so small that an attacker uses them up in a few hundred guesses."""
 THREADS = 12
 HOARD = 100
-"""Codes that are opened beforehand, five times as many as there are guesses at four digits. Two thousand make no difference."""
+"""How many codes are opened in advance: five times the guesses at four digits. With two thousand the result is the same."""
 
 Strategy = Callable[[Attacker], None]
 
@@ -38,7 +38,7 @@ def noon() -> Iterator[Traveller]:
 
 @pytest.fixture
 def attacker(app: Flask, settings: Settings, noon: Traveller) -> Iterator[Attacker]:
-    """Somebody whom no limit on texts keeps: the bound must hold without."""
+    """An attacker without limits on texts: the bound must hold without them."""
     unlimited = replace(
         settings,
         resend_wait=timedelta(0),
@@ -54,7 +54,7 @@ def attacker(app: Flask, settings: Settings, noon: Traveller) -> Iterator[Attack
 
 
 def check(attacker: Attacker, days: int) -> float:
-    """That no limit was passed. Returns the takeovers to be expected in a year of such days."""
+    """Checks that no limit was exceeded. Returns the expected takeovers in a year of such days."""
     ledger, settings = attacker.ledger, attacker.settings
     for (length, day), compared in ledger.never_given_back().items():
         assert compared <= settings.guess_budgets[length], f"{compared} comparisons at {length} digits on day {day}"
@@ -69,11 +69,11 @@ def check(attacker: Attacker, days: int) -> float:
     return yearly
 
 
-# The strategies. Each plays a day, from noon to noon.
+# The strategies. Each takes a day, from noon to noon.
 
 
 def hoard_first(attacker: Attacker) -> None:
-    """Opens far more codes than there are guesses, of every length there is, and then guesses at all in turns."""
+    """Opens far more codes than there are guesses, of every length, and then guesses at all of them in turn."""
     for length in (4, 6, 8):
         attacker.exhaust(attacker.hoard(30, length))
     assert attacker.open(attacker.victim()) is None  # closed
@@ -81,14 +81,14 @@ def hoard_first(attacker: Attacker) -> None:
 
 
 def spread_thin(attacker: Attacker) -> None:
-    """One guess at each number, so that no ladder and no limit of a code is ever reached."""
+    """Makes one guess at each number, so that no limit of a number or a code is reached."""
     while verification := attacker.open(attacker.victim()):
         attacker.guess(verification)
     attacker.time.shift(DAY)
 
 
 def stay_with_one(attacker: Attacker) -> None:
-    """All guesses at one number, in codes that were opened beforehand."""
+    """Makes all guesses at one number, with codes that were opened in advance."""
     victim = f"+7920{9_999_999:07d}"
     attacker.ledger.victims.add(victim)
     while opened := [v for v in (attacker.open(victim) for _ in range(10)) if v is not None]:
@@ -97,7 +97,7 @@ def stay_with_one(attacker: Attacker) -> None:
 
 
 def wait_for_midnight(attacker: Attacker) -> None:
-    """Hoards codes at the end of a day, guesses, and goes on after midnight at all that were opened, tried or refused."""
+    """Opens many codes at the end of a day and guesses. After midnight it guesses again at all codes, used or refused."""
     attacker.wait_until(23, 57)
     opened = attacker.hoard(HOARD)
     attacker.exhaust(opened[:20])
@@ -110,7 +110,7 @@ def wait_for_midnight(attacker: Attacker) -> None:
 
 
 def earn_refunds(attacker: Attacker) -> None:
-    """Makes wrong guesses at numbers of one's own, between those at victims, and takes them back by success."""
+    """Makes wrong guesses at its own numbers too, and gets them back by signing in there."""
     for _ in range(3):
         mine = [v for v in (attacker.open(attacker.own()) for _ in range(8)) if v is not None]
         theirs = attacker.hoard(30)
@@ -124,8 +124,8 @@ def earn_refunds(attacker: Attacker) -> None:
     attacker.time.shift(DAY)
 
 
-def carry_refunds_over_midnight(attacker: Attacker) -> None:
-    """Has wrong guesses of one day, and codes of that day, given back on the next, which would save budget up."""
+def move_refunds_over_midnight(attacker: Attacker) -> None:
+    """Signs in after midnight with codes of the day before, so that old guesses are given back to the new day's budget."""
     attacker.wait_until(23, 58)
     mine = [v for v in (attacker.open(attacker.own()) for _ in range(9)) if v is not None]
     for own in mine:
@@ -140,7 +140,7 @@ def carry_refunds_over_midnight(attacker: Attacker) -> None:
 
 
 def have_them_sent_again(attacker: Attacker) -> None:
-    """Has each code sent again after each guess, for guesses that the new text might bring."""
+    """Has each code sent again after each guess, in case a new text gives new guesses."""
     for verification in attacker.hoard(20):
         for _ in range(6):
             attacker.guess(verification)
@@ -150,7 +150,7 @@ def have_them_sent_again(attacker: Attacker) -> None:
 
 
 def change_lanes(attacker: Attacker) -> None:
-    """Shows the tokens of known devices of one's own for victims' numbers, and makes devices strangers and welcome again."""
+    """Sends tokens of its own known devices with victims' numbers, and makes its devices unknown and known again."""
     known = [attacker.device_token() for _ in range(4)]
     for number, token in known:
         for victim in (attacker.victim() for _ in range(6)):
@@ -170,7 +170,7 @@ def change_lanes(attacker: Attacker) -> None:
 
 
 def hoard_longer_codes_over_midnight(attacker: Attacker) -> None:
-    """Has codes of every length at midnight, to spend the new day's three budgets at once without having to spend them in turn."""
+    """Has codes of every length at midnight, to use the new day's three budgets at once instead of one after another."""
     attacker.wait_until(23, 56)
     kept = []
     for length in (4, 6, 8):
@@ -185,7 +185,7 @@ def hoard_longer_codes_over_midnight(attacker: Attacker) -> None:
 
 
 def ask_for_their_numbers(attacker: Attacker) -> None:
-    """Goes by the other door, as somebody signed in who wants to change to a victim's number; and by both in turns."""
+    """Is signed in and asks to change to a victim's number; alternates this with sign-ins."""
     for _ in range(3):
         mover = attacker.join()
         if mover is None:
@@ -198,7 +198,7 @@ def ask_for_their_numbers(attacker: Attacker) -> None:
 
 
 def earn_refunds_by_moving(attacker: Attacker) -> None:
-    """Moves one account among numbers of one's own, with wrong guesses at each that the success gives back; then leaves, too."""
+    """Moves one account among its own numbers with wrong guesses at each, which success gives back; then deletes it, too."""
     mover = attacker.join()
     while mover is not None:
         moves = [attacker.move(mover, attacker.own()) for _ in range(3)]
@@ -217,7 +217,7 @@ def earn_refunds_by_moving(attacker: Attacker) -> None:
 
 
 def leave_and_come_back(attacker: Attacker) -> None:
-    """Deletes accounts with guesses pending and makes them anew with the same number, for devices and counts that are forgotten."""
+    """Deletes accounts with pending guesses and creates them again with the same number, in case devices and counts are lost."""
     for _ in range(6):
         came = attacker.join()
         if came is None:
@@ -236,7 +236,7 @@ def leave_and_come_back(attacker: Attacker) -> None:
 
 
 def wait_for_other_settings(attacker: Attacker) -> None:
-    """Guesses on while the operator makes codes longer, takes it back, lowers a budget, and allows more guesses at a code."""
+    """Continues while the operator makes codes longer, reverts that, lowers a budget, and allows more guesses at a code."""
     first = attacker.settings
     kept = attacker.hoard(20)
     attacker.exhaust(kept[:3])
@@ -258,7 +258,7 @@ def wait_for_other_settings(attacker: Attacker) -> None:
 
 
 def all_at_once(attacker: Attacker) -> None:
-    """Guesses in parallel, several times at each code, and proves numbers of one's own meanwhile."""
+    """Guesses in parallel, several times at each code, and signs in with its own numbers at the same time."""
     mine = [v for v in (attacker.open(attacker.own()) for _ in range(4)) if v is not None]
     opened = attacker.hoard(16)
     several: list[Verification] = [*opened, *opened, *opened, *mine]
@@ -276,7 +276,7 @@ STRATEGIES: list[Strategy] = [
     stay_with_one,
     wait_for_midnight,
     earn_refunds,
-    carry_refunds_over_midnight,
+    move_refunds_over_midnight,
     have_them_sent_again,
     change_lanes,
     hoard_longer_codes_over_midnight,
@@ -286,12 +286,12 @@ STRATEGIES: list[Strategy] = [
     all_at_once,
     wait_for_other_settings,
 ]
-OVER_MIDNIGHT = {wait_for_midnight, carry_refunds_over_midnight, hoard_longer_codes_over_midnight}
+OVER_MIDNIGHT = {wait_for_midnight, move_refunds_over_midnight, hoard_longer_codes_over_midnight}
 
 
 @pytest.mark.requirement("THR-03", "THR-08")
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.__name__)
-def test_no_strategy_gets_past_the_budgets(attacker: Attacker, strategy: Strategy) -> None:
+def test_no_strategy_exceeds_the_budgets(attacker: Attacker, strategy: Strategy) -> None:
     strategy(attacker)
     check(attacker, days=2 if strategy in OVER_MIDNIGHT else 1)
 
@@ -305,10 +305,10 @@ def test_all_strategies_together_get_no_further(attacker: Attacker) -> None:
 
 
 @pytest.mark.requirement("THR-08")
-def test_the_best_attack_on_the_default_settings_stays_at_the_figure_that_is_promised(
+def test_the_best_attack_on_the_default_settings_stays_at_the_promised_figure(
     attacker: Attacker, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A whole day of it, but for the first 9,940 guesses at eight digits: those are taken as made, three at each code."""
+    """Plays a whole day, except for the first 9,940 guesses at eight digits: those are assumed, three at each code."""
     attacker.settings = replace(attacker.settings, guess_budgets=settings.guess_budgets)
     taken_as_made = 9940
     with transaction() as session:

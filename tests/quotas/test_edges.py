@@ -1,4 +1,4 @@
-"""Edges: the last second of a day and the first of the next, the last unit of a limit, and signs that no address should hold."""
+"""Edge cases: the last second of a day and the first of the next, the last unit of a limit, and NUL characters."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -61,7 +61,7 @@ def staff(app: Flask) -> Program:
 @in_context
 @pytest.mark.parametrize(("span", "begins"), [(counters.DAY, MIDNIGHT), (counters.HOUR, MIDNIGHT - timedelta(hours=3))])
 def test_a_span_begins_at_its_first_microsecond(settings: Settings, span: timedelta, begins: datetime) -> None:
-    """Days at midnight UTC, hours with the hour."""
+    """Days begin at midnight UTC, hours at the full hour."""
     limit = counters.Limit("edge", 1, span)
     last = begins - timedelta(microseconds=1)
     with transaction() as tx:
@@ -86,7 +86,7 @@ def test_a_limit_of_several_days_forgets_the_first_of_them_at_midnight(settings:
         assert counters.take(tx, [limit], MIDNIGHT + 3 * DAY) == {"edge": 2}
         assert counters.used(tx, [limit], MIDNIGHT + 3 * DAY) == {"edge": 2}
         later = MIDNIGHT + 3 * DAY + SECOND
-        assert counters.eases_at(tx, limit, later) == later  # it is not spent any more
+        assert counters.eases_at(tx, limit, later) == later  # it is not used up any more
 
 
 @in_context
@@ -100,7 +100,7 @@ def test_when_a_limit_eases_does_not_depend_on_others(settings: Settings) -> Non
 
 
 @in_context
-def test_a_limit_that_is_refused_takes_nothing_of_the_others(settings: Settings) -> None:
+def test_a_refusal_by_one_limit_takes_nothing_from_the_others(settings: Settings) -> None:
     free, spent = counters.Limit("free", 2, counters.DAY), counters.Limit("spent", 0, counters.DAY)
     with transaction() as tx:
         for _ in range(3):
@@ -111,7 +111,7 @@ def test_a_limit_that_is_refused_takes_nothing_of_the_others(settings: Settings)
 
 
 @in_context
-def test_what_is_given_back_goes_to_the_present_span(settings: Settings) -> None:
+def test_what_is_given_back_goes_to_the_current_span(settings: Settings) -> None:
     limit, other = counters.Limit("edge", 5, counters.DAY), counters.Limit("other", 5, counters.DAY)
     with transaction() as tx:
         for moment in (MIDNIGHT - SECOND, MIDNIGHT, MIDNIGHT):
@@ -126,7 +126,7 @@ def test_what_is_given_back_goes_to_the_present_span(settings: Settings) -> None
 
 @in_context
 @pytest.mark.requirement("THR-03")
-def test_a_spent_budget_is_whole_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
+def test_a_used_up_budget_is_full_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     tight = replace(settings, guess_budgets={4: 1, 6: 0, 8: 0})
     waiting = ask(tight, BORIS)
     fail(tight, ANNA)
@@ -152,7 +152,7 @@ def test_guesses_of_the_day_before_stay_spent_when_the_code_is_right_after_midni
         confirm(settings, asked, wrong(settings, asked))
     confirm(settings, asked, right(settings, asked))
     used = {moment: guesses.budgets_used(db.session(), settings, moment)[4][0] for moment in (MIDNIGHT - SECOND, MIDNIGHT)}
-    assert used[MIDNIGHT] == 1  # that of the right code alone is given back
+    assert used[MIDNIGHT] == 1  # only the guess with the right code is given back
     before_midnight.shift(DAY)
     assert guesses.budgets_used(db.session(), settings, time_of_day.now())[4][0] == 0
 
@@ -162,7 +162,7 @@ def test_guesses_of_the_day_before_stay_spent_when_the_code_is_right_after_midni
 def test_the_ladder_forgets_a_day_with_its_thirtieth_midnight(
     settings: Settings, patient: Settings, before_midnight: Traveller
 ) -> None:
-    """Of thirty days the present one is the last."""
+    """Today is the last of the thirty days."""
     for _ in range(guesses.LADDER[4]):
         fail(patient, ANNA)
     assert ask(patient).code_length == 6
@@ -239,7 +239,7 @@ def test_the_texts_of_an_address_a_day_are_free_again_at_midnight(settings: Sett
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_the_tries_of_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
+def test_the_attempts_of_a_day_are_free_again_at_midnight(settings: Settings, before_midnight: Traveller) -> None:
     anna, owner = user(settings, ANNA), user(settings, BORIS)
     for _ in range(invite_attempts.PER_NUMBER_PER_DAY):
         with pytest.raises(UnknownInvite):
@@ -315,7 +315,7 @@ def test_a_proof_is_fresh_in_its_last_second_and_not_after(settings: Settings, b
 
 @in_context
 @pytest.mark.parametrize("spelling", ["+7 929 000 00 01 ext. 5", "+79290000001;ext=5", "8 929 000-00-01 доб. 5", "+79290000001x5"])
-def test_a_number_with_an_extension_is_nobodys(settings: Settings, spelling: str) -> None:
+def test_a_number_with_an_extension_belongs_to_no_user(settings: Settings, spelling: str) -> None:
     user(settings, ANNA)
     with pytest.raises(NotFound):
         people.find(settings, spelling)
@@ -327,7 +327,7 @@ def test_a_number_with_an_extension_is_nobodys(settings: Settings, spelling: str
 
 @pytest.mark.parametrize("spelling", [f"{BORIS};ext=5", f"{BORIS} ext. 5"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_staff_reach_nobody_by_a_number_with_an_extension(app: Flask, staff: Program, method: str, spelling: str) -> None:
+def test_staff_find_no_user_by_a_number_with_an_extension(app: Flask, staff: Program, method: str, spelling: str) -> None:
     with app.app_context():
         user(app.config["SETTINGS"], BORIS)
     assert staff.call(method, f"/users/{spelling}/").status_code == 404
@@ -341,8 +341,8 @@ def with_nul(sample: str) -> list[str]:
     return ["\0", f"{sample}\0", f"\0{sample}", f"{sample[:3]}\0{sample[3:]}"]
 
 
-def test_no_route_stumbles_over_a_nul_in_its_path(app: Flask, staff: Program) -> None:
-    """PostgreSQL takes none in a text; SQLite does."""
+def test_no_route_fails_for_a_nul_in_its_path(app: Flask, staff: Program) -> None:
+    """PostgreSQL does not accept NUL in a text; SQLite does."""
     browser = Browser(app)
     browser.sign_in(BORIS)
     token = next(form.fields["csrf_token"] for form in browser.get("/profile/").forms if "csrf_token" in form.fields)
@@ -371,7 +371,7 @@ def fields_with_ids() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("at", "field"), fields_with_ids())
 @pytest.mark.parametrize("is_in", [False, True], ids=["stranger", "signed-in"])
-def test_no_form_stumbles_over_a_nul_in_an_id(app: Flask, browser: Browser, at: str, field: str, is_in: bool) -> None:
+def test_no_form_fails_for_a_nul_in_an_id(app: Flask, browser: Browser, at: str, field: str, is_in: bool) -> None:
     token = next(form.fields["csrf_token"] for form in browser.get("/login/").forms if "csrf_token" in form.fields)
     if is_in:
         browser.sign_in(ANNA)
@@ -384,13 +384,13 @@ def test_no_form_stumbles_over_a_nul_in_an_id(app: Flask, browser: Browser, at: 
     ("path", "field"),
     [("/auth/resend/", "verification_id"), ("/auth/code/", "verification_id"), ("/auth/refresh/", "refresh_token")],
 )
-def test_no_call_stumbles_over_a_nul_in_an_id(program: Program, path: str, field: str) -> None:
+def test_no_call_fails_for_a_nul_in_an_id(program: Program, path: str, field: str) -> None:
     answer = program.call("POST", path, {field: "A\0", "code": "1234"} if "code" in path else {field: "A\0"})
     assert answer.status_code in (401, 404, 422)
 
 
 @in_context
-def test_no_verb_stumbles_over_a_nul(settings: Settings) -> None:
+def test_no_verb_fails_for_a_nul(settings: Settings) -> None:
     anna = user(settings)
     with pytest.raises(InvalidFields):
         ask(settings, "\0")

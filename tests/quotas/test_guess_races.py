@@ -1,4 +1,4 @@
-"""The limits on guessing when a thousand guess at the same moment, at several processes, and while their counters are gone."""
+"""The limits on guessing with a thousand guesses at the same moment, with several processes, and without the counters."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +22,13 @@ from tests.databases import Databases
 from tests.serving import Answer, Server, at_once, serve
 
 KEY = SETTINGS.key("codes")
-"""The servers of `serving` have the secret of the other tests."""
+"""Settings with the secret of the servers that `serving` starts."""
 
 _fresh = count(1)
 
 
 def opened(server: Server, many: int, number: str | None = None) -> list[Verification]:
-    """So many verifications by strangers, each of a number of its own unless one is named, as signup leaves them."""
+    """Creates verifications as signup does, for unknown devices. Each has its own number, unless one is given."""
     now = datetime.now(UTC)
     made = [
         Verification(
@@ -64,12 +64,12 @@ def guess(server: Server, verification: Verification, *, shift: int = 1) -> Answ
 
 
 def is_compared(answer: Answer) -> bool:
-    """Whether somebody learned whether this first guess at a code was right: a dead one has no guesses left."""
+    """Whether the answer shows that this first guess was compared with the code. A void code has no guesses left."""
     return answer.status == 200 or (answer.status == 401 and answer.json["attempts_left"] > 0)
 
 
-def one_after_another(deeds: Sequence[Callable[[], Answer]]) -> list[Answer]:
-    return [deed() for deed in deeds]
+def one_after_another(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
+    return [call() for call in calls]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_a_known_device_has_ten_guesses_however_many_arrive_at_once(serve: Calla
     asked = [
         server.call("POST", "/auth/signup/", {"telephone_number": number, "device_token": device_token}).json for _ in range(20)
     ]
-    tries = [partial(server.confirm, answer["verification_id"], wrong_code(answer["Ваш код активации"])) for answer in asked]
-    answers = at_once(tries)
+    guesses = [partial(server.confirm, answer["verification_id"], wrong_code(answer["Ваш код активации"])) for answer in asked]
+    answers = at_once(guesses)
     assert sum(map(is_compared, answers)) == 10
     assert rows(server, "select max(guesses) from devices") == [(10,)]
     assert rows(server, "select coalesce(sum(taken), 0) from counters where scope = 'guesses/4'") == [(0,)]
@@ -127,14 +127,14 @@ def test_a_known_device_has_ten_guesses_however_many_arrive_at_once(serve: Calla
 
 @pytest.mark.requirement("THR-06")
 def test_ten_guesses_are_compared_however_many_arrive_beside_their_owners_sign_in(serve: Callable[..., Server]) -> None:
-    """Neither the owner's success nor the new token that it brings gives a thief with a copy of the old one another guess."""
+    """Neither the owner's sign-in nor its new token gives another guess to a thief with a copy of the old token."""
     server = serve()
     number = "+79320000001"
     stolen = {"telephone_number": number, "device_token": server.sign_in(number)["device_token"]}
     mine, *theirs = [server.call("POST", "/auth/signup/", stolen).json for _ in range(31)]
-    tries = [partial(server.confirm, answer["verification_id"], wrong_code(answer["Ваш код активации"])) for answer in theirs]
+    guesses = [partial(server.confirm, answer["verification_id"], wrong_code(answer["Ваш код активации"])) for answer in theirs]
     signing_in = partial(server.confirm, mine["verification_id"], mine["Ваш код активации"])
-    answers = at_once([signing_in, *tries])
+    answers = at_once([signing_in, *guesses])
     assert answers[0].status in (200, 401)  # 401: all ten were taken before
     assert sum(map(is_compared, answers[1:])) == 10
     assert rows(server, "select max(guesses) from devices") == [(10,)]
@@ -173,7 +173,7 @@ def counters_away(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.requirement("THR-05")
-def test_without_its_counters_nobody_gets_in_or_learns_anything(serve: Callable[..., Server]) -> None:
+def test_without_counters_every_sign_in_fails_and_nothing_is_compared(serve: Callable[..., Server]) -> None:
     server = serve()
     verification_id, code = server.ask("+79320000003")
     with counters_away(server):
@@ -183,5 +183,5 @@ def test_without_its_counters_nobody_gets_in_or_learns_anything(serve: Callable[
             assert "attempts_left" not in answer.json
         assert server.call_once("POST", "/auth/signup/", {"telephone_number": "+79320000004"}).status in (500, 503)
         assert rows(server, "select count(*) from sessions") == [(0,)]
-        assert rows(server, "select max(guesses) from verifications") == [(0,)]  # nothing was compared, and nothing spent
+        assert rows(server, "select max(guesses) from verifications") == [(0,)]  # nothing was compared, and no guess was taken
     assert server.confirm(verification_id, code).status == 200

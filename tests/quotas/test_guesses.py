@@ -1,4 +1,4 @@
-"""How many wrong guesses the world may make: the budgets, the ladder of each number, and the figure that follows from them."""
+"""How many wrong guesses are allowed: the budgets of all together, the ladder of each number, and the expected takeovers."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("context")
 
 @pytest.fixture
 def patient(settings: Settings) -> Settings:
-    """As many texts as anybody asks for: what is left to limit guessing is counted by guesses."""
+    """Settings without limits on texts, so that only the limits on guesses apply."""
     return replace(settings, resend_wait=timedelta(0), sends_per_number_day=10_000)
 
 
@@ -43,14 +43,14 @@ def noon() -> Iterator[Traveller]:
 
 
 def fail(settings: Settings, verification: Verification) -> int:
-    """A wrong guess; how many are left."""
+    """Makes a wrong guess. Returns how many are left."""
     with pytest.raises(WrongCode) as refused:
         confirm(settings, verification, wrong(settings, verification))
     return refused.value.attempts_left
 
 
 def is_dead(settings: Settings, verification: Verification) -> bool:
-    """Whether even the right code is refused. Signs in if not."""
+    """Whether the right code is refused. Signs in if it is not."""
     try:
         confirm(settings, verification, right(settings, verification))
     except WrongCode:
@@ -59,7 +59,7 @@ def is_dead(settings: Settings, verification: Verification) -> bool:
 
 
 def closed_for(settings: Settings) -> int:
-    """How long the owner of a closed number is told to wait."""
+    """How long the owner of a closed number has to wait."""
     with pytest.raises(TooManyRequests) as refused:
         ask(settings)
     assert refused.value.sentence == guesses.NUMBER_CLOSED
@@ -67,7 +67,7 @@ def closed_for(settings: Settings) -> int:
 
 
 def taken(scope: str) -> int:
-    """Units of a scope on all days together."""
+    """The count of a scope, summed over all days."""
     db.session.expire_all()
     return sum(counter.taken for counter in db.session.query(Counter).filter_by(scope=scope))
 
@@ -81,7 +81,7 @@ def spent_on(settings: Settings, telephone_number: str) -> int:
 
 @pytest.mark.requirement("THR-01")
 def test_a_number_climbs_its_ladder_from_nothing_to_a_hundred(patient: Settings, noon: Traveller) -> None:
-    """At each step: how long the next code is, and that an untouched code of the step before is dead."""
+    """At each step, checks the length of the next code, and that an unused code of the step before is void."""
     generous = replace(patient, guess_budgets=NEVER_SPENT)
     for failures in range(100):
         length = 4 if failures < 5 else 6 if failures < 20 else 8
@@ -108,7 +108,7 @@ def test_a_number_climbs_its_ladder_from_nothing_to_a_hundred(patient: Settings,
     ids=["today", "long ago", "the first goes", "on three days", "the first is not enough", "a day that was given back"],
 )
 def test_a_closed_number_says_when_it_opens_again(patient: Settings, noon: Traveller, failures: dict[int, int], days: int) -> None:
-    """As soon as what was guessed so many days ago has aged out that less than a hundred is left; days end at midnight."""
+    """It opens when enough old guesses have expired that fewer than a hundred count. Days end at midnight."""
     with transaction() as session:
         for ago, taken in failures.items():
             then = datetime.now(UTC) - ago * DAY
@@ -134,7 +134,7 @@ def test_a_number_that_was_closed_by_guessing_says_the_same(patient: Settings, n
 
 
 @pytest.mark.requirement("THR-01")
-def test_codes_that_were_opened_before_do_not_get_past_the_ladder(patient: Settings) -> None:
+def test_codes_that_were_opened_before_do_not_bypass_the_ladder(patient: Settings) -> None:
     opened = [ask(patient) for _ in range(12)]
     looked_at = [fail(patient, verification) > 0 for verification in opened]
     assert looked_at == [True] * 5 + [False] * 7
@@ -166,7 +166,7 @@ def test_what_was_guessed_on_earlier_days_counts_when_a_guess_is_reserved(patien
 
 
 @pytest.mark.requirement("THR-01")
-def test_a_login_does_not_make_others_failures_undone(patient: Settings) -> None:
+def test_a_login_does_not_give_back_guesses_of_others(patient: Settings) -> None:
     for _ in range(4):
         fail(patient, ask(patient))
     assert not is_dead(patient, ask(patient))
@@ -221,7 +221,7 @@ def test_when_all_budgets_are_spent_strangers_wait_for_the_next_day(patient: Set
 
 
 def test_a_budget_of_none_is_never_used(patient: Settings) -> None:
-    """The strictest way to keep four digits out without changing the length that people know."""
+    """It is the strictest way to forbid four digits without changing the setting of the code length."""
     assert ask(replace(patient, guess_budgets={4: 0, 6: 250, 8: 10_000})).code_length == 6
 
 
@@ -270,7 +270,7 @@ def test_typos_before_the_right_code_cost_nothing(patient: Settings, noon: Trave
 
 
 @pytest.mark.requirement("THR-03")
-def test_success_gives_nothing_back_of_another_verification(patient: Settings) -> None:
+def test_success_gives_back_no_guess_of_another_verification(patient: Settings) -> None:
     fail(patient, ask(patient))
     fail(patient, ask(patient, BORIS))
     confirm(patient, (mine := ask(patient)), right(patient, mine))
@@ -279,7 +279,7 @@ def test_success_gives_nothing_back_of_another_verification(patient: Settings) -
 
 @pytest.mark.requirement("THR-03")
 def test_success_after_midnight_gives_nothing_back_to_either_day(patient: Settings, noon: Traveller) -> None:
-    """The guesses of the day before stay spent there, and this day never gets below nought."""
+    """The guesses of the day before stay counted there, and the count of this day does not fall below zero."""
     noon.shift(timedelta(hours=11, minutes=58))
     verification = ask(patient)
     fail(patient, verification)
@@ -319,12 +319,12 @@ def test_the_expected_takeovers_follow_from_the_settings(
 ) -> None:
     chosen = replace(settings, code_length=length, guess_budgets=dict(zip((4, 6, 8), budgets, strict=True)))
     assert chosen.expected_takeovers_per_year == pytest.approx(expected, abs=0.001)
-    assert chosen.expected_takeovers_per_year >= expected  # what a hit gives back is counted too
+    assert chosen.expected_takeovers_per_year >= expected  # it also counts what a right guess gives back
 
 
 @pytest.mark.requirement("THR-08")
 @pytest.mark.parametrize("document", ["README.md", "docs/guessing.md"])
-def test_the_documents_tell_the_figure_of_the_settings_as_they_come(monkeypatch: pytest.MonkeyPatch, document: str) -> None:
+def test_the_documents_state_the_figure_of_the_default_settings(monkeypatch: pytest.MonkeyPatch, document: str) -> None:
     for name in ("HAMMER_GUESS_BUDGETS", "HAMMER_CODE_LENGTH", "HAMMER_GUESSES_PER_CODE"):
         monkeypatch.delenv(name, raising=False)
     text = (Path(config.__file__).parent / document).read_text()
@@ -336,7 +336,7 @@ def test_the_documents_tell_the_figure_of_the_settings_as_they_come(monkeypatch:
 def test_production_starts_only_below_the_bound_that_is_set(monkeypatch: pytest.MonkeyPatch, budgets: str, starts: bool) -> None:
     monkeypatch.setenv("HAMMER_ENV", "production")
     monkeypatch.setenv("HAMMER_GUESS_BUDGETS", budgets)
-    monkeypatch.setattr(config, "_unsafe_in_production", lambda _: {})  # what else production wants has tests of its own
+    monkeypatch.setattr(config, "_unsafe_in_production", lambda _: {})  # the other checks of production have their own tests
     if starts:
         assert config.read().expected_takeovers_per_year <= 1
     else:

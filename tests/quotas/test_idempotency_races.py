@@ -1,4 +1,4 @@
-"""Requests with one idempotency key that come at the same moment, and answers that never arrive: against the running server."""
+"""Parallel requests with one idempotency key, and answers that never arrive, against the running server."""
 
 import json
 import socket
@@ -92,7 +92,7 @@ def test_of_parallel_requests_with_one_key_and_many_bodies_one_is_done(workers: 
 
 
 @pytest.mark.requirement("TOK-04")
-def test_parallel_refreshes_with_one_key_have_one_successor(workers: Server) -> None:
+def test_parallel_refreshes_with_one_key_give_one_successor(workers: Server) -> None:
     person = workers.sign_in(fresh_number())
     body, key = {"refresh_token": person["refresh_token"]}, str(uuid4())
     answers = at_once([partial(workers.call, "POST", "/auth/refresh/", body, key=key)] * MANY)
@@ -101,7 +101,7 @@ def test_parallel_refreshes_with_one_key_have_one_successor(workers: Server) -> 
 
 
 @pytest.mark.requirement("INV-04")
-def test_parallel_tries_of_an_invite_with_one_key_are_one_try(workers: Server, rows: Callable[..., list[Any]]) -> None:
+def test_parallel_attempts_at_an_invite_with_one_key_are_one_attempt(workers: Server, rows: Callable[..., list[Any]]) -> None:
     person, key = workers.sign_in(fresh_number()), str(uuid4())
     before = sum(taken for (taken,) in rows("select taken from counters where scope = 'invites/day'"))
     body = {"invite_code": "Q9UK59"}
@@ -118,11 +118,11 @@ def test_without_a_key_one_of_parallel_right_codes_is_answered_as_before(workers
 
 
 def hang_up(server: Server, body: object, key: str) -> None:
-    """Sends the request and breaks the connection before anything is answered."""
+    """Sends the request and breaks the connection before the answer."""
     sent = json.dumps(body).encode()
     head = f"POST /api/v1/auth/code/ HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
     with socket.create_connection((HOME, server.port), timeout=10) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not a goodbye
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close with a reset (RST)
         connection.sendall(f"{head}Idempotency-Key: {key}\r\nContent-Length: {len(sent)}\r\n\r\n".encode() + sent)
 
 

@@ -1,4 +1,4 @@
-"""Invite codes cannot be tried out: a try is counted before its code is looked up. And an activation is whole, or never was."""
+"""Invite codes cannot be guessed: an attempt is counted before its code is looked up. An activation is atomic."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -35,14 +35,14 @@ def noon() -> Iterator[Traveller]:
         yield standing
 
 
-def in_vain(settings: Settings, user_id: str, times: int, *, address: str = "192.0.2.1") -> None:
+def fail(settings: Settings, user_id: str, times: int, *, address: str = "192.0.2.1") -> None:
     for _ in range(times):
         with pytest.raises(UnknownInvite):
             activate(settings, user_id, "AAAAAA", address=address)
 
 
 def wait(settings: Settings, user_id: str, typed: str = "AAAAAA", *, address: str = "192.0.2.1") -> int:
-    """How long somebody is told to wait who may not try any more."""
+    """How long a user without attempts has to wait."""
     with pytest.raises(TooManyRequests) as refused:
         activate(settings, user_id, typed, address=address)
     assert refused.value.sentence == invite_attempts.SPENT
@@ -51,9 +51,9 @@ def wait(settings: Settings, user_id: str, typed: str = "AAAAAA", *, address: st
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_after_five_tries_in_a_day_even_the_right_code_has_to_wait(settings: Settings, noon: Traveller) -> None:
+def test_after_five_attempts_in_a_day_even_the_right_code_has_to_wait(settings: Settings, noon: Traveller) -> None:
     anna, boris = user(settings), user(settings, BORIS)
-    in_vain(settings, anna.id, 5)
+    fail(settings, anna.id, 5)
     assert wait(settings, anna.id, boris.invite_code) == 12 * 3600
     assert db.session.query(Referral).count() == 0
     noon.shift(timedelta(hours=12))
@@ -62,32 +62,32 @@ def test_after_five_tries_in_a_day_even_the_right_code_has_to_wait(settings: Set
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_after_ten_tries_in_a_life_there_is_one_a_week(settings: Settings, noon: Traveller) -> None:
+def test_after_ten_attempts_of_an_account_there_is_one_a_week(settings: Settings, noon: Traveller) -> None:
     anna = user(settings)
     for _ in range(2):
-        in_vain(settings, anna.id, 5)
+        fail(settings, anna.id, 5)
         noon.shift(DAY)
-    in_vain(settings, anna.id, 1)
+    fail(settings, anna.id, 1)
     assert wait(settings, anna.id) == 12 * 3600  # weeks begin on Thursdays, as 1970 did
     noon.shift(DAY / 2)
-    in_vain(settings, anna.id, 1)
+    fail(settings, anna.id, 1)
     assert wait(settings, anna.id) == 7 * 24 * 3600
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_everybody_at_an_address_has_twenty_a_day_together(settings: Settings, noon: Traveller) -> None:
+def test_all_users_at_an_address_have_twenty_attempts_a_day_together(settings: Settings, noon: Traveller) -> None:
     people = [user(settings, number(n)) for n in range(6)]
     for them in people[:4]:
-        in_vain(settings, them.id, 5)
+        fail(settings, them.id, 5)
     wait(settings, people[4].id)
-    in_vain(settings, people[4].id, 5, address="192.0.2.2")
+    fail(settings, people[4].id, 5, address="192.0.2.2")
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_everybody_together_has_a_limit(settings: Settings, noon: Traveller) -> None:
-    """Of so many tries a day chance finds few codes even of a million; yet it takes thousands of people to use them up."""
+def test_all_users_together_have_a_limit(settings: Settings, noon: Traveller) -> None:
+    """With so many attempts a day, chance finds few of even a million codes; and only thousands of people can use them up."""
     assert invite_attempts.TOTAL_PER_DAY == 10_000
     assert round(invite_attempts.TOTAL_PER_DAY * 1_000_000 / len(codes.INVITE_ALPHABET) ** codes.INVITE_LENGTH) == 21
     anna, boris = user(settings), user(settings, BORIS)
@@ -95,7 +95,7 @@ def test_everybody_together_has_a_limit(settings: Settings, noon: Traveller) -> 
         today = counters.period(DAY, datetime.now(UTC))
         ends_at = counters.ends_at(DAY, datetime.now(UTC))
         session.add(Counter(scope="invites/day", period=today, taken=invite_attempts.TOTAL_PER_DAY - 1, ends_at=ends_at))
-    in_vain(settings, anna.id, 1)
+    fail(settings, anna.id, 1)
     wait(settings, boris.id, address="192.0.2.2")
 
 
@@ -110,23 +110,23 @@ def test_a_right_code_costs_nothing(settings: Settings, noon: Traveller) -> None
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_a_code_that_cannot_be_activated_costs_as_much_as_none(settings: Settings, noon: Traveller) -> None:
-    """One's own and a loop are tries too: otherwise they would tell for nothing that a code exists."""
+def test_a_code_that_cannot_be_activated_costs_as_much_as_an_unknown_one(settings: Settings, noon: Traveller) -> None:
+    """The user's own code and a loop are attempts too: otherwise their answers would reveal for free that a code exists."""
     anna, boris = user(settings), user(settings, BORIS)
     activate(settings, boris.id, anna.invite_code)
     with pytest.raises(OwnInvite):
         activate(settings, anna.id, anna.invite_code)
     with pytest.raises(InviteLoop):
         activate(settings, anna.id, boris.invite_code)
-    in_vain(settings, anna.id, 3)
+    fail(settings, anna.id, 3)
     wait(settings, anna.id)
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_a_new_account_of_the_same_number_has_no_more_tries(settings: Settings, noon: Traveller) -> None:
+def test_a_new_account_of_the_same_number_has_no_more_attempts(settings: Settings, noon: Traveller) -> None:
     anna = user(settings)
-    in_vain(settings, anna.id, 5)
+    fail(settings, anna.id, 5)
     accounts.delete(settings, anna.id)
     db.session.execute(text("update send_allowances set next_send_at = day_began_at"))
     wait(settings, user(settings).id)
@@ -134,36 +134,36 @@ def test_a_new_account_of_the_same_number_has_no_more_tries(settings: Settings, 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_a_try_is_taken_before_the_code_is_looked_up(
+def test_an_attempt_is_taken_before_the_code_is_looked_up(
     settings: Settings, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     anna = user(settings)
     with statements() as seen:
-        in_vain(settings, anna.id, 1)
+        fail(settings, anna.id, 1)
     taken = next(n for n, statement in enumerate(seen) if "INSERT INTO counters" in statement)
     looked_up = next(n for n, statement in enumerate(seen) if "users.invite_code = " in statement)
     assert taken < looked_up
 
 
 @pytest.mark.requirement("INV-04")
-def test_both_doors_say_how_long_to_wait(app: Flask, person: Person) -> None:
+def test_pages_and_api_say_how_long_to_wait(app: Flask, person: Person) -> None:
     person.sign_in(ANNA)
-    told = [person.activate(f"AAAAA{sign}") for sign in "ABCDEF"]
-    assert all(word and "Too many invite codes" not in word for word in told[:5])
-    assert told[5] is not None
-    assert "Too many invite codes" in told[5]
+    answers = [person.activate(f"AAAAA{sign}") for sign in "ABCDEF"]
+    assert all(word and "Too many invite codes" not in word for word in answers[:5])
+    assert answers[5] is not None
+    assert "Too many invite codes" in answers[5]
 
 
-# An activation is whole
+# An activation is atomic
 
 
 class Crash(Exception):
-    """The machine stops."""
+    """The process stops."""
 
 
 @contextmanager
 def crash_at(nth: int) -> Iterator[list[str]]:
-    """Stops at the n-th statement that changes something; gathers those before it."""
+    """Raises `Crash` at the n-th statement that changes something. Collects the statements before it."""
     done: list[str] = []
 
     def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -199,7 +199,7 @@ def test_an_activation_that_breaks_off_anywhere_did_not_happen(settings: Setting
             except Crash:
                 crashes += 1
         assert stored() == before, done
-    assert crashes == 5  # the try, the referral, the count, the event, the try given back
+    assert crashes == 5  # the attempt, the referral, the count, the event, the attempt given back
     assert db.session.query(Referral).count() == db.session.get_one(User, boris.id).invite_count == 1
     assert db.session.query(Event).filter_by(kind="invite-activated").count() == 1
 
@@ -223,19 +223,19 @@ def test_a_first_login_with_an_invite_that_breaks_off_anywhere_did_not_happen(se
     assert db.session.query(Referral).count() == db.session.get_one(User, boris.id).invite_count == 1
 
 
-# A first login that brings a code along
+# A first login with an invite code
 
 
-def left_to_try(user_id: str) -> set[int]:
-    """How many tries were taken from each limit of this account, its number, its address and everybody."""
+def attempts_taken(user_id: str) -> set[int]:
+    """How many attempts were taken from each limit: of this account, its number, its address and all together."""
     db.session.expire_all()
     counted = db.session.query(Counter).filter(Counter.scope.startswith("invites/"), ~Counter.scope.like("invites/life/%"))
     life = db.session.query(Counter).filter_by(scope=f"invites/life/{user_id}")
     return {counter.taken for counter in [*counted, *life]}
 
 
-def come_and_go(settings: Settings, times: int, *, invite_code: str, address: str = HOME.address) -> list[str]:
-    """Signs up with the code, looks whether it was activated, deletes the account, and does it again. The codes that were."""
+def sign_up_and_delete(settings: Settings, times: int, *, invite_code: str, address: str = HOME.address) -> list[str]:
+    """Signs up with the code and deletes the account, `times` times. Returns the codes that were activated."""
     found = []
     for _ in range(times):
         came = sign_in(settings, invite_code=invite_code, address=address)
@@ -248,11 +248,11 @@ def come_and_go(settings: Settings, times: int, *, invite_code: str, address: st
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_a_first_login_with_a_code_that_comes_to_nothing_takes_a_try(settings: Settings, noon: Traveller) -> None:
+def test_a_first_login_with_a_code_that_is_not_activated_takes_an_attempt(settings: Settings, noon: Traveller) -> None:
     anna = sign_in(settings, invite_code="AAAAAA").user
     assert db.session.query(Counter).filter(Counter.scope.startswith("invites/")).count() == 4
-    assert left_to_try(anna.id) == {1}
-    in_vain(settings, anna.id, 4)
+    assert attempts_taken(anna.id) == {1}
+    fail(settings, anna.id, 4)
     wait(settings, anna.id)
 
 
@@ -261,24 +261,24 @@ def test_a_first_login_with_a_code_that_comes_to_nothing_takes_a_try(settings: S
 def test_a_first_login_with_a_right_code_costs_nothing(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
     anna = sign_in(settings, invite_code=boris.invite_code).user
-    assert left_to_try(anna.id) == {0}
+    assert attempts_taken(anna.id) == {0}
     assert db.session.query(Referral).count() == 1
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_coming_and_going_does_not_buy_tries(settings: Settings, noon: Traveller) -> None:
-    """The number has five a day, whichever account it has: the code that is right is not found after them."""
+def test_signing_up_again_gives_no_new_attempts(settings: Settings, noon: Traveller) -> None:
+    """A number has five attempts a day, whichever account it has. After them even the right code is not found."""
     boris = user(settings, BORIS)
-    assert come_and_go(settings, invite_attempts.PER_NUMBER_PER_DAY, invite_code="AAAAAA") == []
-    assert come_and_go(settings, 35, invite_code=boris.invite_code) == []
+    assert sign_up_and_delete(settings, invite_attempts.PER_NUMBER_PER_DAY, invite_code="AAAAAA") == []
+    assert sign_up_and_delete(settings, 35, invite_code=boris.invite_code) == []
     noon.shift(DAY)
-    assert come_and_go(settings, 1, invite_code=boris.invite_code) == [boris.invite_code]
+    assert sign_up_and_delete(settings, 1, invite_code=boris.invite_code) == [boris.invite_code]
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_first_logins_at_one_address_have_twenty_tries_a_day_together(settings: Settings, noon: Traveller) -> None:
+def test_first_logins_at_one_address_have_twenty_attempts_a_day_together(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
     for n in range(invite_attempts.PER_ADDRESS_PER_DAY):
         sign_in(settings, number(100 + n), invite_code="AAAAAA", address="192.0.2.7")
@@ -290,7 +290,7 @@ def test_first_logins_at_one_address_have_twenty_tries_a_day_together(settings: 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_first_logins_and_activations_share_the_limit_of_everybody(settings: Settings, noon: Traveller) -> None:
+def test_first_logins_and_activations_share_the_limit_of_all_users(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
     with transaction() as session:
         today, ends_at = counters.period(DAY, datetime.now(UTC)), counters.ends_at(DAY, datetime.now(UTC))
@@ -300,18 +300,18 @@ def test_first_logins_and_activations_share_the_limit_of_everybody(settings: Set
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_the_code_of_an_owner_who_left_counts_at_no_first_login(settings: Settings, noon: Traveller) -> None:
+def test_a_first_login_does_not_activate_the_code_of_a_deleted_owner(settings: Settings, noon: Traveller) -> None:
     boris = user(settings, BORIS)
     accounts.delete(settings, boris.id)
     anna = sign_in(settings, invite_code=boris.invite_code).user
     assert (db.session.query(Referral).count(), db.session.get_one(User, boris.id).invite_count) == (0, 0)
     assert db.session.query(Event).filter_by(kind="invite-activated").count() == 0
-    assert left_to_try(anna.id) == {1}
+    assert attempts_taken(anna.id) == {1}
 
 
 @in_context
 @pytest.mark.requirement("INV-04")
-def test_at_a_first_login_a_try_is_taken_before_the_code_is_looked_up(
+def test_at_a_first_login_an_attempt_is_taken_before_the_code_is_looked_up(
     settings: Settings, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     with statements() as seen:
@@ -323,7 +323,7 @@ def test_at_a_first_login_a_try_is_taken_before_the_code_is_looked_up(
 
 
 @in_context
-def test_only_a_first_login_looks_a_carried_code_up(
+def test_only_a_first_login_looks_up_its_invite_code(
     settings: Settings, noon: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     boris = user(settings, BORIS)
@@ -336,8 +336,8 @@ def test_only_a_first_login_looks_a_carried_code_up(
 
 
 @pytest.mark.requirement("INV-04")
-def test_a_first_login_answers_alike_whatever_became_of_its_code(app: Flask) -> None:
-    """A code of nobody, one whose owner left, one that is not looked up any more, none, and a right one."""
+def test_the_answer_to_a_first_login_does_not_depend_on_its_invite_code(app: Flask) -> None:
+    """An unknown code, one of a deleted owner, one that is not looked up any more, none, and a right one."""
     settings = app.config["SETTINGS"]
     client = app.test_client()
     with app.app_context():
@@ -366,7 +366,7 @@ def test_a_first_login_answers_alike_whatever_became_of_its_code(app: Flask) -> 
 
 
 @pytest.mark.requirement("INV-04")
-def test_of_forty_first_logins_at_once_with_wrong_codes_as_many_are_looked_up_as_the_limit_says(
+def test_of_forty_parallel_first_logins_with_wrong_codes_only_the_limit_is_looked_up(
     app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     settings, busy = app.config["SETTINGS"], 503

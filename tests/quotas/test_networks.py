@@ -1,4 +1,4 @@
-"""One customer of an IPv6 provider has up to 65,536 networks of 64 bits: every limit by address holds for the wider ones too."""
+"""One customer of an IPv6 provider has up to 65,536 /64 networks, so every limit by address also applies to wider networks."""
 
 import ipaddress
 from collections import Counter as Tally
@@ -43,17 +43,17 @@ def noon() -> Iterator[Traveller]:
 
 @pytest.fixture
 def usual(settings: Settings) -> Settings:
-    """The limits that production has unless somebody sets others."""
+    """The default limits of production."""
     return replace(settings, sends_per_address_hour=10, sends_per_hour=200)
 
 
 def within_48(n: int) -> str:
-    """The n-th network of 64 bits of one customer's 48, each in another 56."""
+    """The n-th /64 network of one customer's /48, each in a different /56."""
     return f"2001:db8:1:{n << 8:x}::/64"
 
 
 def within_56(n: int) -> str:
-    """The n-th network of 64 bits of one customer's 56."""
+    """The n-th /64 network of one customer's /56."""
     return f"2001:db8:1:{n:x}::/64"
 
 
@@ -62,7 +62,7 @@ def far_apart(n: int) -> str:
 
 
 def granted(settings: Settings, places: list[str], each: int, *, first: int = 0) -> int:
-    """How many texts somebody gets who asks so often from each of these networks, each time for another number."""
+    """How many texts are sent for `each` requests from each of these networks, each for another number."""
     got = 0
     for n, place in enumerate(place for place in places for _ in range(each)):
         try:
@@ -93,12 +93,12 @@ def granted(settings: Settings, places: list[str], each: int, *, first: int = 0)
         ("192.0.2.1:", "192.0.2.1"),
     ],
 )
-def test_an_address_that_carries_an_ipv4_address_counts_as_that(written: str, counted: str) -> None:
+def test_an_address_that_contains_an_ipv4_address_counts_as_that(written: str, counted: str) -> None:
     assert addresses.counted(written) == counted
 
 
 @THR_07
-def test_an_ipv6_address_lies_in_three_networks_and_an_ipv4_address_is_one_alone() -> None:
+def test_an_ipv6_address_has_three_networks_and_an_ipv4_address_has_one() -> None:
     assert addresses.networks("2001:db8:1:2ff::/64") == ("2001:db8:1:2ff::/64", "2001:db8:1:200::/56", "2001:db8:1::/48")
     assert addresses.networks("192.0.2.1") == ("192.0.2.1",)
     assert addresses.networks("") == ("",)
@@ -106,7 +106,7 @@ def test_an_ipv6_address_lies_in_three_networks_and_an_ipv4_address_is_one_alone
 
 @THR_07
 @given(st.integers(0, 2**128 - 1).map(ipaddress.IPv6Address))
-def test_every_address_lies_in_all_of_its_networks(there: ipaddress.IPv6Address) -> None:
+def test_every_address_is_in_all_of_its_networks(there: ipaddress.IPv6Address) -> None:
     counted = addresses.counted(str(there))
     if ":" in counted:
         networks = [ipaddress.ip_network(network) for network in addresses.networks(counted)]
@@ -123,7 +123,7 @@ def test_every_address_lies_in_all_of_its_networks(there: ipaddress.IPv6Address)
 @THR_07
 @in_context
 @pytest.mark.parametrize(("place", "most"), [(within_48, 40), (within_56, 20)])
-def test_one_customer_leaves_most_of_the_hours_texts_to_others(
+def test_one_customer_cannot_use_most_of_the_texts_of_an_hour(
     usual: Settings, noon: Traveller, place: Callable[[int], str], most: int
 ) -> None:
     assert granted(usual, [place(n) for n in range(20)], 10) == most
@@ -132,7 +132,7 @@ def test_one_customer_leaves_most_of_the_hours_texts_to_others(
 
 @SMS_03
 @in_context
-def test_a_network_of_48_bits_has_three_hours_texts_a_day(usual: Settings, noon: Traveller) -> None:
+def test_a_48_network_has_the_texts_of_three_hours_a_day(usual: Settings, noon: Traveller) -> None:
     got = []
     for hour in range(5):
         got.append(granted(usual, [within_48(n) for n in range(4)], 10, first=40 * hour))
@@ -143,7 +143,7 @@ def test_a_network_of_48_bits_has_three_hours_texts_a_day(usual: Settings, noon:
 
 @SMS_03
 @THR_07
-def test_the_forms_that_carry_one_ipv4_address_share_its_texts(usual: Settings, app_with: Callable[[Settings], Flask]) -> None:
+def test_all_forms_of_one_ipv4_address_share_its_texts(usual: Settings, app_with: Callable[[Settings], Flask]) -> None:
     client = app_with(usual).test_client()
     forms = ["192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::c000:201", "2002:c000:201::1"]
     answers = [
@@ -157,8 +157,8 @@ def test_the_forms_that_carry_one_ipv4_address_share_its_texts(usual: Settings, 
 
 @SMS_03
 @in_context
-def test_no_network_gets_all_that_is_kept_for_known_devices(usual: Settings, noon: Traveller) -> None:
-    """Somebody with many accounts, each on a known device, behind one network of 48 bits."""
+def test_no_network_gets_all_texts_reserved_for_known_devices(usual: Settings, noon: Traveller) -> None:
+    """One person has many accounts, each on a known device, in one /48 network."""
     accounts = [sign_in(usual, far_apart(n)) for n in range(10)]
     with_more = replace(usual, sends_per_hour=10_000, sends_per_number_day=1000, resend_wait=usual.resend_wait * 0)
     got = 0
@@ -202,8 +202,8 @@ def test_the_rows_of_all_networks_are_locked_in_one_order(
 
 @SMS_03
 @THR_07
-def test_of_many_parallel_sends_from_one_customer_no_more_leave_than_the_network_has(serve: Callable[..., Server]) -> None:
-    site = serve(HAMMER_DEMO="off", HAMMER_SENDS_PER_ADDRESS_HOUR="3", HAMMER_PROXY_HOPS="1")  # demo mode refuses such callers
+def test_many_parallel_sends_from_one_customer_do_not_exceed_the_networks_limit(serve: Callable[..., Server]) -> None:
+    site = serve(HAMMER_DEMO="off", HAMMER_SENDS_PER_ADDRESS_HOUR="3", HAMMER_PROXY_HOPS="1")  # demo mode refuses these callers
 
     def ask_from(n: int) -> int:
         headers = {"Content-Type": "application/json", "X-Forwarded-For": f"2001:db8:1:{n << 8:x}::1"}
@@ -221,10 +221,10 @@ def test_of_many_parallel_sends_from_one_customer_no_more_leave_than_the_network
     engine.dispose()
     assert most == 12
     assert statuses[200] + statuses[429] == 30
-    assert 12 <= statuses[200] <= 24  # two hours' texts, if one began meanwhile
+    assert 12 <= statuses[200] <= 24  # the texts of two hours, if a new hour began during the test
 
 
-# What callers are told
+# What the headers show
 
 
 def members(field: str) -> dict[str, dict[str, int]]:
@@ -233,7 +233,9 @@ def members(field: str) -> dict[str, dict[str, int]]:
 
 
 @SMS_03
-def test_what_is_left_of_each_network_is_told(usual: Settings, app_with: Callable[[Settings], Flask], noon: Traveller) -> None:
+def test_the_headers_show_what_is_left_of_each_network(
+    usual: Settings, app_with: Callable[[Settings], Flask], noon: Traveller
+) -> None:
     client = app_with(usual).test_client()
 
     def signup(n: int, place: str) -> Any:
@@ -264,7 +266,7 @@ def test_what_is_left_of_each_network_is_told(usual: Settings, app_with: Callabl
 
 @pytest.mark.requirement("INV-04", "THR-07")
 @in_context
-def test_one_customer_has_four_times_the_tries_at_invite_codes_of_one_address(settings: Settings, noon: Traveller) -> None:
+def test_one_customer_has_four_times_the_invite_attempts_of_one_address(settings: Settings, noon: Traveller) -> None:
     people = [user(settings, number(n)) for n in range(20)]
     looked_up = 0
     for n in range(100):
@@ -279,11 +281,11 @@ def test_one_customer_has_four_times_the_tries_at_invite_codes_of_one_address(se
 
 @THR_07
 def test_one_customer_has_four_times_the_requests_of_one_address(settings: Settings) -> None:
-    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=3))
 
     def let_in(place: str) -> bool:
         try:
-            knocks.take(place)
+            limiter.take(place)
         except TooManyRequests:
             return False
         return True
@@ -294,11 +296,11 @@ def test_one_customer_has_four_times_the_requests_of_one_address(settings: Setti
 
 
 @THR_07
-def test_who_floods_from_one_network_does_not_shut_out_the_neighbours(settings: Settings) -> None:
-    """A carrier gives each phone a network of 64 bits out of one of 48: what one of them may not is not counted on the others."""
-    knocks = RequestLimiter(replace(settings, requests_per_address_minute=3))
+def test_a_flood_from_one_network_does_not_block_its_neighbours(settings: Settings) -> None:
+    """A mobile operator gives each phone a /64 of one /48: requests that are refused for one are not counted for the others."""
+    limiter = RequestLimiter(replace(settings, requests_per_address_minute=3))
     for _ in range(100):
         with suppress(TooManyRequests):
-            knocks.take(within_48(0))
+            limiter.take(within_48(0))
     for n in range(1, 4):
-        knocks.take(within_48(n))
+        limiter.take(within_48(n))

@@ -1,4 +1,4 @@
-"""Under which names limits are counted: versions of the program that run beside each other count the same together."""
+"""The names under which limits are counted. Versions of the program that run at the same time share the counts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ def test_texts_are_counted_by_system_prefix_and_address(settings: Settings) -> N
     assert db.session.scalars(select(SendAllowance.number_hash)).all() == [settings.number_hash(ANNA)]
 
 
-def test_texts_of_known_devices_are_counted_apart(settings: Settings) -> None:
+def test_texts_of_known_devices_are_counted_separately(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     token = devices.token(patient, sign_in(patient, ANNA).device)
     before = scopes()
@@ -75,8 +75,8 @@ def test_attempts_at_invite_codes_are_counted_by_account_number_and_address(sett
     ("ahead", "eases_in"),
     [(0, 2), (1, 3), (2, 0), (3, 0), (-1, 1), (-2, 0)],
 )
-def test_a_limit_eases_when_what_counts_has_aged_out(ahead: int, eases_in: int) -> None:
-    """What was counted in `ahead` spans from now counts where one limit can hold both spans."""
+def test_a_limit_eases_when_what_counts_has_expired(ahead: int, eases_in: int) -> None:
+    """What was counted `ahead` spans in the future counts if one limit covers both spans."""
     with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False):
         now, limit = time_of_day.now(), Limit("scope", 3, HOUR, windows=2)
         ends_at = now + HOUR * (ahead + 2)
@@ -87,7 +87,7 @@ def test_a_limit_eases_when_what_counts_has_aged_out(ahead: int, eases_in: int) 
         assert counters.used(db.session(), [limit], now) == ({"scope": 3} if eases_in else {})
 
 
-def test_a_limit_eases_when_enough_of_it_has_aged_out() -> None:
+def test_a_limit_eases_when_enough_of_it_has_expired() -> None:
     with time_machine.travel(datetime(2026, 11, 23, 12, tzinfo=UTC), tick=False):
         now, limit = time_of_day.now(), Limit("scope", 3, HOUR, windows=3)
         with transaction() as tx:

@@ -1,4 +1,4 @@
-"""How many texts the whole system, an address and a prefix get. No limit depends on another. See also `login/test_by_code.py`."""
+"""How many texts the whole system, an address and a prefix get. The limits are independent. See also `login/test_by_code.py`."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def clock() -> Iterator[Traveller]:
-    """Ten minutes before an hour is over, at noon."""
+    """Ten minutes before the end of an hour, near noon."""
     with time_machine.travel(datetime(2026, 11, 23, 11, 50, tzinfo=UTC), tick=False) as standing:
         yield standing
 
@@ -41,7 +41,7 @@ def elsewhere(n: int) -> Asker:
 
 
 def far_apart(n: int) -> str:
-    """The n-th number, of which no two differ in their last four digits alone."""
+    """The n-th number. No two of them differ only in their last four digits."""
     return f"+792{n:04d}0001"
 
 
@@ -53,7 +53,7 @@ def refused(settings: Settings, telephone_number: str = ANNA, asker: Asker = HOM
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_an_address_has_so_many_texts_an_hour(settings: Settings, clock: Traveller) -> None:
+def test_an_address_has_a_limit_of_texts_an_hour(settings: Settings, clock: Traveller) -> None:
     tight = replace(settings, sends_per_address_hour=10)
     for n in range(10):
         ask(tight, far_apart(n))
@@ -66,7 +66,7 @@ def test_an_address_has_so_many_texts_an_hour(settings: Settings, clock: Travell
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_an_address_has_three_hours_texts_a_day(settings: Settings, clock: Traveller) -> None:
+def test_an_address_has_the_texts_of_three_hours_a_day(settings: Settings, clock: Traveller) -> None:
     tight = replace(settings, sends_per_address_hour=2)
     for n in range(6):
         ask(tight, far_apart(n))
@@ -81,7 +81,7 @@ def test_an_address_has_three_hours_texts_a_day(settings: Settings, clock: Trave
 @pytest.mark.requirement("SMS-05")
 @pytest.mark.usefixtures("context")
 def test_numbers_that_differ_in_four_digits_share_a_limit_an_hour(settings: Settings, clock: Traveller) -> None:
-    """Whoever is paid for texts to a block of numbers asks for one to each of them, from everywhere."""
+    """In SMS pumping, an attacker who is paid for texts to a block of numbers asks for one to each of them, from many addresses."""
     tight = replace(settings, sends_per_prefix_hour=10)
     for n in range(10):
         ask(tight, number(1000 * n), asker=elsewhere(n))
@@ -94,7 +94,7 @@ def test_numbers_that_differ_in_four_digits_share_a_limit_an_hour(settings: Sett
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_the_system_has_so_many_texts_an_hour_and_keeps_a_part_for_known_devices(settings: Settings, clock: Traveller) -> None:
+def test_the_system_has_a_limit_an_hour_and_reserves_a_part_for_known_devices(settings: Settings, clock: Traveller) -> None:
     tight = replace(settings, sends_per_hour=10)
     mine = sign_in(tight, far_apart(0), kind=SessionKind.PROGRAM)
     for n in range(1, 7):
@@ -113,7 +113,7 @@ def test_the_system_has_so_many_texts_an_hour_and_keeps_a_part_for_known_devices
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_the_system_has_ten_hours_texts_a_day(settings: Settings, clock: Traveller) -> None:
+def test_the_system_has_the_texts_of_ten_hours_a_day(settings: Settings, clock: Traveller) -> None:
     tight = replace(settings, sends_per_hour=2)  # one for strangers
     clock.move_to(datetime(2026, 11, 24, tzinfo=UTC))
     for n in range(10):
@@ -127,7 +127,7 @@ def test_the_system_has_ten_hours_texts_a_day(settings: Settings, clock: Travell
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_a_sixth_text_of_a_day_does_not_leave(settings: Settings, clock: Traveller, memory: list[gateways.Sent]) -> None:
+def test_a_sixth_text_of_a_day_is_not_sent(settings: Settings, clock: Traveller, memory: list[gateways.Sent]) -> None:
     for _ in range(5):
         ask(settings)
         no = refused(settings)
@@ -161,11 +161,11 @@ def test_what_is_counted_names_neither_number_nor_address(settings: Settings) ->
 
 @pytest.mark.usefixtures("context")
 def test_waits_never_get_shorter_before_a_success(settings: Settings, clock: Traveller) -> None:
-    told = []
+    waits = []
     for _ in range(5):
-        told.append(refused_wait(settings))
-        clock.shift(told[-1])
-    assert all(before <= after for before, after in pairwise(told))
+        waits.append(refused_wait(settings))
+        clock.shift(waits[-1])
+    assert all(before <= after for before, after in pairwise(waits))
 
 
 def refused_wait(settings: Settings) -> int:
@@ -173,20 +173,20 @@ def refused_wait(settings: Settings) -> int:
     return refused(settings).retry_after
 
 
-# What callers are told
+# What the headers show
 
 Items = dict[str, dict[str, int]]
 
 
 def items(field: str) -> Items:
-    """A list of strings with integer parameters, read as browsers read structured fields (RFC 9651)."""
+    """A list of strings with integer parameters, parsed as a structured field (RFC 9651)."""
     members: Any = http_sf.parse(field.encode(), tltype="list")
     assert all(type(name) is str and all(type(figure) is int for figure in figures.values()) for name, figures in members)
     return dict(members)
 
 
-def told(answer: TestResponse) -> tuple[Items, Items]:
-    """The policies, and what is left of them."""
+def shown(answer: TestResponse) -> tuple[Items, Items]:
+    """The policies in the headers, and what is left of each."""
     policies, left = items(answer.headers["RateLimit-Policy"]), items(answer.headers["RateLimit"])
     assert set(policies) == set(left)
     assert all(set(policy) == {"q", "w"} for policy in policies.values())
@@ -198,7 +198,7 @@ def told(answer: TestResponse) -> tuple[Items, Items]:
 def test_signup_and_resend_say_what_is_left_of_the_limits(app: Flask, clock: Traveller) -> None:
     program = Program(app)
     answer = program.call("POST", "/auth/signup/", {"telephone_number": ANNA})
-    policies, left = told(answer)
+    policies, left = shown(answer)
     assert policies == {
         "number": {"q": 5, "w": 86400},
         "address": {"q": 1000, "w": 3600},
@@ -207,7 +207,7 @@ def test_signup_and_resend_say_what_is_left_of_the_limits(app: Flask, clock: Tra
     assert left == {"number": {"r": 4, "t": 86400}, "address": {"r": 999, "t": 600}, "address-day": {"r": 2999, "t": 43800}}
     clock.shift(60)
     again = program.call("POST", "/auth/resend/", {"verification_id": answer.json["verification_id"]})  # type: ignore[index]
-    assert told(again)[1] == {
+    assert shown(again)[1] == {
         "number": {"r": 3, "t": 86340},
         "address": {"r": 998, "t": 540},
         "address-day": {"r": 2998, "t": 43740},
@@ -221,23 +221,23 @@ def test_a_refusal_names_the_limit_that_was_reached(app: Flask, clock: Traveller
     clock.shift(10)
     answer = program.call("POST", "/auth/signup/", {"telephone_number": ANNA})
     assert answer.status_code == 429
-    policies, left = told(answer)
+    policies, left = shown(answer)
     assert (policies, left) == ({"number": {"q": 5, "w": 86400}}, {"number": {"r": 0, "t": 50}})
     assert int(answer.headers["Retry-After"]) >= left["number"]["t"]
     assert ANNA[1:] not in str(answer.headers)
 
 
 @pytest.mark.requirement("API-03")
-def test_a_known_device_is_told_of_its_own_limit_alone(app: Flask) -> None:
+def test_a_known_device_sees_only_its_own_limit(app: Flask) -> None:
     program = Program(app)
     program.sign_in(ANNA)
     device_token = program.tokens["device_token"]
     answer = program.call("POST", "/auth/signup/", {"telephone_number": ANNA, "device_token": device_token})
-    assert told(answer)[0] == {"number": {"q": 5, "w": 86400}}
+    assert shown(answer)[0] == {"number": {"q": 5, "w": 86400}}
 
 
 @pytest.mark.requirement("API-03")
-def test_the_limits_of_the_whole_system_are_not_told(app: Flask, settings: Settings, clock: Traveller) -> None:
+def test_the_limits_of_the_whole_system_are_not_shown(app: Flask, settings: Settings, clock: Traveller) -> None:
     with app.app_context():
         for name in ("texts/hour", "texts/day"):
             ends_at = datetime(2026, 11, 24, tzinfo=UTC)

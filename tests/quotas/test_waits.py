@@ -1,4 +1,4 @@
-"""How long a number waits for its next text: whose wait a success ends, and where a new day or a clock begins it again."""
+"""How long a number waits for its next text, and what resets the wait: a success, a new day, a clock that was ahead."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ def wait(settings: Settings, telephone_number: str = ANNA) -> int:
     return refused.value.retry_after
 
 
-def test_a_success_ends_the_wait_of_its_own_number_alone(settings: Settings, clock: Traveller) -> None:
+def test_a_success_ends_only_the_wait_of_its_own_number(settings: Settings, clock: Traveller) -> None:
     ask(settings, BORIS)
     asked = ask(settings, ANNA)
     confirm(settings, asked, right(settings, asked))
@@ -48,8 +48,8 @@ def test_on_a_new_day_the_waits_begin_at_the_shortest_again(settings: Settings, 
     assert seen[3:] == [60, 120, 240]
 
 
-def test_a_wait_that_is_as_long_as_waits_may_be_holds_and_a_longer_one_is_over(settings: Settings, clock: Traveller) -> None:
-    """A server whose clock was ahead left the longer one."""
+def test_a_wait_of_the_maximum_length_holds_and_a_longer_one_is_over(settings: Settings, clock: Traveller) -> None:
+    """A server whose clock was ahead stored the longer wait."""
     slow = replace(settings, resend_wait=LONGEST_WAIT)
     clock.shift(time_of_day.APART)
     ask(slow)
