@@ -589,10 +589,10 @@ def _derived(secret_key: str, purpose: str) -> bytes:
 
 
 def expected_takeovers_per_year(code_length: int, guesses_per_code: int, guess_budgets: Mapping[int, int]) -> float:
-    """The most accounts that guessing is expected to take over in a year, if every budget is spent on every day of it.
+    """The most accounts that guessing is expected to take over in a year, if every budget is spent every day.
 
-    Of a code with D values the first guess hits with 1/D, the last of A with 1/(D-A+1), and one that hits is given back, so that a
-    budget buys B/(D-A) hits: about B/D. `docs/guessing.md` has the proof.
+    A code has D values. The first guess at it is right with probability 1/D, the last of A guesses with 1/(D-A+1). A right guess is
+    given back, so a budget of B guesses buys at most B/(D-A) right ones. `docs/guessing.md` has the proof.
     """
     in_use = {length: most for length, most in guess_budgets.items() if length >= code_length}
     return 365.0 * sum(most / float(10**length - guesses_per_code) for length, most in in_use.items())
@@ -607,7 +607,7 @@ NAMES = frozenset(declared.name for declared in DECLARED.values())
 def read() -> Settings:
     """The settings of this process, from its environment and `.env`. Raises `Misconfigured` with all that is wrong."""
     problems = load_env_file()
-    problems += _unknown_names() + _known_to_flask_alone()
+    problems += _unknown_names() + _set_only_for_flask()
     env, values = Env(eager=False), dict[str, Any]()
     for name, declared in DECLARED.items():
         values[name] = declared.read(env, values)
@@ -645,7 +645,7 @@ def _sentences(found: Any) -> list[str]:
 
 
 def _unknown_names() -> list[str]:
-    """A name with a typing error would leave its setting at the default without a warning."""
+    """A problem for each variable that looks like a setting and is none: a typing error would leave its setting at the default."""
     problems = []
     for name in sorted(os.environ):
         if name.upper().startswith("HAMMER_") and name not in NAMES and not _OF_KUBERNETES.fullmatch(name):
@@ -655,6 +655,7 @@ def _unknown_names() -> list[str]:
 
 
 def _public_by_mistake(public_url: str | None) -> list[str]:
+    """A problem if the public address is not local and `HAMMER_ENV` is not set: development, the default, would be public."""
     if not public_url or is_local(public_url) or "HAMMER_ENV" in os.environ:
         return []
     choose = "set it to production; or to development in so many words, if this is a place to try things out."
@@ -710,8 +711,8 @@ def _skips_env_file() -> bool:
     return os.environ.get("FLASK_SKIP_DOTENV", "").lower() not in ("", "0", "false", "no")  # as Flask reads it
 
 
-def _known_to_flask_alone() -> list[str]:
-    """Flask also reads `.flaskenv` and files of other folders; servers do not, so their settings would differ."""
+def _set_only_for_flask() -> list[str]:
+    """A problem for each setting in a file that `flask` reads and servers do not: `.flaskenv`, or `.env` of another folder."""
     if _skips_env_file() or click.get_current_context(silent=True) is None:
         return []
     problems = []

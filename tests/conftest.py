@@ -115,7 +115,7 @@ def folder(item: pytest.Item) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips a test whose programs (`needs`) are not installed before its fixtures start anything."""
+    """Skips a test if a program that it needs (mark `needs`) is not installed, before its fixtures start anything."""
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             parts.program(name)
@@ -177,7 +177,7 @@ def app_with() -> Iterator[Callable[[config.Settings], Flask]]:
 
 
 def close(app: Flask) -> None:
-    """Closes its connections: Python warns of one that is left open, in whatever test runs then."""
+    """Closes the connections of an application. Python would warn of an open one later, in the middle of another test."""
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
@@ -185,7 +185,7 @@ def close(app: Flask) -> None:
 
 @pytest.fixture(scope="session")
 def built_once(databases: Databases) -> Flask:
-    """The one application that `app` hands out: to build one takes longer than most tests."""
+    """The one application that `app` returns to every test: to build one takes longer than most tests."""
     return create_app(replace(SETTINGS, database_url=databases.empty()))
 
 
@@ -251,8 +251,8 @@ def code_for(app: Flask) -> Callable[[str], str]:
 
 @pytest.fixture(params=[Browser, Program], ids=["pages", "json"])
 def people(request: pytest.FixtureRequest, app: Flask) -> Callable[[], Person]:
-    door: type[Browser] | type[Program] = request.param
-    return lambda: door(app)
+    kind: type[Browser] | type[Program] = request.param
+    return lambda: kind(app)
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ def _answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Res
 
 
 def _details(refusal: Refusal) -> dict[str, Any]:
+    """What the problem document says beyond type, title, status and detail: the translated `errors` by field, or the details."""
     if isinstance(refusal, refusals.InvalidFields):
         errors = {field: [gettext(sentence) for sentence in sentences] for field, sentences in refusal.errors.items()}
         return {"errors": errors}

@@ -1,6 +1,7 @@
 """The form that takes a one-time code. It serves three purposes: to sign in, to prove one's number again, to prove a new number.
 
-The signed cookie keeps the id of the verification that was asked for last, and of the one before it, for each purpose apart.
+The signed cookie keeps the id of the verification that was asked for last, and of the one before it, separately for each
+purpose.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class CodeForm:
     """A form that takes a code, for one purpose: `ask` sends the first code, `enter` takes it, `resend` sends it again."""
 
     name: str
-    """The key of the signed cookie under which the id of the verification is kept."""
+    """The key in the signed cookie under which the id of the verification is kept."""
     button: str
     page: str
     """The endpoint that shows the form and takes the code."""
@@ -36,7 +37,7 @@ class CodeForm:
     number_page: str | None = None
     """The endpoint where the person can change the number; None when the number is fixed."""
     way_out: str | None = None
-    """The endpoint of those who give up."""
+    """The endpoint for people who give up."""
     next_page: Callable[[], str] | None = None
     """The endpoint that a right code leads to, when the form has to remember it."""
 
@@ -54,7 +55,8 @@ class CodeForm:
         return phones.pretty(asked.telephone_number) if asked else ""
 
     def ask(self, typed: str, send: Callable[[], CodeSent]) -> Refusal | None:
-        """Sends a first code by `send` to the number that was `typed`. Returns why not, if it was refused.
+        """Sends a first code by `send` to the number that was `typed`. Returns the refusal; None if the person has a
+        code to enter now.
 
         When a person goes back and presses the button again, their last code is still good: then none is sent.
         """
@@ -66,12 +68,13 @@ class CodeForm:
                 return refusal
             verification_id = pending
         if session.get(self.name, verification_id) != verification_id:
-            session[self._before] = session[self.name]
+            session[self._previous_key] = session[self.name]
         session[self.name] = verification_id
         return None
 
     def enter(self, asked: Verification, confirm: Callable[[str], ResponseReturnValue]) -> ResponseReturnValue:
-        """The page with the form; when a code was typed, what `confirm` answers to it, or the form with the refusal."""
+        """Passes the code that was typed to `confirm` and returns its answer, or the form with its refusal. Without a code, only
+        shows the form."""
         if self.sent_from_older_tab(asked):
             return go(self.page)
         if shows_only():
@@ -82,7 +85,7 @@ class CodeForm:
             return self._show(asked, refusal)
 
     def resend(self, asked: Verification, key: idempotency.Key, send: Callable[[], CodeSent]) -> ResponseReturnValue:
-        """The form again after the same code was sent once more; after a new code, sent by `send`, when the old one is over."""
+        """Sends the same code once more, or a new one by `send` when the old one is over. Then shows the form again."""
         if self.sent_from_older_tab(asked):
             return go(self.page)
         try:
@@ -90,14 +93,14 @@ class CodeForm:
         except (Invalid, RetryLater) as refusal:
             return self._show(asked, refusal)
         session[self.name] = sent.id
-        if not self.is_pending(sent):  # a form that is loaded again long after
+        if not self.is_pending(sent):  # the form was sent again after its code had expired
             return go(self.page)
         flash(gettext("We have sent you another text."))
         keeps_digits = forms.Code().code.data and sent.id == asked.id
         return self._show(sent) if keeps_digits else go(self.page)
 
     def sent_from_older_tab(self, asked: Verification) -> bool:
-        """Whether the form belongs to an older code than the one `asked` for last. Then the next page says so."""
+        """Whether the form belongs to an older code than `asked`, the newest one. If so, the next page says so."""
         if request.form.get("verification", asked.id) == asked.id:
             return False
         flash(gettext("Another code was asked for in another tab. Here is the form for that one."))
@@ -110,16 +113,17 @@ class CodeForm:
     def forget(self) -> None:
         """Forgets all verifications of this form."""
         self.forget_last()
-        session.pop(self._before, None)
+        session.pop(self._previous_key, None)
 
     @property
-    def _before(self) -> str:
+    def _previous_key(self) -> str:
+        """The key in the signed cookie of the verification before the newest one."""
         return f"{self.name}-before"
 
     def _pending_for(self, typed: str) -> str | None:
         """The id of a verification of this form whose code was sent to the number and is still good."""
         number = phones.canonical(settings(), typed)
-        for kept in (self.name, self._before):
+        for kept in (self.name, self._previous_key):
             pending = verifications.pending(settings(), session.get(kept, ""))
             if pending is not None and pending.verification.telephone_number == number:
                 return pending.verification.id

@@ -107,6 +107,7 @@ def export(caller: Caller) -> ResponseReturnValue:
 
 
 def _deleted_before(key: idempotency.Key) -> ResponseReturnValue | None:
+    """The answer to a deletion that is sent again because its answer was lost; None if nothing was deleted before."""
     return _goodbye(gettext("Your data is deleted.")) if accounts.was_deleted(key) else None
 
 
@@ -119,8 +120,8 @@ def delete(caller: Caller) -> ResponseReturnValue:
         shown, fresh = people.profile(settings(), caller.user_id), accounts.proved_lately(caller.session_id)
         return render_template("delete.html", me=shown, fresh=fresh)
     try:
-        me, mine = caller.user_id, caller.session_id
-        accounts.delete(settings(), me, actor_id=me, session_id=mine, key=form_key(mine))
+        user_id, session_id = caller.user_id, caller.session_id
+        accounts.delete(settings(), user_id, actor_id=user_id, session_id=session_id, key=form_key(session_id))
     except NotAllowed:
         flash(gettext(PROOF_TOO_OLD))
         return go("auth.delete")
@@ -157,7 +158,7 @@ def landing(invite_code: str) -> ResponseReturnValue:
 
 
 def _activate(page: ProfilePage, code: str) -> ResponseReturnValue:
-    """Activates the code, and shows the profile; with names that were typed and are not saved yet, if there are any."""
+    """Activates the code and shows the profile. Names that were typed and are not saved yet stay in its form."""
     page.invite.invite_code.data = code
     kept_invites.drop(invite_codes.read(code, settings().public_url))
     caller = page.caller
@@ -172,7 +173,7 @@ def _activate(page: ProfilePage, code: str) -> ResponseReturnValue:
 
 
 def _ask(caller: Caller) -> ResponseReturnValue:
-    """The question before a code is activated; the profile with the refusal, when what was typed is no code."""
+    """The page that asks before a code is activated. When what was typed is no code, the profile with the refusal."""
     page = ProfilePage(caller)
     try:
         code = activation.meant(settings(), page.invite.invite_code.data or "", page.me.activated_invite_code)
@@ -183,7 +184,7 @@ def _ask(caller: Caller) -> ResponseReturnValue:
 
 
 def _rename(page: ProfilePage) -> None:
-    """Saves the names that were changed in this form. Another tab may have saved the other ones since the form was shown."""
+    """Saves only the names that were changed in this form: another tab may have saved others since the form was shown."""
     changed = page.names.changed()
     if changed:
         accounts.rename(page.caller.user_id, changed)

@@ -1,4 +1,4 @@
-"""The pages that send a code and take it: to sign in, to prove one's number again, to change the number. One view a page."""
+"""The pages that send a code and take it: to sign in, to prove one's number again, to change the number. Each page has one view."""
 
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ from hammer.auth import forms, kept_invites
 from hammer.auth.blueprint import blueprint
 from hammer.auth.code_form import CodeForm, asker
 from hammer.login import by_code
+from hammer.login.verifications import CodeSent
 from hammer.models import SessionKind, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency
@@ -39,9 +40,10 @@ _NEED_PROOF: Final = ("auth.number", "auth.delete")
 """The endpoints of pages that go on only with a fresh proof of the number."""
 
 
-def _next_page(wished: str | None = None) -> str:
-    """The endpoint of the page that waits for a proof."""
-    then = wished or session.get("then")
+def _next_page(requested: str | None = None) -> str:
+    """The endpoint of the page to show after a proof: `requested`, or the one in the signed cookie. The profile if that page
+    needs no proof."""
+    then = requested or session.get("then")
     return then if then in _NEED_PROOF else "auth.profile"
 
 
@@ -99,9 +101,9 @@ def resend() -> ResponseReturnValue:
 @blueprint.route("/profile/proof/send/", methods=["GET", "POST"])
 @signed_in
 def send_proof(caller: Caller) -> ResponseReturnValue:
-    """Sends a code, first or again, to the caller's own number, for a page that goes on only with a fresh proof."""
+    """Sends a code to the caller's own number, or sends it again. Pages that need a fresh proof have a button for this."""
     session["then"] = _next_page(request.form.get("then", session.get("then")))
-    number, asked = _proof_of(caller)
+    number, asked = _own_number_and_verification(caller)
     key = form_key(caller.session_id, asked.id if asked else "")
     send = partial(by_code.send_code_to_stored, settings(), number, asker(), key=key)
     if asked is None:
@@ -116,6 +118,7 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
 
 
 def _proved_before(key: idempotency.Key) -> ResponseReturnValue | None:
+    """The answer to a right code that is sent again because its answer was lost; None if no code was accepted before."""
     opened = by_code.signed_in_before(key)
     return _signed_in_at(_next_page(request.form.get("then")), opened) if opened else None
 
@@ -124,8 +127,9 @@ def _proved_before(key: idempotency.Key) -> ResponseReturnValue | None:
 @answers_repeats(_proved_before)
 @signed_in
 def prove(caller: Caller) -> ResponseReturnValue:
-    """The code form of a proof. The right code opens a new session in place of this one."""
-    _, asked = _proof_of(caller)
+    """The code form in which people prove their own number again. The right code opens a new session in place of this one, and
+    leads to the page that needed the proof."""
+    _, asked = _own_number_and_verification(caller)
     then = _next_page(request.form.get("then"))
     if asked is None:
         return go(then)
@@ -149,8 +153,8 @@ def number(caller: Caller) -> ResponseReturnValue:
             flash(gettext(PROOF_TOO_OLD))
         return render_template("number.html", form=form, me=me, fresh=fresh)
     typed, key = form.telephone_number.data or "", form_key(caller.session_id)
-    mine = settings(), caller.user_id, caller.session_id
-    refusal = NUMBER.ask(typed, lambda: accounts.ask_number(*mine, typed, asker(), key=key))
+    user_id, session_id = caller.user_id, caller.session_id
+    refusal = NUMBER.ask(typed, lambda: accounts.ask_number(settings(), user_id, session_id, typed, asker(), key=key))
     if refusal:
         return refused(refusal, form, "number.html", me=me, fresh=fresh)
     session["end_others"] = form.end_other_sessions.data
@@ -172,20 +176,24 @@ def resend_number(caller: Caller) -> ResponseReturnValue:
     asked = NUMBER.asked()
     if asked is None:
         return go("auth.number")
-    key, mine = form_key(caller.session_id, asked.id), (settings(), caller.user_id, caller.session_id)
+    key = form_key(caller.session_id, asked.id)
+
+    def send() -> CodeSent:
+        return accounts.ask_number(settings(), caller.user_id, caller.session_id, asked.telephone_number, asker(), key=key)
+
     try:
-        return NUMBER.resend(asked, key, lambda: accounts.ask_number(*mine, asked.telephone_number, asker(), key=key))
+        return NUMBER.resend(asked, key, send)
     except NotAllowed:
         flash(gettext(PROOF_TOO_OLD))
         return go("auth.number")
 
 
 def _change_number(caller: Caller, asked: Verification, typed: str) -> ResponseReturnValue:
-    """Gives the caller the number that was `asked` about. When another user has it, the form for a new number again."""
-    mine, others = (settings(), caller.user_id, caller.session_id), bool(session.get("end_others"))
-    key = form_key(caller.session_id, asked.id)
+    """Gives the caller the number that was verified. When another user has it, shows the form for a new number again."""
+    user_id, session_id = caller.user_id, caller.session_id
+    others, key = bool(session.get("end_others")), form_key(session_id, asked.id)
     try:
-        accounts.change_number(*mine, asked.id, typed, end_other_sessions=others, key=key)
+        accounts.change_number(settings(), user_id, session_id, asked.id, typed, end_other_sessions=others, key=key)
     except Conflict as refusal:
         NUMBER.forget_last()  # the code is spent: the page would offer to send another to this number
         me, form = people.profile(settings(), caller.user_id), forms.Number(telephone_number=phones.pretty(asked.telephone_number))
@@ -219,7 +227,7 @@ def _signed_in_at(endpoint: str, opened: by_code.SignedIn) -> ResponseReturnValu
     return response
 
 
-def _proof_of(caller: Caller) -> tuple[str, Verification | None]:
-    """The caller's number, and the verification of it that this browser asked for."""
-    mine, asked = people.profile(settings(), caller.user_id).telephone_number, PROOF.asked()
-    return mine, asked if asked and asked.telephone_number == mine else None
+def _own_number_and_verification(caller: Caller) -> tuple[str, Verification | None]:
+    """The caller's number, and the verification of it that this browser asked for; None if there is none."""
+    number, asked = people.profile(settings(), caller.user_id).telephone_number, PROOF.asked()
+    return number, (asked if asked and asked.telephone_number == number else None)

@@ -190,7 +190,7 @@ def _make_file(url: URL, instance: Path) -> None:
     """
     name = url.database or ""
     if name.startswith("file:"):
-        if "mode" in url.query:  # says whether the file may be created
+        if "mode" in url.query:  # `mode` says whether the file may be created
             return
         name = unquote(urlsplit(name).path)
     elif not Path(name).is_absolute():  # relative to the instance folder, as in Flask-SQLAlchemy
@@ -225,7 +225,7 @@ def transaction() -> Iterator[Transaction]:
     for longer than `BUSY_SECONDS` or cannot be reached.
     """
     session = cast(OneConnectionSession, db.session())
-    if session.in_transaction():  # the ORM began one of its own in order to read
+    if session.in_transaction():  # the ORM began a transaction of its own in order to read
         session.rollback()
     on_sqlite = _on_sqlite(session)
     if on_sqlite and not _sqlite_writer.acquire(timeout=_SQLITE_WAIT_SECONDS):

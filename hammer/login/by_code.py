@@ -81,7 +81,7 @@ def resend_code(settings: Settings, verification_id: str, asker: Asker, *, key: 
     """The same code, sent once more: same expiry, same number of guesses left. A request that is repeated with its `key` sends
     nothing.
 
-    Refuses with `NotFound` when the verification is over or does not exist, and with `TooManyRequests`.
+    Refuses with `NotFound` when the code cannot be used any more or never existed, and with `TooManyRequests` and `Unavailable`.
     """
     with transaction() as tx:
         resend = partial(verifications.resend, tx, settings, verification_id, asker)
@@ -118,28 +118,29 @@ def confirm_code(
     and was never refreshed, otherwise `WrongCode`.
     """
     with transaction() as tx:
-        before = idempotency.claim(tx, key)
-        if before is not None:
-            return _opened_before(tx, **before)
+        stored = idempotency.claim(tx, key)
+        if stored is not None:
+            return _opened_before(tx, **stored)
         proved = verifications.guess(tx, settings, verification_id, code, key=key)
-        signed_in = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key)
-        if instead_of is not None and isinstance(signed_in, SignedIn):
-            revocation.end(tx, signed_in.user.id, Session.id == instead_of)
-    if isinstance(signed_in, Refusal):
-        raise signed_in
-    return signed_in
+        outcome = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key)
+        if instead_of is not None and isinstance(outcome, SignedIn):
+            revocation.end(tx, outcome.user.id, Session.id == instead_of)
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
 
 
 def signed_in_before(key: idempotency.Key) -> SignedIn | None:
     """The answer of `confirm_code` to the request with this key; None when there was no such request, or its session is over."""
-    before = idempotency.peek(db.session(), key)
+    stored = idempotency.peek(db.session(), key)
     with suppress(WrongCode):
-        return _opened_before(db.session(), **before) if before and "session" in before else None
+        return _opened_before(db.session(), **stored) if stored and "session" in stored else None
     return None
 
 
 def _opened_before(tx: Transaction, session: str, turn: int, created: bool) -> SignedIn:
-    """The session that the first request with the same key opened, for a caller who did not receive the answer.
+    """The session that the first request with the same key opened, for a caller who did not receive the answer. The arguments are
+    what `_sign_in` stored with the key.
 
     Raises `WrongCode` when the session has ended, was refreshed, or its device signed in again. The last two show that the answer
     did arrive.
@@ -166,7 +167,8 @@ def _sign_in(
     address: str,
     key: idempotency.Key | None,
 ) -> SignedIn | Refusal:
-    """Opens a session for the user of the proved number, who is created if there is none. `NotAllowed` when the user is blocked."""
+    """Opens a session for the user of the proved number, who is created if there is none. Returns `NotAllowed` for a blocked
+    user."""
     now = clock.now()
     user, created = _find_or_create(tx, proved.telephone_number, now)
     if user.blocked_at is not None:

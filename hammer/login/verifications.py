@@ -1,5 +1,9 @@
 """Verifications: proofs that a person holds a number, by a one-time code that was sent to it. The steps of logins and of number
-changes."""
+changes.
+
+A verification is *live* while its code can be accepted. It is *over* when the code was used or has expired, or when no guesses are
+left.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,10 +123,10 @@ def begin(
 
 
 def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, ask: Callable[[], CodeSent]) -> CodeSent:
-    """The result of `ask`. For a request that is repeated with its key: the verification of the first one, with the present waits;
-    no other message is sent."""
-    before = idempotency.claim(tx, key)
-    verification = tx.get(Verification, before["verification"]) if before else None
+    """The result of `ask`. A request that is repeated with its key gets the verification of the first request, with the present
+    waits, and sends no message."""
+    stored = idempotency.claim(tx, key)
+    verification = tx.get(Verification, stored["verification"]) if stored else None
     if verification is not None:
         return _as_it_is_now(tx, settings, verification, clock.now())
     sent = ask()
@@ -186,8 +190,8 @@ def guess(
     means input that cannot be the code; no guess is taken for it.
     """
     now, typed = clock.now(), codes.read_one_time_code(code)
-    verification = typed and _take_guess(tx, settings, verification_id, typed, purpose, user_id, now)
-    if not typed or not verification:
+    verification = _take_guess(tx, settings, verification_id, typed, purpose, user_id, now) if typed else None
+    if verification is None or typed is None:
         idempotency.free(tx, key)
         return _why_not_compared(tx, settings, verification_id, typed, now)
     if not codes.same(typed, verification.code(settings.key("codes"))):
@@ -227,7 +231,7 @@ def _take_guess(
 
 
 def _why_not_compared(tx: Transaction, settings: Settings, verification_id: str, typed: str | None, now: datetime) -> Refusal:
-    """The refusal when no guess was taken. It names the right length for a live code, and no other reason."""
+    """The refusal when no guess was taken. For a live code it tells the right length; it never tells why a code is not live."""
     verification = tx.get(Verification, verification_id)
     if verification is not None and is_live(settings, verification, now) and len(typed or "") != verification.code_length:
         return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
@@ -238,10 +242,12 @@ def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = 
     """The id of the live login with this code, for callers in demo mode that send no `verification_id`. Demo mode shows codes
     anyway.
 
-    With a number only its logins are searched. If none of them has the code, the newest is returned, so that the wrong guess
-    counts. Without a number the answer is empty (no id is) when no login has the code, or several have it.
+    With a number, only the logins of that number are searched. If none of them has the code, the newest is returned, so that the
+    wrong guess counts. Without a number, the answer is an empty string, which is no id, when no login or several have
+    the code.
 
-    Refuses with `InvalidFields` what cannot be a code; and every call outside demo mode, where two logins may have the same code.
+    Refuses with `InvalidFields` when the input cannot be a code. Also refuses every call outside demo mode: two logins may have the
+    same code, and the caller could be signed in as another person.
     """
     if not settings.demo:
         raise InvalidFields({"verification_id": [REQUIRED]})

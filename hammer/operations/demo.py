@@ -120,9 +120,9 @@ def _person(rng: random.Random, taken: set[str | None], joined: datetime) -> dic
 
     return {
         "id": codes.random_id(),
-        "telephone_number": _free(taken, lambda: f"+7{rng.choice(_OPERATORS)}{rng.randrange(10**7):07}"),
-        "invite_code": _free(taken, lambda: "".join(rng.choices(codes.INVITE_ALPHABET, k=codes.INVITE_LENGTH))),
-        "username": _free(taken, username) if rng.random() < WITH_USERNAME else None,
+        "telephone_number": _unused(taken, lambda: f"+7{rng.choice(_OPERATORS)}{rng.randrange(10**7):07}"),
+        "invite_code": _unused(taken, lambda: "".join(rng.choices(codes.INVITE_ALPHABET, k=codes.INVITE_LENGTH))),
+        "username": _unused(taken, username) if rng.random() < WITH_USERNAME else None,
         "first_name": first if named else "",
         "last_name": last if named else "",
         "date_joined": joined,
@@ -130,7 +130,7 @@ def _person(rng: random.Random, taken: set[str | None], joined: datetime) -> dic
     }
 
 
-def _free(taken: set[str | None], draw: Callable[[], str]) -> str:
+def _unused(taken: set[str | None], draw: Callable[[], str]) -> str:
     """The first drawn value that is not taken yet. Adds it to `taken`."""
     while (drawn := draw()) in taken:
         pass

@@ -267,6 +267,7 @@ def _postgresql() -> Iterator[Finding]:
 
 
 def _migrated() -> Finding:
+    """Whether the tables are at the newest step of `migrations/`: wrong if they are missing, too old, or of a newer program."""
     migrated = inspect(db.engine).has_table("alembic_version")
     at = db.session.scalar(text("select version_num from alembic_version")) if migrated else None
     newest = readiness.NEWEST_MIGRATION

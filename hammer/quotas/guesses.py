@@ -23,7 +23,8 @@ from hammer.quotas.counters import DAY, Limit
 from hammer.refusals import N_, TooManyRequests, Unavailable
 
 LADDER: Final = {4: 5, 6: 20, 8: 100}
-"""Digits -> wrong guesses at one number within `LADDER_DAYS` after which its codes of this length are void.
+"""Digits -> wrong guesses at one number within `LADDER_DAYS` after which its codes of this length are void. After 5 wrong guesses
+a number gets codes of six digits, after 20 of eight; after 100 it gets none.
 
 100 is the maximum of NIST SP 800-63B-4 §3.2.2.
 """
@@ -38,16 +39,16 @@ def next_length(tx: Transaction, settings: Settings, number_hash: str, now: date
     """How many digits the next code of this number has: as few as its ladder and the budgets allow.
 
     Refuses with `TooManyRequests` when the number's ladder is spent, until old guesses stop counting. Refuses with `Unavailable`
-    when all budgets are spent: unknown devices cannot sign in until the next day, or the bound would not hold.
+    when all budgets are spent. Unknown devices then cannot sign in until the next day; otherwise the bound would not hold.
     """
     budgets = {length: _budget(settings, length) for length in CODE_LENGTHS}
     ladder = _ladder(number_hash, CODE_LENGTHS[-1])
     used = counters.used(tx, [ladder, *budgets.values()], now)
-    failures = used.get(ladder.scope, 0)
+    wrong_guesses = used.get(ladder.scope, 0)
     for length, budget in budgets.items():
-        if failures < LADDER[length] and used.get(budget.scope, 0) < budget.most:
+        if wrong_guesses < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
-    if failures >= ladder.most:
+    if wrong_guesses >= ladder.most:
         opens_at = counters.eases_at(tx, ladder, now)
         raise TooManyRequests(retry_after=clock.seconds_until(opens_at, now), sentence=NUMBER_CLOSED)
     tomorrow = counters.ends_at(DAY, now)
@@ -68,7 +69,7 @@ def take(tx: Transaction, settings: Settings, verification: Verification, number
 
 
 def give_back(tx: Transaction, settings: Settings, verification: Verification, number_hash: str, now: datetime) -> None:
-    """Gives back the guesses of a verification that succeeded, those of the present day.
+    """Gives back the guesses of a verification that succeeded, as far as they were taken today.
 
     Guesses of the day before stay spent: given back to a later day, they would let an attacker with numbers of their own save up
     budget.

@@ -100,7 +100,8 @@ class KeyRing:
 
 
 def every(settings: Settings) -> list[Key]:
-    """All keys that ever existed, in the order in which they sign."""
+    """All keys, also retired ones, sorted by the time at which they stop signing. Before the first rotation, the one key that has
+    no row."""
     rows = db.session.execute(select(TokenKey.id, TokenKey.created_at, TokenKey.retired_at)).all()
     found = [_key(settings, *row) for row in rows] or [_key(settings, _FIRST, None, None)]
     return sorted(found, key=lambda key: key.ends)

@@ -45,7 +45,8 @@ def init_app(app: "Flask") -> None:
     """Checks the gateways and prepares the sender threads. Raises `Misconfigured` if a gateway cannot be used.
 
     The threads start with the first request, or when the server calls `app.extensions["hammer.sms.outbox"]`. At the end of the
-    process they finish the messages that they are sending. There are none in tests, which deliver by `deliver_next`.
+    process they finish the messages that they are sending. No threads start with `HAMMER_SMS_THREADS=0`, and none in tests, which
+    call `deliver_next`.
     """
     settings: Settings = app.config["SETTINGS"]
     for language, shortcoming in messages.shortcomings(settings).items():
@@ -109,7 +110,7 @@ def deliver_next(settings: Settings) -> bool:
         return True
     with transaction() as tx:
         if content is None:
-            _end_unneeded(tx, message)
+            _end_unsent(tx, message)
         elif QUEUE.is_last_try(message):
             _give_up(tx, message)
         else:
@@ -118,7 +119,8 @@ def deliver_next(settings: Settings) -> bool:
 
 
 def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str, str] | None:
-    """The number and the text of the message. None if its code was used or has expired, or if too many senders died with it."""
+    """The number and the text of the message. None if it must not be sent: its code was used or has expired, or it was claimed too
+    often by senders that ended before they could record a result."""
     if message.tries > POLICY.most_tries:
         return None
     if message.verification_id is None:
@@ -139,12 +141,14 @@ def _record_sent(tx: Transaction, message_id: int, gateway: str) -> None:
 
 
 def _give_up(tx: Transaction, message: Message) -> None:
+    """Ends a message that no gateway took in any of its tries."""
     ended = {"state": MessageState.GIVEN_UP, "ended_at": clock.now(), "telephone_number": None}
     tx.execute(update(Message).where(*QUEUE.held(message)).values(ended))
     log.error("Text %d was given up after %d tries.", message.id, message.tries)
 
 
-def _end_unneeded(tx: Transaction, message: Message) -> None:
+def _end_unsent(tx: Transaction, message: Message) -> None:
+    """Ends a message that must not be sent (see `_content`): as `UNNEEDED` if its code was used, otherwise as `GIVEN_UP`."""
     used = exists().where(Verification.id == message.verification_id, Verification.consumed_at.is_not(None))
     state = case((used, MessageState.UNNEEDED), else_=MessageState.GIVEN_UP)
     ended = {"state": state, "ended_at": clock.now(), "telephone_number": None}

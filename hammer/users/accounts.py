@@ -1,6 +1,6 @@
 """What people change about their accounts (`rename`, `change_number`, `delete`), and what staff and the command line do to users.
 
-`actor_id` is the user who does it, for the audit trail, if that may be another one. The command line passes none.
+`actor_id` is the user who acts, for the audit trail: staff act on other users. The command line passes none.
 """
 
 import logging
@@ -68,9 +68,9 @@ def create(
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             # Found by the number, which is part of the request: the id of a user is not stored with the key.
-            before = tx.scalar(select(User.id).where(User.telephone_number == number))
-            if before is not None:
-                return before
+            created_id = tx.scalar(select(User.id).where(User.telephone_number == number))
+            if created_id is not None:
+                return created_id
         user = new_users.insert(tx, number, clock.now(), is_staff=is_staff, **stored)
         if isinstance(user, Refusal):
             raise user
@@ -90,7 +90,7 @@ def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = Non
         return
     try:
         with transaction() as tx:
-            _change(tx, user_id, **read_names(names))
+            _update_user(tx, user_id, **read_names(names))
             events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
     except IntegrityError as error:
         raise UsernameTaken from error
@@ -158,7 +158,7 @@ def change_number(
             refusal: Refusal | None = proved
         else:
             session_to_keep = session_id if end_other_sessions else None
-            refusal = _move(tx, settings, user_id, proved.telephone_number, proved.language, session_to_keep=session_to_keep)
+            refusal = _set_number(tx, settings, user_id, proved.telephone_number, proved.language, session_to_keep=session_to_keep)
             if refusal is None and end_other_sessions:
                 revocation.end(tx, user_id, Session.id != session_id, noted_as=events.Kind.SESSIONS_ENDED)
             idempotency.keep_outcome(tx, key, refusal)
@@ -180,7 +180,7 @@ def move(settings: Settings, user_id: str, telephone_number: str, *, language: s
         _lock_verifications(tx, user_id)
         _delete_verifications(tx, user_id)
         devices.forget(tx, user_id)
-        refusal = _move(tx, settings, user_id, number, language)
+        refusal = _set_number(tx, settings, user_id, number, language)
         if refusal is not None:
             raise NotFound if isinstance(refusal, NotSignedIn) else refusal
         devices.forget(tx, user_id)  # a login that got its locks first has left a new one
@@ -201,8 +201,8 @@ def delete(
 
     A request that is repeated with its `key` changes nothing; a caller whose session is gone can ask `was_deleted`.
 
-    Users who delete themselves (`actor_id`) must have proved their number lately for their session `session_id`. Refuses with
-    `NotAllowed`, `NotFound`.
+    Users who delete themselves (`actor_id` is `user_id`) must have proved their number lately for their session `session_id`.
+    Refuses with `NotAllowed`, `NotFound`.
     """
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
@@ -217,7 +217,7 @@ def delete(
         if number is None:
             raise NotFound
         now = clock.now()
-        _change(tx, user_id, **EMPTIED, deleted_at=now)
+        _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
         for table in (Session, Device):  # devices again: a login that got its locks first has left a new one
@@ -235,7 +235,7 @@ def was_deleted(key: idempotency.Key) -> bool:
 def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
     """Gives or takes the rights of staff, from the user's next request on. Refuses with `NotFound`."""
     with transaction() as tx:
-        _change(tx, user_id, is_staff=is_staff)
+        _update_user(tx, user_id, is_staff=is_staff)
         events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
 
@@ -243,7 +243,7 @@ def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> 
     """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices. Refuses with `NotFound`."""
     with transaction() as tx:
         revocation.end_all(tx, user_id)
-        _change(tx, user_id, blocked_at=clock.now() if blocked else None)
+        _update_user(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
 
@@ -273,7 +273,7 @@ def _lock_number(tx: Transaction, user_id: str) -> str | None:
     return tx.scalar(_number_of(user_id).with_for_update())
 
 
-def _change(tx: Transaction, user_id: str, **values: object) -> None:
+def _update_user(tx: Transaction, user_id: str, **values: object) -> None:
     """Changes columns of a user. Raises `NotFound` for a deleted or unknown user."""
     changed = update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(values).returning(User.id)
     if tx.scalar(changed) is None:
@@ -281,18 +281,20 @@ def _change(tx: Transaction, user_id: str, **values: object) -> None:
 
 
 def _is_fresh(tx: Transaction, session_id: str | None) -> bool:
+    """Whether the session has not ended and was opened within `PROOF_STAYS_FRESH`. A proof of the number opens
+    each session."""
     now = clock.now()
-    lately = (Session.created_at > now - PROOF_STAYS_FRESH, Session.created_at <= now + clock.APART)
-    here = (Session.id == session_id, Session.ended_at.is_(None), *lately)
-    return bool(tx.scalar(select(exists().where(*here))))
+    opened_lately = (Session.created_at > now - PROOF_STAYS_FRESH, Session.created_at <= now + clock.APART)
+    this_session = (Session.id == session_id, Session.ended_at.is_(None))
+    return bool(tx.scalar(select(exists().where(*this_session, *opened_lately))))
 
 
-def _move(
+def _set_number(
     tx: Transaction, settings: Settings, user_id: str, number: str, language: str, *, session_to_keep: str | None = None
 ) -> Refusal | None:
     """Gives the user the number and puts a notice to the old number into the outbox; or returns why not.
 
-    With `session_to_keep`, all devices are forgotten but the one of that session.
+    With `session_to_keep`, all devices are forgotten except the one of that session.
     """
     of_old_number = Verification.telephone_number == _number_of(user_id).scalar_subquery()
     try:
@@ -303,7 +305,7 @@ def _move(
             old = _lock_number(tx, user_id)
             if old is None:
                 return NotSignedIn()
-            _change(tx, user_id, telephone_number=number)
+            _update_user(tx, user_id, telephone_number=number)
     except IntegrityError:
         return TelephoneNumberTaken()
     if old != number:

@@ -53,7 +53,7 @@ def _activated_at(user_id: str) -> datetime | None:
 
 
 def _invitees(settings: Settings, user_id: str) -> list[dict[str, Any]]:
-    """All users who activated the user's code, newest first."""
+    """All users who activated the user's code, newest first, deleted users included; their number is None."""
     invited = db.session.execute(
         select(User.telephone_number, Referral.activated_at)
         .join(User, User.id == Referral.referee_id)

@@ -21,7 +21,7 @@ COMPRESSED: Final = (".css", ".js", ".svg")
 def init_app(app: Flask) -> None:
     """Adds the hash to the addresses that `url_for("static", …)` makes. Files with the right hash in their address are cached."""
     app.url_defaults(_add_hash)
-    app.before_request(_compressed)
+    app.before_request(_serve_compressed)
     app.after_request(_allow_caching)
 
 
@@ -30,7 +30,8 @@ def _add_hash(endpoint: str, values: dict[str, Any]) -> None:
         values.setdefault("v", _hash(_path(values["filename"])))
 
 
-def _compressed() -> Response | None:
+def _serve_compressed() -> Response | None:
+    """The requested file, compressed by gzip. None if Flask is to serve it as it is, and for requests of other things."""
     path = _requested()
     if path is None or path.suffix not in COMPRESSED or request.method != "GET" or request.accept_encodings["gzip"] == 0:
         return None

@@ -86,6 +86,7 @@ class TokenVerifier:
         return claims
 
     def _verified(self, token: str) -> Claims:
+        """The claims of a token whose signature, header and claims are checked now. Raises `NotSignedIn`."""
         if not codes.is_canonical(token):
             raise NotSignedIn
         try:
@@ -139,8 +140,8 @@ def pair(session: Session) -> dict[str, Any]:
 def bearer_token() -> str:
     """The token in the `Authorization` header (RFC 6750 §2.1), or an empty string."""
     value = request.headers.get("Authorization", "").strip(" \t")  # blanks around a value do not belong to it (RFC 9110 §5.5)
-    bearer = _BEARER.fullmatch(value)
-    return bearer[1] if bearer else ""
+    found = _BEARER.fullmatch(value)
+    return found[1] if found else ""
 
 
 def bearer() -> Caller:
@@ -237,6 +238,6 @@ _SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows":
 def device() -> str:
     """A short name of the caller's device from its `User-Agent`, like `Firefox · Android`; empty without one."""
     agent = request.headers.get("User-Agent", "")
-    known = [next((name for sign, name in names.items() if sign in agent), "") for names in (_BROWSERS, _SYSTEMS)]
+    browser_and_system = [next((name for sign, name in names.items() if sign in agent), "") for names in (_BROWSERS, _SYSTEMS)]
     program = re.match(r"[\w.-]{0,40}", agent, re.ASCII)
-    return " · ".join(filter(None, known)) or (program[0] if program else "")
+    return " · ".join(filter(None, browser_and_system)) or (program[0] if program else "")
