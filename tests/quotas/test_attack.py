@@ -149,7 +149,7 @@ def have_them_sent_again(attacker: Attacker) -> None:
     attacker.time.shift(DAY)
 
 
-def change_lanes(attacker: Attacker) -> None:
+def switch_devices(attacker: Attacker) -> None:
     """Sends tokens of its own known devices with victims' numbers, and makes its devices unknown and known again."""
     known = [attacker.device_token() for _ in range(4)]
     for number, token in known:
@@ -278,7 +278,7 @@ STRATEGIES: list[Strategy] = [
     earn_refunds,
     move_refunds_over_midnight,
     have_them_sent_again,
-    change_lanes,
+    switch_devices,
     hoard_longer_codes_over_midnight,
     ask_for_their_numbers,
     earn_refunds_by_moving,

@@ -1,4 +1,4 @@
-"""Sessions that another server wrote, whose clock differs: by as much as servers may differ, and by a microsecond more."""
+"""Sessions written by a server whose clock differs: by the most that is allowed, and by a microsecond more."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def test_a_session_that_began_as_far_ahead_as_is_allowed_keeps_its_times(setting
     opened = sign_in(settings, kind=SessionKind.BROWSER).session
     times = opened.created_at, opened.refreshed_at, opened.expires_at
     clock.shift(timedelta(hours=5))
-    sessions.caller(opened.id, SessionKind.BROWSER)  # which writes that it was used then
+    sessions.caller(opened.id, SessionKind.BROWSER)  # stores when it was used
     clock.shift(-timedelta(hours=5) - ALLOWED)
     assert sessions.caller(opened.id, SessionKind.BROWSER)
     kept = stored(opened)
@@ -57,7 +57,7 @@ def test_a_session_that_began_further_ahead_begins_an_hour_ago_and_ends_as_if_it
     assert kept.expires_at == now + SESSION_LIFETIME[SessionKind.BROWSER]
 
 
-def test_a_refresh_sets_the_times_of_a_session_right_that_began_further_ahead(settings: Settings, clock: Traveller) -> None:
+def test_a_refresh_corrects_the_times_of_a_session_that_began_further_ahead(settings: Settings, clock: Traveller) -> None:
     clock.shift(MORE)
     opened = sign_in(settings).session
     shown = sessions.refresh_token(settings, opened)

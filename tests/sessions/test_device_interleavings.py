@@ -1,5 +1,5 @@
-"""Devices that are ended while somebody signs in on them: whichever step of one the other comes before, no device stays known whose
-sessions were ended, and nothing waits for each other."""
+"""A device is ended while its user signs in on it. In every order of their steps, a device whose sessions were ended does not
+stay known, and there is no deadlock."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,7 +47,7 @@ def block(cast: Cast, mine: SignedIn, theirs: SignedIn) -> Verb:
 
 
 def reuse(cast: Cast, mine: SignedIn, theirs: SignedIn) -> Verb:
-    """A refresh token of two before comes again."""
+    """Uses a refresh token again after two refreshes."""
     token, session = sessions.refresh_token(cast.settings, theirs.session), theirs.session
     for _ in range(2):
         session = sessions.refresh(cast.settings, sessions.refresh_token(cast.settings, session))
@@ -59,21 +59,23 @@ def reuse(cast: Cast, mine: SignedIn, theirs: SignedIn) -> Verb:
     return show_it_again
 
 
-Deed = Callable[[Cast, SignedIn, SignedIn], Verb]
+Ending = Callable[[Cast, SignedIn, SignedIn], Verb]
 
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
 @pytest.mark.parametrize("on", ["theirs", "mine", "a new one"])
-@pytest.mark.parametrize("deed", [end, end_others, change_number, block, reuse])
-def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast, deed: Deed, on: str, turned: bool) -> None:
+@pytest.mark.parametrize("end_sessions", [end, end_others, change_number, block, reuse])
+def test_no_device_stays_known_whose_sessions_were_ended(
+    app: Flask, cast: Cast, end_sessions: Ending, on: str, turned: bool
+) -> None:
     people: list[SignedIn] = []
 
     def scene() -> tuple[Verb, Verb]:
         theirs = cast.person()
         mine = actions.sign_in(cast.settings, number_of(theirs), kind=SessionKind.BROWSER)
         people.append(mine)
-        ending = deed(cast, mine, theirs)
+        ending = end_sessions(cast, mine, theirs)
         signing_in = cast.signs_in(number_of(theirs), on={"theirs": theirs, "mine": mine}.get(on))
         return (signing_in, ending) if turned else (ending, signing_in)
 
@@ -91,7 +93,7 @@ def test_no_device_stays_known_whose_sessions_were_ended(app: Flask, cast: Cast,
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
-def test_a_proof_in_place_of_a_session_waits_for_nobody_who_ends_it(app: Flask, cast: Cast, turned: bool) -> None:
+def test_a_sign_in_that_replaces_a_session_does_not_deadlock_with_its_end(app: Flask, cast: Cast, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         phone = cast.person()
         mine = actions.sign_in(cast.settings, number_of(phone), kind=SessionKind.PROGRAM)

@@ -1,4 +1,4 @@
-"""Which sessions a user sees, and in which order."""
+"""Which sessions are shown to a user, and in which order."""
 
 from datetime import timedelta
 
@@ -30,9 +30,7 @@ def test_users_see_their_own_sessions_the_newest_first(settings: Settings, clock
     assert ids(mine[0].user.id) == [one.session.id for one in reversed(mine)]
 
 
-def test_of_many_sessions_the_newest_hundred_are_seen_those_of_one_moment_by_their_ids(
-    settings: Settings, clock: Traveller
-) -> None:
+def test_the_newest_hundred_sessions_are_shown_and_those_of_one_moment_by_their_ids(settings: Settings, clock: Traveller) -> None:
     anna = user(settings, ANNA)
     now = time_of_day.now()
     for moment in range(3):
@@ -50,7 +48,7 @@ def test_of_many_sessions_the_newest_hundred_are_seen_those_of_one_moment_by_the
 
 
 @pytest.mark.parametrize("kind", SESSION_IDLE)
-def test_a_session_is_seen_until_it_is_idle_for_too_long(settings: Settings, clock: Traveller, kind: SessionKind) -> None:
+def test_a_session_is_shown_until_it_is_idle_for_too_long(settings: Settings, clock: Traveller, kind: SessionKind) -> None:
     anna = sign_in(settings, ANNA, kind=kind)
     clock.shift(SESSION_IDLE[kind] - timedelta(microseconds=1))
     assert ids(anna.user.id) == [anna.session.id]
@@ -58,7 +56,7 @@ def test_a_session_is_seen_until_it_is_idle_for_too_long(settings: Settings, clo
     assert ids(anna.user.id) == []
 
 
-def test_a_session_is_seen_until_it_ends(settings: Settings, clock: Traveller) -> None:
+def test_a_session_is_shown_until_it_ends(settings: Settings, clock: Traveller) -> None:
     anna = sign_in(settings, ANNA)
     with transaction() as tx:
         tx.query(Session).update({Session.expires_at: time_of_day.now() + timedelta(microseconds=1)})

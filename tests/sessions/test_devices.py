@@ -1,4 +1,4 @@
-"""Devices that signed in before keep a lane of their own: no stranger can shut the owner out."""
+"""Devices that signed in before have limits of their own: a stranger cannot lock the owner out."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from tests.people import Browser, Program
 
 
 def known(settings: Settings, device: Device) -> Asker:
-    """Somebody who shows the token of this device."""
+    """A caller who sends the token of this device."""
     return replace(HOME, device_token=devices.token(settings, device))
 
 
@@ -33,11 +33,11 @@ def fail(settings: Settings, verification: Verification) -> int:
 
 
 def attack(app: Flask, telephone_number: str) -> None:
-    """What a stranger can do to a number: uses up its texts of the day, and all hundred steps of its ladder."""
+    """Does what a stranger can do to a number: uses up its texts of the day and all hundred guesses of its ladder."""
     with app.app_context():
         settings = app.config["SETTINGS"]
         unlimited = replace(settings, resend_wait=timedelta(0), guesses_per_code=100, guess_budgets={4: 1000, 6: 1000, 8: 1000})
-        ask(unlimited, telephone_number)  # with the owner's own one and three more, those of a day
+        ask(unlimited, telephone_number)  # with the owner's one and three more, all texts of the day
         for length in (4, 6, 8):
             verification = ask(unlimited, telephone_number)
             assert verification.code_length == length
@@ -47,7 +47,7 @@ def attack(app: Flask, telephone_number: str) -> None:
             ask(replace(unlimited, sends_per_number_day=1000), telephone_number)
 
 
-# Through the doors
+# Through the API and the pages
 
 
 @pytest.mark.requirement("THR-06", "THR-01")
@@ -93,7 +93,7 @@ def test_the_token_of_one_user_is_useless_for_another(app: Flask) -> None:
 
 
 @pytest.mark.requirement("THR-06", "SES-02")
-def test_the_device_cookie_is_pinned_to_the_host_and_closed_to_scripts(
+def test_the_device_cookie_is_bound_to_the_host_and_hidden_from_scripts(
     settings: Settings, app_with: Callable[[Settings], Flask]
 ) -> None:
     secure = replace(settings, public_url="https://login.example.com")
@@ -126,7 +126,7 @@ def test_the_device_cookie_is_pinned_to_the_host_and_closed_to_scripts(
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_ten_wrong_guesses_make_a_device_a_stranger(settings: Settings) -> None:
+def test_a_device_is_unknown_after_ten_wrong_guesses(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
     asker = known(patient, sign_in(patient).device)
     opened = [ask(patient, asker=asker) for _ in range(5)]
@@ -139,7 +139,7 @@ def test_ten_wrong_guesses_make_a_device_a_stranger(settings: Settings) -> None:
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_a_login_gives_a_device_back_the_one_guess_that_was_right(settings: Settings) -> None:
+def test_a_login_gives_only_the_right_guess_back_to_a_device(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
     mine = sign_in(patient)
     for spent in (2, 4, 6, 8):
@@ -154,7 +154,7 @@ def test_a_login_gives_a_device_back_the_one_guess_that_was_right(settings: Sett
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_who_has_mistyped_ten_times_has_another_device_after_the_next_sign_in(settings: Settings) -> None:
+def test_after_ten_wrong_guesses_the_next_sign_in_creates_another_device(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0), sends_per_number_day=100)
     old = sign_in(patient)
     for _ in range(10):
@@ -168,7 +168,7 @@ def test_who_has_mistyped_ten_times_has_another_device_after_the_next_sign_in(se
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_known_devices_sign_in_while_everything_is_spent(settings: Settings) -> None:
+def test_known_devices_sign_in_while_all_other_limits_are_used_up(settings: Settings) -> None:
     poor = replace(settings, resend_wait=timedelta(0), guess_budgets={4: 1, 6: 1, 8: 1})
     asker = known(poor, sign_in(poor).device)
     for n in range(3):
@@ -182,8 +182,8 @@ def test_known_devices_sign_in_while_everything_is_spent(settings: Settings) -> 
 
 
 @pytest.mark.usefixtures("context")
-def test_a_known_device_is_no_stranger_to_the_number_and_back(settings: Settings) -> None:
-    """Two codes at once, one asked for by a stranger and one by the owner's device, do not count against each other."""
+def test_guesses_of_a_known_device_and_of_strangers_are_counted_separately(settings: Settings) -> None:
+    """Of two codes at the same time, one was asked for by a stranger and one by the owner's device."""
     patient = replace(settings, resend_wait=timedelta(0))
     asker = known(patient, sign_in(patient).device)
     strangers, mine = ask(patient), ask(patient, asker=asker)
@@ -197,7 +197,7 @@ def test_a_known_device_is_no_stranger_to_the_number_and_back(settings: Settings
 
 
 @pytest.mark.usefixtures("context")
-def test_who_has_the_number_now_is_a_stranger_to_the_devices_of_before(settings: Settings) -> None:
+def test_devices_of_the_former_owner_of_a_number_are_unknown(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     old = sign_in(patient)
     asker = known(patient, old.device)
@@ -218,12 +218,12 @@ def test_a_device_follows_its_user_to_another_number(settings: Settings) -> None
     db.session.commit()
     assert ask(patient, asker=known(patient, mine.device)).device_id is None
     assert ask(patient, BORIS, asker=known(patient, mine.device)).device_id == mine.device.id
-    other = confirm(patient, pending, right(patient, pending))  # the number proves itself, and belongs to nobody any more
+    other = confirm(patient, pending, right(patient, pending))  # the number is verified, and belongs to no account any more
     assert (other.created, other.device.id == mine.device.id) == (True, False)
 
 
 @pytest.mark.usefixtures("context")
-def test_who_is_blocked_is_a_stranger_on_every_device(settings: Settings) -> None:
+def test_no_device_of_a_blocked_user_is_known(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     mine = sign_in(patient)
     pending = ask(patient, asker=known(patient, mine.device))
@@ -240,7 +240,7 @@ def test_who_is_blocked_is_a_stranger_on_every_device(settings: Settings) -> Non
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
-def test_accounts_at_one_address_cannot_use_up_what_is_kept_for_known_devices(settings: Settings) -> None:
+def test_accounts_at_one_address_cannot_use_up_the_texts_reserved_for_known_devices(settings: Settings) -> None:
     wide = replace(settings, sends_per_prefix_hour=100, sends_per_address_hour=100)
     crowd = [(number(n), known(wide, sign_in(wide, number(n)).device)) for n in range(11)]
     tight = replace(wide, sends_per_address_hour=3)
@@ -269,7 +269,7 @@ def test_strangers_cannot_use_up_the_texts_of_a_known_device(settings: Settings)
 
 
 @pytest.mark.usefixtures("context")
-def test_a_token_is_128_bits_and_says_nothing(settings: Settings) -> None:
+def test_a_token_has_128_bits_and_contains_no_data(settings: Settings) -> None:
     mine = sign_in(settings)
     token = devices.token(settings, mine.device)
     assert codes.read_proof(settings.key("devices"), "device", token) == (mine.device.id, 0)
@@ -282,7 +282,7 @@ def test_a_token_is_128_bits_and_says_nothing(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("context")
-def test_a_verification_of_a_device_keeps_its_lane_when_it_is_sent_again(settings: Settings) -> None:
+def test_a_verification_keeps_the_limits_of_its_device_when_it_is_sent_again(settings: Settings) -> None:
     patient = replace(settings, resend_wait=timedelta(0))
     verification = ask(patient, asker=known(patient, sign_in(patient).device))
     by_code.resend_code(patient, verification.id, HOME)

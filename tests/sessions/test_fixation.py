@@ -1,4 +1,4 @@
-"""What a browser had before a sign-in is worth nothing after it: the session is a new one, and the old one is dead."""
+"""What a browser had before a sign-in is worthless after it: the session is new, and the old one has ended."""
 
 import pytest
 from flask import Flask
@@ -40,7 +40,7 @@ def test_a_copied_cookie_is_worth_nothing_after_the_logout_and_after_the_next_lo
 
 @pytest.mark.parametrize("planted", ["", "x", "A" * 22, f"{'A' * 22}.0.{'A' * 43}", "A" * 4000])
 @pytest.mark.requirement("SES-03")
-def test_a_planted_cookie_is_not_taken_up(app: Flask, browser: Browser, planted: str) -> None:
+def test_a_planted_cookie_is_not_used(app: Flask, browser: Browser, planted: str) -> None:
     browser.client.set_cookie("hammer", planted)
 
     browser.sign_in(ANNA)
@@ -50,8 +50,8 @@ def test_a_planted_cookie_is_not_taken_up(app: Flask, browser: Browser, planted:
 
 
 @pytest.mark.requirement("SES-03")
-def test_what_was_in_the_browser_at_a_login_opens_nothing_after_it(app: Flask, browser: Browser) -> None:
-    """All of the cookies that it had before, planted or not, shown again by somebody else."""
+def test_cookies_from_before_a_login_are_worthless_after_it(app: Flask, browser: Browser) -> None:
+    """Another browser sends all cookies from before the login, planted or not."""
     page = browser.get("/login/")
     form = page.form_with("telephone_number")
     assert form is not None
@@ -67,7 +67,7 @@ def test_what_was_in_the_browser_at_a_login_opens_nothing_after_it(app: Flask, b
 
 
 @pytest.mark.requirement("SES-03")
-def test_proving_the_number_anew_opens_a_new_session_and_ends_the_old(app: Flask, browser: Browser, clock: Traveller) -> None:
+def test_verifying_the_number_again_opens_a_new_session_and_ends_the_old(app: Flask, browser: Browser, clock: Traveller) -> None:
     browser.sign_in(ANNA)
     before = cookie(browser)
     clock.shift(3600)
@@ -84,7 +84,7 @@ def test_proving_the_number_anew_opens_a_new_session_and_ends_the_old(app: Flask
 
 
 @pytest.mark.requirement("SES-04")
-def test_a_browser_is_signed_out_after_three_days_without_it_and_after_fourteen_in_any_case(
+def test_a_browser_is_signed_out_after_three_days_without_use_and_after_fourteen_in_any_case(
     browser: Browser, clock: Traveller
 ) -> None:
     browser.sign_in(ANNA)
@@ -98,7 +98,7 @@ def test_a_browser_is_signed_out_after_three_days_without_it_and_after_fourteen_
         clock.shift(DAY)
         assert browser.is_signed_in()
     clock.shift(DAY)
-    browser.client.set_cookie("hammer", shown)  # a browser forgets it by itself; somebody's copy does not
+    browser.client.set_cookie("hammer", shown)  # a browser deletes it when it expires; a copy remains
     assert not browser.is_signed_in()
 
 

@@ -1,4 +1,4 @@
-"""How the keys that sign access tokens are computed, and what is known of each: other versions must come to the same."""
+"""How the keys that sign access tokens are computed, and their times. All versions must compute the same."""
 
 import base64
 import hashlib
@@ -21,8 +21,8 @@ def unpadded(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
-def test_a_key_is_computed_as_in_the_versions_before(settings: Settings) -> None:
-    """Otherwise an upgrade would make all access tokens void."""
+def test_a_key_is_computed_as_in_earlier_versions(settings: Settings) -> None:
+    """Otherwise an upgrade would invalidate all access tokens."""
     [key] = keys.every(settings)
     private = Ed25519PrivateKey.from_private_bytes(hmac.digest(settings.key("tokens"), b"first", hashlib.sha256))
     public = unpadded(private.public_key().public_bytes_raw())

@@ -1,4 +1,4 @@
-"""The keys that access tokens are signed with: published, turned without a gap, and the same in every process."""
+"""The keys that sign access tokens: published, rotated without a gap, and the same in every process."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ Statements = Callable[[], AbstractContextManager[list[str]]]
 
 
 def rotate(settings: Settings, *, ahead: timedelta = timedelta(0)) -> str:
-    """The name of the new key."""
+    """Rotates the keys. Returns the name of the new one."""
     return keys.rotate(settings, ahead=ahead).kid
 
 
@@ -58,7 +58,7 @@ def kid_of(token: str) -> str:
 
 
 def checked_elsewhere(token: str, document: str) -> dict[str, Any]:
-    """What another library reads in a token that it checks with the published keys; it raises for one that is not good."""
+    """The claims of a token that another library verifies with the published keys. Raises if the token is invalid."""
     read = JWT(jwt=token, key=JWKSet.from_json(document), algs=["EdDSA"])
     claims: dict[str, Any] = json.loads(read.claims)
     return claims
@@ -87,12 +87,12 @@ def test_another_secret_makes_other_keys_with_other_names(settings: Settings) ->
 
 @pytest.mark.requirement("TOK-08")
 @pytest.mark.usefixtures("context")
-def test_an_old_key_is_believed_until_all_that_it_signed_has_expired(settings: Settings, clock: Traveller) -> None:
+def test_an_old_key_is_trusted_until_all_that_it_signed_has_expired(settings: Settings, clock: Traveller) -> None:
     ring = keys.KeyRing(settings)
     old = ring.signing()
     new = rotate(settings)
     clock.shift(keys.RELOAD - SECOND)
-    assert ring.signing().kid == old.kid  # the last moment at which a process may not know
+    assert ring.signing().kid == old.kid  # the last moment at which a process may not know the new key
     clock.shift(config.ACCESS_TOKEN_LIFETIME + config.ACCESS_TOKEN_LEEWAY)
     assert ring.trusted(old.kid) is not None
     assert [key.kid for key in ring.published()] == [old.kid, new]
@@ -114,7 +114,7 @@ def test_a_process_signs_with_the_new_key_after_half_a_minute(settings: Settings
 
 
 @pytest.mark.usefixtures("context")
-def test_a_process_believes_a_key_that_it_did_not_know_at_once(settings: Settings, clock: Traveller) -> None:
+def test_a_process_trusts_a_key_at_once_that_it_did_not_know(settings: Settings, clock: Traveller) -> None:
     ring = keys.KeyRing(settings)
     ring.signing()
     clock.shift(SECOND)
@@ -123,7 +123,7 @@ def test_a_process_believes_a_key_that_it_did_not_know_at_once(settings: Setting
 
 @pytest.mark.requirement("TOK-01")
 @pytest.mark.usefixtures("context")
-def test_tokens_that_name_unknown_keys_cost_one_look_a_second(settings: Settings, clock: Traveller, statements: Statements) -> None:
+def test_tokens_with_unknown_keys_cost_one_query_a_second(settings: Settings, clock: Traveller, statements: Statements) -> None:
     ring = keys.KeyRing(settings)
     ring.signing()
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_tokens_that_name_unknown_keys_cost_one_look_a_second(settings: Settings
 
 
 @pytest.mark.usefixtures("context")
-def test_a_known_key_costs_one_look_in_half_a_minute(settings: Settings, clock: Traveller, statements: Statements) -> None:
+def test_a_known_key_costs_one_query_in_half_a_minute(settings: Settings, clock: Traveller, statements: Statements) -> None:
     ring = keys.KeyRing(settings)
     kid = ring.signing().kid
     with statements() as seen:
@@ -147,7 +147,7 @@ def test_a_known_key_costs_one_look_in_half_a_minute(settings: Settings, clock: 
 
 
 @pytest.mark.usefixtures("context")
-def test_a_clock_that_is_set_back_keeps_nobody_from_looking(settings: Settings, clock: Traveller) -> None:
+def test_keys_are_reloaded_after_the_clock_is_set_back(settings: Settings, clock: Traveller) -> None:
     ring = keys.KeyRing(settings)
     ring.signing()
     clock.shift(timedelta(days=-1))
@@ -170,7 +170,7 @@ def test_a_key_may_be_published_before_it_signs(settings: Settings, clock: Trave
 
 
 @pytest.mark.usefixtures("context")
-def test_a_rotation_in_haste_overtakes_one_that_is_ahead(settings: Settings, clock: Traveller) -> None:
+def test_an_urgent_rotation_overtakes_one_that_is_ahead(settings: Settings, clock: Traveller) -> None:
     rotate(settings, ahead=timedelta(hours=1))
     clock.shift(SECOND)
     new = rotate(settings)
@@ -180,7 +180,7 @@ def test_a_rotation_in_haste_overtakes_one_that_is_ahead(settings: Settings, clo
 
 
 @pytest.mark.usefixtures("context")
-def test_many_rotations_leave_one_key_that_goes_on(settings: Settings, clock: Traveller) -> None:
+def test_many_rotations_leave_one_key_that_does_not_expire(settings: Settings, clock: Traveller) -> None:
     for _ in range(5):
         new = rotate(settings)
         clock.shift(SECOND)
@@ -190,17 +190,17 @@ def test_many_rotations_leave_one_key_that_goes_on(settings: Settings, clock: Tr
     assert db.session.scalar(select(func.count()).where(Event.kind == events.Kind.KEY_ROTATED)) == 5
 
 
-def test_rotations_at_once_come_one_after_another(app: Flask, settings: Settings) -> None:
-    def turn() -> str:
+def test_parallel_rotations_happen_one_after_another(app: Flask, settings: Settings) -> None:
+    def rotate_once() -> str:
         with app.app_context():
             return rotate(settings)
 
-    made = at_once([turn] * 8)
+    made = at_once([rotate_once] * 8)
     with app.app_context():
         found = keys.every(settings)
     assert len(set(made)) == 8
     assert {key.kid for key in found} > set(made)
-    assert len(found) == 9  # and the first
+    assert len(found) == 9  # the first key included
     assert len([key for key in found if key.retired_at is None]) == 1
 
 
@@ -220,11 +220,11 @@ def test_nothing_in_the_database_signs_anything(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("TOK-08")
-def test_published_keys_have_their_public_part_alone(app: Flask, settings: Settings, client: FlaskClient) -> None:
+def test_published_keys_have_only_their_public_part(app: Flask, settings: Settings, client: FlaskClient) -> None:
     with app.app_context():
         rotate(settings)
         private = [key.private for key in keys.every(settings)]
-        assert published(client) == [key.published for key in keys.every(settings)]  # the door takes nothing away from it
+        assert published(client) == [key.published for key in keys.every(settings)]  # the view removes nothing
     found = published(client)
     assert len({key["kid"] for key in found}) == len(found) == 2
     for key in found:
@@ -241,12 +241,12 @@ def test_published_keys_have_their_public_part_alone(app: Flask, settings: Setti
 
 
 @pytest.mark.requirement("TOK-08")
-def test_published_keys_may_be_kept_for_five_minutes_by_everybody(client: FlaskClient) -> None:
+def test_published_keys_may_be_cached_for_five_minutes_by_all(client: FlaskClient) -> None:
     answer = client.get("/.well-known/jwks.json")
     assert answer.headers["Cache-Control"] == "public, max-age=300"
     assert answer.mimetype == "application/json"
     assert not answer.headers.getlist("Set-Cookie")
-    # A key that is published ten minutes ahead, as the document proposes, is known to whoever keeps the document as long as that.
+    # The documentation proposes to publish a key ten minutes ahead: caches of the document know it before it signs.
     assert timedelta(seconds=KEYS_LIVE_SECONDS) + keys.RELOAD < timedelta(minutes=10)
 
 
@@ -273,7 +273,7 @@ def test_another_library_checks_our_tokens_with_the_published_keys(app: Flask, s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_keys_are_only_to_be_read(client: FlaskClient, method: str) -> None:
+def test_keys_are_read_only(client: FlaskClient, method: str) -> None:
     answer = client.open("/.well-known/jwks.json", method=method)
     assert answer.status_code == 405
     assert answer.mimetype == "application/problem+json"
@@ -288,22 +288,22 @@ def say(app: Flask, *words: str) -> str:
     return result.output
 
 
-def test_keys_are_listed_with_what_they_are_good_for(app: Flask, clock: Traveller) -> None:
+def test_keys_are_listed_with_their_use(app: Flask, clock: Traveller) -> None:
     first = say(app, "list").splitlines()
     assert first[0].split() == ["KEY", "MADE", "(UTC)", "RETIRES"]
     assert first[1].split()[1:] == ["–", "–", "signs"]
 
     assert "signs from now on" in say(app, "rotate")
     clock.shift(timedelta(minutes=1))
-    told = say(app, "rotate", "--ahead", "10")
+    output = say(app, "rotate", "--ahead", "10")
     rows = [row.split() for row in say(app, "list").splitlines()[1:]]
     until = datetime.now(UTC) - timedelta(minutes=1) + keys.TRUSTED_AFTER_RETIREMENT
 
-    assert "UTC on" in told
+    assert "UTC on" in output
     assert [row[-1] for row in rows[1:]] == ["signs", "next"]
     assert " ".join(rows[0]).endswith(f"trusted until {until:%Y-%m-%d %H:%M}")
     assert rows[0][0] == first[1].split()[0]
-    assert rows[2][0] == told.split()[0]
+    assert rows[2][0] == output.split()[0]
     clock.shift(timedelta(minutes=30))
     assert [row.split()[-1] for row in say(app, "list").splitlines()[1:]] == ["over", "over", "signs"]
 
@@ -315,7 +315,7 @@ PUBLIC = "http://127.0.0.1:5999"
 
 @pytest.fixture(scope="module")
 def three(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    """Servers that were started at the same moment on one database, where nothing is yet."""
+    """Servers that are started at the same moment on one database without keys."""
     url, logs = databases.new(), tmp_path_factory.mktemp("three")
     with ExitStack() as running:
 
@@ -342,7 +342,7 @@ def who(server: Server, token: str) -> Answer:
 
 @pytest.mark.processes
 @pytest.mark.requirement("TOK-08")
-def test_processes_that_start_at_once_sign_for_each_other(three: list[Server]) -> None:
+def test_processes_that_start_together_trust_each_others_tokens(three: list[Server]) -> None:
     signed_in = at_once([partial(server.sign_in, f"+7932000000{n}") for n, server in enumerate(three * 2)])
     documents = {server.request("GET", "/.well-known/jwks.json").body for server in three}
 
@@ -369,7 +369,7 @@ def test_a_rotation_reaches_every_process_without_a_restart(three: list[Server],
 
 @pytest.mark.processes
 @pytest.mark.requirement("TOK-06")
-def test_what_is_ended_in_one_process_is_dead_in_the_others(three: list[Server]) -> None:
+def test_a_session_ended_in_one_process_is_ended_in_the_others(three: list[Server]) -> None:
     person = three[0].sign_in("+79320000012")
     token = person["access_token"]
     assert [who(server, token).status for server in three * 2] == [200] * 6
@@ -384,9 +384,9 @@ def test_what_is_ended_in_one_process_is_dead_in_the_others(three: list[Server])
 def test_twenty_refreshes_at_once_over_three_processes_have_one_successor(three: list[Server]) -> None:
     person = three[0].sign_in("+79320000013")
     body = {"refresh_token": person["refresh_token"]}
-    deeds = [partial(three[n % 3].call, "POST", "/auth/refresh/", body) for n in range(20)]
+    calls = [partial(three[n % 3].call, "POST", "/auth/refresh/", body) for n in range(20)]
 
-    answers = at_once(deeds)
+    answers = at_once(calls)
 
     assert {answer.status for answer in answers} == {200}
     [successor] = {answer.json["refresh_token"] for answer in answers}

@@ -1,5 +1,5 @@
-"""The life of a session's refresh tokens, as a machine of states that plays whatever comes: an owner whose answers get lost, a
-thief who copied what the owner had, and a clock. What must always hold stands in its rules."""
+"""A state machine of a session's refresh tokens, in any order of events: an owner whose answers get lost, a thief with copies of
+the owner's tokens, and a clock. Its rules and invariants check what must always hold."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ START = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
 
 class Client:
-    """A program that holds a pair of tokens: the refresh token of this number, and an access token that came with it."""
+    """A program with a pair of tokens: the refresh token of this number, and the access token issued with it."""
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
@@ -80,7 +80,7 @@ class Refreshing(Machine):
 
 @pytest.mark.hypothesis
 @pytest.mark.requirement("TOK-04")
-def test_a_spent_refresh_token_is_a_lost_answer_or_a_theft_whatever_comes(app: Flask, settings: Settings) -> None:
+def test_a_used_refresh_token_is_a_lost_answer_or_a_theft_in_any_order_of_events(app: Flask, settings: Settings) -> None:
     class Played(Refreshing):
         pass
 

@@ -1,4 +1,4 @@
-"""Signed-in devices: what a session, its cookie and its refresh tokens promise."""
+"""The guarantees of a session, its cookie and its refresh tokens."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def is_live(session_id: str, kind: SessionKind = SessionKind.PROGRAM) -> bool:
 
 
 def noted(kind: events.Kind) -> list[str | None]:
-    """Whom the events of this kind are about."""
+    """The subjects of the events of this kind."""
     return list(db.session.scalars(db.select(Event.user_id).where(Event.kind == kind)))
 
 
@@ -44,7 +44,7 @@ def test_a_session_says_who_is_calling(settings: Settings) -> None:
 
 
 @pytest.mark.requirement("SES-01", "TOK-06")
-def test_a_session_is_dead_the_moment_it_is_ended(settings: Settings) -> None:
+def test_a_session_is_invalid_as_soon_as_it_is_ended(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
     sessions.end(signed_in.user.id, signed_in.session.id)
@@ -81,15 +81,13 @@ def test_a_session_ends_when_it_is_not_used(settings: Settings, clock: Traveller
 
 @pytest.mark.parametrize(("kind", "days"), [(SessionKind.BROWSER, 3), (SessionKind.PROGRAM, 14)])
 @pytest.mark.requirement("SES-04")
-def test_a_session_that_is_used_again_lives_on_and_never_longer_than_it_may(
-    settings: Settings, clock: Traveller, kind: SessionKind, days: int
-) -> None:
-    """It is remembered to within an hour when it was used: it ends that much early at most, and never late."""
+def test_use_extends_a_session_up_to_its_maximum_age(settings: Settings, clock: Traveller, kind: SessionKind, days: int) -> None:
+    """The time of the last use is stored to within an hour: a session ends at most an hour early, and never late."""
     session = sign_in(settings, kind=kind).session
     clock.shift(2 * DAY)
     assert is_live(session.id, kind)
     clock.shift(HOUR - 1)
-    assert is_live(session.id, kind)  # not written down any more
+    assert is_live(session.id, kind)  # the use is not stored this time
     clock.shift(days * DAY - HOUR)
     assert is_live(session.id, kind)
     clock.shift(days * DAY)
@@ -97,7 +95,7 @@ def test_a_session_that_is_used_again_lives_on_and_never_longer_than_it_may(
 
 
 @pytest.mark.requirement("TOK-05")
-def test_a_refresh_token_that_nobody_used_is_worth_nothing_after_fourteen_days(settings: Settings, clock: Traveller) -> None:
+def test_an_unused_refresh_token_is_invalid_after_fourteen_days(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     clock.shift(14 * DAY - 1)
     session = sessions.refresh(settings, sessions.refresh_token(settings, session))
@@ -119,19 +117,19 @@ def test_refreshing_does_not_make_a_session_live_longer(settings: Settings, cloc
         sessions.refresh(settings, token)
 
 
-def test_who_is_calling_is_one_statement_and_once_an_hour_another(
+def test_finding_the_caller_is_one_statement_and_once_an_hour_another(
     settings: Settings, clock: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     session_id = sign_in(settings).session.id
     for shift, writes in ((HOUR - 1, []), (1, ["UPDATE"]), (HOUR - 1, []), (1, ["UPDATE"])):
         clock.shift(shift)
-        for told in (writes, []):
+        for expected in (writes, []):
             with statements() as seen:
                 assert is_live(session_id)
-            assert [sql.split()[0] for sql in seen if not sql.startswith("begin")] == ["SELECT", *told]
+            assert [sql.split()[0] for sql in seen if not sql.startswith("begin")] == ["SELECT", *expected]
 
 
-def test_whoever_is_signed_in_gets_in_while_the_database_cannot_write(
+def test_sessions_are_valid_while_the_database_cannot_write(
     settings: Settings, clock: Traveller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = sign_in(settings).session
@@ -150,7 +148,7 @@ def test_whoever_is_signed_in_gets_in_while_the_database_cannot_write(
 
 
 @pytest.mark.requirement("SES-06")
-def test_devices_tell_when_they_were_last_used(settings: Settings, clock: Traveller) -> None:
+def test_devices_show_when_they_were_last_used(settings: Settings, clock: Traveller) -> None:
     signed_in = sign_in(settings)
     clock.shift(2 * HOUR)
     assert is_live(signed_in.session.id)
@@ -159,7 +157,7 @@ def test_devices_tell_when_they_were_last_used(settings: Settings, clock: Travel
 
 
 @pytest.mark.requirement("TOK-02")
-def test_neither_door_takes_the_proof_of_the_other(settings: Settings) -> None:
+def test_browser_and_program_sessions_do_not_accept_each_others_credentials(settings: Settings) -> None:
     browser, program = sign_in(settings, kind=SessionKind.BROWSER).session, sign_in(settings, kind=SessionKind.PROGRAM).session
     cookie, token = sessions.cookie(settings, browser), sessions.refresh_token(settings, program)
     assert sessions.by_cookie(settings, cookie) is not None
@@ -195,7 +193,7 @@ def test_a_lost_answer_is_given_again_for_thirty_seconds(settings: Settings, clo
 
 
 @pytest.mark.requirement("TOK-04")
-def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Settings, clock: Traveller) -> None:
+def test_the_thirty_seconds_do_not_restart_when_they_are_used(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     sessions.refresh(settings, spent)
@@ -208,7 +206,7 @@ def test_the_thirty_seconds_do_not_begin_again_when_they_are_used(settings: Sett
 
 
 @pytest.mark.requirement("TOK-04")
-def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settings, clock: Traveller) -> None:
+def test_a_late_use_of_a_used_refresh_token_ends_the_session(settings: Settings, clock: Traveller) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
@@ -221,7 +219,7 @@ def test_a_spent_refresh_token_that_comes_late_ends_the_session(settings: Settin
 
 
 @pytest.mark.requirement("TOK-04")
-def test_a_spent_refresh_token_ends_the_session_once_its_successor_was_used(settings: Settings) -> None:
+def test_a_used_refresh_token_ends_the_session_after_its_successor_was_used(settings: Settings) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     second = sessions.refresh_token(settings, sessions.refresh(settings, spent))
@@ -232,7 +230,7 @@ def test_a_spent_refresh_token_ends_the_session_once_its_successor_was_used(sett
 
 
 @pytest.mark.requirement("TOK-04", "LOG-01")
-def test_a_spent_refresh_token_ends_the_session_once_an_access_token_of_the_answer_was_used(settings: Settings) -> None:
+def test_a_used_refresh_token_ends_the_session_after_an_access_token_of_the_answer_was_used(settings: Settings) -> None:
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     sessions.refresh(settings, spent)
@@ -246,7 +244,7 @@ def test_a_spent_refresh_token_ends_the_session_once_an_access_token_of_the_answ
 @pytest.mark.parametrize("older", [0, None])
 @pytest.mark.requirement("TOK-04")
 def test_an_older_access_token_does_not_show_that_the_answer_arrived(settings: Settings, older: int | None) -> None:
-    """It is what a program uses whose answer was lost; a token of an older version of Hammer says nothing of refreshes."""
+    """A program whose answer was lost uses one. A token of an older version of Hammer contains no count of refreshes."""
     session = sign_in(settings).session
     spent = sessions.refresh_token(settings, session)
     successor = sessions.refresh_token(settings, sessions.refresh(settings, spent))
@@ -255,7 +253,7 @@ def test_an_older_access_token_does_not_show_that_the_answer_arrived(settings: S
 
 
 @pytest.mark.requirement("TOK-04")
-def test_that_one_answer_arrived_says_nothing_of_the_next(settings: Settings) -> None:
+def test_the_arrival_of_one_answer_does_not_count_for_the_next(settings: Settings) -> None:
     session = sign_in(settings).session
     for number in (1, 2, 3):
         spent = sessions.refresh_token(settings, session)
@@ -266,7 +264,7 @@ def test_that_one_answer_arrived_says_nothing_of_the_next(settings: Settings) ->
         sessions.refresh(settings, spent)
 
 
-def test_that_an_answer_arrived_is_written_once_and_only_while_it_matters(
+def test_the_arrival_of_an_answer_is_stored_once_and_only_while_it_matters(
     settings: Settings, clock: Traveller, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     session = sign_in(settings).session
@@ -327,7 +325,7 @@ def test_a_forged_cookie_costs_no_query(
 
 
 @pytest.mark.requirement("TOK-06")
-def test_blocking_shuts_out_at_once(settings: Settings) -> None:
+def test_blocking_ends_access_at_once(settings: Settings) -> None:
     signed_in = sign_in(settings)
     token = sessions.refresh_token(settings, signed_in.session)
     accounts.set_blocked(signed_in.user.id, True)
@@ -338,7 +336,7 @@ def test_blocking_shuts_out_at_once(settings: Settings) -> None:
     assert not is_live(signed_in.session.id)
 
 
-def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) -> None:
+def test_staff_permissions_apply_from_the_next_request(settings: Settings) -> None:
     signed_in = sign_in(settings)
     for is_staff in (True, False):
         accounts.set_staff(signed_in.user.id, is_staff)
@@ -348,7 +346,7 @@ def test_what_staff_may_do_holds_from_the_next_request_on(settings: Settings) ->
 
 
 @pytest.mark.requirement("AZN-01")
-def test_nobody_ends_the_session_of_somebody_else(settings: Settings) -> None:
+def test_users_cannot_end_sessions_of_others(settings: Settings) -> None:
     anna, boris = sign_in(settings, ANNA), sign_in(settings, BORIS)
     with pytest.raises(NotFound):
         sessions.end(boris.user.id, anna.session.id)
@@ -378,57 +376,57 @@ def test_ending_the_others_leaves_this_one_and_other_people(settings: Settings) 
     assert noted(events.Kind.SESSIONS_ENDED) == [first.user.id]
 
 
-def times_noted(kind: events.Kind) -> int:
+def count_events(kind: events.Kind) -> int:
     return db.session.query(Event).filter_by(kind=kind).count()
 
 
-def test_what_ended_is_noted_once_and_nothing_where_nothing_did(settings: Settings) -> None:
+def test_each_end_of_a_session_is_recorded_once(settings: Settings) -> None:
     here, there, beyond = sign_in(settings), sign_in(settings), sign_in(settings)
     sessions.end(here.user.id, there.session.id)
     sessions.end_others(here.user.id, here.session.id)
-    assert (times_noted(events.Kind.SESSION_ENDED), times_noted(events.Kind.SESSIONS_ENDED)) == (1, 1)
+    assert (count_events(events.Kind.SESSION_ENDED), count_events(events.Kind.SESSIONS_ENDED)) == (1, 1)
     sessions.end_others(here.user.id, here.session.id)
-    assert (times_noted(events.Kind.SESSION_ENDED), times_noted(events.Kind.SESSIONS_ENDED)) == (1, 1)
+    assert (count_events(events.Kind.SESSION_ENDED), count_events(events.Kind.SESSIONS_ENDED)) == (1, 1)
     assert not is_live(beyond.session.id)
 
 
-def prove_anew(settings: Settings, session_id: str) -> None:
+def verify_again(settings: Settings, session_id: str) -> None:
     code = right(settings, asked := ask(settings))
     by_code.confirm_code(
         settings, asked.id, code, kind=SessionKind.PROGRAM, device="Firefox", address=HOME.address, instead_of=session_id
     )
 
 
-def test_a_new_session_takes_the_place_of_the_old_one(settings: Settings) -> None:
-    """The sign-in is what is noted; nobody ended anything besides."""
+def test_a_new_session_replaces_the_old_one(settings: Settings) -> None:
+    """Only the sign-in is recorded: no session was ended by a person."""
     old = sign_in(settings)
-    prove_anew(settings, old.session.id)
+    verify_again(settings, old.session.id)
     assert not is_live(old.session.id)
     assert len(sessions.devices(old.user.id)) == 1
     assert (
-        times_noted(events.Kind.SIGNED_IN),
-        times_noted(events.Kind.SESSION_ENDED),
-        times_noted(events.Kind.SESSIONS_ENDED),
+        count_events(events.Kind.SIGNED_IN),
+        count_events(events.Kind.SESSION_ENDED),
+        count_events(events.Kind.SESSIONS_ENDED),
     ) == (1, 0, 0)
 
 
-def test_a_session_that_is_over_keeps_the_moment_at_which_it_ended(settings: Settings, clock: Traveller) -> None:
+def test_an_ended_session_keeps_the_time_of_its_end(settings: Settings, clock: Traveller) -> None:
     old = sign_in(settings)
     sessions.end(old.user.id, old.session.id)
     ended_at = db.session.get_one(Session, old.session.id).ended_at
     clock.shift(60)
-    prove_anew(settings, old.session.id)
+    verify_again(settings, old.session.id)
     db.session.expire_all()
     assert db.session.get_one(Session, old.session.id).ended_at == ended_at
 
 
-def test_nobody_takes_the_place_of_somebody_elses_session(settings: Settings) -> None:
+def test_a_sign_in_does_not_replace_a_session_of_another_user(settings: Settings) -> None:
     boris = sign_in(settings, BORIS)
-    prove_anew(settings, boris.session.id)
+    verify_again(settings, boris.session.id)
     assert is_live(boris.session.id)
 
 
-def test_devices_are_the_live_ones_newest_first(settings: Settings, clock: Traveller) -> None:
+def test_only_live_devices_are_listed_newest_first(settings: Settings, clock: Traveller) -> None:
     ids = []
     for _ in range(3):
         ids.append(sign_in(settings).session.id)

@@ -1,5 +1,4 @@
-"""What the copy of a device's token is worth: ten guesses at most, and nothing once its owner has signed in again or has ended the
-device."""
+"""The worth of a copied device token: at most ten guesses, and nothing after its owner has signed in again or ended the device."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -36,7 +35,7 @@ DAY = 24 * 3600
 
 @pytest.fixture
 def patient(settings: Settings) -> Settings:
-    """With as many texts as anybody asks for."""
+    """Settings without limits on texts."""
     return replace(settings, resend_wait=timedelta(0), sends_per_number_day=1000)
 
 
@@ -45,7 +44,7 @@ def showing(token: str) -> Asker:
 
 
 def again(settings: Settings, shown: SignedIn | str, *, kind: SessionKind = SessionKind.PROGRAM) -> SignedIn:
-    """Another sign-in on the same device, by the token of the one before."""
+    """Signs in again on the same device, with the token of the sign-in before."""
     token = shown if isinstance(shown, str) else devices.token(settings, shown.device)
     asked = ask(settings, asker=showing(token))
     return confirm(settings, asked, right(settings, asked), kind=kind)
@@ -56,7 +55,7 @@ def is_known(settings: Settings, token: str, number: str = ANNA) -> bool:
 
 
 def compared(attacker: Attacker) -> Counter[str]:
-    """Known device -> how many guesses that no success made good were compared in its lane."""
+    """Known device -> how many compared guesses, without those given back by a success, count for it."""
     made: Counter[str] = Counter()
     for name, moments in attacker.ledger.compared.items():
         device_id = attacker.ledger.verifications[name].device_id
@@ -65,18 +64,18 @@ def compared(attacker: Attacker) -> Counter[str]:
     return made
 
 
-# -- what a copy buys -----------------------------------------------------------------------------------------------------------
+# -- guesses with a copy --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steals_anew", [False, True], ids=["copied once", "copied each day"])
 @pytest.mark.parametrize("a_day", [1, 3, 9, 10])
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_a_copied_token_buys_ten_guesses_while_its_owner_signs_in_daily(
+def test_a_copied_token_gives_ten_guesses_while_its_owner_signs_in_daily(
     app: Flask, patient: Settings, clock: Traveller, a_day: int, steals_anew: bool
 ) -> None:
-    """So many guesses a day, before and after the sign-in of the owner; for ten days. A thief who copies the token each day has no
-    more than ten for one device either."""
+    """The thief makes guesses before and after the owner's sign-in of each day, for ten days. A thief who copies the token each day
+    has no more than ten guesses for one device either."""
     attacker = Attacker(app, patient, clock)
     owner = sign_in(patient)
     stolen = devices.token(patient, owner.device)
@@ -108,7 +107,7 @@ def test_a_copied_token_buys_ten_guesses_while_its_owner_signs_in_daily(
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_ten_guesses_at_once_are_all_that_a_copied_token_buys(app: Flask, patient: Settings, clock: Traveller) -> None:
+def test_parallel_guesses_with_a_copied_token_are_ten_at_most(app: Flask, patient: Settings, clock: Traveller) -> None:
     attacker = Attacker(app, patient, clock)
     stolen = devices.token(patient, sign_in(patient).device)
     opened = [asked for _ in range(15) if (asked := attacker.open(ANNA, stolen)) is not None]
@@ -119,13 +118,13 @@ def test_ten_guesses_at_once_are_all_that_a_copied_token_buys(app: Flask, patien
     assert compared(attacker).total() == 10
 
 
-# -- the token is turned --------------------------------------------------------------------------------------------------------
+# -- the token is rotated -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_the_token_before_is_known_for_thirty_seconds(patient: Settings, clock: Traveller) -> None:
-    """The answer with the new one may have been lost, and another tab may still show it."""
+def test_the_previous_token_is_known_for_thirty_seconds(patient: Settings, clock: Traveller) -> None:
+    """The answer with the new token may have been lost, and another tab may still send the old one."""
     owner = sign_in(patient)
     before = devices.token(patient, owner.device)
     after = devices.token(patient, again(patient, before).device)
@@ -140,7 +139,7 @@ def test_the_token_before_is_known_for_thirty_seconds(patient: Settings, clock: 
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_a_sign_in_within_the_thirty_seconds_ends_the_token_of_two_before(patient: Settings, clock: Traveller) -> None:
+def test_a_second_sign_in_within_the_thirty_seconds_ends_the_first_token(patient: Settings, clock: Traveller) -> None:
     owner = sign_in(patient)
     first = devices.token(patient, owner.device)
     second = devices.token(patient, again(patient, first).device)
@@ -149,7 +148,7 @@ def test_a_sign_in_within_the_thirty_seconds_ends_the_token_of_two_before(patien
 
 
 @pytest.mark.usefixtures("context")
-def test_a_clock_that_was_ahead_keeps_no_token_of_before_alive(patient: Settings, clock: Traveller) -> None:
+def test_a_clock_that_was_ahead_does_not_keep_the_previous_token_valid(patient: Settings, clock: Traveller) -> None:
     before = devices.token(patient, sign_in(patient).device)
     clock.shift(5 * 3600)
     after = devices.token(patient, again(patient, before).device)
@@ -159,7 +158,7 @@ def test_a_clock_that_was_ahead_keeps_no_token_of_before_alive(patient: Settings
 
 @pytest.mark.usefixtures("context")
 def test_two_tabs_sign_in_one_after_the_other(patient: Settings) -> None:
-    """Both have asked before either was in; the cookie that they share is that of the second."""
+    """Both ask for a code before either is signed in. Their shared cookie is that of the second sign-in."""
     owner = sign_in(patient)
     asker = showing(devices.token(patient, owner.device))
     one, other = ask(patient, asker=asker), ask(patient, asker=asker)
@@ -171,7 +170,7 @@ def test_two_tabs_sign_in_one_after_the_other(patient: Settings) -> None:
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_codes_that_were_asked_for_with_a_copy_count_on_the_same_device_after_it_was_turned(patient: Settings) -> None:
+def test_codes_asked_for_with_a_copy_count_for_the_same_device_after_its_token_was_rotated(patient: Settings) -> None:
     owner = sign_in(patient)
     stolen = showing(devices.token(patient, owner.device))
     *opened, unused = [ask(patient, asker=stolen) for _ in range(7)]
@@ -184,13 +183,13 @@ def test_codes_that_were_asked_for_with_a_copy_count_on_the_same_device_after_it
             left -= refused.value.attempts_left > 0 or left in (8, 5, 2)
     assert db.session.get_one(Device, owner.device.id, populate_existing=True).guesses == 10
     assert not is_known(patient, devices.token(patient, owner.device))
-    with pytest.raises(NotFound):  # that code can be accepted no more, so no text is sent for it
+    with pytest.raises(NotFound):  # that code cannot be accepted any more, so it is not sent again
         by_code.resend_code(patient, unused.id, HOME)
 
 
 @pytest.mark.usefixtures("context")
 def test_a_device_of_an_older_version_is_known_once_by_its_old_token(patient: Settings, clock: Traveller) -> None:
-    """The migration leaves its row as it was; its token has always carried the number 0."""
+    """The migration does not change its row; its token has always contained the number 0."""
     owner = sign_in(patient)
     row = db.session.get_one(Device, owner.device.id, populate_existing=True)
     assert (row.turns, row.turned_at) == (0, None)
@@ -202,7 +201,7 @@ def test_a_device_of_an_older_version_is_known_once_by_its_old_token(patient: Se
 
 
 @pytest.mark.requirement("THR-06")
-def test_each_door_gives_the_turned_token(app: Flask, clock: Traveller) -> None:
+def test_api_and_pages_give_the_rotated_token(app: Flask, clock: Traveller) -> None:
     program = Program(app)
     program.sign_in(ANNA)
     browser = Browser(app)
@@ -254,14 +253,14 @@ ENDINGS: dict[str, tuple[Callable[[Settings, SignedIn, SignedIn], None], str]] =
 @pytest.mark.parametrize("how", ENDINGS)
 @pytest.mark.requirement("THR-06", "SES-06")
 @pytest.mark.usefixtures("context")
-def test_to_end_a_device_is_to_forget_it_with_the_codes_that_it_asked_for(patient: Settings, how: str) -> None:
-    deed, number = ENDINGS[how]
+def test_ending_a_device_forgets_it_and_voids_the_codes_that_it_asked_for(patient: Settings, how: str) -> None:
+    end_device, number = ENDINGS[how]
     theirs = sign_in(patient)
     stolen = devices.token(patient, theirs.device)
     mine = sign_in(patient, kind=SessionKind.BROWSER)
     pending = ask(patient, asker=showing(stolen))
 
-    deed(patient, mine, theirs)
+    end_device(patient, mine, theirs)
 
     assert not is_known(patient, stolen, number)
     assert is_known(patient, devices.token(patient, mine.device), number)
@@ -282,7 +281,7 @@ def test_a_taken_number_forgets_no_device(patient: Settings) -> None:
 
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_to_end_all_others_forgets_devices_whose_sessions_are_long_over_too(patient: Settings, clock: Traveller) -> None:
+def test_ending_all_others_also_forgets_devices_whose_sessions_ended_long_ago(patient: Settings, clock: Traveller) -> None:
     stolen = devices.token(patient, sign_in(patient).device)
     clock.shift(40 * DAY)
     mine = sign_in(patient)
@@ -291,14 +290,14 @@ def test_to_end_all_others_forgets_devices_whose_sessions_are_long_over_too(pati
 
 
 @pytest.mark.usefixtures("context")
-def test_to_sign_out_leaves_the_device_known(patient: Settings) -> None:
+def test_signing_out_leaves_the_device_known(patient: Settings) -> None:
     mine = sign_in(patient)
     sessions.sign_out(mine.user.id, mine.session.id)
     assert is_known(patient, devices.token(patient, mine.device))
 
 
 @pytest.mark.usefixtures("context")
-def test_to_end_an_older_session_of_ones_own_device_leaves_it_known(patient: Settings, clock: Traveller) -> None:
+def test_ending_an_older_session_of_the_same_device_leaves_it_known(patient: Settings, clock: Traveller) -> None:
     older = sign_in(patient)
     clock.shift(60)
     mine = again(patient, older)
@@ -310,23 +309,23 @@ def test_to_end_an_older_session_of_ones_own_device_leaves_it_known(patient: Set
 
 
 @pytest.mark.parametrize("seconds", [60, -5])
-@pytest.mark.parametrize("deed", [_end, _end_others])
+@pytest.mark.parametrize("end_device", [_end, _end_others])
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
-def test_a_device_that_somebody_else_has_turned_is_forgotten_with_their_session(
-    patient: Settings, clock: Traveller, deed: Callable[[Settings, SignedIn, SignedIn], None], seconds: int
+def test_a_device_whose_token_a_thief_has_rotated_is_forgotten_with_the_thiefs_session(
+    patient: Settings, clock: Traveller, end_device: Callable[[Settings, SignedIn, SignedIn], None], seconds: int
 ) -> None:
-    """A thief guessed right with the copy of a token, at a server whose clock may be behind: what is good now is theirs."""
+    """A thief with a copy of a token guessed right, at a server whose clock may be behind, so the valid token is the thief's."""
     mine = sign_in(patient)
     clock.shift(seconds)
     theirs = again(patient, mine)
-    deed(patient, mine, theirs)
+    end_device(patient, mine, theirs)
     assert not is_known(patient, devices.token(patient, theirs.device))
 
 
 @pytest.mark.requirement("AZN-01")
 @pytest.mark.usefixtures("context")
-def test_nobody_forgets_the_device_of_somebody_else(patient: Settings) -> None:
+def test_users_cannot_end_devices_of_others(patient: Settings) -> None:
     anna, boris = sign_in(patient, ANNA), sign_in(patient, BORIS)
     with pytest.raises(NotFound):
         sessions.end(anna.user.id, boris.session.id, asked_in=anna.session.id)
@@ -349,7 +348,7 @@ def test_a_stolen_refresh_token_ends_the_device_as_well(patient: Settings, clock
 
 @pytest.mark.usefixtures("context")
 def test_sessions_of_an_older_version_end_without_a_device(patient: Settings) -> None:
-    """They do not say which it is. To end all others forgets every device then, one's own among them."""
+    """They have no device id. Ending all others therefore forgets every device, the user's own included."""
     mine, theirs = sign_in(patient), sign_in(patient)
     with transaction() as tx:
         tx.query(Session).update({"device_id": None})
@@ -360,7 +359,7 @@ def test_sessions_of_an_older_version_end_without_a_device(patient: Settings) ->
 
 
 @pytest.mark.requirement("THR-06", "SES-06")
-def test_each_door_forgets_the_device_that_is_ended_in_the_list(app: Flask) -> None:
+def test_api_and_pages_forget_a_device_that_is_ended_in_the_list(app: Flask) -> None:
     stolen, browser, program = Program(app), Browser(app), Program(app)
     for person in (stolen, browser, program):
         person.sign_in(ANNA)
@@ -388,12 +387,12 @@ def test_each_door_forgets_the_device_that_is_ended_in_the_list(app: Flask) -> N
     assert known() == 1
 
 
-# -- whatever comes -------------------------------------------------------------------------------------------------------------
+# -- any order of events --------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Known:
-    """What ought to be true of one device."""
+    """The expected state of one device."""
 
     turns: int = 0
     turned_at: datetime = START - timedelta(days=1)
@@ -402,7 +401,7 @@ class Known:
 
 
 class Devices(Machine):
-    """An owner who signs in, mistypes, loses answers and ends devices; a thief with a copy of every token there ever was."""
+    """An owner who signs in, mistypes, loses answers and ends devices; and a thief with a copy of every token."""
 
     @initialize()
     def open_everything(self) -> None:
@@ -490,7 +489,7 @@ class Devices(Machine):
 
 @pytest.mark.hypothesis
 @pytest.mark.requirement("THR-06")
-def test_no_device_takes_more_than_ten_wrong_guesses_whatever_comes(app: Flask, patient: Settings) -> None:
+def test_no_device_gets_more_than_ten_wrong_guesses_in_any_order_of_events(app: Flask, patient: Settings) -> None:
     class Played(Devices):
         pass
 
