@@ -1,5 +1,6 @@
 """The outbox: when sender threads are woken, and what a receipt may change."""
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,10 +18,10 @@ from hammer.db import queue
 from hammer.db.database import db, transaction
 from hammer.login import by_code
 from hammer.models import Message, MessageState
-from hammer.sms import gateways, outbox
+from hammer.sms import gateways, messages, outbox
 from hammer.users import accounts
 from tests import delivery
-from tests.actions import ANNA, BORIS, CLARA, HOME, ask, confirm, right, sign_in
+from tests.actions import ANNA, BORIS, CLARA, HOME, ask, confirm, number, right, sign_in
 from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.interleaving import until
 
@@ -96,6 +97,46 @@ def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
             sender.stop()
         assert not sender.alive
     assert len(memory) == before + 1
+
+
+def sender_names() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("texts-"))
+
+
+@pytest.mark.parametrize("starts", ["at the first request", "by the server"])
+def test_sender_threads_start_once_and_stop_at_the_end_of_the_process(
+    settings: Settings,
+    app_with: Callable[[Settings], Flask],
+    memory: list[gateways.Sent],
+    monkeypatch: pytest.MonkeyPatch,
+    starts: str,
+) -> None:
+    at_the_end: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_the_end.append)
+    app = app_with(replace(settings, env="development", sms_threads=2))
+    with app.app_context():
+        ask(settings)
+    assert sender_names() == []
+    for _ in range(2):
+        if starts == "by the server":
+            app.extensions["hammer.sms.outbox"]()
+        else:
+            assert app.test_client().get("/healthz").status_code == 200
+    [stop] = at_the_end
+    try:
+        assert sender_names() == ["texts-0", "texts-1"]
+        until(lambda: len(memory) == 1)
+    finally:
+        stop()
+    assert sender_names() == []
+
+
+@pytest.mark.parametrize(("env", "threads"), [("testing", 1), ("development", 0)])
+def test_a_process_without_sender_threads_does_not_check_its_gateways(
+    settings: Settings, app_with: Callable[[Settings], Flask], env: str, threads: int
+) -> None:
+    unusable = replace(settings, env=env, sms_threads=threads, sms_url="twilio://AC1:b@1/{phone}")
+    assert "hammer.sms.outbox" not in app_with(unusable).extensions
 
 
 # Reports
@@ -223,6 +264,17 @@ def test_the_tally_counts_the_newest_and_how_long_the_oldest_has_waited(settings
     assert seen.newest == {("unneeded", ""): 1, ("waiting", ""): 1}
 
 
+@in_context
+def test_only_the_newest_are_counted_by_state_and_by_gateway(
+    settings: Settings, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "COUNTED", 3)
+    for n in range(4):
+        ask(settings, number(n))
+        delivery.deliver(settings if n < 3 else replace(settings, sms_url=gateway.template))
+    assert outbox.status().newest == {("sent", "memory/1"): 2, ("sent", "http/1"): 1}
+
+
 def sending(app: Flask, settings: Settings, gateway: FakeGateway) -> threading.Thread:
     """A sender that waits for the gateway, which will refuse the text as soon as `gateway.open` is set."""
     gateway.open.clear()
@@ -279,3 +331,13 @@ def test_the_text_for_a_change_of_number_speaks_of_no_login(settings: Settings, 
     delivery.deliver(settings)
     speaks_of_login = {sent.telephone_number: "login" in sent.text for sent in memory}
     assert speaks_of_login == {BORIS: False, CLARA: True}
+
+
+@in_context
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_notice_is_in_the_language_of_its_person(settings: Settings, memory: list[gateways.Sent], language: str) -> None:
+    with transaction() as tx:
+        outbox.add_notice(tx, ANNA, language)
+    delivery.deliver(settings)
+    assert [sent.text for sent in memory] == [messages.notice(settings, language)]
+    assert messages.notice(settings, "en") != messages.notice(settings, "ru")
