@@ -161,7 +161,7 @@ REGISTER: Final[dict[str, Requirement]] = {
     "CRY-01": Requirement(
         "MUST", "Production does not start with weak keys; each purpose has a key; only one host is answered for."
     ),
-    "CRY-02": Requirement("MUST", "Production shows no debugger, no versions and no metrics."),
+    "CRY-02": Requirement("MUST", "Production shows no debugger, no metrics, and no version but that of Hammer itself."),
     "CRY-03": Requirement("SHOULD", "Numbers are encrypted at rest.", "weighed against search and uniqueness later"),
     "CRY-04": Requirement(
         "SHOULD",
