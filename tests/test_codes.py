@@ -15,7 +15,7 @@ from hammer import codes
 KEY = bytes(range(32))
 DRAWS = 200_000
 CHI_SQUARE_9 = 27.88
-"""With 9 degrees of freedom a uniform source stays below this 999 times of 1000."""
+"""The bound of chi-square with 9 degrees of freedom: a uniform source stays below it in 999 of 1000 cases."""
 
 
 def code(
@@ -32,7 +32,7 @@ def chi_square(counts: Counter[str], possible: int) -> float:
 
 @pytest.mark.requirement("OTP-01")
 def test_one_time_codes_are_uniform() -> None:
-    """The key and the ids are fixed, so that this comes out the same each time."""
+    """The key and the ids are fixed, so that the result is the same each time."""
     drawn = [code(verification_id=str(n)) for n in range(DRAWS)]
     for position in range(4):
         assert chi_square(Counter(digits[position] for digits in drawn), 10) < CHI_SQUARE_9
@@ -53,14 +53,14 @@ def test_a_one_time_code_is_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize(("length", "digits"), [(4, "6868"), (6, "063166"), (8, "75574853")])
-def test_a_one_time_code_is_computed_as_in_the_versions_before(length: int, digits: str) -> None:
-    """HMAC-SHA256 of `v1|v|+79290000001|login|length`, as other programs compute it. In another way, codes that are under way
-    during an upgrade would not be accepted."""
+def test_a_one_time_code_is_computed_as_in_earlier_versions(length: int, digits: str) -> None:
+    """HMAC-SHA256 of `v1|v|+79290000001|login|length`, as other programs compute it. Otherwise codes that are pending during an
+    upgrade would not be accepted."""
     assert code(length=length) == digits
 
 
 @pytest.mark.requirement("OTP-03")
-def test_everything_that_a_code_is_made_of_changes_it() -> None:
+def test_a_code_depends_on_each_of_its_inputs() -> None:
     eight = code(length=8)
     others = [
         code(length=8, key=bytes(32)),
@@ -78,7 +78,7 @@ def test_everything_that_a_code_is_made_of_changes_it() -> None:
      "12\u200b34", "\u202a1234\u202c", "1\ufe0f\u20e32\ufe0f\u20e33\ufe0f\u20e34\ufe0f\u20e3"],
 )  # fmt: skip
 @pytest.mark.requirement("OTP-07")
-def test_a_code_may_be_typed_with_spaces_hyphens_and_marks_that_are_not_seen(typed: str) -> None:
+def test_a_code_may_be_typed_with_spaces_hyphens_and_invisible_characters(typed: str) -> None:
     assert codes.read_one_time_code(typed) == "1234"
 
 
@@ -91,7 +91,7 @@ def test_digits_of_every_script_are_digits(zero: str) -> None:
 
 @given(st.text() | st.text("0123456789 -.@#+a\uff11\u0661\u200b\n"))
 @pytest.mark.requirement("OTP-07")
-def test_what_is_read_as_a_code_is_four_to_eight_digits_of_the_text_in_their_order(typed: str) -> None:
+def test_a_code_is_read_as_four_to_eight_digits_of_the_input_in_their_order(typed: str) -> None:
     read = codes.read_one_time_code(typed)
     digits = "".join(str(unicodedata.decimal(sign)) for sign in typed if unicodedata.decimal(sign, None) is not None)
     assert read is None or (re.fullmatch(r"[0-9]{4,8}", read) and read in digits)
@@ -103,7 +103,7 @@ def test_what_is_read_as_a_code_is_four_to_eight_digits_of_the_text_in_their_ord
      "一二三四", "1\u03362\u03363\u03364\u0336", "\u202e1234", "12\x0034", "1 " * 8000],
 )  # fmt: skip
 @pytest.mark.requirement("OTP-07")
-def test_what_is_no_code_is_not_read(typed: str) -> None:
+def test_input_that_is_not_a_code_is_not_read(typed: str) -> None:
     assert codes.read_one_time_code(typed) is None
 
 
@@ -126,7 +126,7 @@ def test_a_code_is_found_in_the_text_that_it_came_in(pasted: str) -> None:
      "a" * 16_000],
 )  # fmt: skip
 @pytest.mark.requirement("OTP-07")
-def test_no_code_is_made_of_what_may_mean_something_else(pasted: str) -> None:
+def test_no_code_is_read_from_ambiguous_input(pasted: str) -> None:
     assert codes.read_one_time_code(pasted) is None
 
 
@@ -148,17 +148,17 @@ def test_the_last_day_and_the_last_month_make_a_date(date: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["32-12-26", "13-13-26", "0-12-26", "13 2026", "0 2026", "012 2026", "1-1-1-26", "12 1899", "12 2100"]
 )
-def test_what_no_calendar_has_is_a_code(typed: str) -> None:
+def test_an_impossible_date_is_a_code(typed: str) -> None:
     assert codes.read_one_time_code(typed) == re.sub("[ -]", "", typed)
 
 
-def test_a_date_beside_a_code_leaves_it_unread() -> None:
-    """The reader cannot know which of them is meant."""
+def test_a_code_beside_a_date_is_not_read() -> None:
+    """It is ambiguous which of them is the code."""
     assert codes.read_one_time_code("29-11-26, код 2463") is None
 
 
 @pytest.mark.parametrize("typed", ["12 34 56", "12-34-56", "123 456", "123-456", "1 2 3 4 5 6", "Код: 123 456", "Код 12-34-56"])
-def test_groups_that_are_no_date_are_a_code(typed: str) -> None:
+def test_groups_that_are_not_a_date_are_a_code(typed: str) -> None:
     assert codes.read_one_time_code(typed) == "123456"
 
 
@@ -184,14 +184,14 @@ def test_ids_are_128_random_bits_for_urls() -> None:
     assert all(re.fullmatch(r"[\w-]{22}", made, re.ASCII) for made in drawn)
 
 
-def test_equal_secrets_are_the_same_and_no_others() -> None:
+def test_only_equal_secrets_are_the_same() -> None:
     assert codes.same("é1", "é1")
     assert not codes.same("é1", "é2")
     assert not codes.same("1", "11")
 
 
 @given(st.lists(st.binary(), min_size=1, max_size=3))
-def test_what_we_write_in_base64url_is_canonical(values: list[bytes]) -> None:
+def test_base64url_that_we_write_is_canonical(values: list[bytes]) -> None:
     parts = [codes.base64url(value) for value in values]
     assert [urlsafe_b64decode(part + "==") for part in parts] == values
     assert not any("=" in part for part in parts)
@@ -208,8 +208,8 @@ def test_any_other_spelling_of_the_same_is_not_canonical(signed: str) -> None:
 PROOF = f"{'A' * 22}.7.e3LFhGY92PjICNbAvsiXDvt5VSwtoFNQ09ykbC7IRJU"
 
 
-def test_a_proof_is_computed_as_in_the_versions_before() -> None:
-    """HMAC-SHA256 of `device|id|7`, as other programs compute it. In another way, an upgrade would sign everybody out."""
+def test_a_proof_is_computed_as_in_earlier_versions() -> None:
+    """HMAC-SHA256 of `device|id|7`, as other programs compute it. Otherwise an upgrade would sign all users out."""
     assert codes.proof(KEY, "device", "A" * 22, 7) == PROOF
     assert codes.proof(KEY, "device", "A" * 22) == codes.proof(KEY, "device", "A" * 22, 0)
 
@@ -233,7 +233,7 @@ def test_a_proof_made_for_something_else_is_not_read() -> None:
 
 
 @pytest.mark.parametrize(("row_id", "number"), [("é" * 22, 1), ("A" * 21, 1), ("A" * 23, 1), ("A" * 22, 10**9)])
-def test_only_ids_of_ours_and_numbers_of_at_most_nine_digits_are_read(row_id: str, number: int) -> None:
-    """What is read goes to the database, which takes no longer ones."""
+def test_only_ids_in_our_format_and_numbers_of_at_most_nine_digits_are_read(row_id: str, number: int) -> None:
+    """They are sent to the database, which does not accept longer ones."""
     assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", row_id, number)) is None
     assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", "A" * 22, 10**9 - 1)) == ("A" * 22, 10**9 - 1)

@@ -1,4 +1,4 @@
-"""A Redis that answers, but late: requests do not wait for it for ever. Asserted on how often it was asked, never on times."""
+"""A Redis with late answers: requests do not wait for it for ever. The tests assert how often it was asked, never times."""
 
 import logging
 import socket
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs("redis-server")
 
 
 class Line:
-    """A line to Redis on which answers take `delay` seconds longer. Counts what is asked."""
+    """A proxy to Redis that delays answers by `delay` seconds and counts the scripts that are run."""
 
     def __init__(self, there: tuple[str, int]) -> None:
         self.there = there
@@ -51,9 +51,9 @@ class Line:
                 far = socket.create_connection(self.there)
                 self.open += [near, far]
                 for source, sink, answers in ((near, far, False), (far, near, True)):
-                    threading.Thread(target=self._carry, args=(source, sink, answers), daemon=True).start()
+                    threading.Thread(target=self._forward, args=(source, sink, answers), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with suppress(OSError):
             while piece := source.recv(65536):
                 if answers:
@@ -70,90 +70,92 @@ def line(redis: Redis) -> Iterator[Line]:
 
 
 @pytest.fixture
-def knocks(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> RequestLimiter:
-    # However slow the machine: it is left alone for as long as the test takes, and never for not answering at all.
+def limiter(settings: Settings, line: Line, monkeypatch: pytest.MonkeyPatch) -> RequestLimiter:
+    # On a slow machine too, the pause lasts for the whole test, and a late answer is never a timeout.
     monkeypatch.setattr(request_limits, "REDIS_PAUSE_SECONDS", 1000.0)
     monkeypatch.setattr(request_limits, "REDIS_SECONDS", 20.0)
     return RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=1000))
 
 
-def knock(knocks: RequestLimiter, times: int, place: str = "192.0.2.1") -> None:
+def take(limiter: RequestLimiter, times: int, place: str = "192.0.2.1") -> None:
     for _ in range(times):
-        knocks.take(place)
+        limiter.take(place)
 
 
-def test_a_redis_that_is_slow_again_and_again_is_left_alone(
-    knocks: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
+def test_a_redis_that_is_slow_several_times_in_a_row_is_not_asked_for_a_while(
+    limiter: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
-    knock(knocks, 3)
-    line.delay, knocks.slow_in_a_row, before = 0.15, 0, line.asked
+    take(limiter, 3)
+    line.delay, limiter.slow_in_a_row, before = 0.15, 0, line.asked
 
     with caplog.at_level(logging.INFO, logger="hammer"):
-        knock(knocks, 50)
+        take(limiter, 50)
 
     assert line.asked - before == request_limits.MOST_SLOW
-    assert knocks.away
+    assert limiter.away
     assert [record.getMessage() for record in caplog.records] == ["Redis is slow: each process counts requests by itself."]
 
 
-def test_while_it_is_left_alone_requests_are_counted_here(knocks: RequestLimiter, line: Line, settings: Settings) -> None:
+def test_while_redis_is_not_asked_requests_are_counted_in_the_process(
+    limiter: RequestLimiter, line: Line, settings: Settings
+) -> None:
     line.delay = 0.15
     tight = RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=20))
-    knock(tight, request_limits.MOST_SLOW, "192.0.2.2")
+    take(tight, request_limits.MOST_SLOW, "192.0.2.2")
     assert tight.away
-    knock(tight, 20)
+    take(tight, 20)
     with pytest.raises(TooManyRequests):
         tight.take("192.0.2.1")
 
 
-def test_it_is_asked_again_once_in_a_while_and_used_once_it_is_quick(
-    knocks: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
+def test_redis_is_asked_again_once_in_a_while_and_used_when_it_is_fast(
+    limiter: RequestLimiter, line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     line.delay = 0.15
-    knock(knocks, 20)
+    take(limiter, 20)
     asked = line.asked
 
-    for _ in range(3):  # its time apart is over three times, and it is slow still
-        knocks.next_try_at = 0.0
-        knock(knocks, 10)
+    for _ in range(3):  # its pause ends three times, and it is still slow
+        limiter.next_try_at = 0.0
+        take(limiter, 10)
     assert line.asked - asked == 3
 
     line.delay = 0.0
     with caplog.at_level(logging.INFO, logger="hammer"):
-        wait_until(lambda: _tries_again(knocks), "Redis to be used again")
+        wait_until(lambda: _tries_again(limiter), "Redis to be used again")
     asked = line.asked
-    knock(knocks, 1)
+    take(limiter, 1)
     assert line.asked - asked == 1
     assert "Redis is back." in caplog.text
 
 
-def _tries_again(knocks: RequestLimiter) -> bool:
-    knocks.next_try_at = 0.0
-    knocks.take("192.0.2.3")
-    return not knocks.away
+def _tries_again(limiter: RequestLimiter) -> bool:
+    limiter.next_try_at = 0.0
+    limiter.take("192.0.2.3")
+    return not limiter.away
 
 
-def test_a_slow_answer_between_quick_ones_is_no_reason(knocks: RequestLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_slow_answers_between_fast_ones_are_tolerated(limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "MOST_SLOW", 2)
     for slow in (False, True, False, True, False, True):
-        monkeypatch.setattr(request_limits, "SLOW_SECONDS", -1.0 if slow else 1000.0)  # whatever the machine takes
-        knock(knocks, 1)
-        assert not knocks.away
-    knock(knocks, 1)
-    assert knocks.away
+        monkeypatch.setattr(request_limits, "SLOW_SECONDS", -1.0 if slow else 1000.0)  # however fast the machine is
+        take(limiter, 1)
+        assert not limiter.away
+    take(limiter, 1)
+    assert limiter.away
 
 
-def test_slow_answers_to_a_burst_count_once(knocks: RequestLimiter, line: Line) -> None:
-    """A machine that is busy with a burst of requests is slow itself."""
-    line.delay = 1.0  # in which all of them have asked
-    at_once([lambda: knocks.take("192.0.2.1")] * (request_limits.MOST_SLOW * 2))
+def test_slow_answers_to_a_burst_count_once(limiter: RequestLimiter, line: Line) -> None:
+    """A machine is slow itself while it is busy with a burst of requests."""
+    line.delay = 1.0  # long enough that all of them ask before the first answer
+    at_once([lambda: limiter.take("192.0.2.1")] * (request_limits.MOST_SLOW * 2))
     assert line.asked >= request_limits.MOST_SLOW * 2
-    assert not knocks.away
+    assert not limiter.away
 
 
-def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: RequestLimiter, line: Line, settings: Settings) -> None:
+def test_all_networks_of_an_address_are_counted_in_one_round_trip(limiter: RequestLimiter, line: Line, settings: Settings) -> None:
     tight = RequestLimiter(replace(settings, redis_url=line.url, requests_per_address_minute=3))
-    tight.redis_answers()  # which makes the script known
+    tight.redis_answers()  # loads the script
     before, waits = line.asked, []
     for n in range(20):
         tight.slow_in_a_row = 0
@@ -166,18 +168,18 @@ def test_all_networks_of_an_address_are_counted_in_one_round_trip(knocks: Reques
     assert all(1 <= wait <= 60 for wait in waits)
 
 
-# A Redis that is away, and what it is told
+# A Redis that is away, and what is sent to it
 
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A port where connections are made and nothing is ever answered."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
 
 def made(listening: socket.socket) -> int:
-    """How many connections were made there since the last look."""
+    """How many connections were made there since the last call."""
     listening.setblocking(False)
     connections = []
     with suppress(BlockingIOError):
@@ -188,7 +190,7 @@ def made(listening: socket.socket) -> int:
     return len(connections)
 
 
-def test_a_redis_that_answers_nothing_is_asked_twice_and_then_left_alone_for_a_while(
+def test_a_redis_that_never_answers_is_asked_twice_and_then_not_for_a_while(
     settings: Settings, silent: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = Watch()
@@ -199,35 +201,37 @@ def test_a_redis_that_answers_nothing_is_asked_twice_and_then_left_alone_for_a_w
     with caplog.at_level(logging.INFO, logger="hammer"):
         for moment in (0.0, 0.0, 4.875, 5.0, 5.0, 9.875, 10.0):
             watch.now = 1000.0 + moment
-            knock(limiter, 1)
+            take(limiter, 1)
             seen.append(made(silent))
     assert seen == [2, 0, 0, 2, 0, 0, 2]
     assert [record.getMessage() for record in caplog.records] == [
         "Redis is away (TimeoutError): each process counts requests by itself."
     ]
-    knock(limiter, 3)
+    take(limiter, 3)
     with pytest.raises(TooManyRequests):
         limiter.take("192.0.2.1")
     assert limiter.redis_answers() is False
 
 
-def test_connecting_to_redis_takes_no_longer_than_an_answer(settings: Settings) -> None:
+def test_the_timeout_for_connecting_to_redis_is_the_timeout_for_an_answer(settings: Settings) -> None:
     shared = RequestLimiter(replace(settings, redis_url="redis://127.0.0.1:1/0")).redis
     assert shared is not None
     given = shared._script.registered_client.get_connection_kwargs()
     assert given["socket_connect_timeout"] == given["socket_timeout"] == request_limits.REDIS_SECONDS
 
 
-def test_while_one_asks_whether_redis_is_back_others_are_counted_here(knocks: RequestLimiter, line: Line) -> None:
+def test_while_one_request_asks_whether_redis_is_back_others_are_counted_in_the_process(
+    limiter: RequestLimiter, line: Line
+) -> None:
     line.delay = 0.15
-    knock(knocks, request_limits.MOST_SLOW)
-    assert knocks.away
-    line.delay, knocks.next_try_at, before = 1.0, 0.0, line.asked  # its time apart is over
-    at_once([lambda: knocks.take("192.0.2.1")] * 10)
+    take(limiter, request_limits.MOST_SLOW)
+    assert limiter.away
+    line.delay, limiter.next_try_at, before = 1.0, 0.0, line.asked  # its pause is over
+    at_once([lambda: limiter.take("192.0.2.1")] * 10)
     assert line.asked - before == 1
 
 
-def test_processes_with_one_redis_count_together_and_give_it_no_address(settings: Settings, redis: Redis) -> None:
+def test_processes_with_one_redis_count_together_and_send_it_no_address(settings: Settings, redis: Redis) -> None:
     shared = replace(settings, redis_url=redis.url, requests_per_address_minute=3)
     one, other = RequestLimiter(shared), RequestLimiter(shared)
     server = Client.from_url(redis.url, decode_responses=True)
@@ -244,11 +248,11 @@ def test_processes_with_one_redis_count_together_and_give_it_no_address(settings
     assert 0 < server.ttl(key) <= request_limits.WINDOW_SECONDS
     one.take("198.51.100.8")
     assert len(server.keys()) == 2
-    server.delete(key)  # as when its minute is over
+    server.delete(key)  # as it expires after its minute
     other.take("198.51.100.7")
 
 
-def test_whether_redis_answers_is_said_of_a_redis_alone_and_asking_takes_no_request(settings: Settings, redis: Redis) -> None:
+def test_redis_answers_is_none_without_redis_and_counts_no_request(settings: Settings, redis: Redis) -> None:
     assert RequestLimiter(settings).redis_answers() is None
     limiter = RequestLimiter(replace(settings, redis_url=redis.url, requests_per_address_minute=1))
     assert [limiter.redis_answers() for _ in range(3)] == [True] * 3

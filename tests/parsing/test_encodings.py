@@ -1,4 +1,4 @@
-"""Whatever is shown as a proof has one spelling: the one that was given away. Libraries read many more."""
+"""Every token and cookie has one valid spelling: the one that was issued. Libraries accept many more."""
 
 import re
 from collections.abc import Callable
@@ -45,7 +45,7 @@ AROUND: dict[str, Spelling] = {
 
 
 def spelt_otherwise(token: str, spell: Spelling) -> str:
-    """In the given way; padded in front where that makes no difference to this token."""
+    """Spells the token in the given way. If that makes no difference to it, it gets a prefix."""
     other = spell(token)
     return other if other != token else "=" + token
 
@@ -78,7 +78,7 @@ def test_an_access_token_has_one_spelling(program: Program, how: str) -> None:
 
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", " Bearer {} ", "\tBearer {}\t"])
 @pytest.mark.requirement("TOK-07")
-def test_a_bearer_header_is_read_as_http_has_it(program: Program, header: str) -> None:
+def test_a_bearer_header_is_read_as_http_defines_it(program: Program, header: str) -> None:
     program.sign_in(ANNA)
     assert bearer(program, header.format(program.tokens["access_token"])) == 200
 
@@ -110,7 +110,7 @@ def test_no_other_header_is_a_bearer_header(program: Program, header: str) -> No
 
 @pytest.mark.parametrize("how", SPELLINGS | AROUND)
 @pytest.mark.requirement("TOK-04")
-def test_a_refresh_token_has_one_spelling_and_another_ends_nothing(program: Program, how: str) -> None:
+def test_a_refresh_token_has_one_spelling_and_other_spellings_end_no_session(program: Program, how: str) -> None:
     program.sign_in(ANNA)
     token = program.tokens["refresh_token"]
     other = spelt_otherwise(token, (SPELLINGS | AROUND)[how])
@@ -130,7 +130,7 @@ def test_a_device_token_has_one_spelling(app: Flask, program: Program, how: str)
 
 
 def with_cookies(browser: Browser, method: str, path: str, *, data: Any = None, **cookies: str) -> Any:
-    """The answer to a browser that keeps these cookies besides, or instead of its own, as they are written here."""
+    """The answer to a browser that sends these cookies, exactly as written here, besides or instead of its own."""
     names = ("hammer", "hammer_device", "hammer_form")
     own = {name: cookie.value for name in names if (cookie := browser.client.get_cookie(name))}
     header = "; ".join(f"{name}={value}" for name, value in (own | cookies).items())

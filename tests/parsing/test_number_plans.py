@@ -1,4 +1,4 @@
-"""Numbering plans change, and nobody loses their account over it: `users move`, `users unreadable`, and what `doctor` says."""
+"""When a numbering plan changes, no account is lost: `users move`, `users unreadable`, and the report of `doctor`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ from tests.people import Browser
 from tests.serving import at_once
 
 OLD, NEW = "+22997123456", "+2290197123456"
-"""Of one telephone in Benin, before and after the end of 2024."""
+"""The number of one telephone in Benin, before and after the end of 2024."""
 in_context = pytest.mark.usefixtures("context")
 Run = Callable[..., Result]
 
@@ -41,7 +41,7 @@ def run(app: Flask) -> Run:
 
 @pytest.fixture
 def owner(app: Flask, settings: Settings) -> SignedIn:
-    """Somebody who signed up with `OLD` while it was a number."""
+    """A user who signed up with `OLD` while it was a valid number."""
     with app.app_context():
         return sign_in(old_plan(settings), OLD)
 
@@ -51,7 +51,7 @@ def old_plan(settings: Settings) -> Settings:
 
 
 def many(n: int) -> None:
-    """So many people, of whom one in ten has a number of Benin's old plan."""
+    """Creates n users. One in ten has a number of Benin's old plan."""
     rows = [
         {
             "id": codes.random_id(),
@@ -73,7 +73,7 @@ def move(settings: Settings, user_id: str, number: str = NEW, *, end_sessions: b
 
 
 @in_context
-def test_an_account_goes_on_with_the_new_number_and_all_that_it_has(settings: Settings, owner: SignedIn) -> None:
+def test_an_account_keeps_all_its_data_with_the_new_number(settings: Settings, owner: SignedIn) -> None:
     before = people.profile(settings, owner.user.id)
 
     move(settings, owner.user.id)
@@ -84,7 +84,9 @@ def test_an_account_goes_on_with_the_new_number_and_all_that_it_has(settings: Se
 
 
 @in_context
-def test_the_old_number_is_told_and_the_trail_says_so(settings: Settings, owner: SignedIn, memory: list[gateways.Sent]) -> None:
+def test_the_old_number_is_notified_and_the_event_log_says_so(
+    settings: Settings, owner: SignedIn, memory: list[gateways.Sent]
+) -> None:
     move(settings, owner.user.id)
     delivery.deliver(settings)
 
@@ -105,7 +107,7 @@ def test_sessions_stay_unless_they_are_ended_too(settings: Settings, owner: Sign
 
 
 @in_context
-def test_codes_under_way_and_known_devices_of_the_old_number_go(settings: Settings, owner: SignedIn) -> None:
+def test_pending_codes_and_known_devices_of_the_old_number_are_deleted(settings: Settings, owner: SignedIn) -> None:
     old = old_plan(settings)
     to_old = ask(replace(old, resend_wait=timedelta(0)), OLD)
     to_another = accounts.ask_number(settings, owner.user.id, owner.session.id, ANNA, HOME).verification
@@ -122,7 +124,7 @@ def test_codes_under_way_and_known_devices_of_the_old_number_go(settings: Settin
 
 
 @in_context
-def test_a_number_that_is_left_activates_no_second_invite(settings: Settings) -> None:
+def test_an_abandoned_number_activates_no_second_invite(settings: Settings) -> None:
     anna, boris = chain(settings, 2)
     left = people.profile(settings, boris.id).telephone_number
 
@@ -136,7 +138,7 @@ def test_a_number_that_is_left_activates_no_second_invite(settings: Settings) ->
 
 
 @in_context
-def test_a_number_that_somebody_has_or_nobody_could_sign_up_with_is_refused(settings: Settings, owner: SignedIn) -> None:
+def test_a_number_that_is_taken_or_cannot_sign_up_is_refused(settings: Settings, owner: SignedIn) -> None:
     user(settings, ANNA)
 
     with pytest.raises(TelephoneNumberTaken):
@@ -152,7 +154,7 @@ def test_a_number_that_somebody_has_or_nobody_could_sign_up_with_is_refused(sett
     assert db.session.query(Device).where(Device.user_id == owner.user.id).count() == 1
 
 
-def test_of_many_who_are_moved_to_one_number_at_once_one_has_it(app: Flask, settings: Settings) -> None:
+def test_of_many_users_moved_to_one_number_in_parallel_one_gets_it(app: Flask, settings: Settings) -> None:
     with app.app_context():
         ids = [user(settings, f"+7929111000{n}").id for n in range(5)]
 
@@ -189,25 +191,25 @@ def test_a_login_by_the_old_number_at_the_same_moment_never_leaves_two_accounts_
                 move(settings, user_id, new)
                 return "moved"
 
-        deeds: list[Callable[[], str]] = [enter, leave]
-        entered, moved = at_once(deeds)
+        calls: list[Callable[[], str]] = [enter, leave]
+        entered, moved = at_once(calls)
 
         assert moved == "moved"
         with app.app_context():
             if entered in (them.id, "refused"):
                 assert people.profile(settings, them.id).telephone_number == f"+7929333{number[-4:]}"
                 assert db.session.scalar(select(User.id).where(User.telephone_number == number)) is None
-            else:  # the number had left before the login looked for its user: it is a stranger's now, as any number that is free
+            else:  # the number was moved before the login looked for its user: it was free, so the login created a user
                 assert db.session.scalar(select(User.id).where(User.telephone_number == number)) == entered
 
 
 # Before the number is moved
 
 
-def test_who_is_signed_in_with_a_number_of_an_old_plan_gets_a_fresh_code_by_it(
+def test_a_signed_in_user_with_a_number_of_an_old_plan_gets_codes_for_it(
     app: Flask, settings: Settings, browser: Browser, memory: list[gateways.Sent], clock: Traveller
 ) -> None:
-    """Or they could neither change their number nor delete themselves."""
+    """Otherwise they could neither change their number nor delete their account."""
     browser.sign_in(ANNA)
     with app.app_context(), transaction() as session:
         session.execute(update(User).values(telephone_number=OLD))
@@ -225,7 +227,7 @@ def test_who_is_signed_in_with_a_number_of_an_old_plan_gets_a_fresh_code_by_it(
 
 
 @in_context
-def test_a_stored_number_gets_its_code_whatever_its_plan_says(settings: Settings, owner: SignedIn) -> None:
+def test_a_stored_number_gets_codes_whatever_its_plan_says(settings: Settings, owner: SignedIn) -> None:
     sent = by_code.send_code_to_stored(settings, OLD, HOME)
     assert confirm(settings, sent.verification, right(settings, sent.verification)).user.id == owner.user.id
 
@@ -241,8 +243,8 @@ def test_staff_find_a_number_of_an_old_plan_in_any_spelling(
 
 
 @in_context
-def test_a_number_digit_for_digit_is_found_before_one_that_its_plan_makes_of_it(settings: Settings) -> None:
-    """Mexico took the `1` out of its numbers: the two may be two people."""
+def test_a_number_is_found_digit_for_digit_before_its_normalised_form(settings: Settings) -> None:
+    """Mexico removed the `1` from its numbers: the two forms may belong to two people."""
     before = accounts.create(replace(settings, extra_ranges=("+521xxxxxxxxxx",)), "+52 1 55 1234 5678", {})
     today = accounts.create(settings, "+52 55 1234 5678", {})
 
@@ -253,12 +255,12 @@ def test_a_number_digit_for_digit_is_found_before_one_that_its_plan_makes_of_it(
 # The commands
 
 
-def test_move_says_what_it_did(run: Run, owner: SignedIn) -> None:
-    told = run("users", "move", "+229 97 12 34 56", "+229 01 97 12 34 56", "--yes")
+def test_move_reports_what_it_did(run: Run, owner: SignedIn) -> None:
+    result = run("users", "move", "+229 97 12 34 56", "+229 01 97 12 34 56", "--yes")
 
-    assert told.exit_code == 0, told.output
-    assert f"{NEW} is the number of {OLD} now" in told.stdout
-    assert "They stay signed in" in told.stdout
+    assert result.exit_code == 0, result.output
+    assert f"{NEW} is the number of {OLD} now" in result.stdout
+    assert "They stay signed in" in result.stdout
     assert run("users", "show", NEW).exit_code == 0
     assert "no user" in run("users", "show", OLD).stderr
 
@@ -268,8 +270,8 @@ def test_move_asks_first_and_may_sign_out(run: Run, owner: SignedIn) -> None:
     assert "Aborted" in asked.output
     assert run("users", "show", OLD).exit_code == 0
 
-    told = run("users", "move", OLD, NEW, "--sign-out", typed="y\n")
-    assert "stay signed in" not in told.stdout
+    result = run("users", "move", OLD, NEW, "--sign-out", typed="y\n")
+    assert "stay signed in" not in result.stdout
     assert "Signed in nowhere" in run("users", "show", NEW).stdout
 
 
@@ -282,14 +284,14 @@ def test_move_asks_first_and_may_sign_out(run: Run, owner: SignedIn) -> None:
         ("+74951234567", "cannot send texts"),
     ],
 )
-def test_move_says_in_a_line_what_is_wrong(run: Run, app: Flask, settings: Settings, owner: SignedIn, new: str, why: str) -> None:
+def test_move_reports_an_error_in_one_line(run: Run, app: Flask, settings: Settings, owner: SignedIn, new: str, why: str) -> None:
     with app.app_context():
         user(settings, ANNA)
 
-    told = run("users", "move", OLD, new, "--yes")
+    result = run("users", "move", OLD, new, "--yes")
 
-    assert told.exit_code == 1
-    assert why in told.stderr
+    assert result.exit_code == 1
+    assert why in result.stderr
     assert "There is no user" in run("users", "move", "+229 97 00 00 00", NEW).stderr
     assert "already" in run("users", "move", ANNA, ANNA).stderr
 
@@ -308,25 +310,25 @@ def test_the_notice_is_in_a_language_of_the_numbers_country(
     russian, chosen, english = memory[-3:]
     assert "another number" not in russian.text
     assert "another number" in chosen.text
-    assert "another number" in english.text  # Benin's is French, which we do not speak
+    assert "another number" in english.text  # the language of Benin is French, which is not supported
 
 
-def test_unreadable_lists_numbers_that_are_none_any_more(run: Run, app: Flask, settings: Settings) -> None:
+def test_unreadable_lists_numbers_that_are_not_valid_any_more(run: Run, app: Flask, settings: Settings) -> None:
     with app.app_context():
         many(40)
 
-    told, whole = run("users", "unreadable"), run("users", "unreadable", "--full")
+    result, whole = run("users", "unreadable"), run("users", "unreadable", "--full")
 
-    assert len(told.stdout.splitlines()) == 4
-    assert told.stdout.startswith("+2········00 ")
-    assert "+2299" not in told.stdout
+    assert len(result.stdout.splitlines()) == 4
+    assert result.stdout.startswith("+2········00 ")
+    assert "+2299" not in result.stdout
     assert [line.split()[0] for line in whole.stdout.splitlines()] == [f"+2299{place:07d}" for place in range(0, 40, 10)]
-    assert "+229 and 8 digits: 4" in told.stderr
-    assert "4 of 40 stored numbers are no mobile numbers any more." in told.stderr
+    assert "+229 and 8 digits: 4" in result.stderr
+    assert "4 of 40 stored numbers are no mobile numbers any more." in result.stderr
 
 
 @in_context
-def test_every_stored_number_is_looked_at_once_over_many_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stored_number_is_checked_once_in_many_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     many(25)
     monkeypatch.setattr(people, "_BATCH", 5)
 
@@ -336,9 +338,7 @@ def test_every_stored_number_is_looked_at_once_over_many_batches(settings: Setti
     assert [found.telephone_number for found in seen if found] == [f"+2299{place:07d}" for place in (0, 10, 20)]
 
 
-def test_doctor_says_how_many_numbers_nobody_can_sign_in_with(
-    app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_reports_how_many_numbers_cannot_sign_in(app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> str:
         with app.app_context():
             [finding] = [finding for finding in doctor.examine(settings) if finding.part == "numbers"]

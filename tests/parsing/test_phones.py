@@ -1,4 +1,4 @@
-"""What people type -> one canonical telephone number. Nothing is ever read as another number than it names."""
+"""Input is converted to one canonical telephone number, and is never read as a different number."""
 
 import sys
 import unicodedata
@@ -33,7 +33,7 @@ DIGITS = [
     if unicodedata.decimal(zero, None) == 0
     for signs in [[chr(ord(zero) + n) for n in range(10)]]
 ]
-"""Ten digits of each script that has its own."""
+"""The ten digits of each script that has its own digits."""
 SPACES = [sign for sign in ALL_CHARACTERS if unicodedata.category(sign) in ("Zs", "Zl", "Zp")] + list("\t\n\r\u2800")
 UNSEEN = [*"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d"]
 UNSEEN += [*"\u2060\u2063\u2066\u2067\u2068\u2069\u206f\u3164\ufe0f\ufeff\uffa0\U000e0001\U000e0030\U000e0100"]
@@ -45,7 +45,7 @@ def read(typed: str, *, region: str = "RU", regions: frozenset[str] = frozenset(
 
 
 def fault(typed: str, **plan: str) -> str:
-    """What is said of a text that names no number, or more than one."""
+    """The error message for an input with no number, or with more than one."""
     with pytest.raises(InvalidFields) as refused:
         read(typed, **plan)  # type: ignore[arg-type]
     [said] = refused.value.errors["telephone_number"]
@@ -54,7 +54,7 @@ def fault(typed: str, **plan: str) -> str:
 
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, str]:
-    """A number as somebody may write it, and the number that is meant."""
+    """A number as a person may write it, and the canonical number."""
     digits = draw(national)
     prefix = draw(st.sampled_from(["+7", "8", "+ 7", "8 ", "+7 ", "", "7", "8-", "\uff0b7"]))
     if draw(st.booleans()):
@@ -112,7 +112,7 @@ def test_words_around_a_number_do_not_matter(typed: str) -> None:
      "+79290000001000000, звони", "8 929 000 mama", "8 929 000 4 and"],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_words_with_other_digits_among_them_are_not_guessed_at(typed: str) -> None:
+def test_a_number_beside_other_digits_is_not_guessed(typed: str) -> None:
     assert fault(typed) in (phones.SEVERAL, phones.INVALID, phones.TOO_SHORT, phones.TOO_LONG)
 
 
@@ -123,7 +123,7 @@ def test_words_with_other_digits_among_them_are_not_guessed_at(typed: str) -> No
      "[8 929 000-00-01](tel:+79290000002)", "+79290000001 +79290000002", "8 929 000-00-01, до 18", "8 929 000 00 01 ①"],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_other_digits_beside_a_number_are_said_to_be_too_many(typed: str) -> None:
+def test_the_error_for_other_digits_beside_a_number_asks_for_one_number(typed: str) -> None:
     assert fault(typed) == phones.SEVERAL
 
 
@@ -134,7 +134,7 @@ def test_other_digits_beside_a_number_are_said_to_be_too_many(typed: str) -> Non
      "\u202e+79290000001", "79290000001+", "79290000001@s.whatsapp.net"],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_what_is_no_number_is_said_on_its_field(typed: str) -> None:
+def test_the_error_for_an_invalid_number_is_on_its_field(typed: str) -> None:
     with pytest.raises(InvalidFields) as refused:
         read(typed)
     assert refused.value.errors == {"telephone_number": [phones.INVALID if typed.strip() else phones.MISSING]}
@@ -156,7 +156,7 @@ def test_a_number_that_gets_no_texts_is_not_served(typed: str, kind: str) -> Non
         read(typed)
 
 
-def test_other_countries_are_served_where_none_is_named() -> None:
+def test_all_countries_are_served_if_none_is_named() -> None:
     assert read("+44 7911 123456") == "+447911123456"
     assert read("+1 201 555 0123") == "+12015550123"
 
@@ -172,7 +172,7 @@ def test_only_the_countries_that_are_named_are_served() -> None:
         read("+44 7911 123456", regions=served)
 
 
-def test_the_region_reads_what_has_no_plus() -> None:
+def test_a_number_without_a_plus_is_read_by_the_region() -> None:
     assert read("07911 123456", region="GB") == "+447911123456"
 
 
@@ -202,7 +202,7 @@ MEANT = "+79298284301"
         # a plus before the 8, and the ways to call abroad
         "+89298284301", "+8 (929) 828-43-01", "0079298284301", "00 7 929 828-43-01", "+00 7 929 828 43 01", "8 10 7 929 828 43 01",
         "8~10 7 929 828 43 01",
-        # what forms put before
+        # prefixes that forms add
         "+7 +7 929 828 43 01", "+7 (+7 929) 828-43-01", "+7 8 929 828 43 01", "+7 (8929) 828-43-01", "8 +7 929 828 43 01",
         "7 +79298284301", "+7 (892) 982-84-30-1",
         # copied out of address books, messengers, pages and links
@@ -218,13 +218,13 @@ MEANT = "+79298284301"
         "whatsapp://send?phone=79298284301", "https://api.whatsapp.com/send?phone=%2B79298284301&text=%D0%BF%D1%80",
         "«+7 929 828-43-01»",
         "8️⃣9️⃣2️⃣9️⃣8️⃣2️⃣8️⃣4️⃣3️⃣0️⃣1️⃣",
-        # with words around
+        # with words around it
         "т. 8 929 828-43-01", "тел.: +7 929 828 43 01", "моб.89298284301", "Мой номер: +7 929 828-43-01.", "☎89298284301",
         "📞 8 929 828 43 01", "№ 89298284301", "Иван +7 929 828-43-01 (моб.)", "+7 929 828 43 01 — Иван", "8 929 828-43-01;",
         # twice
         "+7 929 828-43-01, 8 (929) 828-43-01", "8 929 828-43-01 8 929 828-43-01", "+79298284301\n+79298284301",
         "8 929 828-43-01 / +7 929 828 43 01", "8 929 828-43-01 (+7 929 828-43-01)", "89298284301 (89298284301)",
-        # in other scripts
+        # in digits of other scripts
         "٨٩٢٩٨٢٨٤٣٠١", "۸۹۲۹۸۲۸۴۳۰۱", "८९२९८२८४३०१", "৮৯২৯৮২৮৪৩০১", "๘๙๒๙๘๒๘๔๓๐๑", "+٧ ٩٢٩ ٨٢٨ ٤٣ ٠١", "𝟖𝟗𝟐𝟗𝟖𝟐𝟖𝟒𝟑𝟎𝟏",
     ],
 )  # fmt: skip
@@ -252,12 +252,12 @@ def test_a_number_is_read_as_people_really_write_it(typed: str) -> None:
         ("KZ", "+8 777 234 56 78", "+77772345678"),
         ("BR", "00 55 11 98765-4321", "+5511987654321"),
         ("RU", "8 10 44 7911 123456", "+447911123456"),
-        ("RU", "+84 912 345 678", "+84912345678"),  # begins with 8 as well, and names its country
+        ("RU", "+84 912 345 678", "+84912345678"),  # also begins with 8, and has its country code
         ("RU", "+81 90 1234 5678", "+819012345678"),
     ],
 )
 @pytest.mark.requirement("PHN-01")
-def test_each_region_has_its_own_ways(region: str, typed: str, meant: str) -> None:
+def test_each_region_has_its_own_prefixes(region: str, typed: str, meant: str) -> None:
     assert read(typed, region=region) == meant
 
 
@@ -270,8 +270,8 @@ def test_each_region_has_its_own_ways(region: str, typed: str, meant: str) -> No
      "0664 1*2*4567", "+43 664 1234567%38"],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_where_numbers_differ_in_length_no_part_of_one_is_taken_for_it(typed: str) -> None:
-    """In Austria `+43 664 1234567` is a number, and so is one with a digit more."""
+def test_part_of_a_number_is_not_read_as_a_number_where_lengths_vary(typed: str) -> None:
+    """In Austria `+43 664 1234567` is a number, and so is one with another digit at its end."""
     fault(typed, region="AT")
     assert phones.canonical(Plan("AT"), typed) is None
 
@@ -280,8 +280,8 @@ def test_where_numbers_differ_in_length_no_part_of_one_is_taken_for_it(typed: st
     "typed", ["+7 770 123 45 67 8", "+77701234567 8", "+7 7 929 828 43 01", "+779298284301", "+8 701 234 56 78"]
 )
 @pytest.mark.requirement("PHN-01")
-def test_a_digit_too_many_is_not_taken_for_a_country_code_once_more(typed: str) -> None:
-    """`+7` before `7701234567 8` would be somebody else's `+7 701 234 56 78`; `+870` is a network of satellites."""
+def test_an_extra_digit_is_not_read_as_a_repeated_country_code(typed: str) -> None:
+    """`+7` before `7701234567 8` would be the number of another person, `+7 701 234 56 78`; `+870` is a satellite network."""
     assert fault(typed) in (phones.TOO_LONG, phones.INVALID)
 
 
@@ -300,7 +300,7 @@ def test_a_digit_too_many_is_not_taken_for_a_country_code_once_more(typed: str) 
     ],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_a_digit_that_is_missing_or_too_many_or_a_letter_is_said(typed: str, said: str) -> None:
+def test_the_error_names_a_missing_digit_an_extra_digit_or_a_letter(typed: str, said: str) -> None:
     assert fault(typed) == said
 
 
@@ -308,11 +308,11 @@ def test_a_digit_that_is_missing_or_too_many_or_a_letter_is_said(typed: str, sai
     "typed",
     [
         "447911123456", "380671234567", "44 7911 123456", "Call 447911123456", "wa.me/447911123456",
-        "07911 123456", "0151 23456789", "06 12 34 56 78",  # as at home in Britain, Germany and France
+        "07911 123456", "0151 23456789", "06 12 34 56 78",  # national format in Britain, Germany and France
     ],
 )  # fmt: skip
 @pytest.mark.requirement("PHN-01")
-def test_a_foreign_number_without_a_plus_is_told_what_is_missing(typed: str) -> None:
+def test_the_error_for_a_foreign_number_without_a_plus_asks_for_the_plus(typed: str) -> None:
     assert fault(typed) == phones.NO_PLUS
 
 
@@ -322,7 +322,7 @@ decorations = st.lists(DECORATION, min_size=1, max_size=2).map("".join)
 
 @st.composite
 def decorated(draw: st.DrawFn) -> tuple[str, str]:
-    """A number with anything between its digits and around them, in digits of any script, and the number that is meant."""
+    """A number in digits of any script, with any characters between and around them, and the canonical number."""
     digits = draw(national)
     spelled = draw(st.sampled_from(["+7", "8", "7", ""])) + digits
     scripts = draw(st.sampled_from(DIGITS) | st.just("0123456789"))
@@ -335,7 +335,7 @@ def decorated(draw: st.DrawFn) -> tuple[str, str]:
 @given(decorated())
 @hypothesis.settings(max_examples=examples(500))
 @pytest.mark.requirement("PHN-01")
-def test_whatever_stands_between_its_digits_a_number_is_itself_or_refused(number: tuple[str, str]) -> None:
+def test_with_any_characters_between_its_digits_a_number_is_itself_or_refused(number: tuple[str, str]) -> None:
     typed, meant = number
     try:
         assert read(typed) == meant
@@ -345,7 +345,7 @@ def test_whatever_stands_between_its_digits_a_number_is_itself_or_refused(number
 
 @pytest.mark.parametrize("sign", [*SPACES, *UNSEEN, *DASHES], ids=ascii)
 @pytest.mark.requirement("PHN-01")
-def test_every_space_dash_and_mark_that_is_not_seen_may_stand_between_digits(sign: str) -> None:
+def test_every_space_dash_and_invisible_character_is_allowed_between_digits(sign: str) -> None:
     assert read(sign.join(["+7", "929", "828", "43", "01"])) == MEANT
     assert read(f"{sign}8 929 828 43 01{sign}") == MEANT
 
@@ -391,12 +391,12 @@ def test_two_numbers_in_one_text_are_refused(one: str, other: str, between: str,
     national, st.sampled_from([" ", ", ", "\n", " / ", " и ", "; ", " (", "](tel:"]), st.sampled_from("78+"), st.sampled_from("78+")
 )
 @pytest.mark.requirement("PHN-01")
-def test_one_number_that_is_named_twice_is_one_number(digits: str, between: str, first: str, second: str) -> None:
+def test_a_repeated_number_is_one_number(digits: str, between: str, first: str, second: str) -> None:
     spelled = {"7": f"7{digits}", "8": f"8{digits}", "+": f"+7{digits}"}
     assert read(f"{spelled[first]}{between}{spelled[second]}") == f"+7{digits}"
 
 
-# -- networks of no country, and what the metadata lacks ------------------------------------------------------------------------
+# -- networks without a country, and missing metadata ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -405,13 +405,13 @@ def test_one_number_that_is_named_twice_is_one_number(digits: str, between: str,
      "+808 1234 5678", "+878 10 1234567890", "+888 123 456 789 01", "00 870 773 111 632", "+870 123 456 789"],
 )  # fmt: skip
 @pytest.mark.requirement("SMS-04")
-def test_satellites_and_other_networks_of_no_country_are_not_served(typed: str) -> None:
+def test_satellites_and_other_networks_without_a_country_are_not_served(typed: str) -> None:
     with pytest.raises(RegionNotServed):
         read(typed)
 
 
 @pytest.mark.requirement("PHN-01")
-def test_a_range_of_the_operators_is_read_like_any_other() -> None:
+def test_an_extra_range_from_the_settings_is_read_like_any_other() -> None:
     old_benin, new_russia = ("+2299xxxxxxx", "+7100xxxxxxx"), frozenset({"RU", "BJ"})
     assert read("+229 97 12 34 56", extra=old_benin) == "+22997123456"
     assert read("97 12 34 56", region="BJ", extra=old_benin) == "+22997123456"
@@ -424,7 +424,7 @@ def test_a_range_of_the_operators_is_read_like_any_other() -> None:
 
 
 def test_a_number_of_an_old_plan_is_found_and_shown_as_it_is_stored() -> None:
-    """Benin put `01` before its numbers, and Mexico took a `1` out of them."""
+    """Benin added `01` before its numbers, and Mexico removed a `1` from them."""
     assert phones.meant(RUSSIA, "+229 97-12-34-56") == ["+22997123456"]
     assert phones.meant(Plan("BJ"), "97 12 34 56") == ["+22997123456"]
     assert phones.meant(RUSSIA, "+52 1 55 1234 5678")[0] == "+5215512345678"
@@ -446,6 +446,6 @@ def test_a_number_of_an_old_plan_is_found_and_shown_as_it_is_stored() -> None:
         ("+789298284301", False),
     ],
 )
-def test_a_stored_number_is_readable_while_who_types_it_reaches_it(stored: str, readable: bool) -> None:
+def test_a_stored_number_is_readable_if_typing_it_gives_this_number(stored: str, readable: bool) -> None:
     assert phones.is_readable(Plan(regions=frozenset({"RU"})), stored) == readable
     assert phones.is_readable(Plan(extra_ranges=(stored[:5] + "x" * (len(stored) - 5),)), stored)

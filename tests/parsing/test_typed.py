@@ -1,4 +1,4 @@
-"""Numbers and codes as people type them, before the pages and before the JSON API alike."""
+"""Numbers and codes as people type them, in the pages and in the JSON API."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +42,7 @@ def test_a_code_may_be_typed_in_groups(person: Person, between: str) -> None:
 
 @pytest.mark.parametrize("typed", ["{}, {other}", "29.11.2026", "29-11-2026", "{}, 5 minutes", "+{}", "\u202e{}"], ids=ascii)
 @pytest.mark.requirement("OTP-07")
-def test_what_may_mean_something_else_costs_no_guess_at_either_door(
+def test_ambiguous_input_costs_no_guess_in_the_pages_and_the_api(
     app: Flask, client: FlaskClient, program: Program, code_for: Callable[[str], str], typed: str
 ) -> None:
     asked = program.result("POST", "/auth/signup/", {"telephone_number": "+79290000002"})
@@ -65,10 +65,10 @@ def test_what_may_mean_something_else_costs_no_guess_at_either_door(
 )
 @pytest.mark.requirement("PHN-01")
 def test_a_number_is_read_however_it_is_pasted(app: Flask, client: FlaskClient, program: Program, typed: str) -> None:
-    told = program.result("POST", "/auth/signup/", {"telephone_number": typed})
+    answer = program.result("POST", "/auth/signup/", {"telephone_number": typed})
     again = client.post("/login/", data={"csrf_token": routes.form_token(client), "telephone_number": typed})
 
-    assert told["telephone_number"] == ANNA
+    assert answer["telephone_number"] == ANNA
     assert again.status_code == 429  # it is the same number, so the same wait
     with app.app_context():
         assert db.session.query(Message).count() == 1
@@ -82,21 +82,21 @@ def test_a_number_is_read_however_it_is_pasted(app: Flask, client: FlaskClient, 
     ],
 )
 @pytest.mark.requirement("PHN-01")
-def test_what_is_wrong_with_a_number_is_said_at_both_doors(
+def test_pages_and_api_show_the_error_of_a_number(
     client: FlaskClient, program: Program, typed: str, sentence: str, in_russian: str
 ) -> None:
-    told = program.call("POST", "/auth/signup/", {"telephone_number": typed})
+    answer = program.call("POST", "/auth/signup/", {"telephone_number": typed})
     shown = client.post("/login/", data={"csrf_token": routes.form_token(client), "telephone_number": typed})
 
-    assert told.json is not None
-    assert told.json["errors"] == {"telephone_number": [sentence]}
+    assert answer.json is not None
+    assert answer.json["errors"] == {"telephone_number": [sentence]}
     assert in_russian in shown.text
 
 
-def test_a_number_of_an_old_plan_signs_in_where_its_range_is_let_in(
+def test_a_number_of_an_old_plan_signs_in_if_its_range_is_allowed(
     settings: Settings, app_with: Callable[[Settings], Flask], app: Flask
 ) -> None:
-    """Benin had numbers of eight digits until 2024: known and unknown ones are answered alike, as everywhere."""
+    """Benin had numbers of eight digits until 2024. Known and unknown numbers get the same answers, as everywhere."""
     let_in = replace(settings, extra_ranges=("+2299xxxxxxx",))
     with app.app_context():
         user_id = accounts.create(let_in, "+22997123456", {})
