@@ -1,8 +1,8 @@
-"""What Hammer costs, beside a floor measured in the same run; no part of the test suite. `make bench`, and docs/performance.md.
+"""The cost of Hammer, compared with a floor measured in the same run; not in the test suite. `make bench`, docs/performance.md.
 
-__main__    the command: which deeds, at how many connections, on which databases; prints the tables
-hammer_app  Hammer as it is measured: production's rules, and texts left in the outbox for another process to carry
-floor       bare Flask with raw driver calls doing the same statements
-servers     either of them in processes of its own, and how much CPU those used
-load        who knocks: connections, and the deeds
+__main__    the command: measures operations, numbers of connections and databases, and prints the tables
+hammer_app  Hammer with the rules of production; texts stay in the outbox, for another process to send
+floor       bare Flask with raw driver calls that send the same statements
+servers     either application in its own processes, and their CPU time
+load        the clients: connections and operations
 """

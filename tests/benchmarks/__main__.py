@@ -1,8 +1,7 @@
-"""Measures Hammer beside the floor and prints the tables of docs/performance.md: `make bench`.
+"""Measures Hammer and the floor, and prints the tables of docs/performance.md: `make bench`.
 
-Each round loads Hammer, then the floor, then Hammer again and so on, on the same machine at the same time: what else the machine
-does hits both. The CPU time of the server's processes is what counts; a ratio is made in each round, and the middle one is told,
-with the smallest and the largest.
+Each round loads Hammer, then the floor, then Hammer again and so on, so that other load on the machine affects both. The CPU time
+of the server's processes counts. Each round has a ratio; the tables have the median, the smallest and the largest one.
 """
 
 import argparse
@@ -32,14 +31,14 @@ from hammer.db.database import db
 from hammer.login import verifications
 from tests.actions import wrong_code
 from tests.benchmarks import floor, hammer_app, servers
-from tests.benchmarks.load import Connection, Deeds, Person, knock
+from tests.benchmarks.load import Connection, Operations, Person, run
 from tests.databases import PostgresDatabases, SqliteFiles, migrate
 
 FLOOR, HAMMER = "floor", "Hammer"
 PEOPLE = 50
-"""Of each application, before anything is measured; each has an invitee, and activated a code."""
-DEEDS = {"profile": 1, "new login": 2, "returning login": 2, "refused code": 1, "activation": 1}
-"""What is measured, and how many requests it is."""
+"""The users of each application before the measurement. Each has an invitee and has activated a code."""
+OPERATIONS = {"profile": 1, "new login": 2, "returning login": 2, "refused code": 1, "activation": 1}
+"""The measured operations, and how many requests each takes."""
 TARGETS = {"profile": 2.0, "new login": 2.5, "returning login": 2.5, "refused code": 2.5}
 GUESSES = 3
 
@@ -48,7 +47,7 @@ GUESSES = 3
 class Application:
     name: str
     server: servers.Server
-    deeds: Deeds
+    operations: Operations
     numbers: Iterator[str]
     people: list[Person] = field(default_factory=list)
 
@@ -56,81 +55,81 @@ class Application:
         return [Person(next(self.numbers)) for _ in range(many)]
 
     def settle(self) -> None:
-        """The first people, who invited each other in a row."""
+        """Creates the first people. Each activates the code of the one before."""
         self.people = self.newcomers(PEOPLE)
-        knock(self.server.port, 4, self.deeds.sign_in, self.people)
+        run(self.server.port, 4, self.operations.sign_in, self.people)
         for inviter, invitee in itertools.pairwise(self.people):
             self.invite([invitee], inviter, 1)
 
     def invite(self, people: Sequence[Person], inviter: Person, connections: int) -> Any:
         async def activate(at: Connection, person: Person) -> None:
-            await self.deeds.activate(at, person, inviter.invite_code)
+            await self.operations.activate(at, person, inviter.invite_code)
 
-        return knock(self.server.port, connections, activate, people)
+        return run(self.server.port, connections, activate, people)
 
 
 @dataclass(frozen=True)
 class Sample:
     cpu: float
-    """Milliseconds of a deed."""
+    """Milliseconds of one operation."""
     latencies: list[float]
 
 
 def numbers() -> Iterator[str]:
-    """Mobile numbers that nobody had before, spread over all prefixes."""
+    """New mobile numbers, spread over all prefixes."""
     begin = secrets.randbelow(10**7)
     for n in range(begin, begin + 10**7):
         yield f"+7929{n * 10_007 % 10**7:07d}"
 
 
-def sample(app: Application, deed: str, connections: int, many: int) -> Sample:
-    """Does the deed so many times; what leads up to it is not measured."""
-    port, deeds = app.server.port, app.deeds
+def sample(app: Application, operation: str, connections: int, many: int) -> Sample:
+    """Measures `many` operations. Their preparation is not measured."""
+    port, operations = app.server.port, app.operations
     people = app.newcomers(many)
-    run: Callable[[], Any]
-    if deed == "profile":
+    measured: Callable[[], Any]
+    if operation == "profile":
         people = [app.people[n % PEOPLE] for n in range(many)]
-        run = partial(knock, port, connections, deeds.look, people)
-    elif deed == "new login":
-        run = partial(knock, port, connections, deeds.sign_in, people)
-    elif deed == "returning login":
+        measured = partial(run, port, connections, operations.look, people)
+    elif operation == "new login":
+        measured = partial(run, port, connections, operations.sign_in, people)
+    elif operation == "returning login":
         people = [Person(app.people[n % PEOPLE].number) for n in range(many)]
-        run = partial(knock, port, connections, deeds.sign_in, people)
-    elif deed == "refused code":
+        measured = partial(run, port, connections, operations.sign_in, people)
+    elif operation == "refused code":
         people = people[: -(-many // GUESSES)]
-        knock(port, connections, deeds.sign_up, people)
+        run(port, connections, operations.sign_up, people)
         guesses = (people * GUESSES)[:many]
-        run = partial(knock, port, connections, deeds.guess_wrong, guesses)
+        measured = partial(run, port, connections, operations.guess_wrong, guesses)
     else:
-        knock(port, connections, deeds.sign_in, people)
-        run = partial(app.invite, people, app.people[0], connections)
+        run(port, connections, operations.sign_in, people)
+        measured = partial(app.invite, people, app.people[0], connections)
     before = app.server.cpu_seconds()
-    knocks = run()
-    return Sample((app.server.cpu_seconds() - before) / many * 1000, knocks.latencies)
+    result = measured()
+    return Sample((app.server.cpu_seconds() - before) / many * 1000, result.latencies)
 
 
 @contextmanager
 def applications(url: Callable[[], str]) -> Iterator[list[Application]]:
-    """Hammer and the floor, each on a database of its own."""
+    """Hammer and the floor, each with its own database."""
     with ExitStack() as running:
         made = []
         for name, make in ((HAMMER, "tests.benchmarks.hammer_app:make()"), (FLOOR, "tests.benchmarks.floor:make()")):
             address = url()
             environment = hammer_app.ENVIRONMENT | {"DATABASE_URL": address if name == HAMMER else plain(address)}
             server = running.enter_context(servers.serve(make, environment))
-            app = Application(name, server, Deeds(code_of(name)), numbers())
+            app = Application(name, server, Operations(code_of(name)), numbers())
             app.settle()
             made.append(app)
         yield made
 
 
 def plain(url: str) -> str:
-    """As drivers read it."""
+    """The URL in the form that drivers accept."""
     return url.replace("postgresql+psycopg://", "postgresql://")
 
 
 def code_of(name: str) -> Callable[[str, str], str]:
-    """Computes codes as the application does: it shows none."""
+    """Computes codes as the application does, which does not show them."""
     if name == FLOOR:
         return floor.one_time_code
     with environment():
@@ -142,10 +141,10 @@ def code_of(name: str) -> Callable[[str, str], str]:
 
 @contextmanager
 def environment(**more: str) -> Iterator[None]:
-    """As the servers have it, in this process."""
+    """Sets the environment of the servers in this process."""
     before = dict(os.environ)
     os.environ.update({"FLASK_SKIP_DOTENV": "1"} | hammer_app.ENVIRONMENT | more)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start would compile the program anew
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each start would compile the program again
     try:
         yield
     finally:
@@ -159,30 +158,30 @@ def measure(kind: str, url: Callable[[], str], options: argparse.Namespace) -> N
         print("| operation | connections | Hammer, ms of CPU | floor, ms of CPU | ratio", end=" | ")
         print("Hammer p50 / p99, ms | floor p50 / p99, ms |")
         print("|---|---:|---:|---:|---|---:|---:|")
-        for deed, connections in itertools.product(options.deeds or DEEDS, options.connections):
+        for operation, connections in itertools.product(options.operations or OPERATIONS, options.connections):
             for app in apps:
-                sample(app, deed, connections, max(20, connections))
-            rounds = [{app.name: sample(app, deed, connections, options.many) for app in apps} for _ in range(options.rounds)]
-            print(row(deed, connections, rounds), flush=True)
+                sample(app, operation, connections, max(20, connections))
+            rounds = [{app.name: sample(app, operation, connections, options.many) for app in apps} for _ in range(options.rounds)]
+            print(row(operation, connections, rounds), flush=True)
         memory = ", ".join(f"{app.name} {app.server.worker_megabytes():.0f} MB" for app in apps)
         print(f"\nMemory of the worker afterwards: {memory}.")
 
 
-def row(deed: str, connections: int, rounds: Sequence[Mapping[str, Sample]]) -> str:
+def row(operation: str, connections: int, rounds: Sequence[Mapping[str, Sample]]) -> str:
     ratios = [of[HAMMER].cpu / of[FLOOR].cpu for of in rounds]
     cpu = {name: statistics.median(of[name].cpu for of in rounds) for name in (HAMMER, FLOOR)}
     waits = {name: sorted(latency for of in rounds for latency in of[name].latencies) for name in (HAMMER, FLOOR)}
     ends = {name: f"{of[len(of) // 2] * 1000:.1f} / {of[len(of) * 99 // 100] * 1000:.0f}" for name, of in waits.items()}
-    target = f" (at most {TARGETS[deed]})" if deed in TARGETS else ""
-    requests = f", {DEEDS[deed]} requests" if DEEDS[deed] > 1 else ""
+    target = f" (at most {TARGETS[operation]})" if operation in TARGETS else ""
+    requests = f", {OPERATIONS[operation]} requests" if OPERATIONS[operation] > 1 else ""
     return (
-        f"| {deed}{requests} | {connections} | {cpu[HAMMER]:.2f} | {cpu[FLOOR]:.2f} | **{statistics.median(ratios):.2f}** "
+        f"| {operation}{requests} | {connections} | {cpu[HAMMER]:.2f} | {cpu[FLOOR]:.2f} | **{statistics.median(ratios):.2f}** "
         f"({min(ratios):.2f} to {max(ratios):.2f}){target} | {ends[HAMMER]} | {ends[FLOOR]} |"
     )
 
 
 def count_statements(url: Callable[[], str]) -> None:
-    """Asks either application in this process for each deed once, and prints how many statements they sent."""
+    """Runs each operation once on both applications in this process, and prints how many statements they sent."""
     logging.disable()
     counts: dict[str, dict[str, int]] = {}
     for name in (HAMMER, FLOOR):
@@ -228,7 +227,7 @@ def _statements(name: str) -> dict[str, int]:
     sign_in(number, "returning")
     call("activation", "POST", "/users/me/invite/", {"invite_code": anna[1]}, boris[0])
     call("activation", "POST", "/users/me/invite/", {"invite_code": boris[1]}, clara[0])
-    call("profile, invited by somebody and inviting somebody", "GET", "/users/me/", None, boris[0])
+    call("profile, with an inviter and an invitee", "GET", "/users/me/", None, boris[0])
     return counts
 
 
@@ -241,13 +240,13 @@ def _watched(app: Flask) -> list[str]:
 
 
 def start(rounds: int) -> None:
-    """How long it takes to import the program and make the application, and from the start of a server to its first answer."""
+    """Prints how long it takes to import the program and create the application, and from a server's start to its first answer."""
     clock = "import time; t, c = time.perf_counter(), time.process_time(); import wsgi; "
     clock += "print(time.perf_counter() - t, time.process_time() - c)"
     imports = []
     for _ in range(rounds + 1):  # the first one may have to compile
-        told = subprocess.run([sys.executable, "-c", clock], cwd=servers.ROOT, capture_output=True, text=True, check=True)
-        imports.append([float(seconds) for seconds in told.stdout.split()])
+        timed = subprocess.run([sys.executable, "-c", clock], cwd=servers.ROOT, capture_output=True, text=True, check=True)
+        imports.append([float(seconds) for seconds in timed.stdout.split()])
     wall, cpu = (min(column) for column in zip(*imports, strict=True))
     print(f"Import, with the application: {wall:.2f} s, {cpu:.2f} s of CPU (the best of {len(imports)}; at most 0.7).")
     with tempfile.TemporaryDirectory() as directory:
@@ -262,7 +261,7 @@ def start(rounds: int) -> None:
     print(f"Memory of the worker then: {memory:.0f} MB (at most 80).")
 
 
-def told() -> None:
+def print_versions() -> None:
     model = next(
         line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
     )
@@ -273,13 +272,13 @@ def told() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--many", type=int, default=300, help="deeds in a round of one application")
+    parser.add_argument("--many", type=int, default=300, help="operations in a round of one application")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 50])
-    parser.add_argument("--deeds", nargs="+", choices=DEEDS)
+    parser.add_argument("--operations", nargs="+", choices=OPERATIONS)
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
-    told()
+    print_versions()
     with tempfile.TemporaryDirectory() as directory, ExitStack() as made, environment():
         kinds: dict[str, Callable[[], str]] = {}
         if options.only != "postgresql":
@@ -291,7 +290,7 @@ def main() -> None:
             made.callback(on_server.close)
             migrate(hammer_app.settings_for(on_server.address(on_server.template)))
             kinds["PostgreSQL"] = on_server.new
-        if not options.only and not options.deeds:
+        if not options.only and not options.operations:
             start(options.rounds)
         for kind, new in kinds.items():
             measure(kind, new, options)

@@ -1,5 +1,5 @@
-"""Fills a migrated, empty database with a crowd, in bulk: everybody is computed from their number n. One of them is famous: every
-hundredth person activated their code.
+"""Fills a migrated, empty database with many people, in bulk. Each person is computed from a number n. One of them is famous:
+every hundredth person activated their code.
 
     python -m tests.benchmarks.crowd postgresql://…/crowd --people 10000000
 """
@@ -27,16 +27,16 @@ LAST = (
 )
 ENDS = "ов ев ин ский ко ян"
 FAMOUS = 1
-"""The n of the famous one."""
+"""The n of the famous person."""
 
 
 def person_id(n: int) -> str:
     """The id of the n-th person."""
-    return hashlib.md5(f"user{n}".encode()).hexdigest()[:22]  # noqa: S324  # no secret, and PostgreSQL has it too
+    return hashlib.md5(f"user{n}".encode()).hexdigest()[:22]  # noqa: S324  # not a secret, and PostgreSQL has MD5 too
 
 
 def statements(people: int) -> list[str]:
-    """What fills the tables, in SQL of both databases; `at(x)` is a moment, x of the way through the last five years."""
+    """SQL for both databases that fills the tables. `at(x)` is a time in the last five years: 0 is their start, 1 is now."""
     code = " || ".join(f"substr('{ALPHABET}', 1 + cast(n * 48271 % 481890304 / {28**k} % 28 AS int), 1)" for k in range(6))
     number = "'+79' || substr(cast(1000000000 + n * 48271 % 1000000000 AS text), 2)"
     part = f"n * 1.0 / {people}"
@@ -103,23 +103,23 @@ class OnPostgres:
             """
         )
 
-    def fill(self, people: int, tell: Callable[[str], None]) -> None:
-        """Without indexes, which are made anew at the end: to keep them up to date takes much longer."""
+    def fill(self, people: int, report: Callable[[str], None]) -> None:
+        """Drops the indexes first and creates them again at the end: updating them for each row takes much longer."""
         indexes = self._indexes()
         for drop, _ in indexes:
             self.connection.execute(drop)
         for statement in statements(people):
             source = f"(SELECT n::bigint FROM generate_series(1, {people}) AS n) AS numbered"
-            tell(statement[:40])
+            report(statement[:40])
             ours = re.sub(r"(?<=[ (])(id|at|word)\(", r"pg_temp.\1(", statement)
             self.connection.execute(ours.replace("FROM numbered", f"FROM {source}"))
         for _, statement in reversed(indexes):
-            tell(statement[:70])
+            report(statement[:70])
             self.connection.execute(statement)
         self.connection.execute("VACUUM ANALYZE")
 
     def _indexes(self) -> list[tuple[str, str]]:
-        """How to drop and to make each constraint and index: those that others lean on last."""
+        """Statements to drop and to create each constraint and index. Those that others depend on come last."""
         constraints = self.connection.execute(
             "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint "
             "WHERE connamespace = 'public'::regnamespace "
@@ -149,11 +149,11 @@ class OnSqlite:
         self.connection.execute("PRAGMA synchronous = off")
         self.connection.execute("PRAGMA cache_size = -1000000")
 
-    def fill(self, people: int, tell: Callable[[str], None]) -> None:
+    def fill(self, people: int, report: Callable[[str], None]) -> None:
         numbered = f"WITH RECURSIVE numbered (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbered WHERE n < {people}) SELECT"
         self.connection.execute("BEGIN")
         for statement in statements(people):
-            tell(statement[:40])
+            report(statement[:40])
             self.connection.execute(statement.replace("SELECT", numbered, 1))
         self.connection.execute("COMMIT")
         self.connection.execute("ANALYZE")
@@ -170,14 +170,14 @@ def _moment(part: float) -> str:
     return datetime.fromtimestamp(_end() - (1 - part) * _FIVE_YEARS, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def fill(url: str, people: int, tell: Callable[[str], None]) -> None:
-    """Puts so many people into the database of this SQLAlchemy URL."""
+def fill(url: str, people: int, report: Callable[[str], None]) -> None:
+    """Adds this number of people to the database of this SQLAlchemy URL."""
     parts = make_url(url)
     on_sqlite = parts.get_backend_name() == "sqlite"
     plain = parts.set(drivername="postgresql").render_as_string(hide_password=False)
     database = OnSqlite(str(parts.database)) if on_sqlite else OnPostgres(plain)
     with contextlib.closing(database.connection):
-        database.fill(people, tell)
+        database.fill(people, report)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The floor: bare Flask with raw driver calls, doing what Hammer's statements do on the same tables, with the same durability.
+"""The floor: bare Flask with raw driver calls, which sends Hammer's statements to the same tables, with the same durability.
 
-It has none of the layers: no routes with documents, no checks of fields, no reading of numbers, no signed tokens, no languages, no
-log, no headers. What it does have is each statement by which a rule holds, in the same order, and the same transactions. So it says
-what the database, its driver, Flask and the server cost before anybody has written a program.
+It has no documented routes, no checks of fields, no parsing of numbers, no signed tokens, no languages, no log and no headers. It
+has every statement that a rule needs, in the same order and the same transactions. So it measures the cost of the database, its
+driver, Flask and the server without an application.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ KEY = b"only for benchmarks, 32 bytes and more of it"
 MOST = 100_000_000
 _here = threading.local()
 statements: list[str] = []
-"""Of the last request, for who counts them."""
+"""The statements of the last request, to be counted."""
 
 
 class OnSqlite:
@@ -74,7 +74,7 @@ def _for_sqlite(value: object) -> object:
 
 
 def database() -> OnSqlite | OnPostgres:
-    """This thread's connection; it stays open."""
+    """The connection of this thread. It stays open."""
     if not hasattr(_here, "database"):
         url = os.environ["DATABASE_URL"]
         on_sqlite = url.startswith("sqlite:///")
@@ -158,7 +158,7 @@ def code() -> tuple[dict[str, Any], int]:
         columns = "id, invite_code, blocked_at"
         user = db.run(f"SELECT {columns} FROM users WHERE telephone_number = %s FOR KEY SHARE", number)
         created = not user
-        for _ in range(0 if user else 10):  # until the invite code is a new one: among ten thousand people some would share one
+        for _ in range(0 if user else 10):  # until the invite code is unique: among ten thousand people some codes would be equal
             user = user or db.run(
                 "INSERT INTO users (id, telephone_number, invite_code, date_joined) VALUES (%s, %s, %s, %s) "
                 f"ON CONFLICT DO NOTHING RETURNING {columns}",
@@ -237,18 +237,18 @@ def activate() -> dict[str, Any]:
 
 
 def nothing() -> dict[str, Any]:
-    """What Flask and the server take before any statement."""
+    """Measures Flask and the server without statements."""
     return {}
 
 
 def one_time_code(verification_id: str, number: str) -> str:
-    """As Hammer computes it, more or less."""
+    """Computes a code in about the same way as Hammer."""
     digest = hmac.digest(KEY, f"{verification_id}|{number}".encode(), "sha256")
     return str(int.from_bytes(digest) % 10_000).zfill(4)
 
 
 def make() -> Flask:
-    """The application, for a server to call."""
+    """The WSGI application."""
     app = Flask(__name__)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.before_request(statements.clear)

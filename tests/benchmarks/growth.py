@@ -1,8 +1,8 @@
-"""How the cost of each flow grows with the number of people: times, and how the database goes about it.
+"""How the cost of each flow grows with the number of people: times and query plans.
 
     python -m tests.benchmarks.growth --plans postgresql://…/thousand postgresql://…/ten_million
 
-Each database was filled by `tests.benchmarks.crowd`. What is written is one login each; nobody is deleted.
+`tests.benchmarks.crowd` fills each database. The flows add one login to it and delete no user.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TIMES = 7
 
 
 def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is measured, by name."""
+    """The measured flows, by name."""
     famous = person_id(FAMOUS)
     middle = db.session.execute(select(User).order_by(User.date_joined).offset(501).limit(1)).scalar_one()
     ordinary, number, code = middle.id, str(middle.telephone_number), middle.invite_code
@@ -51,7 +51,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "login (signup and code)", sign_in
     yield "who is calling", lambda: sessions.caller("A" * 22, SessionKind.PROGRAM)
     yield "profile", lambda: people.profile(settings, ordinary)
-    yield "profile of the famous one", lambda: people.profile(settings, famous)
+    yield "profile of the famous person", lambda: people.profile(settings, famous)
     yield "list, first page", lambda: people.everyone(settings)
     yield "list, second page", lambda: people.everyone(settings, after=place)
     yield "list, last page", lambda: people.everyone(settings, after=far)
@@ -61,11 +61,11 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "search by username", lambda: people.everyone(settings, q="person501")
     yield "search by a name that 1 in 2,900 has", lambda: people.everyone(settings, q="Роман Никитов")
     yield "search by a name that 1 in 22 has", lambda: people.everyone(settings, q="роман")
-    yield "search by what nobody has", lambda: people.everyone(settings, q="xyzzy")
-    yield "invitees of the famous one, first page", lambda: activation.invitees(settings, famous)
-    yield "invitees of the famous one, last page", lambda: activation.invitees(settings, famous, after=deep)
+    yield "search without a result", lambda: people.everyone(settings, q="xyzzy")
+    yield "invitees of the famous person, first page", lambda: activation.invitees(settings, famous)
+    yield "invitees of the famous person, last page", lambda: activation.invitees(settings, famous, after=deep)
     yield "export", lambda: exports.export(settings, ordinary)
-    yield "export of the famous one", lambda: exports.export(settings, famous)
+    yield "export of the famous person", lambda: exports.export(settings, famous)
     yield "texts, first page", outbox.newest
     yield "texts, last page", lambda: outbox.newest(after="100")
     yield "prune, nothing to do", retention.prune
@@ -73,14 +73,14 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
 
 @contextmanager
 def explained(plans: list[str]) -> Iterator[None]:
-    """Gathers how the database goes about the statements that are sent inside."""
+    """Collects the query plans of the statements that are sent inside."""
     asking = "EXPLAIN QUERY PLAN " if db.engine.dialect.name == "sqlite" else "EXPLAIN "
 
     def ask(connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         if re.match(r"\s*(select|with|update|delete|insert)", statement, re.IGNORECASE):
             reads = re.match(r"\s*(select|with)", statement, re.IGNORECASE)
             how = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) " if asking == "EXPLAIN " and reads else asking
-            looking = connection.connection.cursor()  # past SQLAlchemy, which would open a transaction for it
+            looking = connection.connection.cursor()  # without SQLAlchemy, which would open a transaction for it
             looking.execute(how + statement, parameters)
             plan = looking.fetchall()
             plans.append(" ".join(statement.split())[:70] + "\n    " + "\n    ".join(str(row[-1]) for row in plan))
@@ -93,7 +93,7 @@ def explained(plans: list[str]) -> Iterator[None]:
 
 
 def measure(url: str, *, plans: bool) -> dict[str, float]:
-    """Milliseconds of each flow on the database of this URL, the middle of seven."""
+    """Milliseconds of each flow on the database of this URL, the median of seven."""
     settings, took = hammer_app.settings_for(url), {}
     with environment(DATABASE_URL=url):
         app = hammer_app.make()

@@ -1,6 +1,6 @@
-"""Hammer as it is measured: every rule of production in force, the limits so wide that the load does not reach them.
+"""Hammer with every rule of production, and with limits so high that the load does not reach them.
 
-Texts are queued and stay in the outbox: carrying them is another process' work.
+Texts are queued and stay in the outbox: another process would send them.
 """
 
 from dataclasses import replace
@@ -28,15 +28,15 @@ ENVIRONMENT = {
 
 
 def settings() -> config.Settings:
-    """Of this process' environment, as production has them: its own door to the environment refuses gateways that send nothing."""
+    """Settings of production, from this environment. They are replaced here because `config` refuses gateways that send nothing."""
     return replace(config.read(), env="production", sms_url="memory://", sms_threads=0)
 
 
 def settings_for(url: str) -> config.Settings:
-    """The same, on another database."""
+    """The same settings with another database."""
     return replace(settings(), database_url=url)
 
 
 def make() -> Flask:
-    """The application, for a server to call."""
+    """The WSGI application."""
     return create_app(settings())

@@ -1,4 +1,4 @@
-"""Who knocks: connections that stay open, and the deeds that are measured."""
+"""The clients: connections that stay open, and the operations that are measured."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from tests.actions import wrong_code
 
 Item = TypeVar("Item")
 Code = Callable[[str, str], str]
-"""The code of a verification (its id) of a number."""
+"""(id of a verification, telephone number) -> its code."""
 
 _OVER_SECONDS = 60
 
@@ -52,8 +52,8 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Deeds:
-    """What people do, by one connection."""
+class Operations:
+    """What people do, with one connection."""
 
     code: Code
 
@@ -87,15 +87,15 @@ class Deeds:
 
 
 @dataclass
-class RequestLimiter:
-    """What became of a load: how many seconds each answer took."""
+class Load:
+    """The result of a load: how many seconds each answer took."""
 
     latencies: list[float] = field(default_factory=list)
 
 
 async def _all(
-    port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]
-) -> RequestLimiter:
+    port: int, connections: int, operation: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]
+) -> Load:
     waiting = list(reversed(items))
 
     async def client(place: int) -> list[float]:
@@ -103,18 +103,16 @@ async def _all(
         connection = Connection(reader, writer, place)
         try:
             while waiting:
-                await deed(connection, waiting.pop())
+                await operation(connection, waiting.pop())
         finally:
             writer.close()
         return connection.latencies
 
     async with asyncio.timeout(_OVER_SECONDS):
         latencies = await asyncio.gather(*(client(place) for place in range(connections)))
-    return RequestLimiter([latency for of_one in latencies for latency in of_one])
+    return Load([latency for of_one in latencies for latency in of_one])
 
 
-def knock(
-    port: int, connections: int, deed: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]
-) -> RequestLimiter:
-    """Does the deed for each of the items, on so many connections at once; over within a minute, or it fails."""
-    return asyncio.run(_all(port, connections, deed, items))
+def run(port: int, connections: int, operation: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Load:
+    """Runs the operation for each item, on this number of parallel connections. Fails after a minute."""
+    return asyncio.run(_all(port, connections, operation, items))

@@ -1,4 +1,4 @@
-"""A server with either application in processes of its own, and what those used: CPU time, memory."""
+"""A server with either application in its own processes, and their CPU time and memory."""
 
 import signal
 import socket
@@ -25,7 +25,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of the server's processes so far, to the nanosecond."""
-        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self._processes())  # how Linux numbers the clock of a process
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self._processes())  # the id of a process' CPU clock on Linux
 
     def worker_megabytes(self) -> float:
         """Resident memory of the process that serves, shared pages included."""
@@ -38,7 +38,7 @@ class Server:
 
 @contextmanager
 def serve(make: str, environment: Mapping[str, str]) -> Iterator[Server]:
-    """The application that `make` (module:function()) makes, on a free port of 127.0.0.1."""
+    """Serves the application that `make` (module:function()) returns, on a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,7 +58,7 @@ def serve(make: str, environment: Mapping[str, str]) -> Iterator[Server]:
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Returns with the first answer."""
+    """Waits for the first answer."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         try:

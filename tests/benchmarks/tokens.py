@@ -1,6 +1,6 @@
-"""What the check of an access token costs: `python -m tests.benchmarks.tokens`. The figures of docs/decisions/ed25519.md.
+"""The cost of verifying an access token: `python -m tests.benchmarks.tokens`. For the figures in docs/decisions/ed25519.md.
 
-All ways take turns in one run. The least CPU time of many rounds counts, so that a busy machine does not favour one of them.
+All ways take turns in one run. The lowest CPU time of many rounds counts, so that a busy machine does not favour one of them.
 """
 
 import sys
@@ -29,7 +29,7 @@ Way = tuple[str, Within, Callable[[], object]]
 
 
 def cost(ways: list[Way]) -> dict[str, float]:
-    """Microseconds of CPU time a call."""
+    """Microseconds of CPU time per call."""
     least = {name: float("inf") for name, _, _ in ways}
     for _ in range(ROUNDS):
         for name, within, way in ways:
@@ -66,7 +66,7 @@ def before() -> list[Way]:
 
 
 def alone(app: Flask, algorithm: str, private: Ed25519PrivateKey | str, public: object) -> Way:
-    """How PyJWT alone checks."""
+    """How PyJWT alone verifies them."""
     now = clock.now()
     claims = {"iss": HERE, "aud": HERE, "sub": "A" * 22, "sid": "B" * 22, "jti": "C" * 36, "iat": now}
     token = jwt.encode(claims | {"exp": now + timedelta(minutes=15)}, private, algorithm)
@@ -75,7 +75,7 @@ def alone(app: Flask, algorithm: str, private: Ed25519PrivateKey | str, public: 
 
 
 def now(app: Flask) -> list[Way]:
-    """How Hammer does."""
+    """How Hammer signs and verifies them."""
     checks: tokens.TokenVerifier = app.extensions["hammer.web.tokens"]
     session = Session(id="B" * 22, user_id="A" * 22, refreshes=0)
     with app.test_request_context():

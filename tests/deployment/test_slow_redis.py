@@ -122,14 +122,14 @@ def test_redis_is_asked_again_once_in_a_while_and_used_when_it_is_fast(
 
     line.delay = 0.0
     with caplog.at_level(logging.INFO, logger="hammer"):
-        wait_until(lambda: _tries_again(limiter), "Redis to be used again")
+        wait_until(lambda: _asks_again(limiter), "Redis to be used again")
     asked = line.asked
     take(limiter, 1)
     assert line.asked - asked == 1
     assert "Redis is back." in caplog.text
 
 
-def _tries_again(limiter: RequestLimiter) -> bool:
+def _asks_again(limiter: RequestLimiter) -> bool:
     limiter.next_try_at = 0.0
     limiter.take("192.0.2.3")
     return not limiter.away

@@ -75,7 +75,7 @@ def test_every_spelling_of_a_number_is_one_number(spelling: tuple[str, str]) -> 
 
 @given(st.text(max_size=80) | st.text("0123456789+-() .;ext#*,", max_size=80))
 @pytest.mark.requirement("PHN-01")
-def test_whatever_is_typed_is_a_number_or_a_refusal(typed: str) -> None:
+def test_any_input_is_a_number_or_a_refusal(typed: str) -> None:
     try:
         number = read(typed)
     except Refusal:

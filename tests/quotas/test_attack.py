@@ -48,9 +48,9 @@ def attacker(app: Flask, settings: Settings, noon: Traveller) -> Iterator[Attack
         sends_per_hour=1_000_000,
         guess_budgets=SMALL,
     )
-    somebody = Attacker(app, unlimited, noon)
-    with app.app_context(), somebody.ledger.watching():
-        yield somebody
+    player = Attacker(app, unlimited, noon)
+    with app.app_context(), player.ledger.watching():
+        yield player
 
 
 def check(attacker: Attacker, days: int) -> float:
@@ -62,8 +62,8 @@ def check(attacker: Attacker, days: int) -> float:
         for length, most in guesses.LADDER.items():
             compared = sum(of for digits, of in of_length.items() if digits <= length)
             assert compared <= most or not of_length[length], f"{compared} comparisons at {number} up to {length} digits"
-    strangers_lane = {v.telephone_number for v in ledger.verifications.values() if v.device_id is not None}
-    assert not strangers_lane & ledger.victims, "A victim's code was guessed on a device of somebody else."
+    on_known_devices = {v.telephone_number for v in ledger.verifications.values() if v.device_id is not None}
+    assert not on_known_devices & ledger.victims, "A victim's code was guessed on a device of another user."
     yearly = ledger.takeovers() / days * 365
     assert yearly <= settings.expected_takeovers_per_year
     return yearly

@@ -141,7 +141,7 @@ def test_a_used_up_budget_is_full_again_at_midnight(settings: Settings, before_m
 
 
 @in_context
-def test_guesses_of_the_day_before_stay_spent_when_the_code_is_right_after_midnight(
+def test_guesses_of_the_day_before_stay_counted_when_the_code_is_right_after_midnight(
     settings: Settings, before_midnight: Traveller
 ) -> None:
     asked = ask(settings)

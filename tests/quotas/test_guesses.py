@@ -25,7 +25,7 @@ from hammer.users import accounts
 from tests.actions import ANNA, BORIS, HOME, ask, confirm, number, right, user, wrong
 
 DAY = timedelta(days=1)
-NEVER_SPENT = {4: 1000, 6: 1000, 8: 1000}
+NEVER_USED_UP = {4: 1000, 6: 1000, 8: 1000}
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -82,7 +82,7 @@ def spent_on(settings: Settings, telephone_number: str) -> int:
 @pytest.mark.requirement("THR-01")
 def test_a_number_climbs_its_ladder_from_nothing_to_a_hundred(patient: Settings, noon: Traveller) -> None:
     """At each step, checks the length of the next code, and that an unused code of the step before is void."""
-    generous = replace(patient, guess_budgets=NEVER_SPENT)
+    generous = replace(patient, guess_budgets=NEVER_USED_UP)
     for failures in range(100):
         length = 4 if failures < 5 else 6 if failures < 20 else 8
         attacked = ask(generous)
@@ -123,7 +123,7 @@ def test_a_closed_number_says_when_it_opens_again(patient: Settings, noon: Trave
 
 
 def test_a_number_that_was_closed_by_guessing_says_the_same(patient: Settings, noon: Traveller) -> None:
-    generous = replace(patient, guess_budgets=NEVER_SPENT)
+    generous = replace(patient, guess_budgets=NEVER_USED_UP)
     for failures in (30, 30, 40):
         noon.shift(DAY)
         for _ in range(failures):
@@ -198,7 +198,7 @@ def test_no_more_guesses_are_compared_than_the_budget_has(patient: Settings) -> 
 
 
 @pytest.mark.requirement("THR-04")
-def test_a_spent_budget_voids_codes_and_makes_new_ones_longer(patient: Settings, noon: Traveller) -> None:
+def test_a_used_up_budget_voids_codes_and_makes_new_ones_longer(patient: Settings, noon: Traveller) -> None:
     opened = [ask(patient, number(n)) for n in range(50)]
     for verification in opened[:20]:
         fail(patient, verification)
@@ -209,7 +209,7 @@ def test_a_spent_budget_voids_codes_and_makes_new_ones_longer(patient: Settings,
 
 
 @pytest.mark.requirement("THR-04")
-def test_when_all_budgets_are_spent_strangers_wait_for_the_next_day(patient: Settings, noon: Traveller) -> None:
+def test_when_all_budgets_are_used_up_unknown_devices_wait_for_the_next_day(patient: Settings, noon: Traveller) -> None:
     poor = replace(patient, guess_budgets={4: 1, 6: 1, 8: 1})
     assert [(v := ask(poor, number(n))).code_length * 10 + fail(poor, v) for n in range(3)] == [42, 62, 82]
     with pytest.raises(Unavailable) as closed:
@@ -246,7 +246,7 @@ def test_a_code_that_is_void_is_not_sent_again(patient: Settings) -> None:
         by_code.resend_code(poor, mine.id, HOME)
 
 
-def test_that_a_budget_ran_out_is_noted_once_for_each_code(patient: Settings) -> None:
+def test_a_used_up_budget_is_recorded_once_for_each_code(patient: Settings) -> None:
     poor = replace(patient, guess_budgets={4: 1, 6: 250, 8: 10_000})
     mine = ask(poor, BORIS)
     fail(poor, ask(poor))

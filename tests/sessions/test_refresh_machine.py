@@ -70,7 +70,7 @@ class Refreshing(Machine):
         self.clock.shift(timedelta(seconds=seconds))
 
     @invariant()
-    def a_theft_ends_the_session_and_is_noted_once(self) -> None:
+    def a_theft_ends_the_session_and_is_recorded_once(self) -> None:
         if not hasattr(self, "session"):
             return
         db.session.rollback()

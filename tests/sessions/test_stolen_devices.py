@@ -67,12 +67,12 @@ def compared(attacker: Attacker) -> Counter[str]:
 # -- guesses with a copy --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steals_anew", [False, True], ids=["copied once", "copied each day"])
+@pytest.mark.parametrize("steals_daily", [False, True], ids=["copied once", "copied each day"])
 @pytest.mark.parametrize("a_day", [1, 3, 9, 10])
 @pytest.mark.requirement("THR-06")
 @pytest.mark.usefixtures("context")
 def test_a_copied_token_gives_ten_guesses_while_its_owner_signs_in_daily(
-    app: Flask, patient: Settings, clock: Traveller, a_day: int, steals_anew: bool
+    app: Flask, patient: Settings, clock: Traveller, a_day: int, steals_daily: bool
 ) -> None:
     """The thief makes guesses before and after the owner's sign-in of each day, for ten days. A thief who copies the token each day
     has no more than ten guesses for one device either."""
@@ -94,11 +94,11 @@ def test_a_copied_token_gives_ten_guesses_while_its_owner_signs_in_daily(
             came = attacker.prove(asked)
             assert came is not None
             owner = came
-            if steals_anew:
+            if steals_daily:
                 stolen = devices.token(patient, owner.device)
             guess(a_day)
             clock.shift(DAY)
-    if steals_anew:
+    if steals_daily:
         assert max(compared(attacker).values()) <= 10
     else:
         assert compared(attacker).total() == min(2 * a_day, 10)
