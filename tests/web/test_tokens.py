@@ -6,25 +6,27 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from flask import Flask
+from flask import Flask, Response
 from sqlalchemy import delete, update
 from time_machine import Traveller
 from werkzeug.test import TestResponse
 
-from config import Settings
+from config import ACCESS_TOKEN_LEEWAY, Settings
 from hammer import events
 from hammer.db.database import db
-from hammer.models import Event, Session, TokenKey, User
-from hammer.sessions import keys
+from hammer.models import Event, Session, SessionKind, TokenKey, User
+from hammer.sessions import devices, keys, sessions
 from hammer.users import accounts, people
 from hammer.web import tokens
 from tests import routes
+from tests.actions import sign_in
 from tests.people import Browser, Program
 
 ANNA, BORIS = "+79290000001", "+79290000002"
@@ -325,6 +327,26 @@ def test_a_token_expires_after_fifteen_minutes_also_if_remembered(anna: Program,
     assert_refused(ask(anna, fresh))
 
 
+@pytest.mark.requirement("TOK-03")
+def test_a_token_has_its_leeway_also_where_it_is_shown_for_the_first_time(app: Flask, anna: Program, clock: Traveller) -> None:
+    first, second = anna.tokens["access_token"], Program(app)
+    second.sign_in(BORIS)
+    ends_at = datetime.fromtimestamp(parts(first)[1]["exp"], UTC) + ACCESS_TOKEN_LEEWAY
+    clock.move_to(ends_at - timedelta(microseconds=1))
+    assert ask(anna, first).status_code == 200
+    clock.move_to(ends_at)
+    assert_refused(ask(anna, first))
+    assert_refused(ask(anna, second.tokens["access_token"]))
+
+
+@pytest.mark.requirement("TOK-03")
+def test_a_token_of_a_machine_whose_clock_is_ahead_by_the_leeway_is_accepted(anna: Program, clock: Traveller) -> None:
+    clock.shift(ACCESS_TOKEN_LEEWAY)
+    anna.sign_in(ANNA)
+    clock.shift(-ACCESS_TOKEN_LEEWAY)
+    assert anna.is_signed_in()
+
+
 # -- what is remembered -------------------------------------------------------------------------------------------------------
 
 
@@ -350,6 +372,15 @@ def test_finding_the_caller_takes_one_statement(app: Flask, anna: Program, state
             tokens.bearer()
             tokens.bearer()
         assert len(seen) == 1, seen
+
+
+def test_finding_the_visitor_takes_one_statement(app: Flask, browser: Browser, statements: Statements) -> None:
+    browser.sign_in(ANNA)
+    cookie = browser.client.get_cookie(tokens.SESSION_COOKIE)
+    assert cookie is not None
+    with statements() as seen, app.test_request_context(headers={"Cookie": f"{cookie.key}={cookie.value}"}):
+        assert tokens.visitor() == tokens.visitor() is not None
+    assert len(seen) == 1, seen
 
 
 def test_a_refused_token_takes_no_statement(app: Flask, anna: Program, statements: Statements) -> None:
@@ -380,6 +411,7 @@ def test_a_limited_number_of_tokens_is_remembered_and_all_are_accepted(
     for token in shown * 2:
         assert ask(anna, token).status_code == 200
         assert len(app.extensions["hammer.web.tokens"]._remembered) <= 3
+    assert list(app.extensions["hammer.web.tokens"]._remembered) == shown[-3:]
 
 
 @pytest.mark.requirement("TOK-01")
@@ -493,3 +525,30 @@ def test_every_call_that_needs_a_token_answers_401_without_one(app: Flask) -> No
             answer = routes.send(app.test_client(), method, routes.path(rule))
             if answer.status_code == 401 and "/auth/refresh" not in rule.rule and "/auth/code" not in rule.rule:
                 assert_refused(answer)
+
+
+# -- cookies ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.requirement("SES-02")
+@pytest.mark.parametrize(
+    ("public_url", "prefix", "flags"), [("http://localhost", "", ""), ("https://localhost", "__Host-", "Secure ")]
+)
+def test_the_cookies_of_a_browser_live_two_weeks_and_a_year(
+    settings: Settings, app_with: Callable[[Settings], Flask], public_url: str, prefix: str, flags: str
+) -> None:
+    them = sign_in(settings, kind=SessionKind.BROWSER)
+    said, response = {}, Response()
+    with app_with(replace(settings, public_url=public_url)).test_request_context():
+        tokens.set_cookies(response, them.session, them.device)
+        tokens.clear_cookie(response)
+    for line in response.headers.getlist("Set-Cookie"):
+        pair, *attributes = line.split("; ")
+        said[pair] = {one for one in attributes if not one.startswith("Expires=")}
+    always = {*flags.split(), "HttpOnly", "Path=/", "SameSite=Lax"}
+    assert said == {
+        f"{prefix}hammer={sessions.cookie(settings, them.session)}": {f"Max-Age={14 * 24 * 3600}", *always},
+        f"{prefix}hammer_device={devices.token(settings, them.device)}": {f"Max-Age={365 * 24 * 3600}", *always},
+        f"{prefix}hammer=": {"Max-Age=0", *always},
+    }
