@@ -1,5 +1,7 @@
 """Activating invite codes: what `activate` and `invitees` promise."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 from time_machine import Traveller
@@ -160,6 +162,23 @@ def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> Non
     assert [invitee.telephone_number for invitee in page.items] == [number(3), number(2), number(1)]
     assert page.items[0].activated_at == time_of_day.now()
     assert page.after is None
+    first = activation.invitees(settings, anna.id, limit=2)
+    second = activation.invitees(settings, anna.id, limit=2, after=first.after)
+    assert [*first.items, *second.items] == page.items
+    assert second.after is None
+    assert activation.invitees(settings, anna.id, limit=3) == page
+
+
+def test_referees_are_counted_by_the_week_in_which_they_came(settings: Settings, clock: Traveller) -> None:
+    anna, boris = user(settings, number(0)), user(settings, number(1))
+    now, week, step = time_of_day.now(), timedelta(weeks=1), timedelta(microseconds=1)
+    came = (now - 3 * week - step, now - 3 * week, now - week - step, now - week, now)
+    for n, moment in enumerate(came):
+        clock.move_to(moment)
+        activate(settings, user(settings, number(n + 10)).id, anna.invite_code)
+    activate(settings, user(settings, number(2)).id, boris.invite_code)
+    assert activation.by_week(anna.id, 3) == [1, 1, 2]
+    assert activation.by_week(boris.id, 2) == [0, 1]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])

@@ -310,6 +310,17 @@ def test_a_proof_is_fresh_in_its_last_second_and_not_after(settings: Settings, b
     assert not accounts.proved_lately(them.id)
 
 
+@in_context
+def test_a_proof_from_a_clock_that_is_ahead_is_fresh_up_to_the_difference_that_is_allowed(
+    settings: Settings, before_midnight: Traveller
+) -> None:
+    them = sign_in(settings).session
+    before_midnight.shift(-time_of_day.APART)
+    assert accounts.proved_lately(them.id)
+    before_midnight.shift(-timedelta(microseconds=1))
+    assert not accounts.proved_lately(them.id)
+
+
 # Numbers with an extension
 
 

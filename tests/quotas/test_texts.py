@@ -127,6 +127,19 @@ def test_the_system_has_the_texts_of_ten_hours_a_day(settings: Settings, clock: 
 
 @pytest.mark.requirement("SMS-03")
 @pytest.mark.usefixtures("context")
+def test_of_several_limits_that_are_used_up_the_one_with_the_longest_wait_is_named(settings: Settings, clock: Traveller) -> None:
+    """Who waits only for the others is refused again."""
+    tight = replace(settings, sends_per_address_hour=1, sends_per_prefix_hour=1)
+    for n in range(3):
+        ask(tight, far_apart(n))
+        clock.shift(HOUR)
+    clock.shift(-HOUR)
+    no = refused(tight, far_apart(2)[:-1] + "2")
+    assert (no.retry_after, no.limit) == (10 * 3600 + 600, "address-day")
+
+
+@pytest.mark.requirement("SMS-03")
+@pytest.mark.usefixtures("context")
 def test_a_sixth_text_of_a_day_is_not_sent(settings: Settings, clock: Traveller, memory: list[gateways.Sent]) -> None:
     for _ in range(5):
         ask(settings)

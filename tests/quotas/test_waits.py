@@ -8,6 +8,7 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import clock as time_of_day
+from hammer.quotas import texts
 from hammer.quotas.counters import DAY
 from hammer.quotas.texts import LONGEST_WAIT
 from hammer.refusals import TooManyRequests
@@ -31,6 +32,11 @@ def test_a_success_ends_only_the_wait_of_its_own_number(settings: Settings, cloc
     assert wait(settings, BORIS) == 60
     ask(settings, ANNA)
     assert wait(settings, ANNA) == 60
+
+
+def test_a_number_of_which_nothing_is_stored_has_no_wait() -> None:
+    now = time_of_day.now()
+    assert texts.next_send_at(None, now) == now
 
 
 def test_on_a_new_day_the_waits_begin_at_the_shortest_again(settings: Settings, clock: Traveller) -> None:

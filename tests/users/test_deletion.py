@@ -11,7 +11,7 @@ from sqlalchemy import update
 from time_machine import Traveller
 
 from config import Settings
-from hammer import clock
+from hammer import clock, events
 from hammer.db.database import db, transaction
 from hammer.invites import tombstones
 from hammer.login import by_code
@@ -170,6 +170,17 @@ def test_a_tombstone_is_extended_when_the_number_is_left_again(settings: Setting
     assert tombstones.is_marked(db.session(), settings, ANNA, clock.now())
     noon.shift(timedelta(days=30))
     assert not tombstones.is_marked(db.session(), settings, ANNA, clock.now())
+
+
+@in_context
+def test_a_deletion_that_is_repeated_with_its_key_is_done_once(settings: Settings, noon: Traveller) -> None:
+    them = sign_in(settings)
+    key = idempotency.make_key(settings, "A" * 16, call="delete")
+    assert not accounts.was_deleted(key)
+    for _ in range(2):
+        accounts.delete(settings, them.user.id, actor_id=them.user.id, session_id=them.session.id, key=key)
+        assert accounts.was_deleted(key)
+    assert db.session.query(Event).filter_by(kind=events.Kind.USER_DELETED).count() == 1
 
 
 # Who may delete

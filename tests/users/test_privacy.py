@@ -255,8 +255,9 @@ def test_a_deletion_needs_a_fresh_proof_of_this_session(settings: Settings, noon
     accounts.proved_lately(them.session.id)
     noon.shift(timedelta(seconds=1))
     for session_id in (them.session.id, None, STRANGER_ID):
-        with pytest.raises(NotAllowed):
+        with pytest.raises(NotAllowed) as refused:
             accounts.delete(settings, them.user.id, actor_id=them.user.id, session_id=session_id)
+        assert refused.value.sentence == accounts.SIGN_IN_AGAIN
     assert db.session.get_one(User, them.user.id).telephone_number == ANNA
     accounts.delete(settings, them.user.id, actor_id=other.user.id)  # the front ends decide whether another user may
     db.session.expire_all()
