@@ -519,6 +519,23 @@ def test_a_token_is_read_only_from_the_header(app: Flask, anna: Program) -> None
 
 
 @pytest.mark.requirement("TOK-07")
+@pytest.mark.parametrize(
+    ("value", "token"),
+    [
+        ("Bearer abcX", "abcX"),
+        ("\tBEARER   abc \t", "abc"),
+        ("XBearer abc", ""),
+        ("Bearer abc\x0c", ""),
+        ("Bearer", ""),
+        ("Basic abc", ""),
+        (None, ""),
+    ],
+)
+def test_a_header_is_read_as_the_rfc_says(app: Flask, value: str | None, token: str) -> None:
+    with app.test_request_context(environ_base={} if value is None else {"HTTP_AUTHORIZATION": value}):
+        assert tokens.bearer_token() == token
+
+
 def test_every_call_that_needs_a_token_answers_401_without_one(app: Flask) -> None:
     for rule in routes.rules(app, "/api/v1/"):
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
