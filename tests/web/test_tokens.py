@@ -569,3 +569,34 @@ def test_the_cookies_of_a_browser_live_two_weeks_and_a_year(
         f"{prefix}hammer_device={devices.token(settings, them.device)}": {f"Max-Age={365 * 24 * 3600}", *always},
         f"{prefix}hammer=": {"Max-Age=0", *always},
     }
+
+
+# -- the name of a device -----------------------------------------------------------------------------------------------------
+
+CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME}", "Chrome · Windows"),
+        (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROME} Edg/142.0.0.0", "Edge · Windows"),
+        (f"Mozilla/5.0 (X11; Linux x86_64) {CHROME} OPR/124.0.0.0", "Opera · Linux"),
+        (f"Mozilla/5.0 (Linux; Android 15) {CHROME} YaBrowser/25.10", "Yandex · Android"),
+        ("Mozilla/5.0 (Android 15; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0", "Firefox · Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 26_1 like Mac OS X) Version/26.1 Safari/604.1", "Safari · iPhone"),
+        ("Mozilla/5.0 (iPad; CPU OS 17_7 like Mac OS X) Version/17.7 Safari/604.1", "Safari · iPad"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/26.1 Safari/605.1.15", "Safari · macOS"),
+        ("Firefox/145.0", "Firefox"),
+        ("shop-app/2.1 (Android 15)", "Android"),
+        ("shop-app_2.1/7 okhttp", "shop-app_2.1"),
+        ("a" * 41, "a" * 40),
+        ("приложение/1", ""),
+        (" x", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_device_is_called_by_its_browser_and_system_or_else_by_its_program(app: Flask, agent: str | None, name: str) -> None:
+    with app.test_request_context(environ_base={} if agent is None else {"HTTP_USER_AGENT": agent}):
+        assert tokens.device() == name
