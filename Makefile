@@ -25,7 +25,7 @@ run: .venv/runs ## install what is needed, create the database, and serve on htt
 test: .venv/tests ## run all tests that this machine has the programs for (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
 	$(PYTEST) $(ARGS)
 
-test-fast: .venv/tests ## run the tests that start no server, browser or command: the rules, in less than a minute
+test-fast: .venv/tests ## run the tests that start no server, browser or command: the rules
 	$(PYTEST) -m "not processes" $(ARGS)
 
 fuzz: .venv/tests ## run the tests of properties with random examples, other ones each time, for some minutes
