@@ -238,6 +238,13 @@ def memory() -> list[gateways.Sent]:
     return gateways.memory
 
 
+@pytest.fixture(autouse=True)
+def patient_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives gateways in this process enough time on a slow machine. A test about the limit sets a limit of its own."""
+    for limit in ("GATEWAY_SECONDS", "ALL_SECONDS"):
+        monkeypatch.setattr(gateways, limit, 60.0)
+
+
 @pytest.fixture
 def code_for(app: Flask) -> Callable[[str], str]:
     """Reads the code of the newest text to a number (E.164)."""
