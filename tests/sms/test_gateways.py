@@ -18,8 +18,8 @@ from apprise.plugins.twilio import NotifyTwilio
 
 import config
 from config import Misconfigured, Settings
-from hammer.sms import gateways, messages
-from hammer.sms.gateways import Outcome
+from hammer.sms import gateways, messages, outbox
+from hammer.sms.gateways import ALL_SECONDS, GATEWAY_SECONDS, Outcome
 from tests.actions import ANNA
 from tests.conftest import SETTINGS
 from tests.fake_gateway import FakeGateway, fake_gateway
