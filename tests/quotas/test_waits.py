@@ -74,6 +74,17 @@ def test_on_a_new_day_a_number_has_all_its_texts_again(settings: Settings, clock
         clock.shift(DAY)
 
 
+def test_a_day_begins_with_its_first_text_though_others_follow_at_once(settings: Settings, clock: Traveller) -> None:
+    quick, soon = replace(settings, resend_wait=timedelta(0)), time_of_day.APART / 2
+    ask(quick)
+    clock.shift(soon)
+    for _ in range(1, quick.sends_per_number_day):
+        ask(quick)
+    assert wait(quick) == (DAY - soon).total_seconds()
+    clock.shift(DAY - soon)
+    ask(quick)
+
+
 def test_waits_double_up_to_the_longest_and_stay_there(settings: Settings, clock: Traveller) -> None:
     many = replace(settings, resend_wait=timedelta(seconds=1), sends_per_number_day=1000)
     seen = []
