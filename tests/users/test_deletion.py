@@ -13,7 +13,7 @@ from time_machine import Traveller
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import db, transaction
-from hammer.invites import tombstones
+from hammer.invites import activation, tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
@@ -170,6 +170,19 @@ def test_a_tombstone_is_extended_when_the_number_is_left_again(settings: Setting
     assert tombstones.is_marked(db.session(), settings, ANNA, clock.now())
     noon.shift(timedelta(days=30))
     assert not tombstones.is_marked(db.session(), settings, ANNA, clock.now())
+
+
+@in_context
+def test_a_number_that_a_referee_left_activates_no_code_at_a_first_login_before_its_tombstone_ends(
+    settings: Settings, noon: Traveller
+) -> None:
+    owner = sign_in(settings, BORIS).user
+    for number in (ANNA, CLARA):
+        accounts.delete(settings, sign_in(settings, number, invite_code=owner.invite_code).user.id)
+    noon.shift(tombstones.LIFETIME - timedelta(microseconds=1))
+    assert activation.activated(sign_in(settings, ANNA, invite_code=owner.invite_code).user.id) is None
+    noon.shift(timedelta(microseconds=1))
+    assert activation.activated(sign_in(settings, CLARA, invite_code=owner.invite_code).user.id) is not None
 
 
 @in_context
