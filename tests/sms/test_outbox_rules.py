@@ -275,6 +275,14 @@ def test_only_the_newest_are_counted_by_state_and_by_gateway(
     assert outbox.status().newest == {("sent", "memory/1"): 2, ("sent", "http/1"): 1}
 
 
+@in_context
+def test_a_gateway_gets_the_address_for_its_reports_along_with_each_message(settings: Settings, gateway: FakeGateway) -> None:
+    ask(settings)
+    receipt = outbox.receipt_url(settings, only_text())
+    assert outbox.deliver_next(replace(settings, sms_url=f"{gateway.template}&dlr-url={{dlr}}"))
+    assert [asked.query["dlr-url"] for asked in gateway.asked] == [receipt]
+
+
 def sending(app: Flask, settings: Settings, gateway: FakeGateway) -> threading.Thread:
     """A sender that waits for the gateway, which will refuse the text as soon as `gateway.open` is set."""
     gateway.open.clear()
