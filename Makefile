@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
 # A file of tests stays in one process, where it starts its server once. The order of files is that of tests/conftest.py.
+RULES := $(addprefix tests/,login users sessions invites quotas parsing test_codes.py test_events.py)
 PYTEST = $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo --quiet)
 
@@ -25,8 +26,8 @@ run: .venv/runs ## install what is needed, create the database, and serve on htt
 test: .venv/tests ## run all tests that this machine has the programs for (some of them: make test ARGS="-k invite"; on PostgreSQL: TEST_DATABASE_URL=postgresql://… make test)
 	$(PYTEST) $(ARGS)
 
-test-fast: .venv/tests ## run the tests that start no server, browser or command: the rules
-	$(PYTEST) -m "not processes" $(ARGS)
+test-fast: .venv/tests ## run the tests of the rules that start no server, browser or command: under a minute
+	$(PYTEST) -m "not processes" $(RULES) $(ARGS)
 
 fuzz: .venv/tests ## run the tests of properties with random examples, other ones each time, for some minutes
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)

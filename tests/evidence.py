@@ -116,7 +116,7 @@ class Outcomes:
         unproved = sorted(test for test in self.names if test not in self.passed or test in self.failed)
         proved = {name for test, names in self.names.items() if test not in unproved for name in names}
         if self.names:
-            terminalreporter.write_line(f"Promises that tests of this run kept: {len(proved)} of {len(REGISTER)}.")
+            terminalreporter.write_line(f"Requirements that this run checked: {len(proved)} of {len(REGISTER)}.")
         for test in unproved:
             names = ", ".join(sorted(self.names[test]))
             terminalreporter.write_line(f"Not proved, because this test did not pass: {names} by {test}", red=True)
