@@ -72,6 +72,7 @@ def test_after_ten_attempts_of_an_account_there_is_one_a_week(settings: Settings
     noon.shift(DAY / 2)
     fail(settings, anna.id, 1)
     assert wait(settings, anna.id) == 7 * 24 * 3600
+    fail(settings, user(settings, BORIS).id, 2)
 
 
 @in_context
