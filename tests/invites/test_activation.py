@@ -169,6 +169,14 @@ def test_invitees_come_newest_first(settings: Settings, clock: Traveller) -> Non
     assert activation.invitees(settings, anna.id, limit=3) == page
 
 
+def test_the_code_that_was_activated_may_be_typed_again_in_any_way_and_no_other(settings: Settings) -> None:
+    for typed in ("HJKMNP", "hjk-mnp", f"{settings.public_url}/i/HJKMNP"):
+        assert activation.meant(settings, typed, "HJKMNP") == "HJKMNP"
+    for typed in ("HJKMNQ", "?", f"{settings.public_url}/i/HJKMNQ"):
+        with pytest.raises(AlreadyActivated):
+            activation.meant(settings, typed, "HJKMNP")
+
+
 def test_referees_are_counted_by_the_week_in_which_they_came(settings: Settings, clock: Traveller) -> None:
     anna, boris = user(settings, number(0)), user(settings, number(1))
     now, week, step = time_of_day.now(), timedelta(weeks=1), timedelta(microseconds=1)

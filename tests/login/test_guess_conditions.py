@@ -8,7 +8,8 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import clock as time_of_day
-from hammer.refusals import WrongCode
+from hammer.login import verifications
+from hammer.refusals import InvalidFields, WrongCode
 from tests.actions import ANNA, BORIS, ask, confirm, guesses_of, right, wrong
 
 pytestmark = pytest.mark.usefixtures("context")
@@ -60,3 +61,11 @@ def test_a_code_that_was_accepted_leaves_others_of_the_number_alone(settings: Se
     with pytest.raises(WrongCode):
         confirm(patient, asked, right(patient, asked))
     assert not confirm(patient, other, right(patient, other)).created
+
+
+def test_what_is_no_code_is_said_at_its_field_also_where_no_code_is_live(settings: Settings) -> None:
+    asked = ask(settings)
+    confirm(settings, asked, right(settings, asked))
+    with pytest.raises(InvalidFields) as refused:
+        confirm(settings, asked, "abcd")
+    assert refused.value.errors == {"code": [verifications.NOT_DIGITS]}
