@@ -12,6 +12,7 @@ from tests.browser.actions import (
     Visit,
     code_field,
     code_shown,
+    enter,
     expect_profile,
     expect_status,
     invite_field,
@@ -125,10 +126,10 @@ def test_the_document_has_what_a_screen_reader_finds_from_the_phone_form_to_the_
     code = code_shown(page)
     wrong = wrong_code(code)
     found["2. The code form"] = spoken(page, **{code: "1234"})
-    code_field(page).fill(wrong)
+    enter(page, wrong)
     expect(page.get_by_role("alert")).to_be_visible()
     found["3. A wrong code"] = spoken(page, **{code: "1234", wrong: "1235"})
-    code_field(page).fill(code)
+    enter(page, code)
     expect_profile(page)
     link = invite_link(page)
     invite = f"{link[-6:-3]}.{link[-3:]}"

@@ -27,6 +27,7 @@ with_and_without_scripts = pytest.mark.parametrize("scripts", [True, False], ids
 
 
 def paste(page: Page, text: str) -> None:
+    page.wait_for_load_state()  # before the script runs, the form would not send itself
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate("text => navigator.clipboard.writeText(text)", text)
     code_field(page).focus()

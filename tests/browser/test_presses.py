@@ -11,6 +11,7 @@ from tests.browser.actions import (
     button,
     code_field,
     code_shown,
+    enter,
     expect_profile,
     expect_status,
     invite_field,
@@ -166,7 +167,7 @@ def test_a_code_form_notices_that_its_code_is_over_and_offers_a_new_one(page: Pa
     expect(page.get_by_role("textbox")).to_have_count(0)
     button(page, "Send a new code").click()
     expect(code_field(page)).to_be_visible()
-    code_field(page).fill(code_shown(page))
+    enter(page, code_shown(page))
     expect_profile(page)
 
 
