@@ -383,6 +383,7 @@ def test_a_code_that_is_longer_says_why_and_works(page: Page, server: Server, nu
     expect(page.get_by_role("main")).to_contain_text("This time the code has 6 digits")
     code = code_shown(page)
     assert len(code) == 6
+    page.wait_for_load_state()
     code_field(page).press_sequentially(code[:5])
     expect(code_field(page)).to_have_value(code[:5])
     code_field(page).press_sequentially(code[5:])
