@@ -658,7 +658,7 @@ def _public_by_mistake(public_url: str | None) -> list[str]:
     """A problem if the public address is not local and `HAMMER_ENV` is not set: development, the default, would be public."""
     if not public_url or is_local(public_url) or "HAMMER_ENV" in os.environ:
         return []
-    choose = "set it to production; or to development in so many words, if this is a place to try things out."
+    choose = "set it to production; or to development, if this installation is for trying things out."
     return [f"HAMMER_ENV: People reach {public_url} from outside: {choose}"]
 
 

@@ -224,7 +224,7 @@ def test_doctor_says_which_files_others_on_this_machine_can_read_or_replace(
         assert part not in findings(app)
     tmp_path.chmod(0o777)
     assert wrong(app)["settings file"].remedy == f"Run: chmod o-w {tmp_path}"
-    tmp_path.chmod(0o1777)  # as that for temporary files: nobody replaces another's there
+    tmp_path.chmod(0o1777)  # like the folder for temporary files: users cannot replace files of others
     assert "settings file" not in findings(app)
     home.chmod(0o755)
     assert findings(app)["folder"].remedy == f"Run: chmod 700 {home}"

@@ -315,7 +315,7 @@ def test_a_body_of_unknown_length_is_taken_up_to_the_longest(app: Flask) -> None
 def test_of_too_many_counts_the_oldest_is_dropped_and_the_newest_still_counts(
     settings: Settings, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes with ever new addresses takes no memory, and is counted all the same."""
+    """Callers that use a new address for each request take no memory, and are counted all the same."""
     monkeypatch.setattr(request_limits, "MOST_WINDOWS", 2)
     limiter = RequestLimiter(replace(settings, requests_per_address_minute=1))
     first, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
