@@ -27,6 +27,11 @@ def random_id() -> str:
     return secrets.token_urlsafe(16)
 
 
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of an id."""
+    return re.fullmatch(r"[\w-]{22}", text, re.ASCII) is not None
+
+
 def base64url(value: bytes) -> str:
     """Encodes bytes as base64url without padding (RFC 7515 §2)."""
     return urlsafe_b64encode(value).decode().rstrip("=")

@@ -10,6 +10,8 @@ from hammer.models import Event
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, as in the log; None on the command line."""
+calling_client: ContextVar[str | None] = ContextVar("calling_client", default=None)
+"""The id of the client whose token the current request has; None for all other requests."""
 
 
 class Kind(StrEnum):
@@ -45,8 +47,13 @@ class Kind(StrEnum):
     """A new key signs access tokens."""
 
 
-def note(tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: str | None = None) -> None:
-    """Adds an event about `user_id` to the caller's transaction. `actor_id` is the user who did it, if that is another one."""
+def note(
+    tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: str | None = None, client_id: str | None = None
+) -> None:
+    """Adds an event about `user_id` to the caller's transaction.
+
+    `actor_id` is the user who did it, if that is another one. `client_id` is the client; without it, the client that is calling.
+    """
     insert_row(
         tx,
         Event,
@@ -54,5 +61,6 @@ def note(tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: s
         kind=kind,
         user_id=user_id,
         actor_id=None if actor_id == user_id else actor_id,
+        client_id=client_id or calling_client.get(),
         request_id=request_id.get(),
     )

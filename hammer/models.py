@@ -1,4 +1,5 @@
-"""The tables: users, referrals, sessions, verifications, devices, limits, messages, idempotency keys, tombstones, keys, events.
+"""The tables: users, clients, referrals, sessions, verifications, devices, limits, messages, idempotency keys, tombstones, keys,
+events.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -7,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, false, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hammer import codes
@@ -21,6 +22,25 @@ class SessionKind(StrEnum):
     """By a cookie, on pages."""
     PROGRAM = "program"
     """By bearer tokens, in the API."""
+
+
+class Scope(StrEnum):
+    """What an access token allows the client that holds it (RFC 6749 §3.3)."""
+
+    CODES_SEND = "codes:send"
+    """Ask for codes for end users, and state their address."""
+    USERS_READ = "users:read"
+    """Read users; numbers are masked without `users:numbers`."""
+    USERS_WRITE = "users:write"
+    """Create, change, block and delete users, and write their metadata."""
+    USERS_NUMBERS = "users:numbers"
+    """Read whole telephone numbers."""
+    INVITES_READ = "invites:read"
+    """Read who activated whose invite code."""
+    EVENTS_READ = "events:read"
+    """Read what happened."""
+    WEBHOOKS_MANAGE = "webhooks:manage"
+    """Manage webhooks."""
 
 
 SESSION_LIFETIME = {SessionKind.BROWSER: timedelta(days=14), SessionKind.PROGRAM: timedelta(days=30)}
@@ -52,6 +72,8 @@ class User(Base):
     first_name: Mapped[str] = mapped_column(String(150), server_default="")
     last_name: Mapped[str] = mapped_column(String(150), server_default="")
     is_staff: Mapped[bool] = mapped_column(server_default=false())
+    app_metadata: Mapped[str | None] = mapped_column(Text)
+    """A JSON object of the operator's apps, as text; None for an empty one. `metadata` is SQLAlchemy's own name."""
     date_joined: Mapped[datetime]
     blocked_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
@@ -60,6 +82,29 @@ class User(Base):
         Index("uq_users_lower_username", func.lower(username), unique=True),
         Index("ix_users_date_joined_id", "date_joined", "id"),
     )
+
+
+class Client(Base):
+    """An app or a backend that the operator registered (OAuth 2.0's word). Its secret is computed from this row and a key that is
+    not in the database."""
+
+    __tablename__ = "clients"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    """What people read in the list of their devices."""
+    scopes: Mapped[str] = mapped_column(String(200))
+    """`Scope`s with spaces between them."""
+    origins: Mapped[str] = mapped_column(Text, server_default="")
+    """Origins whose browsers may call the API, with spaces between them."""
+    sends_per_hour: Mapped[int]
+    """Messages an hour that it may ask for."""
+    generation: Mapped[int] = mapped_column(server_default="0")
+    """How often its secret was changed. The newest secret contains this number."""
+    rotated_at: Mapped[datetime | None]
+    """When its secret was last changed. The previous one is valid for a time after that."""
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
 
 
 class Referral(Base):
@@ -90,6 +135,8 @@ class Session(Base):
     """A rough description of the device, like `Firefox · Android`."""
     device_id: Mapped[str | None] = mapped_column(String(22))
     """The known device that signed in. That device may be forgotten by now. None for sessions from before migration 0007."""
+    client_id: Mapped[str | None] = mapped_column(String(22))
+    """The client through which its code was asked for; None for our own pages, and for programs without a client."""
     refreshes: Mapped[int] = mapped_column(default=0)
     """How often the refresh token was exchanged. The one valid refresh token contains this number."""
     refreshes_received: Mapped[int | None]
@@ -105,7 +152,9 @@ class Session(Base):
     __table_args__ = (_index_of_few("sessions", "ended_at"),)
 
     @staticmethod
-    def opening(user: User, *, kind: SessionKind, device: str, now: datetime, device_id: str | None = None) -> dict[str, Any]:
+    def opening(
+        user: User, *, kind: SessionKind, device: str, now: datetime, device_id: str | None = None, client_id: str | None = None
+    ) -> dict[str, Any]:
         """The columns of a new session of `user`, with a fresh id."""
         return {
             "id": codes.random_id(),
@@ -113,6 +162,7 @@ class Session(Base):
             "kind": kind,
             "device": device[:80],
             "device_id": device_id,
+            "client_id": client_id,
             "refreshes": 0,
             "refreshed_at": now,
             "created_at": now,
@@ -137,6 +187,10 @@ class Verification(Base):
     """The signed-in user who asked for it, and who alone can use it; None for logins."""
     device_id: Mapped[str | None] = mapped_column(String(22))
     """The known device that asked for it. Guesses are then taken from that device, not from the limits for strangers."""
+    client_id: Mapped[str | None] = mapped_column(String(22))
+    """The client that asked for it, for its user; None for our own pages, and for programs without a client."""
+    device: Mapped[str | None] = mapped_column(String(80))
+    """A rough description of the user's device, if the client stated it."""
     language: Mapped[str] = mapped_column(String(8))
     invite_code: Mapped[str | None] = mapped_column(String(6))
     """The invite code that was sent along, for a first login."""
@@ -289,7 +343,9 @@ class Event(Base):
     user_id: Mapped[str | None] = mapped_column(String(22), index=True)
     """The user it is about."""
     actor_id: Mapped[str | None] = mapped_column(String(22))
-    """The user who did it, if that is another one; None for the user themselves and for the command line."""
+    """The user who did it, if that is another one; None for the user themselves, for clients and for the command line."""
+    client_id: Mapped[str | None] = mapped_column(String(22))
+    """The client that called, or through which the session was opened."""
     request_id: Mapped[str | None] = mapped_column(String(64))
     """The id of the request in the log."""
 

@@ -38,7 +38,7 @@ NEXT_PAGE = {
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
 IN_PATHS: dict[str, dict[str, Any]] = {
     "username": {
-        "description": "`me`, a username, or a telephone number in any spelling.",
+        "description": "`me`, the id of a user, a username, or a telephone number in any spelling.",
         "examples": {"oneself": {"value": "me"}, "by number": {"value": "+79298284301"}, "by username": {"value": "ivan"}},
     },
     "session_id": {"description": "The id of a session, from the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
@@ -53,6 +53,10 @@ CODE = {
     "example": "1234",
 }
 DEVICE_ID = {"description": "The id of a device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
+CLIENT_ID = {
+    "description": "The client (an app of the operator’s) that called; null for none.",
+    "example": "b5rT8kLwAmVn2oQ7yX0m3Z",
+}
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
@@ -278,6 +282,10 @@ class KeysOut(Out):
 
 
 class UserOut(Out):
+    id = fields.String(
+        required=True,
+        metadata={"description": "The `sub` of the user’s tokens. It never changes.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"},
+    )
     username = fields.String(required=True, metadata={"description": "Empty until chosen.", "example": "ivan"})
     first_name = fields.String(required=True, metadata={"example": "Иван"})
     last_name = fields.String(required=True, metadata={"example": "Петров"})
@@ -295,6 +303,11 @@ class UserOut(Out):
         required=True, metadata={"description": "How many users activated this user’s code.", "example": 1}
     )
     date_joined = fields.AwareDateTime(required=True, metadata=MOMENT)
+    metadata = fields.Dict(
+        keys=fields.String(),
+        required=True,
+        metadata={"description": "A JSON object of the operator’s apps.", "example": {"plan": "pro"}},
+    )
 
 
 class InviteeOut(Out):
@@ -307,9 +320,6 @@ class InviteeOut(Out):
 
 
 class ExportedProfileOut(UserOut):
-    id = fields.String(
-        required=True, metadata={"description": "The `sub` of the user’s tokens.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
-    )
     is_staff = fields.Boolean(required=True, metadata={"example": False})
     blocked_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
@@ -319,6 +329,7 @@ class ExportedSessionOut(DeviceOut):
     device_id = fields.String(
         required=True, allow_none=True, metadata={"description": "The id in `devices`, if the device is still known."} | DEVICE_ID
     )
+    client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
     refreshes = fields.Integer(required=True, metadata={"description": "How often the session got new tokens.", "example": 3})
     refreshes_received = fields.Integer(
         required=True,
@@ -375,6 +386,10 @@ class ExportedVerificationOut(Out):
     code_length = fields.Integer(required=True, metadata={"example": 4})
     guesses = fields.Integer(required=True, metadata={"example": 1})
     device_id = fields.String(required=True, allow_none=True, metadata=DEVICE_ID)
+    client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
+    device = fields.String(
+        required=True, allow_none=True, metadata=DEVICE | {"description": "A short name of the device, if the client stated it."}
+    )
     language = fields.String(required=True, metadata={"example": "ru"})
     invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
@@ -407,6 +422,7 @@ class ExportedEventOut(Out):
         required=True, metadata={"description": "False if the caller did it to another user.", "example": True}
     )
     by_somebody_else = fields.Boolean(required=True, metadata={"description": "Whether one of the staff did it.", "example": False})
+    client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
     request_id = fields.String(required=True, allow_none=True, metadata={"example": "5f2c9a"})
 
 

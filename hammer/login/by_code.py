@@ -107,8 +107,8 @@ def confirm_code(
     and of `address`, as in `activation.activate`; when no attempt is left, it is not looked up. The login succeeds in each of these
     cases, and its answer is the same.
 
-    `device` is a rough description of the device. The session `instead_of` ends: it is the one in which this person proves their
-    number again.
+    `device` is a rough description of the device; the client that asked for the code may have stated another one. The session
+    `instead_of` ends: it is the one in which this person proves their number again.
 
     The guess is taken before the code is compared, so parallel requests cannot compare more codes than there are guesses left.
     Refuses with `WrongCode` for a code that is wrong, expired, used, void or unknown; with `InvalidFields` for input that cannot be
@@ -179,8 +179,12 @@ def _sign_in(
     if created and proved.invite_code:
         activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
     known = devices.signed_in(tx, proved.device_id, user, now)
-    opened = insert_row(tx, Session, **Session.opening(user, kind=kind, device=device, now=now, device_id=known.id))
-    events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id)
+    opened = insert_row(
+        tx,
+        Session,
+        **Session.opening(user, kind=kind, device=proved.device or device, now=now, device_id=known.id, client_id=proved.client_id),
+    )
+    events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id, client_id=proved.client_id)
     idempotency.keep(tx, key, session=opened.id, turn=known.turns, created=created)
     return SignedIn(user, opened, known, created)
 

@@ -16,7 +16,7 @@ from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db
 from hammer.db.prepared import insert_row, prepared
-from hammer.models import SendAllowance, Verification
+from hammer.models import Client, SendAllowance, Verification
 from hammer.parsing import phones
 from hammer.quotas import guesses, idempotency, texts
 from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, WrongCode
@@ -76,6 +76,10 @@ class Asker:
     address: str
     language: str
     device_token: str | None = None
+    client: Client | None = None
+    """The client that asks for its user. The address is then the one that it states."""
+    device: str | None = None
+    """A rough description of the user's device, if the client states it."""
 
 
 def begin(
@@ -101,7 +105,7 @@ def begin(
     length = settings.code_length
     if device_id is None:
         length = guesses.next_length(tx, settings, settings.number_hash(number), now)
-    taken = texts.take(tx, settings, number, address=asker.address, known=device_id is not None, now=now)
+    taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=device_id is not None, now=now)
     verification = insert_row(
         tx,
         Verification,
@@ -112,6 +116,8 @@ def begin(
         guesses=0,
         user_id=user_id,
         device_id=device_id,
+        client_id=asker.client.id if asker.client else None,
+        device=asker.device,
         language=asker.language,
         invite_code=invite_code,
         created_at=now,
@@ -149,7 +155,7 @@ def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Ask
         raise NotFound
     if not known and guesses.next_length(tx, settings, settings.number_hash(number), now) > verification.code_length:
         raise NotFound
-    taken = texts.take(tx, settings, number, address=asker.address, known=known, now=now)
+    taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=known, now=now)
     outbox.add_code(tx, verification)
     events.note(tx, events.Kind.CODE_SENT, verification.user_id)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)

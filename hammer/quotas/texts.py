@@ -17,7 +17,7 @@ from config import Settings
 from hammer import clock
 from hammer.db.database import Transaction, UtcDateTime
 from hammer.db.prepared import InsertInto, prepared
-from hammer.models import SendAllowance
+from hammer.models import Client, SendAllowance
 from hammer.quotas import addresses, counters
 from hammer.quotas.counters import DAY, HOUR, Limit
 from hammer.refusals import N_, TooManyRequests
@@ -112,12 +112,16 @@ def system_used(tx: Transaction, settings: Settings, now: datetime) -> dict[str,
     return {name: (used.get(limit.scope, 0), limit.most) for name, limit in limits.items()}
 
 
-def take(tx: Transaction, settings: Settings, number: str, *, address: str, known: bool, now: datetime) -> Taken:
-    """Takes one text to this number from every limit.
+def take(
+    tx: Transaction, settings: Settings, number: str, *, address: str, known: bool, now: datetime, client: Client | None = None
+) -> Taken:
+    """Takes one text to this number from every limit. `client` is the client that asks for its user, if one does.
 
     Refuses with `TooManyRequests`, which names the limit if callers may know it.
     """
     limits, public = _limits(settings, number, address, known), policies(settings)
+    if client is not None:
+        limits["client"] = Limit(f"texts/client/{client.id}", client.sends_per_hour, HOUR)
     used = counters.take(tx, list(limits.values()), now)
     waits = {name: clock.seconds_until(counters.ends_at(limit.window, now), now) for name, limit in limits.items()}
     spent = [name for name, limit in limits.items() if limit.scope not in used]

@@ -47,6 +47,7 @@ EMPTIED: Final[dict[str, object]] = {
     "first_name": "",
     "last_name": "",
     "is_staff": False,
+    "app_metadata": None,
 }
 """What a deletion leaves in the personal columns of a user."""
 

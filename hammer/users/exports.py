@@ -28,7 +28,7 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
     with transaction() as tx:
         events.note(tx, events.Kind.DATA_EXPORTED, user_id)
     return {
-        "profile": asdict(me) | {"id": user_id},
+        "profile": asdict(me),
         "activated_at": _activated_at(user_id),
         "invitees": _invitees(settings, user_id),
         "sessions": _rows(Session, Session.user_id == user_id, Session.created_at, without=["user_id"]),
@@ -99,6 +99,7 @@ def _events(user_id: str) -> list[dict[str, Any]]:
             "kind": event["kind"],
             "about_me": event["user_id"] == user_id,
             "by_somebody_else": event["actor_id"] not in (None, user_id),
+            "client_id": event["client_id"],
             "request_id": event["request_id"],
         }
         for event in _rows(Event, mine, Event.id)

@@ -1,5 +1,6 @@
 """Users as they and staff see them: `find` one by name, the `profile` of one, and `everyone`."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _BATCH: Final = 5000
 class Profile:
     """A user as they and staff see them."""
 
+    id: str
+    """The `sub` of their tokens. It never changes."""
     username: str
     first_name: str
     last_name: str
@@ -40,17 +43,23 @@ class Profile:
     invite_count: int
     """Number of all users who activated the code, deleted users included."""
     date_joined: datetime
+    metadata: dict[str, Any]
+    """What the operator’s apps wrote."""
     is_staff: bool
     blocked_at: datetime | None
 
 
 def find(settings: Settings, name: str) -> str:
-    """The id of the user with this username or this number. The number may be in any spelling, and may be one that is not in any
+    """The id of the user with this id, username or number. The number may be in any spelling, and may be one that is not in any
     numbering plan any more.
 
     Refuses with `NotFound`.
     """
     living = select(User.id, User.telephone_number).where(User.deleted_at.is_(None))
+    if codes.is_id(name):  # before usernames, so that nobody can take the id of another user as a username
+        found_id = db.session.scalar(select(User.id).where(User.id == name, User.deleted_at.is_(None)))
+        if found_id is not None:
+            return found_id
     if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII):
         found = db.session.execute(living.where(func.lower(User.username) == name.lower())).all()
     else:
@@ -157,6 +166,7 @@ _SHOWN: Final = (
     User.invite_code,
     User.invite_count,
     User.date_joined,
+    User.app_metadata,
     User.is_staff,
     User.blocked_at,
 )
@@ -170,6 +180,7 @@ def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profil
         (
             row.id,
             Profile(
+                id=row.id,
                 username=row.username or "",
                 first_name=row.first_name,
                 last_name=row.last_name,
@@ -179,6 +190,7 @@ def _profiles(settings: Settings, rows: Sequence[Any]) -> list[tuple[str, Profil
                 activated_invite_code=row.activated,
                 invite_count=row.invite_count,
                 date_joined=row.date_joined,
+                metadata=json.loads(row.app_metadata) if row.app_metadata else {},
                 is_staff=row.is_staff,
                 blocked_at=row.blocked_at,
             ),
