@@ -186,7 +186,8 @@ def _parts(url: str) -> SplitResult | None:
     return parts if parts.hostname and known else None
 
 
-def _origin(url: str) -> None:
+def check_origin(url: str) -> None:
+    """Raises `ValidationError` unless this is an origin (RFC 6454): a scheme, a host, and a port or none."""
     parts = _parts(url)
     if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\\\s]", url):
         raise ValidationError("Must be an address like https://login.example.com.")
@@ -375,7 +376,7 @@ class Settings:
         "The address that people use. It is in links, in tokens and in the last line of a text, and is never read from a "
         "request. With `https://` cookies are `Secure`.",
         default_text=f"`{USUAL_ADDRESS}`; in development the address that `flask run` of this folder serves",
-        check=_origin, convert=lambda url: url.rstrip("/"),
+        check=check_origin, convert=lambda url: url.rstrip("/"),
     )
     demo: bool = setting(
         "HAMMER_DEMO", bool, _default_demo,

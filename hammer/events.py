@@ -43,6 +43,13 @@ class Kind(StrEnum):
     STAFF_TAKEN = "staff-taken"
     NUMBER_CHANGED = "number-changed"
     DATA_EXPORTED = "data-exported"
+    CLIENT_ADDED = "client-added"
+    CLIENT_CHANGED = "client-changed"
+    """The name, the scopes, the origins or the limit of a client was changed."""
+    CLIENT_ROTATED = "client-secret-rotated"
+    CLIENT_DISABLED = "client-disabled"
+    CLIENT_ENABLED = "client-enabled"
+    CLIENT_REMOVED = "client-removed"
     KEY_ROTATED = "key-rotated"
     """A new key signs access tokens."""
 

@@ -7,7 +7,7 @@ are checked at each request.
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
@@ -20,8 +20,10 @@ from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
-from hammer import clock, codes
-from hammer.models import SESSION_LIFETIME, Device, Session, SessionKind
+from hammer import clock, codes, events
+from hammer.clients import registry
+from hammer.clients.registry import ClientCaller
+from hammer.models import SESSION_LIFETIME, Client, Device, Scope, Session, SessionKind
 from hammer.refusals import NotAllowed, NotSignedIn
 from hammer.sessions import devices, keys, sessions
 from hammer.sessions.sessions import Caller
@@ -42,7 +44,8 @@ MOST_REMEMBERED: Final = 4096
 _KIND: Final = "at+jwt"
 _HEADER: Final = {"alg", "kid", "typ"}
 """The fields of our headers. A token with any other field, like a key of its own (`jwk`, `jku`, `x5u`), is refused."""
-_CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "sid", "type"]
+_CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "type"]
+"""The claims of every token. That of a user has `sid` too, that of a client `client_id` and `scope` (RFC 9068 §2.2)."""
 _REFRESHES: Final = "rfn"
 """How often the session had been refreshed when the token was issued. Optional: tokens of older versions do not have it."""
 
@@ -56,8 +59,12 @@ class Claims:
     """The claims of a token with a valid signature, and the id of its key."""
 
     kid: str
-    user_id: str
-    session_id: str
+    subject: str
+    """The id of the user, or of the client."""
+    session_id: str | None
+    """None in the token of a client."""
+    scopes: tuple[str, ...]
+    """Of a client."""
     expires_at: float
     issued_at_refresh: int | None
     """How often the session had been refreshed; None if the token does not say."""
@@ -106,10 +113,14 @@ class TokenVerifier:
             )
         except PyJWTError as fault:
             raise NotSignedIn from fault
-        issued_at_refresh = claims.get(_REFRESHES)
-        if claims["type"] != "access" or not isinstance(claims["sid"], str) or type(issued_at_refresh) not in (int, NoneType):
+        issued_at_refresh, session_id = claims.get(_REFRESHES), claims.get("sid")
+        of_client = claims.get("client_id") == claims["sub"] and isinstance(claims.get("scope"), str)
+        if claims["type"] != "access" or type(issued_at_refresh) not in (int, NoneType):
             raise NotSignedIn
-        return Claims(kid, claims["sub"], claims["sid"], float(claims["exp"]), issued_at_refresh)
+        if of_client == isinstance(session_id, str):  # exactly one of the two
+            raise NotSignedIn
+        scopes = tuple(claims["scope"].split()) if of_client else ()
+        return Claims(kid, claims["sub"], session_id, scopes, float(claims["exp"]), issued_at_refresh)
 
 
 def init_app(app: Flask) -> None:
@@ -137,6 +148,12 @@ def pair(session: Session) -> dict[str, Any]:
     }
 
 
+def of_client(client: Client, scopes: Iterable[str]) -> str:
+    """A new access token of a client, with these scopes (RFC 9068)."""
+    g.signing = ring().signing()
+    return str(create_access_token(client.id, additional_claims={"client_id": client.id, "scope": " ".join(scopes)}))
+
+
 def bearer_token() -> str:
     """The token in the `Authorization` header (RFC 6750 §2.1), or an empty string."""
     value = request.headers.get("Authorization", "").strip(" \t")  # blanks around a value do not belong to it (RFC 9110 §5.5)
@@ -145,17 +162,60 @@ def bearer_token() -> str:
 
 
 def bearer() -> Caller:
-    """The caller with this request's access token, read from the database once a request. Raises `NotSignedIn`."""
+    """The user who calls with this request's access token. Raises `NotSignedIn`, and `NotAllowed` for the token of a client."""
+    user = caller()
+    if not isinstance(user, Caller):
+        raise NotAllowed
+    return user
+
+
+def caller() -> Caller | ClientCaller:
+    """The user or client that calls with this request's access token, read from the database once a request. Raises
+    `NotSignedIn`."""
     if "bearer" not in g:
         token = bearer_token()
         if not token:
             raise NotSignedIn
         claims = _verifier().claims(token)
-        caller = sessions.caller(claims.session_id, SessionKind.PROGRAM, issued_at_refresh=claims.issued_at_refresh)
-        if caller is None or caller.user_id != claims.user_id:
-            raise NotSignedIn
-        g.bearer = caller
-    return cast(Caller, g.bearer)
+        g.bearer = _client(claims) if claims.session_id is None else _user(claims, claims.session_id)
+    return cast(Caller | ClientCaller, g.bearer)
+
+
+def calling_client() -> ClientCaller | None:
+    """The client that calls, on a route that is open to everyone; None without a token, and with one of a user or of nobody.
+
+    A token of a client that is not valid any more raises `NotSignedIn`: the client would take the answer for one to itself.
+    """
+    try:
+        found = caller() if bearer_token() else None
+    except NotSignedIn:
+        if _names_client(bearer_token()):
+            raise
+        return None
+    return found if isinstance(found, ClientCaller) else None
+
+
+def _user(claims: Claims, session_id: str) -> Caller:
+    user = sessions.caller(session_id, SessionKind.PROGRAM, issued_at_refresh=claims.issued_at_refresh)
+    if user is None or user.user_id != claims.subject:
+        raise NotSignedIn
+    return user
+
+
+def _client(claims: Claims) -> ClientCaller:
+    client = registry.caller(claims.subject, claims.scopes)
+    if client is None:
+        raise NotSignedIn
+    events.calling_client.set(client.client.id)
+    return client
+
+
+def _names_client(token: str) -> bool:
+    """Whether this is, or was, the token of a client. Nothing is verified."""
+    try:
+        return "client_id" in jwt.decode(token, options={"verify_signature": False})
+    except PyJWTError:
+        return False
 
 
 def _verifier() -> TokenVerifier:
@@ -174,15 +234,34 @@ def signed_in(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def staff_only(view: Callable[P, R]) -> Callable[P, R]:
-    """Refuses callers who are not staff with `NotAllowed`, and those without a valid access token with `NotSignedIn`."""
+    """Refuses users who are not staff with `NotAllowed`, and callers without a valid access token with `NotSignedIn`. A client is
+    admitted where `allows` above it admits it."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not bearer().is_staff:
+        user = caller()
+        if isinstance(user, Caller) and not user.is_staff:
             raise NotAllowed
         return view(*args, **kwargs)
 
     return guarded(Access.STAFF, checked)
+
+
+def allows(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Admits users who are signed in, and clients with this scope. Refuses others with `NotSignedIn` and `NotAllowed`."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            client = caller()
+            if isinstance(client, ClientCaller) and scope not in client.scopes:
+                raise NotAllowed
+            return view(*args, **kwargs)
+
+        checked.scope = scope  # type: ignore[attr-defined]  # for the document and the tests of who can use what
+        return guarded(Access.USER, checked)
+
+    return decorate
 
 
 def visitor() -> Caller | None:

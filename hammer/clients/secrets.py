@@ -1,0 +1,69 @@
+"""The secrets of clients. A secret is computed from the client's id, its generation and a key outside the database, and never
+stored: a dump of the database authenticates no client.
+
+After a rotation the secret before is valid for `OVERLAP` more, so that a deployment can be changed without a gap. The one before
+that is not valid any more, whenever it was made.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import update
+
+from config import Settings
+from hammer import clock, codes, events
+from hammer.clients.registry import FIND_CALLER
+from hammer.db.database import transaction
+from hammer.models import Client
+from hammer.quotas import counters
+from hammer.quotas.counters import HOUR, Limit
+from hammer.refusals import NotFound, TooManyRequests
+
+OVERLAP: Final = timedelta(hours=24)
+"""How long the secret before is valid after a rotation."""
+WRONG_PER_HOUR: Final = 20
+"""Wrong secrets that one address may try at one client."""
+_KIND: Final = "client-secret"
+
+
+def secret(settings: Settings, client: Client) -> str:
+    """The newest secret of the client."""
+    return codes.proof(settings.key("clients"), _KIND, client.id, client.generation)
+
+
+def rotate(settings: Settings, client_id: str) -> str:
+    """A new secret. The one before is valid for `OVERLAP` more. Refuses with `NotFound`."""
+    following = update(Client).where(Client.id == client_id).values(generation=Client.generation + 1, rotated_at=clock.now())
+    with transaction() as tx:
+        client = tx.scalar(following.returning(Client))
+        if client is None:
+            raise NotFound
+        events.note(tx, events.Kind.CLIENT_ROTATED, client_id=client_id)
+        return secret(settings, client)
+
+
+def authenticate(settings: Settings, client_id: str, shown: str, *, address: str) -> Client | None:
+    """The client with this id and this secret; None for a wrong secret, and for a client that is unknown or disabled.
+
+    Refuses with `TooManyRequests` after `WRONG_PER_HOUR` wrong secrets from one address at one client, right ones too.
+    """
+    claim, now = codes.read_proof(settings.key("clients"), _KIND, shown), clock.now()
+    limit = Limit(f"secrets/{settings.keyed_hash('client secrets', f'{client_id} {address}')}", WRONG_PER_HOUR, HOUR)
+    with transaction() as tx:
+        client = FIND_CALLER.row(tx, Client, client=client_id)
+        if client is None:
+            return None
+        spent = not counters.take(tx, [limit], now)
+        right = not spent and claim is not None and claim[0] == client.id and _is_valid(client, claim[1], now)
+        if right:
+            counters.give_back(tx, [limit], 1, now)
+    if spent:
+        raise TooManyRequests(retry_after=clock.seconds_until(counters.ends_at(HOUR, now), now))
+    return client if right else None
+
+
+def _is_valid(client: Client, generation: int, now: datetime) -> bool:
+    """Whether the secret of this generation is valid now."""
+    if generation == client.generation:
+        return True
+    return generation == client.generation - 1 and client.rotated_at is not None and now < client.rotated_at + OVERLAP
