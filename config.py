@@ -186,17 +186,23 @@ def _parts(url: str) -> SplitResult | None:
     return parts if parts.hostname and known else None
 
 
-def check_origin(url: str) -> None:
-    """Raises `ValidationError` unless this is an origin (RFC 6454): a scheme, a host, and a port or none."""
+def fault_of_origin(url: str) -> str:
+    """What is wrong with an origin (RFC 6454: a scheme, a host, and a port or none); empty if nothing is."""
     parts = _parts(url)
     if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\\\s]", url):
-        raise ValidationError("Must be an address like https://login.example.com.")
+        return "Must be an address like https://login.example.com."
     if len(parts.hostname or "") > LONGEST_HOST:
-        raise ValidationError(f"Its host is longer than {LONGEST_HOST} letters.")
+        return f"Its host is longer than {LONGEST_HOST} letters."
     if not url.isascii():
-        raise ValidationError("Write its host in ASCII, as browsers send it: xn--….")
+        return "Write its host in ASCII, as browsers send it: xn--…."
     if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?", parts.netloc):  # or browsers read another host in it
-        raise ValidationError("Its host contains characters that are not allowed in a host name.")
+        return "Its host contains characters that are not allowed in a host name."
+    return ""
+
+
+def _origin(url: str) -> None:
+    if fault := fault_of_origin(url):
+        raise ValidationError(fault)
 
 
 def _gateways(urls: str) -> None:
@@ -376,7 +382,7 @@ class Settings:
         "The address that people use. It is in links, in tokens and in the last line of a text, and is never read from a "
         "request. With `https://` cookies are `Secure`.",
         default_text=f"`{USUAL_ADDRESS}`; in development the address that `flask run` of this folder serves",
-        check=check_origin, convert=lambda url: url.rstrip("/"),
+        check=_origin, convert=lambda url: url.rstrip("/"),
     )
     demo: bool = setting(
         "HAMMER_DEMO", bool, _default_demo,

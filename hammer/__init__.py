@@ -1,13 +1,14 @@
 """Hammer: phone-number login and invite codes. `create_app` makes the application.
 
     cli                        flask commands for operators
-    auth | api                 blueprints: pages for people | the same flows as JSON
+    auth | api | oauth         blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
     web                        tokens, access, request limits, languages, headers, static files, logs, metrics, health, receipts;
                                web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                 doctor, retention, gauges, readiness, demo data
     users                      accounts, people, exports
     login                      login by code, verifications
-    sessions | invites         sessions, revocation, known devices, keys | activation, invite codes, tombstones
+    sessions | invites | clients   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
+                               apps of the operator and their secrets
     sms | quotas | events      outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
     models                     every table
     db | codes                 database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs
@@ -24,7 +25,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import config
-from hammer import api, auth, cli
+from hammer import api, auth, cli, oauth
 from hammer.db import database
 from hammer.refusals import Refusal
 from hammer.sms import outbox
@@ -65,6 +66,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         pages,
         api,
         auth,
+        oauth,
         health,
         receipts,
         well_known,
@@ -79,9 +81,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
 
 def _answer(error: Exception) -> ResponseReturnValue:
-    """The answer to an error: a problem document for the API, a page for people."""
+    """The answer to an error: in OAuth's form, a problem document for the API, or a page for people."""
     if isinstance(error, database.AWAY):
         error = database.unavailable(error)
     if isinstance(error, Refusal):
         logs.refused(error)
+    if oauth.serves():
+        return oauth.error(error)
     return api.problem(error) if api.serves() else error_page(error)

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 
-from flask import Request, g, request
+from flask import Request, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from hammer.api import schemas
 from hammer.api.problems import PROBLEM_JSON, Problem
+from hammer.models import Scope
 from hammer.quotas import idempotency
 from hammer.refusals import (
     N_,
     REQUIRED,
     InvalidFields,
     InvalidRequest,
+    NotAllowed,
     NotFound,
     NotSignedIn,
     Refusal,
@@ -177,11 +179,36 @@ def _key(body: dict[str, Any]) -> idempotency.Key | None:
     read = re.fullmatch(_KEY, sent)
     if read is None:
         raise InvalidFields({idempotency.HEADER: [NOT_A_KEY]})
-    call, caller = request.endpoint or "", g.bearer.session_id if "bearer" in g else ""
+    call, caller = request.endpoint or "", tokens.caller_id()
     return idempotency.make_key(settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(body, sort_keys=True))
 
 
 def signed_in(view: View) -> View:
-    """Refuses callers without a valid access token, and states that in the document."""
-    stated = _documented(security=[{"bearer": []}], responses=_responses(NotSignedIn, Unavailable))
-    return stated(cast(View, tokens.signed_in(view)))
+    """Admits users with a valid access token, and states that in the document."""
+    admitted: View = _stated(tokens.signed_in(view), {"bearer": []})
+    return admitted
+
+
+def allows(scope: Scope) -> Callable[[View], View]:
+    """Admits users with a valid access token and clients with this scope, and states both in the document."""
+
+    def decorate(view: View) -> View:
+        admitted: View = _stated(tokens.allows(scope)(view), {"bearer": []}, {"client": [scope]})
+        return refuses(NotAllowed)(admitted)
+
+    return decorate
+
+
+def open_to_clients(scope: Scope) -> Callable[[View], View]:
+    """Admits everyone, and clients only with this scope; states both in the document."""
+
+    def decorate(view: View) -> View:
+        admitted: View = _stated(tokens.open_to_clients(scope)(view), {}, {"client": [scope]})
+        return refuses(NotAllowed)(admitted)
+
+    return decorate
+
+
+def _stated(view: Callable[..., Any], *security: dict[str, list[Scope]]) -> Any:
+    """A guarded view, with who is admitted and how others are refused in the document."""
+    return _documented(security=list(security), responses=_responses(NotSignedIn, Unavailable))(view)

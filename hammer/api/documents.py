@@ -18,6 +18,7 @@ from flask_smorest import Api
 
 from hammer.api import schemas, views
 from hammer.api.problems import PROBLEM_JSON, Problem
+from hammer.models import Scope
 from hammer.web.access import public
 from hammer.web.settings import settings
 
@@ -30,6 +31,16 @@ DESCRIPTION: Final = (
     "change. A trailing slash is optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. Only in "
     "demo mode, which is impossible in production, `Ваш код активации` in an answer shows the code."
 )
+
+SCOPES: Final = {
+    Scope.CODES_SEND: "Ask for codes for end users, and state their address and device.",
+    Scope.USERS_READ: "Read users. Numbers are masked without `users:numbers`.",
+    Scope.USERS_WRITE: "Create, change and delete users.",
+    Scope.USERS_NUMBERS: "See whole telephone numbers.",
+    Scope.INVITES_READ: "Read who activated whose invite code.",
+    Scope.EVENTS_READ: "Read what happened.",
+    Scope.WEBHOOKS_MANAGE: "Manage webhooks.",
+}
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
 """The files that are served from the package with ReDoc and Swagger UI."""
@@ -59,7 +70,7 @@ def init_app(app: Flask) -> None:
             "openapi_version": "3.1.0",
             "info": {"description": DESCRIPTION},
             "servers": [{"url": settings(app).public_url}],
-            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}},
+            "components": {"securitySchemes": _security_schemes(settings(app).public_url)},
             "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
         },
     )
@@ -67,6 +78,15 @@ def init_app(app: Flask) -> None:
     described.register_blueprint(views.well_known)
     app.register_blueprint(blueprint)
     app.extensions["hammer.api.documents"] = described.spec
+
+
+def _security_schemes(public_url: str) -> Tree:
+    """How callers authenticate: users with the token of a login, clients with one that they get for their secret."""
+    flow = {"tokenUrl": f"{public_url}/oauth/token", "scopes": {scope.value: SCOPES[scope] for scope in Scope}}
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The access token of a user."},
+        "client": {"type": "oauth2", "description": "The access token of a client.", "flows": {"clientCredentials": flow}},
+    }
 
 
 def document(app: Flask) -> Tree:
@@ -199,7 +219,7 @@ def _example(schema: Tree, known: Tree) -> Any:
     if "$ref" in schema:
         return _example(known[schema["$ref"].rpartition("/")[2]], known)
     if "example" in schema:
-        return schema["example"]
+        return deepcopy(schema["example"])  # YAML would write an anchor for an object that stands at two places
     if "items" in schema:
         return [_example(schema["items"], known)]
     return {name: _example(field, known) for name, field in schema["properties"].items()}

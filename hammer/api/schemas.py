@@ -109,7 +109,26 @@ class NumberIn(In):
         return data if other is None else {("telephone_number" if name == other else name): v for name, v in data.items()}
 
 
-class SignupIn(NumberIn):
+class EndUserIn(In):
+    """What a client with `codes:send` states about the person it calls for."""
+
+    end_user_address = _text(
+        {
+            "description": "For clients with `codes:send`: the IP address of the person. Limits by address then count this one.",
+            "example": "203.0.113.7",
+        },
+        required=False,
+    )
+    end_user_agent = _text(
+        {
+            "description": "For clients with `codes:send`: the `User-Agent` of the person, for the list of devices.",
+            "example": "Mozilla/5.0 (Android 16; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0",
+        },
+        required=False,
+    )
+
+
+class SignupIn(EndUserIn, NumberIn):
     telephone_number = _text(NUMBER)
     invite_code = _text(
         TYPED_INVITE
@@ -123,11 +142,11 @@ class SignupIn(NumberIn):
     )
 
 
-class ResendIn(In):
+class ResendIn(EndUserIn):
     verification_id = _text(VERIFICATION_ID)
 
 
-class CodeIn(NumberIn):
+class CodeIn(EndUserIn, NumberIn):
     verification_id = _text(
         VERIFICATION_ID | {"description": "From the answer to signup. Can be left out only in demo mode."}, required=False
     )
@@ -256,6 +275,11 @@ class DeviceOut(Out):
 
 
 class SessionOut(DeviceOut):
+    client = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The name of the app through which it signed in; null for none.", "example": "Acme for Android"},
+    )
     current = fields.Boolean(
         required=True, metadata={"description": "Whether this request was made with this session.", "example": True}
     )

@@ -1,19 +1,35 @@
 """The calls of the JSON API. Each checks who is calling, calls one verb and answers."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
+from config import FULL, MASKED, Settings
 from hammer.api import schemas as s
-from hammer.api.blueprint import LIMITS, blueprint, not_json, refuses, repeatable, signed_in, takes, well_known
+from hammer.api.blueprint import (
+    LIMITS,
+    allows,
+    blueprint,
+    not_json,
+    open_to_clients,
+    refuses,
+    repeatable,
+    signed_in,
+    takes,
+    well_known,
+)
+from hammer.clients.registry import ClientCaller
 from hammer.db.pagination import Page
 from hammer.invites import activation
 from hammer.login import by_code, verifications
-from hammer.models import SessionKind
+from hammer.models import Scope, SessionKind
+from hammer.parsing import phones
+from hammer.quotas import addresses
 from hammer.quotas.idempotency import Key
 from hammer.refusals import (
+    N_,
     AlreadyActivated,
     InvalidFields,
     InviteLoop,
@@ -29,6 +45,7 @@ from hammer.refusals import (
     WrongCode,
 )
 from hammer.sessions import devices, sessions
+from hammer.sessions.sessions import Caller
 from hammer.sms import outbox
 from hammer.users import accounts, exports, people
 from hammer.web import languages, request_limits, tokens
@@ -43,13 +60,15 @@ TAGS = {
     "users": "The caller’s own user, all users for staff, and invites.",
     "texts": "For staff: the state of text messages.",
 }
+CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
+NOT_AN_ADDRESS: Final = N_("This is not an IP address.")
 KEYS_LIVE_SECONDS: Final = 300
 """How long other services can cache the published keys."""
 _CACHED = {"Cache-Control": {"schema": {"type": "string"}, "description": f"`public, max-age={KEYS_LIVE_SECONDS}`"}}
 
 
 @blueprint.post("/auth/signup/", tags=["auth"])
-@public
+@open_to_clients(Scope.CODES_SEND)
 @refuses(InvalidFields, RegionNotServed, TooManyRequests)
 @takes(s.SignupIn)
 @repeatable
@@ -59,12 +78,12 @@ def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 
     The answer is the same for known and unknown numbers.
     """
-    asker, invite_code = _asker(body.get("device_token")), body.get("invite_code")
+    asker, invite_code = _asker(body), body.get("invite_code")
     return _code_sent(by_code.send_code(settings(), body["telephone_number"], asker, invite_code=invite_code, key=key))
 
 
 @blueprint.post("/auth/resend/", tags=["auth"])
-@public
+@open_to_clients(Scope.CODES_SEND)
 @refuses(NotFound, TooManyRequests)
 @takes(s.ResendIn)
 @repeatable
@@ -74,11 +93,11 @@ def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 
     The expiry and the guesses left stay the same.
     """
-    return _code_sent(by_code.resend_code(settings(), body["verification_id"], _asker(), key=key))
+    return _code_sent(by_code.resend_code(settings(), body["verification_id"], _asker(body), key=key))
 
 
 @blueprint.post("/auth/code/", tags=["auth"])
-@public
+@open_to_clients(Scope.CODES_SEND)
 @refuses(WrongCode, NotAllowed, InvalidFields, RegionNotServed)
 @takes(s.CodeIn)
 @repeatable
@@ -96,8 +115,8 @@ def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
         verification_id,
         body["code"],
         kind=SessionKind.PROGRAM,
-        device=tokens.device(),
-        address=request_limits.address(),
+        device=tokens.device(body.get("end_user_agent")),
+        address=_end_user_address(body) or request_limits.address(),
         key=key,
     )
     pair = tokens.pair(login.session)
@@ -187,67 +206,68 @@ def jwks() -> ResponseReturnValue:
 
 
 @blueprint.get("/users/", tags=["users"])
-@signed_in
+@allows(Scope.USERS_READ)
 @refuses(InvalidFields)
 @blueprint.arguments(s.UsersIn(), location="query")
 @blueprint.response(200, s.UserOut(many=True), headers=s.NEXT_PAGE)
 def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users, in the order in which they joined; callers who are not staff see only themselves"""
-    me = bearer()
-    if not me.is_staff:
+    me = tokens.caller()
+    if isinstance(me, Caller) and not me.is_staff:
         return [people.profile(settings(), me.user_id)]
-    return _page(people.everyone(settings(), **query), query)
+    page = people.everyone(settings(), **query, by_part_of_number=_sees_numbers())
+    return _page(Page([_shown(profile) for profile in page.items], page.after), query)
 
 
 @blueprint.post("/users/", tags=["users"])
-@signed_in
-@refuses(NotAllowed, RegionNotServed, TelephoneNumberTaken, UsernameTaken)
+@allows(Scope.USERS_WRITE)
+@refuses(RegionNotServed, TelephoneNumberTaken, UsernameTaken)
 @tokens.staff_only
 @takes(s.UserIn)
 @repeatable
 @blueprint.response(201, s.UserOut)
 def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
-    """Create a user (staff only)"""
+    """Create a user (staff and clients only)"""
     number = body.pop("telephone_number")
-    return people.profile(settings(), accounts.create(settings(), number, body, actor_id=bearer().user_id, key=key))
+    return _profile(accounts.create(settings(), number, body, actor_id=_actor_id(), key=key))
 
 
 @blueprint.get("/users/<username>/", tags=["users"])
-@signed_in
+@allows(Scope.USERS_READ)
 @refuses(NotFound)
 @blueprint.response(200, s.UserOut)
 def show_user(username: str) -> people.Profile:
-    """Show a user: the caller, or for staff any user"""
-    return people.profile(settings(), _user_id(username))
+    """Show a user: the caller, or for staff and clients any user"""
+    return _profile(_user_id(username))
 
 
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"], tags=["users"])
-@signed_in
+@allows(Scope.USERS_WRITE)
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
 def change_user(body: dict[str, str], username: str) -> people.Profile:
     """Change the names that are sent"""
     user_id = _user_id(username)
-    accounts.rename(user_id, body, actor_id=bearer().user_id)
-    return people.profile(settings(), user_id)
+    accounts.rename(user_id, body, actor_id=_actor_id())
+    return _profile(user_id)
 
 
 @blueprint.put("/users/<username>/", tags=["users"])
-@signed_in
+@allows(Scope.USERS_WRITE)
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
 def replace_user(body: dict[str, str], username: str) -> people.Profile:
     """Replace all three names; a name that is not sent becomes empty"""
     user_id = _user_id(username)
-    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=bearer().user_id)
-    return people.profile(settings(), user_id)
+    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=_actor_id())
+    return _profile(user_id)
 
 
 @blueprint.delete("/users/<username>/", tags=["users"])
-@signed_in
-@refuses(NotAllowed, NotFound)
+@allows(Scope.USERS_WRITE)
+@refuses(NotFound)
 @blueprint.response(204)
 def delete_user(username: str) -> None:
     """Delete a user
@@ -255,8 +275,9 @@ def delete_user(username: str) -> None:
     Personal data is deleted for ever; invites stay as anonymous counts. Callers can delete themselves only within five minutes
     after a login with a code; later the answer is `not-allowed`.
     """
-    me = bearer()
-    accounts.delete(settings(), _user_id(username), actor_id=me.user_id, session_id=me.session_id)
+    me = tokens.caller()
+    session_id = me.session_id if isinstance(me, Caller) else None
+    accounts.delete(settings(), _user_id(username), actor_id=_actor_id(), session_id=session_id)
 
 
 @blueprint.post("/users/<username>/invite/", tags=["users"])
@@ -278,13 +299,13 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
 
 
 @blueprint.get("/users/<username>/invitees/", tags=["users"])
-@signed_in
+@allows(Scope.INVITES_READ)
 @refuses(InvalidFields, NotFound)
 @blueprint.arguments(s.PageIn(), location="query")
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Users who activated this user's code, newest first"""
-    return _page(activation.invitees(settings(), _user_id(username), **query), query, username=username)
+    return _page(activation.invitees(_as_shown(), _user_id(username), **query), query, username=username)
 
 
 @blueprint.post("/users/me/telephone_number/", tags=["users"])
@@ -300,7 +321,7 @@ def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     unknown numbers.
     """
     me = bearer()
-    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker(), key=key))
+    return _code_sent(accounts.ask_number(settings(), me.user_id, me.session_id, body["telephone_number"], _asker(body), key=key))
 
 
 @blueprint.post("/users/me/telephone_number/code/", tags=["users"])
@@ -341,15 +362,67 @@ def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
 
 def _user_id(username: str) -> str:
     """The id of the user in the path. Refuses with `NotFound` if the user does not exist, or the caller may not see them."""
-    me = bearer()
+    me = tokens.caller()
+    if isinstance(me, ClientCaller):
+        return people.find(settings(), username)
     user_id = me.user_id if username.lower() == "me" else people.find(settings(), username)
     if user_id != me.user_id and not me.is_staff:
         raise NotFound
     return user_id
 
 
-def _asker(device_token: str | None = None) -> verifications.Asker:
-    return verifications.Asker(request_limits.address(), languages.chosen(), device_token)
+def _actor_id() -> str | None:
+    """The user who calls; None for a client, whose id events get by themselves."""
+    me = tokens.caller()
+    return me.user_id if isinstance(me, Caller) else None
+
+
+def _sees_numbers() -> bool:
+    """Whether the caller is shown whole numbers of the users that they may see."""
+    me = tokens.caller()
+    return isinstance(me, Caller) or Scope.USERS_NUMBERS in me.scopes
+
+
+def _as_shown() -> Settings:
+    """The settings, with the numbers of invitees masked for a client that does not see numbers."""
+    ours = settings()
+    return ours if _sees_numbers() or ours.invitee_numbers != FULL else replace(ours, invitee_numbers=MASKED)
+
+
+def _profile(user_id: str) -> people.Profile:
+    return _shown(people.profile(settings(), user_id))
+
+
+def _shown(profile: people.Profile) -> people.Profile:
+    """The profile, with masked numbers for a client that does not see numbers."""
+    if _sees_numbers():
+        return profile
+    invitees = [phones.masked(number) for number in profile.invite_code_list]
+    return replace(profile, telephone_number=phones.masked(profile.telephone_number), invite_code_list=invitees)
+
+
+def _asker(body: dict[str, str]) -> verifications.Asker:
+    """Who asks for a code: the caller, or the person for whom a client calls."""
+    stated = _end_user_address(body)
+    return verifications.Asker(
+        stated or request_limits.address(),
+        languages.chosen(),
+        body.get("device_token"),
+        client=tokens.calling_client(),
+        device=tokens.device(body["end_user_agent"]) if "end_user_agent" in body else None,
+    )
+
+
+def _end_user_address(body: dict[str, str]) -> str | None:
+    """The address that a client states for its user, as limits count it; None if it states none. No other caller may state one."""
+    if body.keys() & {"end_user_address", "end_user_agent"} and tokens.calling_client() is None:
+        raise NotAllowed(CLIENTS_STATE_ADDRESSES)
+    if "end_user_address" not in body:
+        return None
+    counted = addresses.counted(body["end_user_address"].strip())
+    if not counted:
+        raise InvalidFields({"end_user_address": [NOT_AN_ADDRESS]})
+    return counted
 
 
 def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from marshmallow import ValidationError
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from config import check_origin
+from config import fault_of_origin
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
@@ -129,7 +128,7 @@ def _read(**given: object) -> dict[str, object]:
     if "origins" in given:
         origins = [origin.rstrip("/").lower() for origin in _words(given["origins"])]
         columns["origins"] = " ".join(dict.fromkeys(origins))
-        if not all(map(is_origin, origins)):
+        if any(map(fault_of_origin, origins)):
             errors["origins"] = [NOT_AN_ORIGIN]
     if "sends_per_hour" in given and not 0 <= int(str(given["sends_per_hour"])) <= MOST_SENDS_PER_HOUR:
         errors["sends_per_hour"] = [NOT_A_LIMIT]
@@ -140,14 +139,6 @@ def _read(**given: object) -> dict[str, object]:
 
 def _words(given: object) -> list[str]:
     return [word for each in given for word in str(each).split()] if isinstance(given, Iterable) else []
-
-
-def is_origin(text: str) -> bool:
-    try:
-        check_origin(text)
-    except ValidationError:
-        return False
-    return True
 
 
 def _update(tx: Transaction, client_id: str, **values: object) -> None:

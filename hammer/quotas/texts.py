@@ -96,9 +96,12 @@ class Taken:
     quotas: list[Quota]
 
 
-def policies(settings: Settings) -> dict[str, tuple[int, timedelta]]:
-    """The limits that callers may know: name -> (texts, in how long). Those of the whole system are not among them."""
+def policies(settings: Settings, client: Client | None = None) -> dict[str, tuple[int, timedelta]]:
+    """The limits that callers, or this client, may know: name -> (texts, in how long). Those of the whole system are not among
+    them."""
     allowed = {"number": (settings.sends_per_number_day, DAY)}
+    if client is not None:
+        allowed["client"] = (client.sends_per_hour, HOUR)
     for name, times in zip(NAMES, addresses.TIMES, strict=True):
         per_hour = settings.sends_per_address_hour * times
         allowed |= {name: (per_hour, HOUR), f"{name}-day": (per_hour * ADDRESS_HOURS_PER_DAY, DAY)}
@@ -119,9 +122,9 @@ def take(
 
     Refuses with `TooManyRequests`, which names the limit if callers may know it.
     """
-    limits, public = _limits(settings, number, address, known), policies(settings)
+    limits, public = _limits(settings, number, address, known), policies(settings, client)
     if client is not None:
-        limits["client"] = Limit(f"texts/client/{client.id}", client.sends_per_hour, HOUR)
+        limits["client"] = Limit(f"texts/client/{client.id}", *public["client"])
     used = counters.take(tx, list(limits.values()), now)
     waits = {name: clock.seconds_until(counters.ends_at(limit.window, now), now) for name, limit in limits.items()}
     spent = [name for name, limit in limits.items() if limit.scope not in used]

@@ -16,7 +16,7 @@ from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.db.prepared import prepared
-from hammer.models import SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Session, SessionKind, User
+from hammer.models import SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Client, Session, SessionKind, User
 from hammer.quotas import idempotency
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
 from hammer.sessions import devices as known_devices
@@ -70,6 +70,8 @@ class SignedInDevice:
     seen_at: datetime
     """When it was last used, give or take an hour."""
     expires_at: datetime
+    client: str | None
+    """The name of the app through which it signed in; None for none, and for an app that was removed."""
 
 
 def cookie(settings: Settings, session: Session) -> str:
@@ -173,8 +175,9 @@ def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> 
 
 def devices(user_id: str) -> list[SignedInDevice]:
     """The user's live sessions, newest first, at most 100."""
-    columns = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at)
-    mine = select(*columns).where(Session.user_id == user_id, _live(clock.now()))
+    shown = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at, Client.name)
+    with_client = select(*shown).outerjoin(Client, Client.id == Session.client_id)
+    mine = with_client.where(Session.user_id == user_id, _live(clock.now()))
     newest = mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE)
     return [SignedInDevice(*row) for row in db.session.execute(newest)]
 

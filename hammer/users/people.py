@@ -79,24 +79,27 @@ def profile(settings: Settings, user_id: str) -> Profile:
     return found[0][1]
 
 
-def everyone(settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Profile]:
+def everyone(
+    settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None, by_part_of_number: bool = True
+) -> Page[Profile]:
     """Users in the order in which they joined: all, or those whose number, name or username contains `q`, or whose invite code is
     `q`.
 
-    `limit` is 1 to 100. Refuses a malformed `after` with `InvalidFields`.
+    Without `by_part_of_number` only a whole number is found: from parts, a caller who is shown masked numbers could put them
+    together. `limit` is 1 to 100. Refuses a malformed `after` with `InvalidFields`.
     """
     ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit + 1)
     if after:
         moment, user_id = read_place(after)
         ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
     if q:
-        ids = ids.where(or_(*_matches(settings, q)))
+        ids = ids.where(or_(*_matches(settings, q, by_part_of_number)))
     found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
     last = found[limit - 1] if len(found) > limit else None
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
 
 
-def _matches(settings: Settings, q: str) -> Iterator[ColumnElement[bool]]:
+def _matches(settings: Settings, q: str, by_part_of_number: bool) -> Iterator[ColumnElement[bool]]:
     """Conditions of which a user who is searched by `q` fulfils one."""
     yield User.username.icontains(q, autoescape=True)
     name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
@@ -107,7 +110,7 @@ def _matches(settings: Settings, q: str) -> Iterator[ColumnElement[bool]]:
     for number in phones.meant(settings, q):
         yield User.telephone_number == number
     digits = re.sub("[^0-9]", "", plain(q))
-    if len(digits) >= 3:
+    if by_part_of_number and len(digits) >= 3:
         yield User.telephone_number.contains(digits)
 
 

@@ -16,8 +16,9 @@ OURS: Final = ("ru", "en")
 """The first is the default."""
 LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *messages.languages())))
 """Codes of all languages: `ru`, `en`, and every other folder of messages."""
-PROGRAMS: Final = ("/api/", "/.well-known/")
-"""Paths of the JSON API. Programs get no cookie: they name the language in each request."""
+OAUTH: Final = "/oauth/token"
+PROGRAMS: Final = ("/api/", "/.well-known/", OAUTH)
+"""Paths for programs. Programs get no cookie: they name the language in each request."""
 COOKIE: Final = "hammer_language"
 COOKIE_LIFETIME: Final = timedelta(days=365)
 

@@ -144,7 +144,8 @@ def _log_request(response: Response) -> Response:
         "route": _route(),
         "status": int(response.status[:3]),
         "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
-        "user_id": caller.user_id if caller else None,
+        "user_id": getattr(caller, "user_id", None),
+        "client_id": events.calling_client.get(),
         "refusal": g.get("refusal"),
     }
     log.info("%s %s %d", line["method"], line["route"], line["status"], extra={"request": line})
@@ -154,6 +155,7 @@ def _log_request(response: Response) -> Response:
 
 def _end(_: BaseException | None) -> None:
     events.request_id.set(None)
+    events.calling_client.set(None)
 
 
 def _unforeseen(exc_info: Any) -> None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -226,7 +226,7 @@ def headers(settings: Settings, quotas: Iterable[texts.Quota]) -> dict[str, str]
     Limits of the whole system are not stated.
     """
     quotas = list(quotas)
-    policies = texts.policies(settings)
+    policies = texts.policies(settings, g.get("client"))
     if not quotas:
         return {}
     return {

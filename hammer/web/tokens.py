@@ -181,18 +181,23 @@ def caller() -> Caller | ClientCaller:
     return cast(Caller | ClientCaller, g.bearer)
 
 
-def calling_client() -> ClientCaller | None:
-    """The client that calls, on a route that is open to everyone; None without a token, and with one of a user or of nobody.
+def caller_id() -> str:
+    """The id of the session or of the client whose token was accepted for this request; empty if there is none."""
+    found = g.get("bearer")
+    return found.client.id if isinstance(found, ClientCaller) else found.session_id if found else ""
 
-    A token of a client that is not valid any more raises `NotSignedIn`: the client would take the answer for one to itself.
+
+def calling_client() -> Client | None:
+    """The client that calls a route which is open to everyone; None for all other callers.
+
+    Raises `NotSignedIn` for a client's token that is not valid any more: ignored, it would leave its client with the limits of a
+    stranger. Tokens of users are not read on such a route.
     """
-    try:
-        found = caller() if bearer_token() else None
-    except NotSignedIn:
-        if _names_client(bearer_token()):
-            raise
-        return None
-    return found if isinstance(found, ClientCaller) else None
+    if "client" not in g:
+        token = bearer_token()
+        found = caller() if token and _names_client(token) else None
+        g.client = found.client if isinstance(found, ClientCaller) else None
+    return cast(Client | None, g.client)
 
 
 def _user(claims: Claims, session_id: str) -> Caller:
@@ -247,21 +252,41 @@ def staff_only(view: Callable[P, R]) -> Callable[P, R]:
     return guarded(Access.STAFF, checked)
 
 
+def open_to_clients(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Admits everyone. The token of a client is read, and refused with `NotSignedIn` or without this scope with `NotAllowed`."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            if calling_client() is not None:
+                _require(scope)
+            return view(*args, **kwargs)
+
+        checked.scope = scope  # type: ignore[attr-defined]
+        return guarded(Access.PUBLIC, checked)
+
+    return decorate
+
+
 def allows(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Admits users who are signed in, and clients with this scope. Refuses others with `NotSignedIn` and `NotAllowed`."""
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            client = caller()
-            if isinstance(client, ClientCaller) and scope not in client.scopes:
-                raise NotAllowed
+            _require(scope)
             return view(*args, **kwargs)
 
         checked.scope = scope  # type: ignore[attr-defined]  # for the document and the tests of who can use what
         return guarded(Access.USER, checked)
 
     return decorate
+
+
+def _require(scope: Scope) -> None:
+    client = caller()
+    if isinstance(client, ClientCaller) and scope not in client.scopes:
+        raise NotAllowed
 
 
 def visitor() -> Caller | None:
@@ -314,9 +339,9 @@ _BROWSERS = {
 _SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS", "Linux": "Linux"}
 
 
-def device() -> str:
-    """A short name of the caller's device from its `User-Agent`, like `Firefox · Android`; empty without one."""
-    agent = request.headers.get("User-Agent", "")
+def device(agent: str | None = None) -> str:
+    """A short name of a device from its `User-Agent`, like `Firefox · Android`; empty without one. By default of the caller's."""
+    agent = request.headers.get("User-Agent", "") if agent is None else agent
     browser_and_system = [next((name for sign, name in names.items() if sign in agent), "") for names in (_BROWSERS, _SYSTEMS)]
     program = re.match(r"[\w.-]{0,40}", agent, re.ASCII)
     return " · ".join(filter(None, browser_and_system)) or (program[0] if program else "")

@@ -11,6 +11,7 @@ from tests.people import Program
 
 ANNA, BORIS, STAFF, STRANGER = "+79298284301", "+79298284302", "+79298284303", "+79298284304"
 USER = {
+    "id",
     "username",
     "first_name",
     "last_name",
@@ -20,6 +21,7 @@ USER = {
     "activated_invite_code",
     "invite_count",
     "date_joined",
+    "metadata",
 }
 ASKED = {"verification_id", "telephone_number", "code_length", "expires_in", "resend_in"}
 PAIR = {"access_token", "refresh_token", "token_type", "expires_in"}

@@ -198,7 +198,7 @@ def test_only_their_owner_lists_and_ends_sessions(app: Flask, anna: Program, bor
     phone = signed_in(app, ANNA)
     found = anna.result("GET", "/auth/sessions/")
     assert [set(session) for session in found] == [
-        {"id", "device", "created_at", "refreshed_at", "seen_at", "expires_at", "current"} for _ in range(2)
+        {"id", "device", "created_at", "refreshed_at", "seen_at", "expires_at", "client", "current"} for _ in range(2)
     ]
     assert sorted(session["current"] for session in found) == [False, True]
     other = next(session["id"] for session in found if not session["current"])

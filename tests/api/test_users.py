@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from urllib.parse import quote
 
+import jwt
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -27,6 +28,7 @@ def test_a_new_user_has_exactly_these_fields(anna: Program) -> None:
     me = anna.result("GET", "/users/me/")
     assert set(me) == USER
     assert datetime.fromisoformat(me.pop("date_joined")).tzinfo is not None
+    assert jwt.decode(anna.tokens["access_token"], options={"verify_signature": False})["sub"] == me.pop("id")
     assert me == {
         "username": "",
         "first_name": "",
@@ -36,6 +38,7 @@ def test_a_new_user_has_exactly_these_fields(anna: Program) -> None:
         "invite_code_list": [],
         "activated_invite_code": None,
         "invite_count": 0,
+        "metadata": {},
     }
 
 
@@ -164,7 +167,7 @@ def test_export_is_everything_about_the_caller(anna: Program, boris: Program) ->
         "left_before",
         "events",
     }
-    assert set(found["profile"]) == USER | {"id", "is_staff", "blocked_at"}
+    assert set(found["profile"]) == USER | {"is_staff", "blocked_at"}
     assert found["profile"]["telephone_number"] == ANNA
     assert BORIS not in json.dumps(found)
     assert [set(invitee) for invitee in found["invitees"]] == [{"telephone_number", "activated_at"}]

@@ -30,7 +30,7 @@ OTHER, PENDING = "+79290000004", "+79290000005"
 NAMES = {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"}
 STAYS = {"users.id", "referrals.referee_id", "referrals.referrer_id", "events.user_id", "events.actor_id"}
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
-IMPERSONAL = {"token_keys"}
+IMPERSONAL = {"token_keys", "clients"}
 """Tables without data about users."""
 in_context = pytest.mark.usefixtures("context")
 

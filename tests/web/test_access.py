@@ -16,6 +16,7 @@ from tests.people import Browser, Program
 
 EVERYONE = {
     "api.signup", "api.resend", "api.code", "api.refresh",
+    "oauth.token", "oauth.description",
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
     "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static", "well_known.jwks",

@@ -47,6 +47,7 @@ def test_a_request_is_one_line_of_json(production: Flask, log: io.StringIO) -> N
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("at"))
     assert line == {
         "level": "INFO",
+        "client_id": None,
         "logger": "hammer.web.logs",
         "message": "POST /api/v1/auth/signup/ 422",
         "request_id": answer.headers["X-Request-ID"],

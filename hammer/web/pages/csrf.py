@@ -33,7 +33,7 @@ UNSAFE: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def init_app(app: Flask) -> None:
-    """Refuses forged requests to everything outside `/api/`, whichever blueprint serves it."""
+    """Refuses forged requests to everything outside the paths for programs, whichever blueprint serves it."""
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     app.config["WTF_CSRF_SSL_STRICT"] = False  # it demands a Referer, which some browsers do not send
     csrf.init_app(app)
@@ -41,8 +41,8 @@ def init_app(app: Flask) -> None:
 
 
 def _refuse_forged() -> ResponseReturnValue | None:
-    # The API accepts only bearer tokens, which no other site can make a browser send.
-    if not request.endpoint or request.path.startswith("/api/") or request.method not in UNSAFE:
+    # For programs there are only bearer tokens and secrets of clients, which no other site can make a browser send.
+    if not request.endpoint or request.path.startswith(languages.PROGRAMS) or request.method not in UNSAFE:
         return None
     ours = _is_ours()
     if ours is False:
