@@ -152,7 +152,7 @@ def _page(name: str) -> Response:
             "script-src 'self'",
             f"style-src 'self' 'nonce-{nonce}'",
             "connect-src 'self'",
-            "img-src 'self' data:",  # ReDoc asks another host for the logo of its makers: the browser refuses that
+            "img-src 'self' data:",
             "font-src data:",
             "worker-src blob:",
             "base-uri 'none'",
