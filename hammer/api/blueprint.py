@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 
-from flask import Request, request
+from flask import Request, current_app, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
@@ -28,6 +28,7 @@ from hammer.refusals import (
     NotSignedIn,
     Refusal,
     RetryLater,
+    TooManyRequests,
     Unavailable,
     WrongCode,
 )
@@ -46,12 +47,12 @@ LIMITS: Final = {
     },
     "RateLimit": {"schema": {"type": "string"}, "description": 'What is left, and for how many seconds: `"number";r=3;t=1200, …`.'},
 }
+UNKNOWN_PARAMETER: Final = N_("This parameter is not known here.")
 NOT_A_KEY: Final = N_("A key is 16 to 255 visible ASCII characters, in quotation marks or without; a UUID is a good one.")
 _KEY: Final = r'^(?:"([!#-\[\]-~]{16,255})"|([!#-+\--\[\]-~]{16,255}))$'
 """A string of structured fields (RFC 9651 §3.3.3) without escapes. Without quotation marks a comma is not allowed either, because
 servers join repeated headers with commas."""
-_KEY_HEADER: Final = {
-    "in": "header",
+KEY_HEADER: Final = {
     "name": idempotency.HEADER,
     "description": "A random value for each request. Send the same value again to repeat a request whose answer was lost: for "
     f"{idempotency.LIFETIME.seconds // 60} minutes the same key with the same body gets the same answer, and nothing is done "
@@ -59,12 +60,22 @@ _KEY_HEADER: Final = {
     "schema": {"type": "string", "pattern": _KEY},
     "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
-_RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+LANGUAGE_HEADER: Final = {
+    "name": "Accept-Language",
+    "description": "The language of sentences and texts: Russian without this header, English for languages that are not ours.",
+    "schema": {"type": "string"},
+    "example": "en",
+}
+_RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait.", "example": 60}}
 _HEADERS: Final = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
     429: _RETRY_AFTER | LIMITS,
     503: _RETRY_AFTER,
 }
+
+
+ALWAYS: Final = (InvalidFields, TooManyRequests, Unavailable)
+"""What every call can be refused with: for unknown parameters, for the limit of requests, and for what is ours to mend."""
 
 
 class JsonParser(FlaskParser):
@@ -105,9 +116,19 @@ def read_only_json() -> None:
         raise UnsupportedMediaType
 
 
+@blueprint.before_request
+@well_known.before_request
+def refuse_unknown_parameters() -> None:
+    """Refuses what the query of an address holds and the call does not know, so that a misspelt name is noticed."""
+    known: frozenset[str] = getattr(current_app.view_functions[request.endpoint or ""], "parameters", frozenset())
+    unknown = sorted(set(request.args) - known)
+    if unknown:
+        raise InvalidFields({name: [UNKNOWN_PARAMETER] for name in unknown})
+
+
 def refuses(*refusals: type[Refusal]) -> Callable[[View], View]:
-    """States in the document which problems a call can answer with, each with an example."""
-    return _documented(responses=_responses(*refusals, Unavailable))
+    """States in the document which problems a call can answer with, each with an example; those of every call need no mention."""
+    return _documented(responses=_responses(*refusals, *ALWAYS))
 
 
 def _responses(*refusals: type[Refusal]) -> Responses:
@@ -162,6 +183,18 @@ def takes(schema: type[schemas.In]) -> Callable[[View], View]:
     return decorate
 
 
+def takes_query(schema: type[schemas.PageIn]) -> Callable[[View], View]:
+    """Hands the view the parameters of the query, and states them."""
+    parsed = blueprint.arguments(schema(), location="query")
+
+    def decorate(view: View) -> View:
+        read = parsed(view)
+        read.parameters = frozenset(schema().fields)
+        return cast(View, read)
+
+    return decorate
+
+
 def repeatable(view: View) -> View:
     """Hands the view the idempotency key of the request as `key` (None without one), and states the header. Goes below `takes`."""
 
@@ -169,7 +202,7 @@ def repeatable(view: View) -> View:
     def keyed(body: dict[str, Any], **path: Any) -> Any:
         return view(body, key=_key(body), **path)
 
-    return cast(View, _documented(parameters=[_KEY_HEADER])(keyed))
+    return cast(View, _documented(parameters=["IdempotencyKey"])(keyed))
 
 
 def _key(body: dict[str, Any]) -> idempotency.Key | None:
@@ -211,4 +244,4 @@ def open_to_clients(scope: Scope) -> Callable[[View], View]:
 
 def _stated(view: Callable[..., Any], *security: dict[str, list[Scope]]) -> Any:
     """A guarded view, with who is admitted and how others are refused in the document."""
-    return _documented(security=list(security), responses=_responses(NotSignedIn, Unavailable))(view)
+    return _documented(security=list(security), responses=_responses(NotSignedIn, *ALWAYS))(view)

@@ -6,6 +6,7 @@ pages forbids everything else.
 
 import json
 import secrets
+from collections.abc import Iterator
 from copy import deepcopy
 from importlib.metadata import distribution
 from pathlib import Path
@@ -17,6 +18,7 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
 from hammer.api import schemas, views
+from hammer.api.blueprint import KEY_HEADER, LANGUAGE_HEADER
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.models import Scope
 from hammer.web.access import public
@@ -45,7 +47,8 @@ SCOPES: Final = {
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
 """The files that are served from the package with ReDoc and Swagger UI."""
 BUNDLES_LIVE_SECONDS: Final = 3600
-_ORDER: Final = ("openapi", "info", "servers", "tags", "paths", "components")
+PARAMETERS: Final = {"AcceptLanguage": LANGUAGE_HEADER, "IdempotencyKey": KEY_HEADER}
+_ORDER: Final = ("openapi", "info", "servers", "security", "tags", "paths", "components")
 _REASONS: Final = {"413": "too large", "415": "not JSON"}
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
@@ -71,9 +74,12 @@ def init_app(app: Flask) -> None:
             "info": {"description": DESCRIPTION},
             "servers": [{"url": settings(app).public_url}],
             "components": {"securitySchemes": _security_schemes(settings(app).public_url)},
+            "security": [{"bearer": []}],
             "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
         },
     )
+    for name, parameter in PARAMETERS.items():
+        described.spec.components.parameter(name, "header", deepcopy(parameter))
     described.register_blueprint(views.blueprint)
     described.register_blueprint(views.well_known)
     app.register_blueprint(blueprint)
@@ -98,7 +104,9 @@ def document(app: Flask) -> Tree:
         _name_operations(tree, app)
         _describe_paths(tree)
         _describe_problems(tree)
+        _open_public_calls(tree)
         _give_examples(tree)
+        _describe_fields(tree)
         app.extensions["hammer.document"] = {part: tree[part] for part in _ORDER}
     return cast(Tree, app.extensions["hammer.document"])
 
@@ -180,20 +188,48 @@ def _operations(tree: Tree) -> list[Tree]:
 
 
 def _name_operations(tree: Tree, app: Flask) -> None:
-    """Names each operation after its view. Where one view serves two methods, the method is added."""
+    """Names each operation after its view. POST beside PATCH is another way to say the same, for programs that know no PATCH."""
     for rule in app.url_map.iter_rules():
         path = tree["paths"].get(rule.rule.replace("<", "{").replace(">", "}"))
         if path is not None:
             name = rule.endpoint.rpartition(".")[2]
             methods = [method for method in _METHODS if method.upper() in (rule.methods or ())]
             for method in methods:
-                path[method]["operationId"] = name if len(methods) == 1 else f"{name}_{method}"
+                path[method]["operationId"] = name
+            if {"post", "patch"} <= set(methods):
+                path["post"] |= {"operationId": f"{name}_by_post", "deprecated": True}
 
 
 def _describe_paths(tree: Tree) -> None:
     for path in tree["paths"].values():
-        for parameter in path.get("parameters", ()):
+        for parameter in path.setdefault("parameters", []):
             parameter.update(deepcopy(schemas.IN_PATHS[parameter["name"]]))
+        path["parameters"].append({"$ref": "#/components/parameters/AcceptLanguage"})
+
+
+def _open_public_calls(tree: Tree) -> None:
+    for operation in _operations(tree):
+        operation.setdefault("security", [])
+
+
+def _describe_fields(tree: Tree) -> None:
+    """Gives whole numbers a format. Describes keys that cannot be names in programs as patterns, which generators leave out."""
+    for schema in _branches(tree):
+        if schema.get("type") in ("integer", ["integer", "null"]):
+            schema.setdefault("format", "int32")
+        if "properties" in schema:
+            fields, required = schema["properties"], schema.get("required", [])
+            for name in [name for name in fields if not name.isascii()]:
+                schema.setdefault("patternProperties", {})[f"^{name}$"] = fields.pop(name)
+                schema["required"] = required = [other for other in required if other != name]
+
+
+def _branches(tree: Any) -> Iterator[Tree]:
+    """Every mapping in the tree."""
+    if isinstance(tree, dict):
+        yield tree
+    for below in list(tree.values()) if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _branches(below)
 
 
 def _describe_problems(tree: Tree) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flask import Response, current_app, request
 from flask_babel import gettext
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hammer import refusals
@@ -19,26 +19,54 @@ from hammer.web.statuses import status_of
 PROBLEM_JSON: Final = "application/problem+json"
 
 _HTTP_ERRORS: Mapping[int, type[Refusal]] = {
-    400: refusals.InvalidRequest,
     404: refusals.NotFound,
-    413: refusals.InvalidRequest,
-    415: refusals.InvalidRequest,
     503: refusals.Unavailable,
 }
-"""HTTP errors that have the slug of a refusal. The slug of every other HTTP error is its HTTP name."""
+"""HTTP errors that have the slug of a refusal."""
 
-_OUR_FAULT = N_("Something went wrong on our side. Please try again later.")
-_PHRASES = N_("Method Not Allowed"), N_("Internal Server Error")
-"""HTTP’s names of the errors that people can see, for the translation catalogues."""
-_NOT_THAT_WAY = N_("This address does not understand that kind of request.")
+
+class Kind(NamedTuple):
+    """A kind of problem. `title` and `sentence` are in English."""
+
+    slug: str
+    title: str
+    sentence: str
+
+
+_WRONG_METHOD: Final = Kind(
+    "method-not-allowed", N_("Method Not Allowed"), N_("This address does not understand that kind of request.")
+)
+_OUR_FAULT: Final = Kind(
+    "internal-server-error", N_("Internal Server Error"), N_("Something went wrong on our side. Please try again later.")
+)
+
+
+def _leaves(refusal: type[Refusal]) -> list[type[Refusal]]:
+    below = refusal.__subclasses__()
+    return [leaf for child in below for leaf in _leaves(child)] if below else [refusal]
+
+
+def _kind(refusal: type[Refusal]) -> Kind:
+    return Kind(refusal.slug, refusal.title, refusal.sentence)
+
+
+KINDS: Final[Mapping[str, Kind]] = {kind.slug: kind for kind in (*map(_kind, _leaves(Refusal)), _WRONG_METHOD, _OUR_FAULT)}
+"""Slug -> every kind of problem that the API answers with: those of the refusals, and of HTTP errors."""
 
 
 class Problem(Schema):
-    """The body of every answer of 400 and above."""
+    """The body of every answer of 400 and above. Other members can be added later."""
+
+    class Meta:
+        unknown = INCLUDE
 
     type = fields.String(
         required=True,
-        metadata={"description": "A stable URI reference that ends in the slug of the problem.", "example": "/problems/wrong-code"},
+        metadata={
+            "description": "A stable URI reference that ends in the slug of the problem. It leads to a page that explains it.",
+            "example": "/problems/wrong-code",
+            "enum": [f"/problems/{slug}" for slug in KINDS],
+        },
     )
     title = fields.String(required=True, metadata={"description": "The kind of problem, in the language of the request."})
     status = fields.Integer(required=True, metadata={"minimum": 400, "maximum": 599})
@@ -66,14 +94,18 @@ def problem(error: Exception) -> Response:
     messages = getattr(error, "data", {}).get("messages")
     if error.code == 422 and messages:
         return problem(refusals.InvalidFields(_flat(messages)))
-    if refusal := _HTTP_ERRORS.get(error.code):
-        answer = _answer(error.code, refusal.slug, refusal.title, gettext(refusal.sentence))
-    else:
-        phrase = HTTPStatus(error.code).phrase
-        detail = gettext(_OUR_FAULT if error.code >= 500 else _NOT_THAT_WAY)
-        answer = _answer(error.code, phrase.lower().replace(" ", "-"), phrase, detail)
+    kind = _kind_of(error.code)
+    answer = _answer(error.code, kind.slug, kind.title, gettext(kind.sentence))
     answer.headers.update((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
     return answer
+
+
+def _kind_of(status: int) -> Kind:
+    if refusal := _HTTP_ERRORS.get(status):
+        return _kind(refusal)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _WRONG_METHOD
+    return _OUR_FAULT if status >= 500 else _kind(refusals.InvalidRequest)
 
 
 def _with_slash(error: HTTPException) -> HTTPException:

@@ -9,7 +9,7 @@ from marshmallow.validate import Length, Range
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.models import MessageState
 from hammer.refusals import N_, REQUIRED
-from hammer.users.names import LONGEST_NAME, NOT_TEXT, USERNAME
+from hammer.users.names import LONGEST_NAME, NOT_TEXT
 
 UNKNOWN = N_("This field is not known here.")
 NOT_A_STRING = N_("This is not a string.")
@@ -23,6 +23,7 @@ LONGEST_TEXT = 4096
 NUMBER = {
     "description": "In any spelling, also with words around it. Without `+` it is read as a number of the service’s region.",
     "example": "+7 929 828-43-01",
+    "minLength": 1,
 }
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
 AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
@@ -35,25 +36,29 @@ TYPED_INVITE = {
 NEXT_PAGE = {
     "Link": {"schema": {"type": "string"}, "description": 'The address of the next page, if there is one: `<…>; rel="next"`.'}
 }
+ID = {"minLength": 22, "maxLength": 22, "pattern": "^[A-Za-z0-9_-]+$"}
+"""Of users, sessions, verifications, devices and clients."""
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
+SESSION_ID = {"description": "The id of a session, from the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"}
 IN_PATHS: dict[str, dict[str, Any]] = {
     "username": {
         "description": "`me`, the id of a user, a username, or a telephone number in any spelling.",
         "examples": {"oneself": {"value": "me"}, "by number": {"value": "+79298284301"}, "by username": {"value": "ivan"}},
     },
-    "session_id": {"description": "The id of a session, from the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"},
+    "session_id": SESSION_ID | {"schema": {"type": "string"} | ID},
 }
 """Descriptions of the parameters in paths."""
 TOKEN = {"example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcksiLCJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
 REFRESH_TOKEN = {"example": "Xq3vH0c8R1yZb5rT8kLwAg.0.c2lnbmF0dXJlIG9mIHRoZSBzZXNzaW9uIGFuZCBudW0"}
 DEVICE = {"description": "A short name of the device.", "example": "Firefox · Android"}
-VERIFICATION_ID = {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
+VERIFICATION_ID = ID | {"description": "From the answer to signup.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"}
 CODE = {
     "description": "The digits of the code, in any script. Spaces, hyphens or the whole text message around them are allowed.",
     "example": "1234",
+    "minLength": 1,
 }
-DEVICE_ID = {"description": "The id of a device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
-CLIENT_ID = {
+DEVICE_ID = ID | {"description": "The id of a device that signed in before.", "example": "hX3o9t4nTQm0cH2k7J9dVw"}
+CLIENT_ID = ID | {
     "description": "The client (an app of the operator’s) that called; null for none.",
     "example": "b5rT8kLwAmVn2oQ7yX0m3Z",
 }
@@ -155,7 +160,7 @@ class CodeIn(EndUserIn, NumberIn):
 
 
 class RefreshIn(In):
-    refresh_token = _text({"description": "The newest refresh token. Each works once."} | REFRESH_TOKEN)
+    refresh_token = _text({"description": "The newest refresh token. Each works once.", "minLength": 1} | REFRESH_TOKEN)
 
 
 class _Flag(fields.Boolean):
@@ -180,13 +185,17 @@ class NumberCodeIn(In):
     )
 
 
+_NOT_ME = "[A-Za-z]|[A-LN-Za-ln-z][A-Za-z0-9_.-]|[Mm][A-DF-Za-df-z0-9_.-]|[A-Za-z][A-Za-z0-9_.-]{2,29}"
+"""`USERNAME` without `me` in any case, for every engine of regular expressions: some have no lookahead."""
+
+
 class NamesIn(In):
     username = _text(
         {
             "description": "Empty for no username. Unique, ignoring case.",
             "example": "ivan",
             "maxLength": 30,
-            "pattern": f"^({USERNAME})?$",
+            "pattern": f"^({_NOT_ME})?$",
         },
         required=False,
     )
@@ -199,7 +208,7 @@ class UserIn(NamesIn):
 
 
 class InviteIn(In):
-    invite_code = _text(TYPED_INVITE)
+    invite_code = _text(TYPED_INVITE | {"minLength": 1})
 
 
 class _Count(fields.Integer):
@@ -232,7 +241,9 @@ class UsersIn(PageIn):
 class VerificationOut(Out):
     verification_id = fields.String(required=True, metadata=VERIFICATION_ID)
     telephone_number = fields.String(required=True, metadata=E164)
-    code_length = fields.Integer(required=True, metadata={"description": "Digits in the code.", "example": 4})
+    code_length = fields.Integer(
+        required=True, metadata={"description": "Digits in the code.", "example": 4, "minimum": 4, "maximum": 8}
+    )
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds until the code expires.", "example": 300})
     resend_in = fields.Integer(
         required=True, metadata={"description": "Seconds until another text can be requested.", "example": 60}
@@ -266,7 +277,7 @@ class SignedInOut(PairOut):
 
 
 class DeviceOut(Out):
-    id = fields.String(required=True, metadata=IN_PATHS["session_id"])
+    id = fields.String(required=True, metadata=SESSION_ID | ID)
     device = fields.String(required=True, metadata=DEVICE)
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     refreshed_at = fields.AwareDateTime(required=True, metadata=MOMENT)
@@ -308,7 +319,7 @@ class KeysOut(Out):
 class UserOut(Out):
     id = fields.String(
         required=True,
-        metadata={"description": "The `sub` of the user’s tokens. It never changes.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"},
+        metadata=ID | {"description": "The `sub` of the user’s tokens. It never changes.", "example": "mVn2oQ7yX0m3Zb5rT8kLwA"},
     )
     username = fields.String(required=True, metadata={"description": "Empty until chosen.", "example": "ivan"})
     first_name = fields.String(required=True, metadata={"example": "Иван"})
@@ -375,7 +386,7 @@ class ExportedDeviceOut(Out):
 
 
 class TextOut(Out):
-    id = fields.Integer(required=True, metadata={"example": 4711})
+    id = fields.Integer(required=True, metadata={"example": 4711, "format": "int64"})
     telephone_number = fields.String(
         required=True,
         allow_none=True,

@@ -18,6 +18,7 @@ from hammer.api.blueprint import (
     repeatable,
     signed_in,
     takes,
+    takes_query,
     well_known,
 )
 from hammer.clients.registry import ClientCaller
@@ -88,7 +89,7 @@ def signup(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 @takes(s.ResendIn)
 @repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
-def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
+def resend_code(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     """Text the same code again
 
     The expiry and the guesses left stay the same.
@@ -102,7 +103,7 @@ def resend(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 @takes(s.CodeIn)
 @repeatable
 @blueprint.response(200, s.SignedInOut)
-def code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
+def confirm_code(body: dict[str, str], key: Key | None) -> dict[str, Any]:
     """Exchange a code for a session
 
     The first login with a number creates the user and their invite code.
@@ -195,7 +196,7 @@ def end_session(session_id: str) -> None:
 @public
 @refuses()
 @well_known.response(200, s.KeysOut, headers=_CACHED)
-def jwks() -> ResponseReturnValue:
+def list_keys() -> ResponseReturnValue:
     """The keys that access tokens are signed with
 
     For services that verify tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are the address of this
@@ -208,7 +209,7 @@ def jwks() -> ResponseReturnValue:
 @blueprint.get("/users/", tags=["users"])
 @allows(Scope.USERS_READ)
 @refuses(InvalidFields)
-@blueprint.arguments(s.UsersIn(), location="query")
+@takes_query(s.UsersIn)
 @blueprint.response(200, s.UserOut(many=True), headers=s.NEXT_PAGE)
 def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     """Users, in the order in which they joined; callers who are not staff see only themselves"""
@@ -246,7 +247,7 @@ def show_user(username: str) -> people.Profile:
 @refuses(NotFound, UsernameTaken)
 @takes(s.NamesIn)
 @blueprint.response(200, s.UserOut)
-def change_user(body: dict[str, str], username: str) -> people.Profile:
+def update_user(body: dict[str, str], username: str) -> people.Profile:
     """Change the names that are sent"""
     user_id = _user_id(username)
     accounts.rename(user_id, body, actor_id=_actor_id())
@@ -286,7 +287,7 @@ def delete_user(username: str) -> None:
 @takes(s.InviteIn)
 @repeatable
 @blueprint.response(200, s.UserOut)
-def activate(body: dict[str, str], username: str, key: Key | None) -> people.Profile:
+def activate_invite_code(body: dict[str, str], username: str, key: Key | None) -> people.Profile:
     """Activate another user's invite code; possible once
 
     The owner of the code will see the caller's number: inform people before. Sending the same code again changes nothing.
@@ -301,7 +302,7 @@ def activate(body: dict[str, str], username: str, key: Key | None) -> people.Pro
 @blueprint.get("/users/<username>/invitees/", tags=["users"])
 @allows(Scope.INVITES_READ)
 @refuses(InvalidFields, NotFound)
-@blueprint.arguments(s.PageIn(), location="query")
+@takes_query(s.PageIn)
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Users who activated this user's code, newest first"""
@@ -314,7 +315,7 @@ def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
 @takes(s.NumberChangeIn)
 @repeatable
 @blueprint.response(200, s.VerificationOut, headers=LIMITS)
-def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
+def request_number_change(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
     """Text a code to the caller's new number
 
     Possible within five minutes after a login with a code; later the answer is `not-allowed`. The answer is the same for known and
@@ -330,7 +331,7 @@ def ask_number(body: dict[str, str], key: Key | None) -> ResponseReturnValue:
 @takes(s.NumberCodeIn)
 @repeatable
 @blueprint.response(200, s.UserOut)
-def change_number(body: dict[str, Any], key: Key | None) -> people.Profile:
+def confirm_number_change(body: dict[str, Any], key: Key | None) -> people.Profile:
     """Confirm the code and change the number
 
     The old number gets a text message about the change.
@@ -344,7 +345,7 @@ def change_number(body: dict[str, Any], key: Key | None) -> people.Profile:
 @blueprint.get("/users/me/export/", tags=["users"])
 @signed_in
 @blueprint.response(200, s.ExportOut)
-def export() -> dict[str, Any]:
+def export_user() -> dict[str, Any]:
     """Everything that is stored about the caller"""
     return exports.export(settings(), bearer().user_id)
 
@@ -353,7 +354,7 @@ def export() -> dict[str, Any]:
 @signed_in
 @refuses(NotAllowed, InvalidFields)
 @tokens.staff_only
-@blueprint.arguments(s.PageIn(), location="query")
+@takes_query(s.PageIn)
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     """Text messages of the last day with their states, newest first (staff only)"""

@@ -16,6 +16,7 @@ from hammer import api
 from hammer.api import documents
 from hammer.api.problems import PROBLEM_JSON
 from hammer.refusals import Refusal
+from hammer.users import names
 from hammer.web.statuses import status_of
 
 Tree = dict[str, Any]
@@ -62,22 +63,26 @@ def test_every_operation_has_a_name_a_tag_and_a_sentence(document: Tree) -> None
     found = [operation for _, _, operation in operations(document)]
     names = [operation["operationId"] for operation in found]
     assert len(names) == len(set(names)) == 22
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in names)
     known = {tag["name"] for tag in document["tags"]}
     assert all(operation["summary"] and set(operation["tags"]) <= known for operation in found)
 
 
 @pytest.mark.requirement("API-06")
 def test_only_login_and_the_public_keys_need_no_token(document: Tree) -> None:
-    strangers = {path for _, path, operation in operations(document) if {} in operation.get("security", [{}])}
+    strangers = {path for _, path, operation in operations(document) if not operation["security"] or {} in operation["security"]}
     signing_in = {f"/api/v1/auth/{call}/" for call in ("signup", "resend", "code", "refresh")}
     assert strangers == signing_in | {"/.well-known/jwks.json"}
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert document["security"] == [{"bearer": []}]
 
 
 def test_every_parameter_of_a_path_is_explained(document: Tree) -> None:
     parameters = [parameter for path in document["paths"].values() for parameter in path.get("parameters", ())]
-    assert parameters
-    assert all(parameter["description"] for parameter in parameters)
+    language = {"$ref": "#/components/parameters/AcceptLanguage"}
+    assert parameters.count(language) == len(document["paths"])
+    assert all(parameter["description"] for parameter in parameters if parameter != language)
+    assert all(parameter["description"] for parameter in document["components"]["parameters"].values())
 
 
 def test_every_body_has_an_example_that_its_schema_allows(document: Tree) -> None:
@@ -96,11 +101,51 @@ def test_every_body_has_an_example_that_its_schema_allows(document: Tree) -> Non
 
 def test_the_russian_keys_are_readable_in_the_document(client: FlaskClient, document: Tree) -> None:
     schemas = document["components"]["schemas"]
-    assert {"Ваш токен", "Ваш инвайт код"} <= set(schemas["SignedInOut"]["required"])
-    assert "demo mode" in schemas["VerificationOut"]["properties"]["Ваш код активации"]["description"]
-    assert "Ваш код активации" not in schemas["VerificationOut"]["required"]
+    assert set(schemas["SignedInOut"]["patternProperties"]) == {"^Ваш токен$", "^Ваш инвайт код$"}
+    assert "demo mode" in schemas["VerificationOut"]["patternProperties"]["^Ваш код активации$"]["description"]
     assert "Ваш токен" in client.get("/api/v1/openapi.json").text
     assert "Ваш токен" in client.get("/api/v1/openapi.yaml").text
+
+
+def test_no_name_of_a_field_breaks_a_generated_client(document: Tree) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        names = {*schema["properties"], *schema.get("required", ())}
+        assert all(re.fullmatch("[a-z_]+", field) for field in names), name
+        assert set(schema.get("required", ())) <= set(schema["properties"]), name
+
+
+def test_a_post_beside_a_patch_is_deprecated(document: Tree) -> None:
+    deprecated = {operation["operationId"] for _, _, operation in operations(document) if operation.get("deprecated")}
+    assert deprecated == {"update_user_by_post"}
+
+
+def test_every_call_can_be_refused_for_unknown_parameters_and_by_the_limit_of_requests(document: Tree) -> None:
+    for method, path, operation in operations(document):
+        for status, slug in (("422", "invalid-fields"), ("429", "too-many-requests"), ("503", "unavailable")):
+            assert slug in operation["responses"][status]["content"][PROBLEM_JSON]["examples"], (method, path)
+
+
+def test_types_of_problems_are_listed_and_other_members_can_come(document: Tree) -> None:
+    problem = document["components"]["schemas"]["Problem"]
+    assert problem["additionalProperties"] is True
+    of_refusals = {f"/problems/{leaf.slug}" for leaf in leaves()}
+    assert set(problem["properties"]["type"]["enum"]) == of_refusals | {
+        "/problems/method-not-allowed",
+        "/problems/internal-server-error",
+    }
+
+
+@pytest.mark.parametrize("name", ["me", "Me", "mE", "ME", "1a", "a b", "a" * 31, ".a"])
+def test_what_is_no_username_does_not_match_the_pattern(document: Tree, name: str) -> None:
+    pattern = document["components"]["schemas"]["NamesIn"]["properties"]["username"]["pattern"]
+    assert re.search(pattern, name) is None
+
+
+@pytest.mark.parametrize("name", ["", "m", "e", "ma", "ne", "em", "M2", "m.", "mee", "men", "a" * 30])
+def test_usernames_match_the_pattern(document: Tree, name: str) -> None:
+    pattern = document["components"]["schemas"]["NamesIn"]["properties"]["username"]["pattern"]
+    assert re.search(pattern, name)
+    assert names.read({"username": name})["username"] == (name or None)
 
 
 @pytest.mark.requirement("API-06")

@@ -155,6 +155,24 @@ def test_an_unknown_field_is_refused_in_every_write(app: Flask, program: Program
     assert asked >= 9
 
 
+@pytest.mark.requirement("API-05")
+def test_an_unknown_parameter_of_a_query_is_refused_in_every_call(app: Flask, program: Program) -> None:
+    program.sign_in(ANNA)
+    asked = 0
+
+    for rule in routes.rules(app):
+        if rule.endpoint.startswith(("api.", "well_known.")):
+            for method in routes.METHODS[:1] + routes.METHODS[2:6]:
+                if method in (rule.methods or ()):
+                    answer = routes.send(program.client, method, f"{routes.path(rule)}?limit=1&hat=on&Limit=1")
+                    assert answer.status_code == 422, f"{method} {rule.rule}: {answer.text}"
+                    assert answer.json is not None
+                    assert {"hat", "Limit"} <= set(answer.json["errors"]) <= {"hat", "Limit", "limit"}
+                    asked += 1
+    assert asked >= 22
+    assert program.call("GET", "/users/?limit=1&after=&q=").status_code == 200
+
+
 LAYERS = [
     ("view", "hammer.api.views._code_sent"),
     ("request limits", "hammer.web.request_limits.address"),

@@ -308,7 +308,7 @@ def test_every_post_that_costs_something_takes_a_key(app: Flask) -> None:
     takes = {
         path.removeprefix("/api/v1")
         for path, methods in paths.items()
-        if any(p["name"] == "Idempotency-Key" for p in methods.get("post", {}).get("parameters", ()))
+        if {"$ref": "#/components/parameters/IdempotencyKey"} in methods.get("post", {}).get("parameters", ())
     }
     costs_nothing = {"/auth/logout/", "/users/{username}/"}
     assert takes == {path.removeprefix("/api/v1") for path, methods in paths.items() if "post" in methods} - costs_nothing
@@ -340,7 +340,7 @@ def test_a_copy_of_the_table_does_not_help_to_guess_codes(app: Flask, settings: 
     with app.app_context():
         stored = set(db.session.execute(text("select body_hash from idempotency_keys")).scalars())
     bodies = [json.dumps({"code": f"{n:04d}", "verification_id": asked}, sort_keys=True) for n in range(10_000)]
-    tried = {idempotency.make_key(settings, "", call="api.code", body=body).fingerprint for body in bodies}
+    tried = {idempotency.make_key(settings, "", call="api.confirm_code", body=body).fingerprint for body in bodies}
     assert stored
     assert not stored & tried
 

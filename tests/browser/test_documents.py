@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 PROBE = "console: policy: script-src stopped eval"
-"""ReDoc tries whether it can compile code, and works without. Browsers show nothing of it in the console: only our listener does."""
+"""ReDoc tries whether it can compile code, and works without. Only our listener notices: the console of browsers stays empty."""
 
 
 @pytest.mark.parametrize("path", ["/redoc/", "/swagger/"])

@@ -15,16 +15,17 @@ from tests import routes
 from tests.people import Browser, Program
 
 EVERYONE = {
-    "api.signup", "api.resend", "api.code", "api.refresh",
+    "api.signup", "api.resend_code", "api.confirm_code", "api.refresh",
     "oauth.token", "oauth.description",
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
-    "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static", "well_known.jwks",
-    "well_known_files.favicon", "well_known_files.robots", "well_known_files.security", "well_known_files.touch_icon",
+    "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static",
+    "well_known.list_keys", "well_known_files.favicon", "well_known_files.robots", "well_known_files.security",
+    "well_known_files.touch_icon",
 }  # fmt: skip
 """Public routes. A route that becomes public must be added here too."""
 STAFF_ONLY = {"api.create_user", "api.list_texts"}
-OWN_ONLY = {"api.activate"}
+OWN_ONLY = {"api.activate_invite_code"}
 """Calls that even staff cannot make for others."""
 
 

@@ -511,8 +511,8 @@ def test_a_token_is_read_only_from_the_header(app: Flask, anna: Program) -> None
     client = app.test_client()
     for name in ("access_token", "token", "jwt", "access_token_cookie", "Authorization"):
         client.set_cookie(name, token)
-        assert_refused(client.get("/api/v1/users/me/", query_string={name: token}))
-        assert_refused(client.get("/api/v1/users/me/", query_string={name: f"Bearer {token}"}))
+        for value in (token, f"Bearer {token}"):
+            assert client.get("/api/v1/users/me/", query_string={name: value}).status_code == 422
         assert_refused(client.patch("/api/v1/users/me/", json={name: token}))
         assert_refused(client.get("/api/v1/users/me/", headers={"X-Access-Token": token, "Proxy-Authorization": f"Bearer {token}"}))
     assert client.get("/api/v1/users/me/", headers={"Authorization": f"bearer {token}"}).status_code == 200
