@@ -19,6 +19,8 @@ LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *messages.languages())))
 OAUTH: Final = "/oauth/token"
 PROGRAMS: Final = ("/api/", "/.well-known/", OAUTH)
 """Paths for programs. Programs get no cookie: they name the language in each request."""
+FALLBACK: Final = "en"
+"""What the API speaks to those who ask for other languages: more of them read English than Russian."""
 COOKIE: Final = "hammer_language"
 COOKIE_LIFETIME: Final = timedelta(days=365)
 
@@ -44,12 +46,13 @@ def _name(code: str) -> str:
 
 def chosen() -> str:
     """The language of this answer: `?lang=` (remembered from then on), the remembered choice, or `Accept-Language`. For programs
-    only `Accept-Language` counts."""
-    accepted = request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+    only `Accept-Language` counts, and those that ask for other languages than ours get `FALLBACK`."""
+    wanted = request.accept_languages
+    accepted = wanted.best_match(LANGUAGES)
     if request.path.startswith(PROGRAMS):
-        return accepted
+        return accepted or (FALLBACK if wanted else LANGUAGES[0])
     choices = _choice(), request.cookies.get(COOKIE)
-    return next((choice for choice in choices if choice in LANGUAGES), accepted)
+    return next((choice for choice in choices if choice in LANGUAGES), accepted or LANGUAGES[0])
 
 
 def choose(language: str) -> None:

@@ -44,6 +44,15 @@ def test_accept_language_chooses_the_sentences_and_never_the_slugs(program: Prog
     assert all(re.search("[а-я]", sentence) for sentences in found["errors"].values() for sentence in sentences)
 
 
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [("de", "en"), ("zh-Hans, ja;q=0.5", "en"), ("de, ru;q=0.1", "ru"), ("de, en;q=0.1", "en"), ("*", "ru"), ("", "ru")],
+)
+def test_a_language_that_is_not_ours_gets_english_and_none_gets_russian(program: Program, asked: str, language: str) -> None:
+    answer = program.call("GET", "/users/me/", **{"Accept-Language": asked}).json or {}
+    assert bool(re.search("[а-я]", answer["detail"])) == (language == "ru")
+
+
 @pytest.mark.parametrize("language", ["de", "ru-RU,ru;q=0.9", "*", "", "x" * 5000, "en;q=zzz", "\xff"])
 def test_any_accept_language_is_answered(program: Program, language: str) -> None:
     problem(program.call("GET", "/users/me/", **{"Accept-Language": language}), 401, "not-signed-in")
