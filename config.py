@@ -27,7 +27,7 @@ from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
 from environs import Env, EnvValidationError
 from marshmallow import ValidationError
-from marshmallow.validate import ContainsOnly, Length, OneOf, Range
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range, Regexp
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -45,6 +45,12 @@ ENVIRONMENTS = ("development", "testing", "production")
 FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
 CODE_LENGTHS = (4, 6, 8)
 LONGEST_INVITATION = 200
+LONGEST_NAME = 30
+NAME = "Hammer"
+"""The name where the operator sets none."""
+MOST_MARK_BYTES = 20_000
+ANDROID_HASH_LENGTH = 11
+"""Of the hash at the end of a text by which Android finds the app that waits for it (SMS Retriever API)."""
 LONGEST_CODE_TTL_SECONDS = 600
 """NIST SP 800-63B-4 §3.1.3.2: a code that is sent out of band is valid for ten minutes at most."""
 LONGEST_HOST = 253
@@ -174,6 +180,39 @@ def _text(value: str) -> None:
 def _sentence(value: str) -> None:
     if len(value) > LONGEST_INVITATION or not value.isprintable() or re.search(r"[<>]", value) or value != value.strip():
         raise ValidationError(f"Write one line of plain text, {LONGEST_INVITATION} characters at most, without markup.")
+
+
+def _name(value: str) -> None:
+    if not 0 < len(value) <= LONGEST_NAME or not value.isprintable() or re.search(r"[<>]", value) or value != value.strip():
+        raise ValidationError(f"Write a name of 1 to {LONGEST_NAME} characters on one line, without < and >.")
+
+
+def _mark(path: str) -> None:
+    if path and not Path(path).is_file():
+        raise ValidationError("There is no such file. Name an SVG file.")
+
+
+def _folder(path: str) -> None:
+    if path and not Path(path).is_dir():
+        raise ValidationError("There is no such folder.")
+
+
+def _page(url: str) -> None:
+    parts = _parts(url)
+    if url and (parts is None or parts.scheme != "https" or not re.fullmatch(r"[!-~]+", url.replace("{language}", "en"))):
+        raise ValidationError("Must be an address like https://example.com/terms or https://example.com/{language}/terms.")
+    if re.search(r"[{}]", url.replace("{language}", "")):
+        raise ValidationError("{language} is the only placeholder.")
+
+
+def _android_apps(apps: list[str]) -> None:
+    if not all(re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+:[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}", app, re.ASCII) for app in apps):
+        raise ValidationError("Write PACKAGE:FINGERPRINT, like com.example.app:14:6D:E9:…, with the 32 bytes of a SHA-256.")
+
+
+def _apple_apps(apps: list[str]) -> None:
+    if not all(re.fullmatch(r"[A-Z0-9]{10}\.[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", app) for app in apps):
+        raise ValidationError("Write TEAM.BUNDLE, like A1B2C3D4E5.com.example.app: a team id of 10 characters, and the bundle id.")
 
 
 def _parts(url: str) -> SplitResult | None:
@@ -500,8 +539,8 @@ class Settings:
     )
     support: str = setting(
         "HAMMER_SUPPORT", str, "",
-        "How people reach you, like `https://example.com/help` or `help@example.com`. It is published in "
-        "`/.well-known/security.txt`, which is 404 without it. An "
+        "How people reach you, like `https://example.com/help` or `help@example.com`. Pages about errors that only you can mend "
+        "link to it. It is published in `/.well-known/security.txt`, which is 404 without it. An "
         "e-mail address is also named in the message to the old number after a change of number.",
         check=_contact,
         convert=lambda address: f"mailto:{address}" if _MAIL.fullmatch(address) else address,
@@ -514,6 +553,54 @@ class Settings:
     )
     invitation_en: str = setting("HAMMER_INVITATION_EN", str, "", "The same for English pages.", check=_sentence)
     invitation_ru: str = setting("HAMMER_INVITATION_RU", str, "", "The same for Russian pages.", check=_sentence)
+    name: str = setting(
+        "HAMMER_NAME", str, NAME,
+        f"What your service is called on pages, in texts and in the API's document, {LONGEST_NAME} characters at most: "
+        "[branding.md](branding.md), also for the settings that follow.",
+        check=_name, empty_is_unset=True,
+    )
+    mark: str = setting(
+        "HAMMER_MARK", str, "",
+        f"The file of your mark: a square SVG of {MOST_MARK_BYTES // 1000} kB at most, without scripts, links to other files and "
+        "a DOCTYPE.",
+        check=_mark,
+    )
+    accent: str = setting(
+        "HAMMER_ACCENT", str, "",
+        "The colour of buttons, links and focus, like `#14673A`. It needs a contrast of 4.5:1 on the paper of the pages. The "
+        "shade for the dark scheme is made from it.",
+        check=Regexp(r"(#[0-9A-Fa-f]{6})?\Z", error="Must be a colour like #14673A."),
+    )
+    terms_url: str = setting(
+        "HAMMER_TERMS_URL", str, "",
+        "The page with your terms of use, linked at the foot of every page. `{language}` in it becomes `en` or `ru`.",
+        check=_page,
+    )
+    privacy_url: str = setting("HAMMER_PRIVACY_URL", str, "", "The same for your privacy notice.", check=_page)
+    help_url: str = setting("HAMMER_HELP_URL", str, "", "The same for your help.", check=_page)
+    templates: str = setting(
+        "HAMMER_TEMPLATES", str, "",
+        "A folder with templates of your own, which are used instead of those with the same name in `hammer/templates/`.",
+        check=_folder,
+    )
+    android_app_hash: str = setting(
+        "HAMMER_ANDROID_APP_HASH", str, "",
+        "The hash of your Android app for the SMS Retriever API, the last word of each text with a code, so that the app reads "
+        "the code by itself.",
+        check=Regexp(rf"([A-Za-z0-9+/]{{{ANDROID_HASH_LENGTH}}})?\Z", error="Must be 11 characters like FA+9qCX9VSu."),
+    )
+    android_apps: tuple[str, ...] = setting(
+        "HAMMER_ANDROID_APP", list, [],
+        "The Android app that opens invite links, like `com.example.app:14:6D:E9:…`: its package and the SHA-256 fingerprint of "
+        "its certificate. Several with commas between them.",
+        item=str.strip, check=_android_apps, convert=tuple, empty_is_unset=True,
+    )
+    apple_apps: tuple[str, ...] = setting(
+        "HAMMER_APPLE_APP", list, [],
+        "The app of Apple's phones that opens invite links, like `A1B2C3D4E5.com.example.app`: team id and bundle id. Several "
+        "with commas between them.",
+        item=str.strip, check=_apple_apps, convert=tuple, empty_is_unset=True,
+    )
     invitee_numbers: str = setting(
         "HAMMER_INVITEE_NUMBERS", str, FULL,
         "How people see the numbers of those who activated their code: whole, masked (`+7········01`), or only how many and "

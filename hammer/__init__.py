@@ -2,7 +2,8 @@
 
     cli                        flask commands for operators
     auth | api | oauth         blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
-    web                        tokens, access, request limits, languages, headers, static files, logs, metrics, health, receipts;
+    web                        tokens, access, request limits, languages, branding, headers, static files, logs, metrics, health,
+                               receipts;
                                web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                 doctor, retention, gauges, readiness, demo data
     users                      accounts, people, exports
@@ -31,6 +32,7 @@ from hammer.refusals import Refusal
 from hammer.sms import outbox
 from hammer.web import (
     access,
+    branding,
     headers,
     health,
     languages,
@@ -62,6 +64,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         database,
         outbox,
         languages,
+        branding,
         tokens,
         pages,
         api,
@@ -85,7 +88,7 @@ def _answer(error: Exception) -> ResponseReturnValue:
     if isinstance(error, database.AWAY):
         error = database.unavailable(error)
     if isinstance(error, Refusal):
-        logs.refused(error.slug)
+        logs.refused(error)
     if oauth.serves():
         return oauth.error(error)
     return api.problem(error) if api.serves() else error_page(error)

@@ -68,9 +68,15 @@ def same(one: str, other: str) -> bool:
 def read_one_time_code(typed: str) -> str | None:
     """The 4 to 8 digits of `1234`, `12 34` or `12-34`, in any script, alone or in the whole text message.
 
+    A message of ours says the code twice, the second time in its last line: `@example.com #1234`, with the hash of an app after it
+    or none.
+
     None for anything else: for other digits beside the code (except in the host of the message's last line, `@127.0.0.1 #1234`),
     and for a date. What may mean something else must not cost a guess.
     """
+    ours = re.fullmatch(r"(.*)@\S+ #([0-9]{4,8})(?: [A-Za-z0-9+/]{11})? *", plain(typed))
+    if ours and re.search(rf"(?<![^\W_]){ours[2]}(?![^\W_])", ours[1]):
+        return ours[2]
     text = re.sub(r"@\S+", "@", plain(typed))
     alone = _APART.fullmatch(text)
     if alone and not _is_date(text):

@@ -27,7 +27,7 @@ def code_for(settings: Settings, telephone_number: str) -> str:
     deliver(settings)
     words = [sent.text for sent in gateways.memory if sent.telephone_number == telephone_number]
     assert words, f"No text to {telephone_number}."
-    found = re.search(r" #([0-9]{4,8})$", words[-1])
+    found = re.search(r" #([0-9]{4,8})(?: [A-Za-z0-9+/]{11})?$", words[-1])
     assert found is not None, f"No code in {words[-1]!r}."
     return found[1]
 

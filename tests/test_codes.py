@@ -237,3 +237,18 @@ def test_only_ids_in_our_format_and_numbers_of_at_most_nine_digits_are_read(row_
     """They are sent to the database, which does not accept longer ones."""
     assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", row_id, number)) is None
     assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", "A" * 22, 10**9 - 1)) == ("A" * 22, 10**9 - 1)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "code"),
+    [
+        ("Acme: 1234 is your login code.\n@a.ru #1234 FA+9qCX9VSu", "1234"),
+        ("Acme 24: 1234 is your login code.@a.ru #1234 ", "1234"),  # as a field of one line gives it
+        ("Acme 24: код 123456.\n@127.0.0.1 #123456 1A/92C12345", "123456"),
+        ("Acme 24: 1234 is your login code.\n@a.ru #5678", None),
+        ("Acme 24: 12345 is your login code.\n@a.ru #1234", None),
+        ("@a.ru #1234 FA+9qCX9VSu", None),
+    ],
+)
+def test_a_whole_message_is_read_also_with_a_number_in_the_name_and_the_hash_of_an_app(pasted: str, code: str | None) -> None:
+    assert codes.read_one_time_code(pasted) == code

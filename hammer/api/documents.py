@@ -68,7 +68,7 @@ def init_app(app: Flask) -> None:
     described = DocumentedApi(
         app,
         spec_kwargs={
-            "title": "Hammer",
+            "title": settings(app).name,
             "version": app.config["VERSION"],
             "openapi_version": "3.1.0",
             "info": {"description": DESCRIPTION},

@@ -102,7 +102,7 @@ def export(caller: Caller) -> ResponseReturnValue:
     """Everything that is stored about the caller, as a JSON file to download."""
     stored = exports.export(settings(), caller.user_id)
     written = json.dumps(stored, ensure_ascii=False, indent=2, default=datetime.isoformat)
-    download = {"Content-Disposition": "attachment; filename=hammer.json"}
+    download = {"Content-Disposition": "attachment; filename=my-data.json"}
     return Response(written + "\n", mimetype="application/json", headers=download)
 
 

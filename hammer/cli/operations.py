@@ -13,6 +13,7 @@ from hammer.cli.output import full_name, print_table
 from hammer.operations import doctor, retention
 from hammer.refusals import NotAllowed
 from hammer.users import people
+from hammer.web.pages import templates
 from hammer.web.settings import settings
 
 
@@ -39,7 +40,7 @@ def examine(ctx: click.Context) -> None:
     """Check the configuration and everything it names."""
     marks = {doctor.FINE: ("ok    ", "green"), doctor.ADVICE: ("advice", "yellow"), doctor.WRONG: ("WRONG ", "red")}
     wrong = 0
-    for finding in doctor.examine(settings()):
+    for finding in (*doctor.examine(settings()), *templates.examine(current_app, settings())):
         word, colour = marks[finding.state]
         click.echo(f"{click.style(word, fg=colour)}  {finding.part}: {finding.how}")
         if finding.remedy:

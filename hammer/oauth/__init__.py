@@ -2,8 +2,7 @@
 
 from flask import Flask
 
-from hammer.oauth.errors import error
-from hammer.oauth.views import blueprint, serves
+from hammer.oauth.views import blueprint, error, serves
 
 __all__ = ["error", "init_app", "serves"]
 

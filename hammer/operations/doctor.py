@@ -132,8 +132,8 @@ def _address(settings: Settings) -> Iterator[Finding]:
         remedy = "Set HAMMER_PUBLIC_URL in .env, so that all processes use the same address."
         yield Finding(ADVICE, "address", f"but a server of this folder listens at {served}", remedy)
     for language, shortcoming in messages.shortcomings(settings).items():
-        remedy = "Use a shorter host in HAMMER_PUBLIC_URL; 25 letters fit every text."
-        yield Finding(ADVICE, "address", f"its host is so long that in {language} {shortcoming}", remedy)
+        remedy = "Use a shorter host in HAMMER_PUBLIC_URL, or a shorter HAMMER_NAME: docs/texts.md says what fits."
+        yield Finding(ADVICE, "address", f"its host or HAMMER_NAME is so long that in {language} {shortcoming}", remedy)
 
 
 def _contact(settings: Settings) -> Iterator[Finding]:

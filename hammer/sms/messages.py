@@ -13,25 +13,28 @@ from hammer.refusals import N_
 
 TRANSLATIONS: Final = Path(__file__).parent.parent / "translations"
 """The catalogues: a folder for each language. English is the language of the source and has none."""
-LOGIN: Final = N_("Hammer: %(code)s is your login code. Do not tell it to anybody.")
-ANY_PURPOSE: Final = N_("Hammer: code %(code)s. Do not tell it to anybody.")
-FOR_YOU: Final = N_("Hammer: code %(code)s, for you alone.")
-BARE: Final = N_("Hammer: code %(code)s")
+LOGIN: Final = N_("%(name)s: %(code)s is your login code. Do not tell it to anybody.")
+ANY_PURPOSE: Final = N_("%(name)s: code %(code)s. Do not tell it to anybody.")
+FOR_YOU: Final = N_("%(name)s: code %(code)s, for you alone.")
+NAMELESS: Final = N_("Code %(code)s, for you alone.")
+BARE: Final = N_("%(name)s: code %(code)s")
 SHORTEST: Final = N_("Code %(code)s")
-NOTICE: Final = N_("Hammer: another number opens your account now.")
-NOTICE_WITH_SUPPORT: Final = N_("Hammer: another number opens your account now. Was it not you? Contact our support.")
+NOTICE: Final = N_("%(name)s: another number opens your account now.")
+NOTICE_WITH_SUPPORT: Final = N_("%(name)s: another number opens your account now. Was it not you? Contact our support.")
+NOTICE_IN_SHORT: Final = N_("%(name)s: another number opens your account.")
 NOTICES_WITH_MAIL: Final = (
-    N_("Hammer: another number opens your account now. Was it not you? Write to %(mail)s"),
-    N_("Hammer: another number opens your account. Not you? %(mail)s"),
+    N_("%(name)s: another number opens your account now. Was it not you? Write to %(mail)s"),
+    N_("%(name)s: another number opens your account. Not you? %(mail)s"),
 )
 """The longer one first."""
-TEST_MESSAGE: Final = "Hammer: this text was sent to try the gateway."
-"""What `flask texts try` sends."""
-SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, BARE, SHORTEST)
-"""From the most informative to the shortest, which leaves most characters for the host. Each has the word for "code" in its
-language, since phones search for it."""
-IN_TWO_PARTS: Final = "texts with eight digits need two parts, and cost twice"
-NO_WARNING: Final = "texts with eight digits have no space for the warning not to pass the code on"
+TEST_MESSAGE: Final = "%(name)s: this text was sent to try the gateway."
+SENTENCES: Final = (LOGIN, ANY_PURPOSE, FOR_YOU, NAMELESS, BARE, SHORTEST)
+"""From the most informative to the shortest, which leaves most characters for the host. The warning not to pass the code on comes
+before the name, since the last line names the host. Each has the word for "code" in its language, since phones search for it."""
+IN_TWO_PARTS: Final = "need two parts, and cost twice"
+NO_WARNING: Final = "have no space for the warning not to pass the code on"
+NO_NAME: Final = "have no space for the name"
+_LACKS: Final = {NAMELESS: NO_NAME, BARE: NO_WARNING, SHORTEST: NO_WARNING}
 
 GSM_7: Final = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà" + string.ascii_letters + string.digits
@@ -45,14 +48,22 @@ LONGEST_UCS_2: Final = 70
 
 
 def of_code(settings: Settings, code: str, language: str, *, for_login: bool = True) -> str:
-    """The message with a code: the most informative sentence that fits into one part, and the line for origin-bound codes.
+    """The message with a code: the most informative sentence that fits into one part, and the line for phones.
 
-    That last line makes a phone offer the code only to pages of our host (WICG SMS one-time codes). If the host is too long for any
+    That last line makes a phone offer the code only to pages of our host (WICG SMS one-time codes). If it is too long for any
     sentence, the result is the shortest one, in two parts.
     """
-    origin = f"\n@{urlsplit(settings.public_url).hostname} #{code}"
-    choices = [_in(language, sentence) % {"code": code} + origin for sentence in SENTENCES[not for_login :]]
-    return next((text for text in choices if fits(text)), choices[-1])
+    return _of_code(settings, code, language, for_login)[1]
+
+
+def _of_code(settings: Settings, code: str, language: str, for_login: bool = True) -> tuple[str, str]:
+    """The sentence that is used, and the message."""
+    # The format of the WICG ignores what follows the code in the last line, and Android looks for the hash of the app at the end of
+    # the message. A line of its own for the hash would be the last one, and browsers would find no code.
+    for_phones = " ".join(filter(None, (f"@{urlsplit(settings.public_url).hostname} #{code}", settings.android_app_hash)))
+    values = {"name": settings.name, "code": code}
+    choices = [(each, f"{_in(language, each) % values}\n{for_phones}") for each in SENTENCES[not for_login :]]
+    return next((choice for choice in choices if fits(choice[1])), choices[-1])
 
 
 def notice(settings: Settings, language: str) -> str:
@@ -61,9 +72,15 @@ def notice(settings: Settings, language: str) -> str:
     It names the address of HAMMER_SUPPORT when that is an e-mail address which fits into one part.
     """
     mail = settings.support.removeprefix("mailto:") if settings.support.startswith("mailto:") else ""
-    choices = [_in(language, sentence) % {"mail": mail} for sentence in NOTICES_WITH_MAIL] if mail else []
-    general = _in(language, NOTICE_WITH_SUPPORT if settings.support else NOTICE)
-    return next((text for text in choices if fits(text)), general)
+    general = (NOTICE_WITH_SUPPORT,) if settings.support else ()
+    sentences = (*(NOTICES_WITH_MAIL if mail else ()), *general, NOTICE, NOTICE_IN_SHORT)
+    choices = [_in(language, sentence) % {"name": settings.name, "mail": mail} for sentence in sentences]
+    return next((text for text in choices if fits(text)), choices[-1])
+
+
+def test_message(settings: Settings) -> str:
+    """What `flask texts try` sends."""
+    return TEST_MESSAGE % {"name": settings.name}
 
 
 def fits(text: str) -> bool:
@@ -77,15 +94,20 @@ def kannel_coding(text: str) -> str:
 
 
 def shortcomings(settings: Settings) -> dict[str, str]:
-    """Language -> what its messages lack because the host in our address is long. Checked with the longest code."""
+    """Language -> what its messages lack, from which number of digits on, because the host or the name is long."""
     found = {}
     for language in languages():
-        text = of_code(settings, "0" * max(CODE_LENGTHS), language)
-        if not fits(text):
-            found[language] = IN_TWO_PARTS
-        elif text.partition("\n")[0] in {_in(language, bare) % {"code": "0" * max(CODE_LENGTHS)} for bare in (BARE, SHORTEST)}:
-            found[language] = NO_WARNING
+        lacks = {length: _lack(settings, length, language) for length in CODE_LENGTHS}
+        worst = lacks[max(CODE_LENGTHS)]  # a longer code never lacks less
+        least = min(length for length in CODE_LENGTHS if lacks[length] == worst)
+        if worst:
+            found[language] = f"texts with {least} digits{'' if least == max(CODE_LENGTHS) else ' or more'} {worst}"
     return found
+
+
+def _lack(settings: Settings, length: int, language: str) -> str:
+    sentence, text = _of_code(settings, "0" * length, language)
+    return _LACKS.get(sentence, "") if fits(text) else IN_TWO_PARTS
 
 
 def languages() -> list[str]:

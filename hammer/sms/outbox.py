@@ -50,8 +50,8 @@ def init_app(app: "Flask") -> None:
     """
     settings: Settings = app.config["SETTINGS"]
     for language, shortcoming in messages.shortcomings(settings).items():
-        if shortcoming == messages.IN_TWO_PARTS:
-            log.warning("The host of HAMMER_PUBLIC_URL is so long that in %s %s.", language, shortcoming)
+        if shortcoming.endswith(messages.IN_TWO_PARTS):
+            log.warning("HAMMER_PUBLIC_URL or HAMMER_NAME is so long that in %s %s.", language, shortcoming)
     if app.testing or not settings.sms_threads:
         return
     gateways.check(settings)
@@ -158,7 +158,7 @@ def _end_unsent(tx: Transaction, message: Message) -> None:
 def send_test_message(settings: Settings, telephone_number: str) -> Iterator[gateways.Outcome]:
     """Sends a message that is not in the outbox, by the first gateway that takes it. Yields the outcome at each gateway."""
     unstored = Message(id=0, created_at=clock.now())  # gateways need a whole receipt URL; this one belongs to no message
-    yield from gateways.outcomes(settings, telephone_number, messages.TEST_MESSAGE, receipt_url(settings, unstored))
+    yield from gateways.outcomes(settings, telephone_number, messages.test_message(settings), receipt_url(settings, unstored))
 
 
 def receipt_url(settings: Settings, message: Message) -> str:

@@ -36,6 +36,7 @@ addEventListener("pageshow", () => { for (const form of document.forms) release(
 const LATIN_OR_LOOKALIKE = "A-Za-zАВЕКМНОРСТУХЅІЈавекмнорстухѕіј";
 const MAY_BECOME = {
   code: (text, field) => {
+    if (/@\S+ #\p{Nd}{4,8}( [\w+/]{11})?\s*$/u.test(text)) return true; // the end of a whole message of ours
     const words = text.replace(/@\S+/g, " ").replace(/(?<=\p{Nd}{2})[\s\p{Pd}](?=\p{Nd}{2})/gu, "") // groups, as in "Code: 24 63"
       .split(/[^\p{L}\p{Nd}+]+/u).filter((word) => /\p{Nd}/u.test(word));
     const digits = text.replace(/[\s\p{Pd}\p{Cf}]/gu, "");

@@ -218,7 +218,7 @@ def test_the_export_is_a_file_that_people_can_read(client: FlaskClient, code_for
 
     answer = client.get("/profile/export/")
 
-    assert answer.headers["Content-Disposition"] == "attachment; filename=hammer.json"
+    assert answer.headers["Content-Disposition"] == "attachment; filename=my-data.json"
     assert answer.mimetype == "application/json"
     assert '"first_name": "Анна"' in answer.text
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.+", json.loads(answer.text)["profile"]["date_joined"])

@@ -142,7 +142,7 @@ def test_all_that_is_stored_comes_as_a_file(visit: Visit, number: str, tmp_path:
     file = tmp_path / coming.value.suggested_filename
     coming.value.save_as(file)
 
-    assert file.name == "hammer.json"
+    assert file.name == "my-data.json"
     assert number in json.dumps(json.loads(file.read_text()))
     expect_profile(page)
 

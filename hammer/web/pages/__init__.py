@@ -5,9 +5,10 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from hammer import codes
 from hammer.web.languages import PROGRAMS
-from hammer.web.pages import csrf
+from hammer.web.pages import csrf, templates
 from hammer.web.pages.filters import FILTERS
 from hammer.web.pages.frame import context
+from hammer.web.settings import settings
 
 
 class SessionsOfPages(SecureCookieSessionInterface):
@@ -25,5 +26,7 @@ def init_app(app: Flask) -> None:
     csrf.init_app(app)
     app.session_interface = SessionsOfPages()
     app.context_processor(context)
+    if folder := settings(app).templates:
+        app.jinja_loader = templates.loader(folder)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

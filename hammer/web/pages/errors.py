@@ -11,6 +11,7 @@ from hammer.refusals import N_, Conflict, Invalid, Refusal, RetryLater, Unauthen
 from hammer.web.languages import say
 from hammer.web.pages import forms
 from hammer.web.pages.filters import retry
+from hammer.web.settings import settings
 from hammer.web.statuses import status_of
 
 _EXPIRED: Final = (
@@ -37,6 +38,8 @@ _SENTENCES: Final = {
 _BUTTONS: Final = {number: N_("Back to the form") for number in (400, 413)} | {
     number: N_("Try again") for number in (429, 500, 503)
 }
+_OURS_TO_MEND: Final = (403, 500, 503)
+"""Statuses whose page links to `HAMMER_SUPPORT`: there is nothing else that the person could do."""
 
 FORM_PAGES: Final = {
     "auth.resend": "auth.code",
@@ -72,7 +75,8 @@ def error_page(error: Exception) -> Response:
     if number in _BUTTONS or isinstance(error, CSRFError):
         label, way_on = gettext(_BUTTONS.get(number, _BUTTONS[400])), here()
     form = forms.Phone() if _without_cookies(error) and request.endpoint == "auth.phone" else None
-    page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form)
+    write_to = settings().support if number in _OURS_TO_MEND and not isinstance(error, CSRFError) else ""
+    page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form, write_to=write_to)
     return make_response(page, number, kept)
 
 

@@ -18,7 +18,7 @@ from hammer.quotas import idempotency
 from hammer.refusals import N_, Refusal
 from hammer.sessions.sessions import Caller
 from hammer.users import people
-from hammer.web import languages, logs, tokens
+from hammer.web import branding, languages, logs, tokens
 from hammer.web.access import Access, guarded
 from hammer.web.pages import errors, forms
 from hammer.web.settings import settings
@@ -102,6 +102,8 @@ def context() -> dict[str, Any]:
         "here": errors.here,
         "language": languages.chosen(),
         "languages": languages.names(),
+        "brand": branding.brand(),
+        "links": branding.links(languages.chosen()),
         "demo": settings().demo,
         "direction": get_locale().text_direction,
         "invitee_numbers": settings().invitee_numbers,
@@ -164,7 +166,7 @@ def form_key(caller: str = "", *about: str) -> idempotency.Key:
 
 def refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -> ResponseReturnValue:
     """The same page again, with what was typed and with the refusal at its field."""
-    logs.refused(refusal.slug)
+    logs.refused(refusal)
     form.refused(refusal)
     return render_template(template, form=form, **context), status_of(type(refusal)), errors.headers(refusal)
 
