@@ -88,7 +88,7 @@ def _answer(error: Exception) -> ResponseReturnValue:
     if isinstance(error, database.AWAY):
         error = database.unavailable(error)
     if isinstance(error, Refusal):
-        logs.refused(error)
+        logs.refused(error.slug)
     if oauth.serves():
         return oauth.error(error)
     return api.problem(error) if api.serves() else error_page(error)

@@ -2,7 +2,8 @@
 
 from flask import Flask
 
-from hammer.oauth.views import blueprint, error, serves
+from hammer.oauth.errors import error
+from hammer.oauth.views import blueprint, serves
 
 __all__ = ["error", "init_app", "serves"]
 

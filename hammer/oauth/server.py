@@ -8,13 +8,14 @@ from typing import Any
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
 from authlib.oauth2.rfc6749 import ClientMixin
-from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, InvalidScopeError
+from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidScopeError, OAuth2Error
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
-from flask import Request, current_app, request
+from flask import Request, Response, current_app, request
 
 from config import ACCESS_TOKEN_LIFETIME
 from hammer.clients import registry, secrets
 from hammer.models import Client
+from hammer.oauth.errors import error_response
 from hammer.web import request_limits, tokens
 from hammer.web.settings import settings
 
@@ -66,14 +67,15 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         self.register_token_generator(ClientCredentials.GRANT_TYPE, _client_token)
 
     def create_oauth2_request(self, _: Any) -> _Request:
-        if any(len(request.form.getlist(name)) > 1 for name in request.form):
-            raise InvalidRequestError("A parameter is repeated.")  # RFC 6749 §3.2
         return _Request(request)
+
+    def handle_error_response(self, _: Any, error: OAuth2Error) -> Response:
+        return error_response(error.status_code, error.error, error.description or "This is not supported.")
 
     def authenticate_client(self, sent: Any, methods: list[str], endpoint: str = "token") -> RegisteredClient:
         try:
             return super().authenticate_client(sent, methods, endpoint)  # type: ignore[no-any-return]
-        except (InvalidClientError, UnicodeDecodeError) as error:  # the second for `Authorization: Basic` that is not UTF-8
+        except (InvalidClientError, ValueError) as error:  # the second for `Authorization: Basic` that cannot be decoded
             raise InvalidClientError("The client or its secret is wrong, or the client is disabled.", status_code=401) from error
 
 
@@ -87,7 +89,7 @@ def _client_token(*, client: RegisteredClient, scope: str | None, **_: object) -
     """The answer of RFC 6749 §5.1: a token with the scopes that were asked for, or with all that the operator allows."""
     assert client.client is not None  # noqa: S101  # Authlib has authenticated it
     allowed = registry.allowed(client.client)
-    asked = scope.split() if scope else sorted(allowed)
+    asked = (scope or "").split() or sorted(allowed)
     if not allowed.issuperset(asked):
         raise InvalidScopeError("The operator does not allow this scope.")
     return {

@@ -1,17 +1,15 @@
-"""`POST /oauth/token/`, and the description of this server for clients (RFC 8414)."""
+"""`POST /oauth/token`, and the description of this server for clients (RFC 8414)."""
 
 from typing import TYPE_CHECKING, Final, cast
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
 
 from hammer.models import Scope
-from hammer.refusals import Refusal, RetryLater
+from hammer.oauth.errors import error_response
 from hammer.web import languages
 from hammer.web.access import public
 from hammer.web.settings import settings
-from hammer.web.statuses import status_of
 
 if TYPE_CHECKING:
     from hammer.oauth.server import Server
@@ -22,12 +20,12 @@ DESCRIPTION_LIVES_SECONDS: Final = 3600
 blueprint = Blueprint("oauth", __name__)
 
 
-@blueprint.post("/oauth/token/")
+@blueprint.post("/oauth/token")
 @public
 def token() -> ResponseReturnValue:
     """An access token for a client that shows its secret (RFC 6749 §4.4)."""
-    if request.mimetype != FORM:
-        return _error(400, "invalid_request", f"Send the parameters as {FORM}.")
+    if fault := _fault():
+        return error_response(400, "invalid_request", fault)
     return cast(ResponseReturnValue, _server().create_token_response())
 
 
@@ -51,32 +49,22 @@ def description() -> ResponseReturnValue:
     return answer
 
 
+def _fault() -> str:
+    """What is wrong with the form of the request (RFC 6749 §2.3, §3.2, §5.2); empty if nothing is."""
+    if request.mimetype != FORM:
+        return f"Send the parameters as {FORM}."
+    if any(len(request.form.getlist(name)) > 1 for name in request.form):
+        return "A parameter is repeated."
+    if not request.form.get("grant_type"):
+        return "The parameter grant_type is missing."
+    if "Authorization" in request.headers and "client_secret" in request.form:
+        return "Send the secret in the header or in the body, not in both."
+    return ""
+
+
 def serves() -> bool:
     """Whether the answer to this request has the form of OAuth's errors."""
     return request.path.startswith(languages.OAUTH)
-
-
-def error(fault: Exception) -> Response:
-    """The answer to a refusal or an HTTP error (RFC 6749 §5.2). The standard has no word for limits: `temporarily_unavailable` is
-    that of §4.1.2.1."""
-    if isinstance(fault, RetryLater):
-        answer = _error(status_of(type(fault)), "temporarily_unavailable", f"Try again in {fault.retry_after} seconds.")
-        answer.headers["Retry-After"] = str(fault.retry_after)
-        return answer
-    if isinstance(fault, Refusal):
-        return _error(status_of(type(fault)), "invalid_request", fault.sentence)
-    code = fault.code or 500 if isinstance(fault, HTTPException) else 500
-    answer = _error(code, "server_error" if code >= 500 else "invalid_request", "The request could not be served.")
-    if isinstance(fault, HTTPException):
-        answer.headers.update((name, value) for name, value in fault.get_headers() if name in ("Allow", "Retry-After"))
-    return answer
-
-
-def _error(status: int, slug: str, words: str) -> Response:
-    answer = jsonify({"error": slug, "error_description": words})
-    answer.status_code = status
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
 
 
 def _server() -> "Server":

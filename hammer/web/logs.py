@@ -18,7 +18,6 @@ import click
 from flask import Flask, Response, g, request
 
 from hammer import events
-from hammer.refusals import Refusal
 from hammer.web.settings import settings
 
 REQUEST_ID: Final = "X-Request-ID"
@@ -61,9 +60,9 @@ def _warn_of_demo_mode() -> None:
     log.warning("Demo mode is on (HAMMER_DEMO): codes are shown to everyone.")
 
 
-def refused(refusal: Refusal) -> None:
-    """Adds the refusal to the line of this request."""
-    g.refusal = refusal.slug
+def refused(slug: str) -> None:
+    """Adds the slug of a refusal to the line of this request."""
+    g.refusal = slug
 
 
 class ForMachines(logging.Formatter):

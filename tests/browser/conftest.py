@@ -2,12 +2,14 @@
 
     server    the application in a process of its own, in demo mode, on a database of its own; one for all files here
     number    a telephone number that no other test here has; `numbers` gives more of them
-    visit     opens a page in a new browser context: `visit(java_script_enabled=False)`; an error in its console fails the test
-    heard     the errors in the consoles so far
+    visit     opens a page for another person: `visit()`, or `visit(java_script_enabled=False)` (see `Contexts.visit`)
+    page      one page, as `visit()` opens it
+    heard     the errors in the consoles so far; one that is left fails the test
 
 No test sleeps: each waits for what it expects to see.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -51,11 +53,6 @@ def number(numbers: Iterator[str]) -> str:
     return next(numbers)
 
 
-@pytest.fixture
-def heard() -> list[str]:
-    return []
-
-
 @contextmanager
 def coming(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Callable[..., Page]]:
     """Each call opens a browser context of its own, for another person; two pages of one `page.context` are two tabs."""
@@ -71,11 +68,73 @@ def coming(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Call
         yield come
 
 
-@pytest.fixture
-def visit(chromium: Browser, server: Server, heard: list[str]) -> Iterator[Callable[..., Page]]:
+class Contexts:
+    """Opens pages, each in a browser context that no other page of the same test has.
+
+    To make a context takes Chromium twice the work of a login. So a context is emptied after a test and used again, unless the test
+    asked for something that cannot be undone.
+    """
+
+    def __init__(self, come: Callable[..., Page], heard: list[str]) -> None:
+        self.come = come
+        self.heard = heard
+        self.free: defaultdict[str, list[Page]] = defaultdict(list)
+
+    @contextmanager
+    def visiting(self) -> Iterator[Callable[..., Page]]:
+        """The function below; the contexts that it gave are given back after the block."""
+        with ExitStack() as leaving:
+
+            def visit(*, clock: bool = False, script: str = "", **how: object) -> Page:
+                """Opens a page. With `clock`, its clock can be moved; `script` runs before those of the page; `how` is for
+                `Browser.new_context`. A test installs no clock and adds no script to a context in another way."""
+                if clock or script:
+                    page = self.come(**how)
+                    leaving.callback(page.context.close)
+                    if clock:
+                        page.clock.install()
+                    if script:
+                        page.context.add_init_script(script)
+                else:
+                    free = self.free[repr(sorted(how.items()))]
+                    page = free.pop() if free else self.come(**how)
+                    leaving.callback(free.append, page)
+                    leaving.callback(self.empty, page)
+                return page
+
+            yield visit
+
+    def empty(self, page: Page) -> None:
+        """Leaves the page, and removes what the context has kept."""
+        context = page.context
+        for other in context.pages:
+            if other != page:
+                other.close()
+        page.unroute_all()
+        context.unroute_all()
+        page.goto("/healthz")
+        context.clear_cookies()
+        context.clear_permissions()
+
+
+@pytest.fixture(scope="package")
+def contexts(chromium: Browser, server: Server) -> Iterator[Contexts]:
+    heard: list[str] = []
     with coming(chromium, server, heard) as come:
-        yield come
-    assert heard == [], "A page had errors."
+        yield Contexts(come, heard)
+
+
+@pytest.fixture(autouse=True)
+def heard(contexts: Contexts) -> Iterator[list[str]]:
+    contexts.heard.clear()
+    yield contexts.heard
+    assert contexts.heard == [], "A page had errors."
+
+
+@pytest.fixture
+def visit(contexts: Contexts) -> Iterator[Callable[..., Page]]:
+    with contexts.visiting() as visit:
+        yield visit
 
 
 @pytest.fixture

@@ -59,8 +59,7 @@ def test_the_link_is_copied_and_the_picture_of_it_scans(visit: Visit, server: Se
 
 
 def test_where_the_system_can_share_the_link_is_handed_to_it(visit: Visit, number: str) -> None:
-    page = visit()
-    page.context.add_init_script(ABLE_TO_SHARE)
+    page = visit(script=ABLE_TO_SHARE)
     sign_in(page, number)
 
     button(page, "Share").click()
@@ -72,11 +71,8 @@ def test_where_the_system_can_share_the_link_is_handed_to_it(visit: Visit, numbe
 def test_where_it_cannot_there_is_no_such_button_and_without_permission_the_link_is_copied_all_the_same(
     visit: Visit, number: str
 ) -> None:
-    page = visit()
-    page.context.add_init_script(UNABLE_TO_SHARE)
-    page.context.add_init_script(
-        "navigator.clipboard.writeText = async () => { throw new DOMException('no', 'NotAllowedError'); };"
-    )
+    no_permission = "navigator.clipboard.writeText = async () => { throw new DOMException('no', 'NotAllowedError'); };"
+    page = visit(script=UNABLE_TO_SHARE + no_permission)
     sign_in(page, number)
 
     expect(button(page, "Share")).to_be_hidden()

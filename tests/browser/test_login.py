@@ -90,8 +90,7 @@ def test_a_wrong_code_is_said_at_the_field_and_the_right_one_still_works(visit: 
 def test_another_text_can_be_asked_for_after_a_wait_that_is_counted_down(
     visit: Visit, server: Server, number: str, scripts: bool
 ) -> None:
-    page = visit(java_script_enabled=scripts)
-    page.clock.install()
+    page = visit(java_script_enabled=scripts, clock=True)
     ask(page, number)
     code = code_shown(page)
 
@@ -223,8 +222,7 @@ def test_another_language_keeps_what_was_typed_and_enter_still_sends_the_form(vi
 
 @with_and_without_scripts
 def test_another_text_keeps_the_digits_that_were_typed(visit: Visit, server: Server, number: str, scripts: bool) -> None:
-    page = visit(java_script_enabled=scripts)
-    page.clock.install()
+    page = visit(java_script_enabled=scripts, clock=True)
     ask(page, number)
     page.wait_for_load_state()
     expect(page.get_by_role("main")).to_contain_text("No text yet?")

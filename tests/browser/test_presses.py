@@ -1,6 +1,7 @@
 """What scripts do at once: answer a press, show a typing error, replace a code form whose code has expired."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -21,6 +22,7 @@ from tests.browser.actions import (
     sign_in,
     unfold,
 )
+from tests.browser.conftest import Contexts
 from tests.serving import Server
 
 
@@ -44,6 +46,28 @@ def wrong(page: Page, name: str | re.Pattern[str]) -> Locator:
     """The message about a field while a person types into it."""
     field = page.get_by_role("textbox", name=name)
     return page.locator(f"[data-typing='{field.get_attribute('id')}']")
+
+
+@pytest.fixture(scope="module")
+def phone_form(contexts: Contexts) -> Iterator[Page]:
+    """A phone form for tests that only type into it."""
+    with contexts.visiting() as visit:
+        page = visit()
+        page.goto("/login/")
+        page.wait_for_load_state()
+        yield page
+
+
+@pytest.fixture(scope="module")
+def profile(contexts: Contexts, numbers: Iterator[str]) -> Iterator[Page]:
+    """A profile, with everything unfolded, for tests that only type into it."""
+    with contexts.visiting() as visit:
+        page = visit()
+        sign_in(page, next(numbers))
+        for section in ("Activate an invite", "About you"):
+            unfold(page, section)
+        page.wait_for_load_state()
+        yield page
 
 
 def test_a_press_is_answered_at_once_and_sends_the_form_once(page: Page, number: str) -> None:
@@ -86,10 +110,9 @@ def test_enter_is_answered_on_the_button_that_stands_beside_the_field(page: Page
     expect(page.get_by_role("heading", level=1)).to_contain_text("Activate")
 
 
-def test_a_request_that_fails_gives_the_button_back(page: Page, number: str) -> None:
+def test_a_request_that_fails_gives_the_button_back(visit: Visit, number: str) -> None:
+    page = visit(clock=True)
     page.goto("/login/")
-    page.clock.install()
-    page.reload()
     number_field(page).fill(number)
     page.route("**/login/", lambda route: route.fulfill(status=204) if route.request.method == "POST" else route.continue_())
     pressed = button(page, "Get the code")
@@ -117,8 +140,8 @@ def test_a_page_that_is_come_back_to_is_not_busy(page: Page, number: str) -> Non
     expect(pressed).not_to_have_attribute("aria-busy", "true")
 
 
-def test_a_button_that_has_to_wait_looks_as_if_it_waits(page: Page, number: str) -> None:
-    page.clock.install()
+def test_a_button_that_has_to_wait_looks_as_if_it_waits(visit: Visit, number: str) -> None:
+    page = visit(clock=True)
     ask(page, number)
     again = page.locator("button[data-wait]")
     look = "(button) => { const { cursor, color, borderColor } = getComputedStyle(button); return [cursor, color, borderColor]; }"
@@ -152,8 +175,8 @@ def test_the_wait_is_stated_once_with_the_hour_of_the_readers_clock(visit: Visit
 
 
 @pytest.mark.requirement("ACC-03")
-def test_a_code_form_notices_that_its_code_is_over_and_offers_a_new_one(page: Page, server: Server, number: str) -> None:
-    page.clock.install()
+def test_a_code_form_notices_that_its_code_is_over_and_offers_a_new_one(visit: Visit, server: Server, number: str) -> None:
+    page = visit(clock=True)
     ask(page, number)
     page.wait_for_load_state()
     code_field(page).press_sequentially(code_shown(page)[:2])
@@ -171,8 +194,8 @@ def test_a_code_form_notices_that_its_code_is_over_and_offers_a_new_one(page: Pa
     expect_profile(page)
 
 
-def test_a_code_that_is_over_speaks_the_other_language_too(page: Page, server: Server, number: str) -> None:
-    page.clock.install()
+def test_a_code_that_is_over_speaks_the_other_language_too(visit: Visit, server: Server, number: str) -> None:
+    page = visit(clock=True)
     ask(page, number)
     page.wait_for_load_state()
     let_pass(server, minutes=5)
@@ -247,14 +270,15 @@ def test_a_typing_error_in_a_code_is_shown_while_typing_and_goes_when_it_is_mend
         ("Anna: +7 929 828-43-01", False),
     ],
 )
-def test_a_typing_error_in_a_number_is_shown_while_typing(page: Page, typed: str, is_wrong: bool) -> None:
-    page.goto("/login/")
-    page.wait_for_load_state()
+def test_a_typing_error_in_a_number_is_shown_while_typing(phone_form: Page, typed: str, is_wrong: bool) -> None:
+    field, said = number_field(phone_form), wrong(phone_form, "Telephone number")
+    field.fill("")
+    expect(said).to_have_text("")
 
-    number_field(page).fill(typed)
+    field.fill(typed)
 
-    expect(wrong(page, "Telephone number")).to_have_text("A telephone number is made of digits, 15 at most." if is_wrong else "")
-    expect(page.get_by_text("For example")).to_be_visible(visible=not is_wrong)
+    expect(said).to_have_text("A telephone number is made of digits, 15 at most." if is_wrong else "")
+    expect(phone_form.get_by_text("For example")).to_be_visible(visible=not is_wrong)
 
 
 @pytest.mark.parametrize(
@@ -276,17 +300,13 @@ def test_a_typing_error_in_a_number_is_shown_while_typing(page: Page, typed: str
         ("Username", "", False),
     ],
 )
-def test_typing_errors_on_the_profile_are_shown_while_typing(
-    page: Page, number: str, name: str, typed: str, is_wrong: bool
-) -> None:
-    sign_in(page, number)
-    for section in ("Activate an invite", "About you"):
-        unfold(page, section)
-    page.wait_for_load_state()
+def test_typing_errors_on_the_profile_are_shown_while_typing(profile: Page, name: str, typed: str, is_wrong: bool) -> None:
+    field, said = profile.get_by_role("textbox", name=name), wrong(profile, name)
+    field.fill("")
+    expect(said).to_have_text("")
 
-    page.get_by_role("textbox", name=name).fill(typed)
+    field.fill(typed)
 
-    said = wrong(page, name)
     if is_wrong:
         expect(said).not_to_have_text("")
     else:
@@ -294,8 +314,7 @@ def test_typing_errors_on_the_profile_are_shown_while_typing(
 
 
 def test_without_a_way_to_share_copying_is_the_loud_button(visit: Visit, number: str) -> None:
-    page = visit()
-    page.context.add_init_script("Object.defineProperty(Navigator.prototype, 'share', { value: undefined });")
+    page = visit(script="Object.defineProperty(Navigator.prototype, 'share', { value: undefined });")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     sign_in(page, number)
 

@@ -166,7 +166,7 @@ def form_key(caller: str = "", *about: str) -> idempotency.Key:
 
 def refused(refusal: Refusal, form: forms.Form, template: str, **context: Any) -> ResponseReturnValue:
     """The same page again, with what was typed and with the refusal at its field."""
-    logs.refused(refusal)
+    logs.refused(refusal.slug)
     form.refused(refusal)
     return render_template(template, form=form, **context), status_of(type(refusal)), errors.headers(refusal)
 
