@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
 from io import StringIO
@@ -57,6 +57,9 @@ LONGEST_HOST = 253
 """Maximum length of a DNS name (RFC 1035 §2.3.4)."""
 MOST_DIGITS = 15
 """Maximum length of a telephone number with its country code (ITU-T E.164)."""
+MOST_TEST_NUMBERS = 10
+LONGEST_TEST = timedelta(days=90)
+"""Test numbers have an end, at most this long after the start of the process: a fixed code becomes known over time."""
 SHORTEST_SECRET_BYTES = 32
 SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
@@ -127,6 +130,8 @@ class Declaration:
         """A value of the field as one writes it into the environment; a secret only as `set` or empty."""
         if self.secret:
             return "set" if value else ""
+        if value is None:
+            return ""
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(value, timedelta):
@@ -338,6 +343,42 @@ def _fault_of_range(extra: str) -> str:
     return ""
 
 
+def _test_numbers(entries: str) -> None:
+    """A problem names the position of an entry, never its number or its code."""
+    each = entries.split()
+    if len(each) > MOST_TEST_NUMBERS:
+        raise ValidationError(f"Names more than {MOST_TEST_NUMBERS} numbers.")
+    wrong = [f"Entry {place} {fault}" for place, fault in enumerate(map(_fault_of_test_number, each), 1) if fault]
+    if wrong:
+        raise ValidationError(wrong)
+    for what, values in (("A number", [entry.partition("=")[0] for entry in each]), ("A code", [*_fixed_codes(entries).values()])):
+        if len(set(values)) < len(each):
+            raise ValidationError(f"{what} is there twice.")
+
+
+def _fault_of_test_number(entry: str) -> str:
+    number, _, code = entry.partition("=")
+    if not re.fullmatch(rf"\+[1-9][0-9]{{7,{MOST_DIGITS - 1}}}", number):
+        return "does not begin with a number like +79290000001 and an equals sign."
+    if not re.fullmatch(r"[0-9]{6}|[0-9]{8}", code):
+        return "has a code that is not six or eight digits."
+    return "has a code that is one digit repeated." if len(set(code)) == 1 else ""
+
+
+def _fixed_codes(entries: str) -> dict[str, str]:
+    """Number -> code of `+79290000001=482915 +79290000002=90715526`."""
+    return dict(entry.split("=") for entry in entries.split())
+
+
+def _day(text: str) -> None:
+    try:
+        good = re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) and date.fromisoformat(text)
+    except ValueError:
+        good = None
+    if not good:
+        raise ValidationError("Must be a day like 2027-01-31.")
+
+
 def _budgets(most: list[int]) -> None:
     if any(budget < 0 for budget in most):
         raise ValidationError("Has a negative budget.")
@@ -475,6 +516,19 @@ class Settings:
         "Mobile numbers that the numbering plans of this release lack, like `+22901xxxxxxxx,+7100xxxxxxx`: the digits that "
         "they begin with, and an `x` for each further one. When to set it: [deploy.md](deploy.md).",
         item=str.strip, check=_ranges, convert=tuple,
+    )
+    test_numbers: Mapping[str, str] = setting(
+        "HAMMER_TEST_NUMBERS", str, "",
+        "Numbers that sign in with a fixed code and get no texts, for store review and end-to-end tests, like "
+        f"`+79290000001=482915 +79290000002=90715526`: {MOST_TEST_NUMBERS} at most, with codes of six or eight digits. The rules: "
+        "[test-numbers.md](test-numbers.md).",
+        check=_test_numbers, convert=_fixed_codes, secret=True,
+    )
+    test_numbers_until: date | None = setting(
+        "HAMMER_TEST_NUMBERS_UNTIL", str, "",
+        "The last day (UTC) of the fixed codes, like `2027-01-31`; required with `HAMMER_TEST_NUMBERS`, and at most "
+        f"{LONGEST_TEST.days} days after the start. After it they are numbers like any other.",
+        check=_day, convert=lambda text: date.fromisoformat(text) if text else None, empty_is_unset=True,
     )
     code_length: int = setting(
         "HAMMER_CODE_LENGTH", int, 4,
@@ -708,6 +762,7 @@ def read() -> Settings:
     malformed = _malformed(env)
     problems += [f"{variable}: {sentence}" for variable, sentence in malformed.items()]
     problems += _public_by_mistake(values["public_url"])
+    problems += [f"{variable}: {sentence}" for variable, sentence in _unsafe_tests(values).items() if variable not in malformed]
     if values["env"] == "production":
         unsafe = _unsafe_in_production(values)
         problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
@@ -771,6 +826,20 @@ def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
         unsafe["FLASK_DEBUG"] = "Turn it off; it opens a console to anyone, and shows the details of errors."
     if not public_url.startswith("https://"):
         unsafe["HAMMER_PUBLIC_URL"] = "Set the address people use; it begins with https://."
+    return unsafe
+
+
+def _unsafe_tests(values: Mapping[str, Any]) -> dict[str, str]:
+    """Variable -> what is wrong with the test numbers. A last day that is over is none: a restart in the night after it must not
+    stop the service, and the fixed codes have ended."""
+    numbers, until, unsafe = values["test_numbers"] or {}, values["test_numbers_until"], dict[str, str]()
+    if any(len(code) < (values["code_length"] or 0) for code in numbers.values()):
+        unsafe["HAMMER_TEST_NUMBERS"] = "Give each code as many digits as HAMMER_CODE_LENGTH, or more."
+    latest = (datetime.now(UTC) + LONGEST_TEST).date()
+    if numbers and until is None:
+        unsafe["HAMMER_TEST_NUMBERS_UNTIL"] = f"Say on which day the test numbers end, {latest} at the latest."
+    elif until is not None and until > latest:
+        unsafe["HAMMER_TEST_NUMBERS_UNTIL"] = f"Choose an earlier day, {latest} at the latest."
     return unsafe
 
 

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     SIGNED_UP = "signed-up"
     """The first login of a number created its user."""
     SIGNED_IN = "signed-in"
+    TEST_NUMBER_USED = "test-number-used"
+    """Somebody signed in with the fixed code of a test number. `SIGNED_UP` or `SIGNED_IN` follows."""
     SIGN_IN_BLOCKED = "sign-in-blocked"
     """A right code was entered for a blocked user."""
     GUESSES_SPENT = "guesses-spent"

@@ -71,6 +71,8 @@ SETTINGS = config.Settings(
     region="RU",
     regions=frozenset(),
     extra_ranges=(),
+    test_numbers={},
+    test_numbers_until=None,
     code_length=4,
     code_ttl=timedelta(seconds=300),
     guesses_per_code=3,

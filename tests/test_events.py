@@ -191,8 +191,8 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
     ("verb", "kind"),
     [
         (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.Kind.USER_RENAMED),
-        (lambda _, them, by: accounts.set_staff(them, True, actor_id=by), events.Kind.STAFF_GIVEN),
-        (lambda _, them, by: accounts.set_staff(them, False, actor_id=by), events.Kind.STAFF_TAKEN),
+        (lambda s, them, by: accounts.set_staff(s, them, True, actor_id=by), events.Kind.STAFF_GIVEN),
+        (lambda s, them, by: accounts.set_staff(s, them, False, actor_id=by), events.Kind.STAFF_TAKEN),
         (lambda _, them, by: accounts.set_blocked(them, True, actor_id=by), events.Kind.USER_BLOCKED),
         (lambda _, them, by: accounts.set_blocked(them, False, actor_id=by), events.Kind.USER_UNBLOCKED),
     ],
@@ -241,7 +241,7 @@ def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Sett
     "verb",
     [
         lambda *_: accounts.rename(STRANGER_ID, {"first_name": "A"}),
-        lambda *_: accounts.set_staff(STRANGER_ID, True),
+        lambda s, _: accounts.set_staff(s, STRANGER_ID, True),
         lambda *_: accounts.set_blocked(STRANGER_ID, True),
         lambda s, _: accounts.delete(s, STRANGER_ID),
         lambda _, them: accounts.rename(them, {"username": "1"}),
@@ -267,7 +267,7 @@ def staff(app: Flask) -> Program:
     program = Program(app)
     program.sign_in(ANNA)
     with app.app_context():
-        accounts.set_staff(_id(ANNA), True)
+        accounts.set_staff(app.config["SETTINGS"], _id(ANNA), True)
     return program
 
 

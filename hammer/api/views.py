@@ -435,7 +435,8 @@ def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
         "expires_in": sent.expires_in,
         "resend_in": sent.resend_in,
     }
-    shown = {"demo_code": verification.code(settings().key("codes"))} if settings().demo else {}
+    code = verifications.shown_in_demo(settings(), verification)
+    shown = {"demo_code": code} if code else {}
     return answer | shown, request_limits.headers(settings(), sent.quotas)
 
 

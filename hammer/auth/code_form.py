@@ -139,7 +139,7 @@ class CodeForm:
             "guesses_at_first": settings().guesses_per_code,
             "usual_length": settings().code_length,
             "then": self.next_page() if self.next_page else None,
-            "demo_code": asked.code(settings().key("codes")) if settings().demo else None,
+            "demo_code": verifications.shown_in_demo(settings(), asked),
         }
         form = forms.Code()
         return refused(refusal, form, "code.html", **context) if refusal else render_template("code.html", form=form, **context)

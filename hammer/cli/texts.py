@@ -7,8 +7,10 @@ import threading
 import click
 from flask import current_app
 
+from hammer import clock
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
+from hammer.login import test_numbers
 from hammer.models import MessageState
 from hammer.parsing import phones
 from hammer.sms import gateways, outbox
@@ -52,6 +54,8 @@ def list_texts(state: str | None, limit: int) -> None:
 def try_gateways(ctx: click.Context, phone: str) -> None:
     """Send a real text to PHONE, and show what each gateway did."""
     number = phones.read(settings(), phone)
+    if test_numbers.is_active(settings(), number, clock.now()):
+        raise click.ClickException("This is a test number: no text leaves for it.")
     fault = "there is no gateway"
     for gateway, fault, seconds in outbox.send_test_message(settings(), number):
         click.echo(f"{gateway}: {fault or 'took the text'}, after {seconds:.1f} s")

@@ -22,7 +22,7 @@ def createsuperuser(phone: str) -> None:
     """Make a staff user of PHONE, or make its user staff."""
     try:
         user_id = people.find(settings(), phone)
-        accounts.set_staff(user_id, True)
+        accounts.set_staff(settings(), user_id, True)
     except NotFound:
         user_id = accounts.create(settings(), phone, {}, is_staff=True)
     user = people.profile(settings(), user_id)
@@ -92,7 +92,7 @@ def show(user: str) -> None:
 def make_staff(user: str, undo: bool) -> None:
     """Let USER see and change others."""
     user_id = _find(user)
-    accounts.set_staff(user_id, not undo)
+    accounts.set_staff(settings(), user_id, not undo)
     click.echo(f"{described(people.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
 
 

@@ -13,7 +13,7 @@ from hammer import clock, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import insert_row, prepared
 from hammer.invites import activation, invite_codes
-from hammer.login import new_users, verifications
+from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
 from hammer.models import Device, Session, SessionKind, User, Verification
 from hammer.parsing import phones
@@ -107,6 +107,8 @@ def confirm_code(
     and of `address`, as in `activation.activate`; when no attempt is left, it is not looked up. The login succeeds in each of these
     cases, and its answer is the same.
 
+    A session that the fixed code of a test number opens ends with the test numbers, and leaves no known device.
+
     `device` is a rough description of the device; the client that asked for the code may have stated another one. The session
     `instead_of` ends: it is the one in which this person proves their number again.
 
@@ -121,8 +123,9 @@ def confirm_code(
         stored = idempotency.claim(tx, key)
         if stored is not None:
             return _opened_before(tx, **stored)
-        proved = verifications.guess(tx, settings, verification_id, code, key=key)
-        outcome = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key)
+        now = clock.now()
+        proved = verifications.guess(tx, settings, verification_id, code, key=key, now=now)
+        outcome = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key, now)
         if instead_of is not None and isinstance(outcome, SignedIn):
             revocation.end(tx, outcome.user.id, Session.id == instead_of)
     if isinstance(outcome, Refusal):
@@ -166,10 +169,11 @@ def _sign_in(
     device: str,
     address: str,
     key: idempotency.Key | None,
+    now: datetime,
 ) -> SignedIn | Refusal:
     """Opens a session for the user of the proved number, who is created if there is none. Returns `NotAllowed` for a blocked
     user."""
-    now = clock.now()
+    fixed = verifications.fixed_code(tx, settings, proved, now) is not None
     user, created = _find_or_create(tx, proved.telephone_number, now)
     if user.blocked_at is not None:
         events.note(tx, events.Kind.SIGN_IN_BLOCKED, user.id)
@@ -178,12 +182,14 @@ def _sign_in(
         return refusal
     if created and proved.invite_code:
         activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
-    known = devices.signed_in(tx, proved.device_id, user, now)
-    opened = insert_row(
-        tx,
-        Session,
-        **Session.opening(user, kind=kind, device=proved.device or device, now=now, device_id=known.id, client_id=proved.client_id),
+    known = devices.signed_in(tx, proved.device_id, user, now, trusted=not fixed)
+    opening = Session.opening(
+        user, kind=kind, device=proved.device or device, now=now, device_id=known.id, client_id=proved.client_id
     )
+    if fixed:
+        opening["expires_at"] = min(opening["expires_at"], test_numbers.end_at(settings))
+        events.note(tx, events.Kind.TEST_NUMBER_USED, user.id, client_id=proved.client_id)
+    opened = insert_row(tx, Session, **opening)
     events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id, client_id=proved.client_id)
     idempotency.keep(tx, key, session=opened.id, turn=known.turns, created=created)
     return SignedIn(user, opened, known, created)

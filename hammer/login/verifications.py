@@ -12,10 +12,11 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
-from config import Settings
+from config import CODE_LENGTHS, Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db
 from hammer.db.prepared import insert_row, prepared
+from hammer.login import test_numbers
 from hammer.models import Client, SendAllowance, Verification
 from hammer.parsing import phones
 from hammer.quotas import guesses, idempotency, texts
@@ -96,15 +97,19 @@ def begin(
     the number has a user.
 
     The id is random, not computed from the request: a computed id could come again, and with it a code that was used before. The
-    code is longer than usual after many wrong guesses, except for a known device.
+    code is longer than usual after many wrong guesses, except for a known device. A test number gets no message.
 
     Raises `TooManyRequests` and `Unavailable`: the whole request is rolled back.
     """
     now = clock.now()
-    device_id = devices.known(tx, settings, asker.device_token, number, now) if asker.device_token else None
+    fixed = test_numbers.code(tx, settings, number, now) if purpose == LOGIN else None
+    device_id = None
+    if asker.device_token and fixed is None:  # guesses at a fixed code are always counted for its number
+        device_id = devices.known(tx, settings, asker.device_token, number, now)
     length = settings.code_length
     if device_id is None:
-        length = guesses.next_length(tx, settings, settings.number_hash(number), now)
+        lengths = CODE_LENGTHS if fixed is None else (len(fixed),)
+        length = guesses.next_length(tx, settings, settings.number_hash(number), now, lengths)
     taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=device_id is not None, now=now)
     verification = insert_row(
         tx,
@@ -123,8 +128,8 @@ def begin(
         created_at=now,
         expires_at=now + settings.code_ttl,
     )
-    outbox.add_code(tx, verification)
-    events.note(tx, events.Kind.CODE_SENT, user_id)
+    if fixed is None:
+        _send(tx, verification)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
@@ -141,7 +146,7 @@ def ask_once(tx: Transaction, settings: Settings, key: idempotency.Key | None, a
 
 
 def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Asker) -> CodeSent:
-    """Sends the same code once more: same expiry, same number of guesses left.
+    """Sends the same code once more: same expiry, same number of guesses left. A test number gets no message.
 
     Raises `NotFound` when the verification is over, when codes of its length are void by now, or when the device that asked for it
     is not known any more; and the refusals of `begin`.
@@ -156,8 +161,8 @@ def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Ask
     if not known and guesses.next_length(tx, settings, settings.number_hash(number), now) > verification.code_length:
         raise NotFound
     taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=known, now=now)
-    outbox.add_code(tx, verification)
-    events.note(tx, events.Kind.CODE_SENT, verification.user_id)
+    if fixed_code(tx, settings, verification, now) is None:
+        _send(tx, verification)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
@@ -185,6 +190,7 @@ def guess(
     purpose: str = LOGIN,
     user_id: str | None = None,
     key: idempotency.Key | None = None,
+    now: datetime | None = None,
 ) -> Verification | Refusal:
     """Takes a guess, compares it with the code, and consumes the code if it is right.
 
@@ -195,12 +201,13 @@ def guess(
     `WrongCode` means a code that is wrong, expired, consumed, unknown, void, or meant for another purpose or user. `InvalidFields`
     means input that cannot be the code; no guess is taken for it.
     """
-    now, typed = clock.now(), codes.read_one_time_code(code)
+    now, typed = now or clock.now(), codes.read_one_time_code(code)
     verification = _take_guess(tx, settings, verification_id, typed, purpose, user_id, now) if typed else None
     if verification is None or typed is None:
         idempotency.free(tx, key)
         return _why_not_compared(tx, settings, verification_id, typed, now)
-    if not codes.same(typed, verification.code(settings.key("codes"))):
+    right = fixed_code(tx, settings, verification, now) or verification.code(settings.key("codes"))
+    if not codes.same(typed, right):
         refusal = WrongCode(attempts_left=settings.guesses_per_code - verification.guesses)
         idempotency.keep_refusal(tx, key, refusal)
         return refusal
@@ -210,6 +217,28 @@ def guess(
         guesses.give_back(tx, settings, verification, settings.number_hash(verification.telephone_number), now)
     texts.end_wait(tx, settings, verification.telephone_number, known=known, now=now)
     return verification
+
+
+def fixed_code(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> str | None:
+    """The code from the settings that this verification takes instead of its own; None unless it is a login of a test number.
+
+    None also for a verification of a known device: its guesses are not counted for the number.
+    """
+    if verification.purpose != LOGIN or verification.device_id is not None:
+        return None
+    return test_numbers.code(tx, settings, verification.telephone_number, now)
+
+
+def shown_in_demo(settings: Settings, verification: Verification) -> str | None:
+    """The code as demo mode shows it; None outside demo mode, and for a test number, whose code is in the settings alone."""
+    if not settings.demo or fixed_code(db.session(), settings, verification, clock.now()):
+        return None
+    return verification.code(settings.key("codes"))
+
+
+def _send(tx: Transaction, verification: Verification) -> None:
+    outbox.add_code(tx, verification)
+    events.note(tx, events.Kind.CODE_SENT, verification.user_id)
 
 
 def _take_guess(

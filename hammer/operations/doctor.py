@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import config
 from config import Settings
-from hammer import clock
+from hammer import clock, events
 from hammer.db.database import db, transaction
-from hammer.models import MessageState, User, Verification
+from hammer.login import test_numbers
+from hammer.models import Event, MessageState, User, Verification
 from hammer.operations import readiness
-from hammer.refusals import Unavailable
+from hammer.parsing import phones
+from hammer.refusals import Invalid, Unavailable
 from hammer.sessions import devices
 from hammer.sms import gateways, messages, outbox
 from hammer.users import people
@@ -63,6 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _contact(settings)
     yield from _proxies(settings)
     yield from _guessing(settings)
+    yield from _test_numbers(settings)
     yield from _redis(settings)
     yield from _database(settings)
 
@@ -176,6 +180,61 @@ def _guessing(settings: Settings) -> Iterator[Finding]:
     yield Finding(FINE, "guessing", f"not covered by that: {of_a_copy}; {others}")
 
 
+def _test_numbers(settings: Settings) -> Iterator[Finding]:
+    """What the fixed codes of `HAMMER_TEST_NUMBERS` are good for today. Shows no code, and only parts of the numbers."""
+    if not settings.test_numbers:
+        return
+    part, active = "test numbers", test_numbers.active(settings, clock.now())
+    shown = ", ".join(map(phones.masked, settings.test_numbers))
+    if active:
+        yield Finding(FINE, part, f"{len(active)} with fixed codes, until {settings.test_numbers_until} (UTC): {shown}")
+    else:
+        how = f"{len(settings.test_numbers)} whose last day is over; they are numbers like any other: {shown}"
+        yield Finding(ADVICE, part, how, "Remove HAMMER_TEST_NUMBERS, or set new codes and another HAMMER_TEST_NUMBERS_UNTIL.")
+    for number, code in settings.test_numbers.items():
+        if not _can_sign_in(settings, number):
+            remedy = "Choose a mobile number of a country that you serve, and write it as `users show` does."
+            yield Finding(ADVICE, part, f"nobody can sign in with {phones.masked(number)}: it is not accepted as a number", remedy)
+        if _is_tried_first(code):
+            remedy = "Draw it: python3 -c 'import secrets; print(f\"{secrets.randbelow(10**8):08}\")'"
+            yield Finding(ADVICE, part, f"the code of {phones.masked(number)} has a pattern that people try first", remedy)
+
+
+def _can_sign_in(settings: Settings, number: str) -> bool:
+    """Whether the number is accepted, and written as it is stored."""
+    try:
+        return phones.read(settings, number) == number
+    except Invalid:
+        return False
+
+
+def _is_tried_first(code: str) -> bool:
+    """Whether the digits count up or down, or one part of them is repeated."""
+    steps = {(int(after) - int(before)) % 10 for before, after in pairwise(code)}
+    return len(steps) == 1 or any(code == code[:part] * (len(code) // part) for part in (2, 3, 4))
+
+
+def _test_users(settings: Settings) -> Iterator[Finding]:
+    """Reports test numbers whose users are staff, or were there before the number was a test number: they may be real people."""
+    uses = select(func.min(Event.at)).where(Event.user_id == User.id, Event.kind == events.Kind.TEST_NUMBER_USED)
+    found = select(User.telephone_number, User.is_staff, User.date_joined, uses.scalar_subquery()).where(
+        User.telephone_number.in_(test_numbers.active(settings, clock.now()))
+    )
+    for number, is_staff, joined, first_use in db.session.execute(found):
+        shown = phones.masked(number or "")
+        if is_staff:
+            how = f"{shown} is the number of staff: it gets texts, and its fixed code is not accepted"
+            yield Finding(WRONG, "test numbers", how, "Choose another number, or: flask --app wsgi users make-staff --undo NUMBER")
+        elif not _made_by_code(joined, first_use):
+            how = f"{shown} has a user who was not made by its fixed code: who knows the code can sign in as them"
+            yield Finding(ADVICE, "test numbers", how, "Choose another number, unless the user is one of yours for tests.")
+
+
+def _made_by_code(joined: datetime, first_use: datetime | None) -> bool:
+    """Whether a user who joined then was made by the first sign-in with a fixed code."""
+    return first_use is not None and first_use - joined < timedelta(minutes=1)
+
+
 def _redis(settings: Settings) -> Iterator[Finding]:
     if not settings.redis_url:
         if settings.env == "production" and db.engine.dialect.name != "sqlite":
@@ -212,6 +271,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _clocks(on_sqlite)
         yield from _outbox()
         yield _numbers(settings)
+        yield from _test_users(settings)
         yield from _advice_for_production(settings, on_sqlite)
 
 

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import AWAY, Transaction, db
+from hammer.login import test_numbers
 from hammer.models import Event, MessageState, Verification
 from hammer.quotas import guesses, texts
 from hammer.sms import outbox
@@ -47,7 +48,13 @@ def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
     answers = _single("database_answers", help_text, float(ready))
     try:
         tx, now = db.session(), clock.now()
-        return [answers, *_guessing(tx, settings, now), *_texts(tx, settings, now), *_events(tx, now), *_codes(tx, now)]
+        return [
+            answers,
+            *_guessing(tx, settings, now),
+            *_texts(tx, settings, now),
+            *_events(tx, settings, now),
+            *_codes(tx, settings, now),
+        ]
     except (DBAPIError, *AWAY):  # also when tables are missing
         return [replace(answers, values=[((), 0.0)])]
 
@@ -80,17 +87,21 @@ def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge
     yield Gauge("texts_newest", f"The newest {outbox.COUNTED} texts by state and gateway.", ("state", "gateway"), by_state.items())
 
 
-def _events(tx: Transaction, now: datetime) -> Iterator[Gauge]:
+def _events(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:
     count = select(Event.kind, func.count()).where(Event.at > now - LATELY, Event.at <= now).group_by(Event.kind)
+    if settings.test_numbers:
+        count = count.where(or_(Event.kind == events.Kind.TEST_NUMBER_USED, not_(test_numbers.is_of_testers())))
     lately: Counter[str] = Counter(dict.fromkeys(events.Kind, 0))  # all kinds, so that an alert can see a value fall to zero
     for kind, total in tx.execute(count):
         lately[kind] = total
     values = [((kind,), float(total)) for kind, total in lately.items()]
-    yield Gauge("events_lately", "Events in the last five minutes by kind, including logins.", ("kind",), values)
+    help_text = "Events in the last five minutes by kind, including logins. Of users of test numbers only test-number-used."
+    yield Gauge("events_lately", help_text, ("kind",), values)
+    yield _single("test_numbers", "Numbers that sign in with a fixed code today.", len(test_numbers.active(settings, now)))
 
 
-def _codes(tx: Transaction, now: datetime) -> Iterator[Gauge]:
-    requested, entered = _codes_by_country(tx, now)
+def _codes(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:
+    requested, entered = _codes_by_country(tx, settings, now)
     yield Gauge("codes_ended", f"The newest {NEWEST} expired codes, by calling code.", ("calling_code",), requested.items())
     help_text = f"Those of the newest {NEWEST} expired codes that were entered. A small share is a sign of text pumping."
     yield Gauge("codes_proved", help_text, ("calling_code",), entered.items())
@@ -100,10 +111,12 @@ def _single(name: str, help_text: str, value: float) -> Gauge:
     return Gauge(name, help_text, (), [((), value)])
 
 
-def _codes_by_country(tx: Transaction, now: datetime) -> tuple[Counter[tuple[str]], Counter[tuple[str]]]:
-    """How many codes were requested, and how many of them were entered, by calling code."""
+def _codes_by_country(tx: Transaction, settings: Settings, now: datetime) -> tuple[Counter[tuple[str]], Counter[tuple[str]]]:
+    """How many codes were requested, and how many of them were entered, by calling code; without test numbers."""
     began = func.substr(Verification.telephone_number, 2, 3).label("began")
     over = select(began, Verification.consumed_at).where(Verification.expires_at <= now)
+    if settings.test_numbers:
+        over = over.where(Verification.telephone_number.not_in(settings.test_numbers))
     newest = over.order_by(Verification.expires_at.desc()).limit(NEWEST).subquery()
     count = select(newest.c.began, func.count(), func.count(newest.c.consumed_at)).group_by(newest.c.began)
     requested: Counter[tuple[str]] = Counter()

@@ -11,6 +11,7 @@ and new codes are longer. A known device has guesses of its own, outside of thes
 owner out.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -35,14 +36,14 @@ NUMBER_CLOSED = N_(
 ALL_CLOSED = N_("Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before.")
 
 
-def next_length(tx: Transaction, settings: Settings, number_hash: str, now: datetime) -> int:
-    """How many digits the next code of this number has: as few as its ladder and the budgets allow.
+def next_length(tx: Transaction, settings: Settings, number_hash: str, now: datetime, lengths: Sequence[int] = CODE_LENGTHS) -> int:
+    """How many digits the next code of this number has: as few of `lengths` as its ladder and the budgets allow.
 
     Refuses with `TooManyRequests` when the number's ladder is spent, until old guesses stop counting. Refuses with `Unavailable`
     when all budgets are spent. Unknown devices then cannot sign in until the next day; otherwise the bound would not hold.
     """
-    budgets = {length: _budget(settings, length) for length in CODE_LENGTHS}
-    ladder = _ladder(number_hash, CODE_LENGTHS[-1])
+    budgets = {length: _budget(settings, length) for length in lengths}
+    ladder = _ladder(number_hash, lengths[-1])
     used = counters.used(tx, [ladder, *budgets.values()], now)
     wrong_guesses = used.get(ladder.scope, 0)
     for length, budget in budgets.items():

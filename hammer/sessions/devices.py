@@ -77,16 +77,17 @@ def take(tx: Transaction, device_id: str) -> bool:
     return TAKE_GUESS.value(tx, device=device_id) is not None
 
 
-def signed_in(tx: Transaction, device_id: str | None, user: User, now: datetime) -> Device:
+def signed_in(tx: Transaction, device_id: str | None, user: User, now: datetime, *, trusted: bool = True) -> Device:
     """The device on which `user` just signed in, with its next token, and with the right guess given back.
 
-    A stranger becomes a new known device.
+    A stranger becomes a new known device; unless it is `trusted`, one without guesses, which stays a stranger.
     """
     if device_id is not None:
         device = TURN_TOKEN.row(tx, Device, device=device_id, user=user.id, now=now)
         if device is not None:
             return device
-    return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, guesses=0, turns=0, known_since=now, used_at=now)
+    spent = 0 if trusted else MOST_GUESSES
+    return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, guesses=spent, turns=0, known_since=now, used_at=now)
 
 
 # Devices are forgotten before their user or their sessions are locked. A login locks in the same order, or the two would wait for

@@ -16,7 +16,7 @@ from config import Settings
 from hammer import clock, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.invites import tombstones
-from hammer.login import new_users, verifications
+from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
 from hammer.models import Device, Session, User, Verification
 from hammer.parsing import phones
@@ -63,9 +63,12 @@ def create(
 ) -> str:
     """The id of a new user. A request that is repeated with its `key` gets the same id.
 
-    Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`.
+    Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`; with `NotAllowed` staff with a test
+    number.
     """
     number, stored = phones.read(settings, telephone_number), read_names(names)
+    if is_staff:
+        test_numbers.refuse_staff(settings, number, clock.now())
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             # Found by the number, which is part of the request: the id of a user is not stored with the key.
@@ -115,15 +118,19 @@ def ask_number(
     is repeated with its `key` gets the same verification.
 
     The answer does not depend on whether another user has the number. Refuses with `NotAllowed` when the present number was not
-    proved lately for this session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` like a login.
+    proved lately for this session; with `InvalidFields`, `RegionNotServed`, `TooManyRequests` and `Unavailable` like a login; with
+    `InvalidFields` to or from a test number.
     """
     number = phones.read(settings, telephone_number)
 
     def ask() -> CodeSent:
         if not _is_fresh(tx, session_id):
             raise NotAllowed(SIGN_IN_AGAIN)
-        if tx.scalar(_number_of(user_id)) == number:
+        own = tx.scalar(_number_of(user_id))
+        if own == number:
             raise InvalidFields({"telephone_number": [YOUR_NUMBER]})
+        if refusal := test_numbers.refuses_change(settings, own, number, clock.now()):
+            raise refusal
         return verifications.begin(tx, settings, number, asker, purpose=verifications.CHANGE_NUMBER, user_id=user_id)
 
     with transaction() as tx:
@@ -174,7 +181,8 @@ def move(settings: Settings, user_id: str, telephone_number: str, *, language: s
     Known devices and pending codes of the old number are deleted. Sessions stay unless `end_sessions` is set: the person is the
     same, and a mistyped number would lock them out. The old number gets a notice in `language`.
 
-    Refuses with `InvalidFields` and `RegionNotServed` like a new number, with `TelephoneNumberTaken`, and with `NotFound`.
+    Refuses with `InvalidFields` and `RegionNotServed` like a new number; with `InvalidFields` to or from a test number; with
+    `TelephoneNumberTaken`, and with `NotFound`.
     """
     number = phones.read(settings, telephone_number)
     with transaction() as tx:
@@ -233,9 +241,12 @@ def was_deleted(key: idempotency.Key) -> bool:
     return idempotency.peek(db.session(), key) is not None
 
 
-def set_staff(user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
-    """Gives or takes the rights of staff, from the user's next request on. Refuses with `NotFound`."""
+def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
+    """Gives or takes the rights of staff, from the user's next request on. Refuses with `NotFound`; with `NotAllowed` to give them
+    to the user of a test number."""
     with transaction() as tx:
+        if is_staff:
+            test_numbers.refuse_staff(settings, _lock_number(tx, user_id), clock.now())
         _update_user(tx, user_id, is_staff=is_staff)
         events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
@@ -306,6 +317,8 @@ def _set_number(
             old = _lock_number(tx, user_id)
             if old is None:
                 return NotSignedIn()
+            if refusal := test_numbers.refuses_change(settings, old, number, clock.now()):
+                return refusal
             _update_user(tx, user_id, telephone_number=number)
     except IntegrityError:
         return TelephoneNumberTaken()

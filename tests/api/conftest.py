@@ -27,7 +27,7 @@ def boris(app: Flask) -> Program:
 def staff(app: Flask) -> Program:
     person = signed_in(app, STAFF)
     with app.app_context():
-        accounts.set_staff(people.find(app.config["SETTINGS"], STAFF), True)
+        accounts.set_staff(app.config["SETTINGS"], people.find(app.config["SETTINGS"], STAFF), True)
     return person
 
 

@@ -164,7 +164,7 @@ def test_a_spent_refresh_token_without_its_key_still_ends_the_session(program: P
 def test_a_repeated_creation_of_a_user_makes_one_user(app: Flask, program: Program) -> None:
     program.sign_in(ANNA)
     with app.app_context():
-        accounts.set_staff(db.session.scalar(text("select id from users")) or "", True)
+        accounts.set_staff(app.config["SETTINGS"], db.session.scalar(text("select id from users")) or "", True)
     answers = [call(program, "/users/", {"telephone_number": BORIS, "username": "boris"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json == answers[1].json

@@ -36,7 +36,7 @@ def test_every_field_of_the_settings_is_declared_once_with_a_meaning() -> None:
     assert all(re.fullmatch(r"[A-Z0-9].+\.", declared.help) for declared in config.DECLARED.values())
 
 
-@pytest.mark.parametrize("name", ["secret_key", "database_url", "redis_url", "sms_url", "metrics_token"])
+@pytest.mark.parametrize("name", ["secret_key", "database_url", "redis_url", "sms_url", "metrics_token", "test_numbers"])
 def test_the_command_that_lists_the_settings_shows_no_secret(app: Flask, name: str) -> None:
     app.config["SETTINGS"] = replace(SETTINGS, **{name: "s3cr3t"})  # type: ignore[arg-type]
 

@@ -51,7 +51,7 @@ def staff(app: Flask) -> Program:
     program = Program(app)
     program.sign_in(ANNA)
     with app.app_context():
-        accounts.set_staff(db.session.query(User.id).filter_by(telephone_number=ANNA).scalar(), True)
+        accounts.set_staff(app.config["SETTINGS"], db.session.query(User.id).filter_by(telephone_number=ANNA).scalar(), True)
     return program
 
 

@@ -339,7 +339,7 @@ def test_blocking_ends_access_at_once(settings: Settings) -> None:
 def test_staff_permissions_apply_from_the_next_request(settings: Settings) -> None:
     signed_in = sign_in(settings)
     for is_staff in (True, False):
-        accounts.set_staff(signed_in.user.id, is_staff)
+        accounts.set_staff(settings, signed_in.user.id, is_staff)
         caller = sessions.caller(signed_in.session.id, SessionKind.PROGRAM)
         assert caller is not None
         assert caller.is_staff is is_staff

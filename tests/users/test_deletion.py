@@ -67,7 +67,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     attempt_an_unknown_code(settings, them.user.id, 1)  # the attempt of the week
     noon.shift(timedelta(days=7))
     activate(settings, them.user.id, clara.invite_code)
-    accounts.set_staff(them.user.id, True, actor_id=boris.id)
+    accounts.set_staff(settings, them.user.id, True, actor_id=boris.id)
     accounts.rename(clara.id, {"first_name": "Клара"}, actor_id=them.user.id)
     them = sign_in(settings, ANNA)
     for number in (OTHER, ANNA):
@@ -231,7 +231,9 @@ def test_staff_delete_themselves_on_the_pages_only_with_a_fresh_code(app: Flask,
 
 def make_staff(app: Flask, telephone_number: str) -> None:
     with app.app_context():
-        accounts.set_staff(db.session.query(User).filter_by(telephone_number=telephone_number).one().id, True)
+        accounts.set_staff(
+            app.config["SETTINGS"], db.session.query(User).filter_by(telephone_number=telephone_number).one().id, True
+        )
 
 
 # Invite codes of deleted users

@@ -142,7 +142,7 @@ def test_everything_important_leaves_an_event_or_a_refusal_with_its_request_id(
     assert did(lambda: program.call("PATCH", "/users/me/", {"username": "boris"})) == ({"user-renamed"}, set())
     assert did(lambda: program.call("POST", "/users/", {"telephone_number": DORA})) == (set(), {"not-allowed"})
     with app.app_context():
-        accounts.set_staff(people.find(settings, BORIS), True)
+        accounts.set_staff(settings, people.find(settings, BORIS), True)
     assert did(lambda: program.call("POST", "/users/", {"telephone_number": DORA})) == ({"user-created"}, set())
     assert did(lambda: program.call("DELETE", f"/users/{DORA}/")) == ({"user-deleted"}, set())
     with app.app_context():
@@ -156,7 +156,7 @@ def test_everything_important_leaves_an_event_or_a_refusal_with_its_request_id(
 def test_actions_of_operators_leave_events(settings: Settings) -> None:
     """On the command line there is no request, and the operator has no account."""
     anna = accounts.create(settings, ANNA, {}, is_staff=True)
-    accounts.set_staff(anna, False)
+    accounts.set_staff(settings, anna, False)
     accounts.set_blocked(anna, True)
     accounts.set_blocked(anna, False)
     accounts.delete(settings, anna)
