@@ -16,7 +16,7 @@ from hammer.db.database import Transaction
 from hammer.models import Event, Referral, User
 from hammer.refusals import N_, InvalidFields, NotAllowed, Refusal
 
-NOT_YOURS = N_("This number cannot be yours. Please enter another one.")
+NOT_YOURS = N_("This number cannot be chosen. Please enter another one.")
 STAYS = N_("A test account keeps its number.")
 NEVER_STAFF = N_("This is a test number: others know its code, so its user cannot be staff.")
 

@@ -84,8 +84,8 @@ def test_the_answer_of_demo_mode_has_no_code_of_a_test_number(app: Flask, listed
 def test_a_change_to_a_test_number_is_refused_in_words(listed: Settings, program: Program) -> None:
     program.sign_in(CLARA)
     answer = program.call("POST", "/users/me/telephone_number/", {"telephone_number": ANNA})
-    assert answer.status_code == 400
-    assert "This number cannot be yours." in answer.text
+    assert answer.status_code == 422
+    assert "This number cannot be chosen." in answer.text
 
 
 # The log
@@ -205,7 +205,7 @@ def test_commands_move_nobody_and_text_nothing_to_a_test_number(
 ) -> None:
     with app.app_context():
         sign_in(listed, CLARA, kind=SessionKind.BROWSER)
-    assert "cannot be yours" in refused(run("users", "move", "--yes", CLARA, ANNA))
+    assert "cannot be chosen" in refused(run("users", "move", "--yes", CLARA, ANNA))
     assert "no text leaves for it" in refused(run("texts", "try", ANNA))
     assert memory == []
 
