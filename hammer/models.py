@@ -105,6 +105,8 @@ class Client(Base):
     """When its secret was last changed. The previous one is valid for a time after that."""
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    enabled_at: Mapped[datetime | None]
+    """When it was last enabled again. Its tokens from before that moment stay invalid."""
 
 
 class Referral(Base):

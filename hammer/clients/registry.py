@@ -25,6 +25,10 @@ NOT_AN_ORIGIN: Final = N_("An origin is an address like https://app.example.com.
 NOT_A_LIMIT: Final = N_("Must be a whole number from 0 to 1000000.")
 
 FIND_CALLER: Final = prepared(select(Client).where(Client.id == bindparam("client"), Client.disabled_at.is_(None)))
+# The row is locked: a client that is disabled at the same moment waits, and then its new session ends as well.
+LOCK: Final = prepared(
+    select(Client.id).where(Client.id == bindparam("client"), Client.disabled_at.is_(None)).with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,11 @@ class ClientCaller:
     scopes: frozenset[Scope]
 
 
-def caller(client_id: str, scopes: Iterable[str]) -> ClientCaller | None:
-    """The caller with a token of this client and these scopes; None if the client is disabled or removed."""
+def caller(client_id: str, scopes: Iterable[str], issued_at: float) -> ClientCaller | None:
+    """The caller with a token of this client and these scopes, which was issued then (seconds since 1970); None if the client is
+    disabled or removed, or was disabled since."""
     client = FIND_CALLER.row(db.session(), Client, client=client_id)
-    if client is None:
+    if client is None or (client.enabled_at is not None and issued_at < int(client.enabled_at.timestamp())):
         return None
     return ClientCaller(client, allowed(client).intersection(scopes))
 
@@ -46,6 +51,11 @@ def caller(client_id: str, scopes: Iterable[str]) -> ClientCaller | None:
 def allowed(client: Client) -> frozenset[Scope]:
     """What the operator allows the client."""
     return frozenset(map(Scope, client.scopes.split()))
+
+
+def may_sign_in(tx: Transaction, client_id: str) -> bool:
+    """Whether people may sign in through the client: not if it is disabled or removed, also at this moment."""
+    return LOCK.value(tx, client=client_id) is not None
 
 
 def find(name: str) -> Client:
@@ -98,9 +108,9 @@ def disable(client_id: str) -> None:
 
 
 def enable(client_id: str) -> None:
-    """Makes the client's secrets valid again. Refuses with `NotFound`."""
+    """Makes the client's secrets valid again; its tokens and sessions stay over. Refuses with `NotFound`."""
     with transaction() as tx:
-        _update(tx, client_id, disabled_at=None)
+        _update(tx, client_id, disabled_at=None, enabled_at=clock.now())
         events.note(tx, events.Kind.CLIENT_ENABLED, client_id=client_id)
 
 

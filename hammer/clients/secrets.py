@@ -47,6 +47,8 @@ def authenticate(settings: Settings, client_id: str, shown: str, *, address: str
 
     Refuses with `TooManyRequests` after `WRONG_PER_HOUR` wrong secrets from one address at one client, right ones too.
     """
+    if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
+        return None
     claim, now = codes.read_proof(settings.key("clients"), _KIND, shown), clock.now()
     limit = Limit(f"secrets/{settings.keyed_hash('client secrets', f'{client_id} {address}')}", WRONG_PER_HOUR, HOUR)
     with transaction() as tx:

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select
 
 from config import Settings
 from hammer import clock, events
+from hammer.clients import registry
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import insert_row, prepared
 from hammer.invites import activation, invite_codes
@@ -114,7 +115,8 @@ def confirm_code(
 
     The guess is taken before the code is compared, so parallel requests cannot compare more codes than there are guesses left.
     Refuses with `WrongCode` for a code that is wrong, expired, used, void or unknown; with `InvalidFields` for input that cannot be
-    the code (no guess is taken); with `NotAllowed` for a blocked user.
+    the code (no guess is taken); with `NotAllowed` for a blocked user, and where the client that asked for the code is disabled by
+    now.
 
     A request that is repeated with its `key` takes no guess. It gets the same refusal, or the same session if that is still valid
     and was never refreshed, otherwise `WrongCode`.
@@ -172,14 +174,14 @@ def _sign_in(
     now: datetime,
 ) -> SignedIn | Refusal:
     """Opens a session for the user of the proved number, who is created if there is none. Returns `NotAllowed` for a blocked
-    user."""
+    user, and where the client that asked for the code is disabled."""
+    if proved.client_id is not None and not registry.may_sign_in(tx, proved.client_id):
+        return _refused(tx, key)
     fixed = verifications.fixed_code(tx, settings, proved, now) is not None
     user, created = _find_or_create(tx, proved.telephone_number, now)
     if user.blocked_at is not None:
         events.note(tx, events.Kind.SIGN_IN_BLOCKED, user.id)
-        refusal = NotAllowed()
-        idempotency.keep_refusal(tx, key, refusal)
-        return refusal
+        return _refused(tx, key)
     if created and proved.invite_code:
         activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
     known = devices.signed_in(tx, proved.device_id, user, now, trusted=not fixed)
@@ -193,6 +195,12 @@ def _sign_in(
     events.note(tx, events.Kind.SIGNED_UP if created else events.Kind.SIGNED_IN, user.id, client_id=proved.client_id)
     idempotency.keep(tx, key, session=opened.id, turn=known.turns, created=created)
     return SignedIn(user, opened, known, created)
+
+
+def _refused(tx: Transaction, key: idempotency.Key | None) -> Refusal:
+    refusal = NotAllowed()
+    idempotency.keep_refusal(tx, key, refusal)
+    return refusal
 
 
 def _find_or_create(tx: Transaction, number: str, now: datetime) -> tuple[User, bool]:

@@ -65,6 +65,7 @@ class Claims:
     """None in the token of a client."""
     scopes: tuple[str, ...]
     """Of a client."""
+    issued_at: float
     expires_at: float
     issued_at_refresh: int | None
     """How often the session had been refreshed; None if the token does not say."""
@@ -120,7 +121,8 @@ class TokenVerifier:
         if of_client == isinstance(session_id, str):  # exactly one of the two
             raise NotSignedIn
         scopes = tuple(claims["scope"].split()) if of_client else ()
-        return Claims(kid, claims["sub"], session_id, scopes, float(claims["exp"]), issued_at_refresh)
+        moments = float(claims["iat"]), float(claims["exp"])
+        return Claims(kid, claims["sub"], session_id, scopes, *moments, issued_at_refresh)
 
 
 def init_app(app: Flask) -> None:
@@ -208,7 +210,7 @@ def _user(claims: Claims, session_id: str) -> Caller:
 
 
 def _client(claims: Claims) -> ClientCaller:
-    client = registry.caller(claims.subject, claims.scopes)
+    client = registry.caller(claims.subject, claims.scopes, claims.issued_at)
     if client is None:
         raise NotSignedIn
     events.calling_client.set(client.client.id)

@@ -21,6 +21,7 @@ def upgrade() -> None:  # rewrites no row, on both databases
         sa.Column("rotated_at", sa.DateTime(timezone=True)),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True)),
+        sa.Column("enabled_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="pk_clients"),
         sa.UniqueConstraint("name", name="uq_clients_name"),
     )

@@ -1,0 +1,242 @@
+"""Clients: what an operator may call them, what a change does at once, and what ends with them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from time_machine import Traveller
+
+from config import Settings
+from hammer import events
+from hammer.clients import registry, secrets
+from hammer.db.database import db
+from hammer.login import by_code
+from hammer.login.verifications import Asker
+from hammer.models import Client, Event, Scope, Session, Verification
+from hammer.refusals import InvalidFields, NotAllowed, NotFound
+from hammer.sessions import sessions
+from tests.actions import ANNA, BORIS, STRANGER_ID, confirm, right, sign_in
+from tests.backends import Backend
+from tests.people import Program
+
+
+@pytest.fixture
+def shop(context: None) -> Client:
+    return registry.add("Shop", [Scope.CODES_SEND])
+
+
+def ask_through(settings: Settings, client: Client, number: str = ANNA) -> Verification:
+    return by_code.send_code(settings, number, Asker("192.0.2.7", "en", client=client)).verification
+
+
+def sign_in_through(settings: Settings, client: Client, number: str = ANNA) -> Session:
+    verification = ask_through(settings, client, number)
+    return confirm(settings, verification, right(settings, verification)).session
+
+
+def is_live(session: Session) -> bool:
+    db.session.expire_all()
+    return db.session.get_one(Session, session.id).ended_at is None
+
+
+def kinds() -> list[str]:
+    return list(db.session.scalars(select(Event.kind).where(Event.client_id.is_not(None)).order_by(Event.id)))
+
+
+def faults(**given: object) -> dict[str, object]:
+    with pytest.raises(InvalidFields) as refused:
+        registry.add(**({"name": "Shop", "scopes": []} | given))  # type: ignore[arg-type]
+    return dict(refused.value.errors)
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("name", ["Shop", "The shop of Anna & sons", "Магазин", "🦔", "a" * 80, "  Shop\t"])
+def test_a_name_is_one_line(name: str) -> None:
+    assert registry.find(registry.add(name, []).id).name == name.strip()
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("name", ["", " ", "a" * 81, "a\nb", "a\0b", "a\x1b[31mb", "\u202eShop", "Shop\u200b"])
+def test_what_is_no_line_is_no_name(name: str) -> None:
+    assert faults(name=name) == {"name": [registry.NOT_A_NAME]}
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_name_is_given_once() -> None:
+    other = registry.add("Other", [])
+
+    assert faults(name="Shop") == {"name": [registry.NAME_TAKEN]}
+    with pytest.raises(InvalidFields):
+        registry.change(other.id, name="Shop")
+    assert registry.find("Other").id == other.id
+
+
+@pytest.mark.usefixtures("context")
+def test_every_fault_is_reported_at_once() -> None:
+    assert set(faults(name="", scopes=["admin"], origins=["ftp://x"], sends_per_hour=-1)) == {
+        "name", "scopes", "origins", "sends_per_hour",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("most", [-1, registry.MOST_SENDS_PER_HOUR + 1])
+def test_a_limit_out_of_range_is_refused(most: int) -> None:
+    assert faults(sends_per_hour=most) == {"sends_per_hour": [registry.NOT_A_LIMIT]}
+
+
+@pytest.mark.usefixtures("context")
+def test_scopes_are_kept_once_and_in_one_order() -> None:
+    assert registry.add("Shop", ["users:read", "codes:send", "users:read"]).scopes == "codes:send users:read"
+
+
+@pytest.mark.usefixtures("context")
+def test_all_scopes_fit() -> None:
+    added = registry.add("Shop", list(Scope))
+    assert registry.allowed(registry.find(added.id)) == set(Scope)
+
+
+def test_a_client_is_found_by_its_id_before_a_name_that_looks_like_it(shop: Client) -> None:
+    registry.add(shop.id, [])
+    assert registry.find(shop.id).name == "Shop"
+
+
+@pytest.mark.usefixtures("context")
+def test_what_is_not_registered_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        registry.find("Shop")
+    for act in (registry.disable, registry.enable, registry.remove, partial(registry.change, name="Shop")):
+        with pytest.raises(NotFound):
+            act(STRANGER_ID)
+
+
+@pytest.mark.requirement("LOG-01")
+def test_each_change_is_an_event_of_the_client(settings: Settings, shop: Client) -> None:
+    secrets.rotate(settings, shop.id)
+    registry.change(shop.id, name="Market")
+    registry.disable(shop.id)
+    registry.enable(shop.id)
+    registry.remove(shop.id)
+
+    assert kinds() == [
+        "client-added", "client-secret-rotated", "client-changed", "client-disabled", "client-enabled", "client-removed",
+    ]  # fmt: skip
+
+
+def test_a_refused_change_leaves_no_event(shop: Client) -> None:
+    registry.add("Other", [])
+    with pytest.raises(InvalidFields):
+        registry.change(shop.id, name="Other")
+    assert kinds() == ["client-added", "client-added"]
+
+
+def test_a_session_names_the_client_through_which_its_code_was_asked_for(settings: Settings, shop: Client) -> None:
+    session = sign_in_through(settings, shop)
+
+    assert session.client_id == shop.id
+    assert [device.client for device in sessions.devices(session.user_id)] == ["Shop"]
+    assert db.session.scalars(select(Event.client_id).where(Event.kind == events.Kind.SIGNED_UP)).all() == [shop.id]
+
+
+def test_a_client_that_was_removed_has_no_name_in_the_list_of_devices(settings: Settings, shop: Client) -> None:
+    registry.remove(shop.id)
+    registry.add("Shop", [])
+    assert [device.client for device in sessions.devices(sign_in(settings).user.id)] == [None]
+
+
+@pytest.mark.requirement("TOK-06")
+@pytest.mark.parametrize("end", [registry.disable, registry.remove])
+def test_the_sessions_of_a_client_end_with_it_and_no_others(settings: Settings, shop: Client, end: Callable[[str], None]) -> None:
+    theirs, own = sign_in_through(settings, shop), sign_in(settings).session
+    of_other = sign_in_through(settings, registry.add("Other", []), BORIS)
+
+    end(shop.id)
+
+    assert [is_live(session) for session in (theirs, own, of_other)] == [False, True, True]
+
+
+@pytest.mark.requirement("TOK-06")
+def test_enabling_a_client_brings_no_session_back(settings: Settings, shop: Client) -> None:
+    theirs = sign_in_through(settings, shop)
+    registry.disable(shop.id)
+
+    registry.enable(shop.id)
+
+    assert not is_live(theirs)
+    assert is_live(sign_in_through(settings, shop, BORIS))
+
+
+@pytest.mark.requirement("TOK-06")
+@pytest.mark.parametrize("end", [registry.disable, registry.remove])
+def test_a_code_that_a_client_asked_for_signs_nobody_in_after_its_end(
+    settings: Settings, shop: Client, end: Callable[[str], None]
+) -> None:
+    asked = ask_through(settings, shop)
+
+    end(shop.id)
+
+    with pytest.raises(NotAllowed):
+        confirm(settings, asked, right(settings, asked))
+    assert db.session.query(Session).count() == 0
+    assert sign_in(settings, BORIS).created
+
+
+def test_a_removed_client_is_gone_and_its_events_stay(shop: Client) -> None:
+    registry.remove(shop.id)
+
+    assert registry.every() == []
+    assert set(kinds()) == {"client-added", "client-removed"}
+
+
+def test_scopes_are_given_and_taken_away_at_once(app: Flask) -> None:
+    shop = Backend(app, Scope.USERS_READ, Scope.CODES_SEND)
+    with app.app_context():
+        registry.change(shop.client_id, scopes=[Scope.CODES_SEND])
+    assert shop.call("GET", "/users/").status_code == 403
+
+    with app.app_context():
+        registry.change(shop.client_id, scopes=[Scope.USERS_READ])
+
+    assert shop.call("GET", "/users/").status_code == 200
+    assert shop.call("POST", "/auth/signup/", {"telephone_number": ANNA}).status_code == 403
+
+
+def test_a_token_has_no_scopes_that_were_given_after_it(app: Flask) -> None:
+    shop = Backend(app, Scope.CODES_SEND)
+    with app.app_context():
+        registry.change(shop.client_id, scopes=list(Scope))
+
+    assert shop.call("GET", "/users/").status_code == 403
+    shop.authenticate()
+    assert shop.call("GET", "/users/").status_code == 200
+
+
+@pytest.mark.requirement("TOK-06")
+def test_tokens_from_before_a_client_was_disabled_stay_invalid(app: Flask, clock: Traveller) -> None:
+    shop = Backend(app, Scope.USERS_READ)
+    with app.app_context():
+        registry.disable(shop.client_id)
+    assert shop.call("GET", "/users/").status_code == 401
+    assert shop.ask_token().status_code == 401
+
+    clock.shift(5)
+    with app.app_context():
+        registry.enable(shop.client_id)
+
+    assert shop.call("GET", "/users/").status_code == 401
+    shop.authenticate()
+    assert shop.call("GET", "/users/").status_code == 200
+
+
+def test_a_person_who_signed_in_through_a_client_is_signed_out_with_it(app: Flask) -> None:
+    shop, anna = Backend(app, Scope.CODES_SEND), Program(app)
+    anna.tokens = {"access_token": shop.tokens["access_token"]}  # the backend asks for the code and shows it
+    anna.sign_in(ANNA)
+    assert anna.is_signed_in()
+
+    with app.app_context():
+        registry.disable(shop.client_id)
+
+    assert not anna.is_signed_in()
+    assert anna.call("POST", "/auth/refresh/", {"refresh_token": anna.tokens["refresh_token"]}).status_code == 401
