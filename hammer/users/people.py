@@ -1,4 +1,4 @@
-"""Users as they and staff see them: `find` one by name, the `profile` of one, and `everyone`."""
+"""Users as they and staff see them: `find` one by id, number or name, the `profile` of one, and `everyone`."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
 from config import Settings
@@ -53,13 +53,15 @@ def find(settings: Settings, name: str) -> str:
     """The id of the user with this id, username or number. The number may be in any spelling, and may be one that is not in any
     numbering plan any more.
 
-    Refuses with `NotFound`.
+    The id of a user, also of a deleted one, never finds another user who took it as a username. Refuses with `NotFound`.
     """
     living = select(User.id, User.telephone_number).where(User.deleted_at.is_(None))
-    if codes.is_id(name):  # before usernames, so that nobody can take the id of another user as a username
-        found_id = db.session.scalar(select(User.id).where(User.id == name, User.deleted_at.is_(None)))
-        if found_id is not None:
-            return found_id
+    if codes.is_id(name):
+        with_id = db.session.execute(select(User.id, User.deleted_at).where(User.id == name)).first()
+        if with_id is not None:
+            if with_id.deleted_at is not None:
+                raise NotFound
+            return str(with_id.id)
     if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII):
         found = db.session.execute(living.where(func.lower(User.username) == name.lower())).all()
     else:
@@ -88,15 +90,32 @@ def everyone(
     Without `by_part_of_number` only a whole number is found: from parts, a caller who is shown masked numbers could put them
     together. `limit` is 1 to 100. Refuses a malformed `after` with `InvalidFields`.
     """
-    ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit + 1)
-    if after:
-        moment, user_id = read_place(after)
-        ids = ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
+    ids = _ids(limit + 1, read_place(after) if after else None)
     if q:
         ids = ids.where(or_(*_matches(settings, q, by_part_of_number)))
     found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
     last = found[limit - 1] if len(found) > limit else None
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
+
+
+def every_row() -> Iterator[Any]:
+    """The columns of every user's profile, in the order in which they joined. Keeps one batch in memory."""
+    after: tuple[datetime, str] | None = None
+    while True:
+        batch = db.session.execute(_profiles_of(_ids(_BATCH, after))).all()
+        yield from batch
+        if len(batch) < _BATCH:
+            return
+        after = batch[-1].date_joined, batch[-1].id
+
+
+def _ids(limit: int, after: tuple[datetime, str] | None) -> Select[str]:
+    """Selects the ids of the first users in the order in which they joined, or of the first after a place in that order."""
+    ids = select(User.id).where(User.deleted_at.is_(None)).order_by(User.date_joined, User.id).limit(limit)
+    if after is None:
+        return ids
+    moment, user_id = after
+    return ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
 
 
 def _matches(settings: Settings, q: str, by_part_of_number: bool) -> Iterator[ColumnElement[bool]]:
