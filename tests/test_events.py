@@ -190,13 +190,12 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [
-        (lambda _, them, by: accounts.rename(them, {"first_name": "A"}, actor_id=by), events.Kind.USER_RENAMED),
+        (lambda _, them, by: accounts.change(them, {"first_name": "A"}, actor_id=by), events.Kind.USER_RENAMED),
         (lambda s, them, by: accounts.set_staff(s, them, True, actor_id=by), events.Kind.STAFF_GIVEN),
         (lambda s, them, by: accounts.set_staff(s, them, False, actor_id=by), events.Kind.STAFF_TAKEN),
-        (lambda _, them, by: accounts.set_blocked(them, True, actor_id=by), events.Kind.USER_BLOCKED),
-        (lambda _, them, by: accounts.set_blocked(them, False, actor_id=by), events.Kind.USER_UNBLOCKED),
+        (lambda _, them, by: accounts.change(them, {}, {"a": 1}, actor_id=by), events.Kind.USER_METADATA_CHANGED),
     ],
-    ids=["rename", "make-staff", "unmake-staff", "block", "unblock"],
+    ids=["rename", "make-staff", "unmake-staff", "metadata"],
 )
 def test_an_event_names_the_actor_if_it_is_another_user(
     settings: Settings, trail: Trail, verb: Callable[[Settings, str, str | None], None], kind: str, who: str
@@ -206,6 +205,20 @@ def test_an_event_names_the_actor_if_it_is_another_user(
     by = {"command line": None, "themselves": anna.id, "staff": boris.id}[who]
     verb(settings, anna.id, by)
     assert trail.new() == [Noted(kind, anna.id, boris.id if who == "staff" else None)]
+
+
+@in_context
+@pytest.mark.requirement("LOG-01")
+@pytest.mark.parametrize("by_staff", [True, False])
+def test_the_actor_of_a_block_is_noted_and_nobody_blocks_themselves(settings: Settings, trail: Trail, by_staff: bool) -> None:
+    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    trail.new()
+    for blocked in (True, False):
+        accounts.set_blocked(anna.id, blocked, actor_id=boris.id if by_staff else None)
+        with pytest.raises(NotAllowed):
+            accounts.set_blocked(anna.id, blocked, actor_id=anna.id)
+    actor = boris.id if by_staff else None
+    assert trail.new() == [Noted(events.Kind.USER_BLOCKED, anna.id, actor), Noted(events.Kind.USER_UNBLOCKED, anna.id, actor)]
 
 
 @in_context
@@ -240,11 +253,11 @@ def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Sett
 @pytest.mark.parametrize(
     "verb",
     [
-        lambda *_: accounts.rename(STRANGER_ID, {"first_name": "A"}),
+        lambda *_: accounts.change(STRANGER_ID, {"first_name": "A"}),
         lambda s, _: accounts.set_staff(s, STRANGER_ID, True),
         lambda *_: accounts.set_blocked(STRANGER_ID, True),
         lambda s, _: accounts.delete(s, STRANGER_ID),
-        lambda _, them: accounts.rename(them, {"username": "1"}),
+        lambda _, them: accounts.change(them, {"username": "1"}),
         lambda s, _: accounts.create(s, ANNA, {}),
         lambda s, _: exports.export(s, STRANGER_ID),
         lambda _, them: sessions.end(them, STRANGER_ID),

@@ -17,6 +17,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from hammer.api import schemas
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.models import Scope
+from hammer.parsing import strict_json
 from hammer.quotas import idempotency
 from hammer.refusals import (
     N_,
@@ -83,9 +84,8 @@ class JsonParser(FlaskParser):
 
     def load_json(self, req: Request, _schema: Any) -> Any:
         try:
-            body = json.loads(req.get_data())
-            json.dumps(body, ensure_ascii=False).encode()  # raises ValueError for half a surrogate pair (RFC 8259 §8.2)
-        except (ValueError, RecursionError) as error:
+            body = strict_json.loads(req.get_data())
+        except ValueError as error:
             raise BadRequest from error
         if not isinstance(body, dict):
             raise BadRequest

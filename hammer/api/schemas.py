@@ -65,6 +65,9 @@ CLIENT_ID = ID | {
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
+METADATA = {"example": {"plan": "pro"}, "additionalProperties": True}
+
+
 class In(Schema):
     """The body of a request. Unknown fields are refused, so that a misspelt name is noticed."""
 
@@ -203,7 +206,19 @@ class NamesIn(In):
     last_name = _text({"example": "Петров", "maxLength": LONGEST_NAME}, required=False)
 
 
-class UserIn(NamesIn):
+class UserChangeIn(NamesIn):
+    metadata = fields.Dict(
+        keys=fields.String(),
+        error_messages={"invalid": NOT_AN_OBJECT, "null": NOT_AN_OBJECT},
+        metadata=METADATA
+        | {
+            "description": "For staff and for clients with `users:write`; others get `not-allowed`. At most 4096 bytes of compact "
+            "JSON in UTF-8, nested at most 8 levels deep. Replaces the whole object; what is stored stays if it is not sent."
+        },
+    )
+
+
+class UserIn(UserChangeIn):
     telephone_number = _text(NUMBER)
 
 
@@ -341,7 +356,7 @@ class UserOut(Out):
     metadata = fields.Dict(
         keys=fields.String(),
         required=True,
-        metadata={"description": "A JSON object of the operator’s apps.", "example": {"plan": "pro"}},
+        metadata=METADATA | {"description": "What staff and the operator’s apps wrote about the user."},
     )
 
 

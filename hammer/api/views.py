@@ -62,6 +62,7 @@ TAGS = {
     "texts": "For staff: the state of text messages.",
 }
 CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
+STAFF_WRITE_METADATA: Final = N_("Metadata are written only by staff and by clients with the scope users:write.")
 NOT_AN_ADDRESS: Final = N_("This is not an IP address.")
 KEYS_LIVE_SECONDS: Final = 300
 """How long other services can cache the published keys."""
@@ -227,10 +228,10 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
 @takes(s.UserIn)
 @repeatable
 @blueprint.response(201, s.UserOut)
-def create_user(body: dict[str, str], key: Key | None) -> people.Profile:
+def create_user(body: dict[str, Any], key: Key | None) -> people.Profile:
     """Create a user (staff and clients only)"""
-    number = body.pop("telephone_number")
-    return _profile(accounts.create(settings(), number, body, actor_id=_actor_id(), key=key))
+    number, metadata = body.pop("telephone_number"), _metadata(body)
+    return _profile(accounts.create(settings(), number, body, metadata, actor_id=_actor_id(), key=key))
 
 
 @blueprint.get("/users/<username>/", tags=["users"])
@@ -245,24 +246,30 @@ def show_user(username: str) -> people.Profile:
 @blueprint.route("/users/<username>/", methods=["POST", "PATCH"], tags=["users"])
 @allows(Scope.USERS_WRITE)
 @refuses(NotFound, UsernameTaken)
-@takes(s.NamesIn)
+@takes(s.UserChangeIn)
 @blueprint.response(200, s.UserOut)
-def update_user(body: dict[str, str], username: str) -> people.Profile:
-    """Change the names that are sent"""
-    user_id = _user_id(username)
-    accounts.rename(user_id, body, actor_id=_actor_id())
+def update_user(body: dict[str, Any], username: str) -> people.Profile:
+    """Change the names that are sent, and the metadata if they are sent
+
+    Metadata are replaced as a whole, and written by staff and clients only.
+    """
+    user_id, metadata = _user_id(username), _metadata(body)
+    accounts.change(user_id, body, metadata, actor_id=_actor_id())
     return _profile(user_id)
 
 
 @blueprint.put("/users/<username>/", tags=["users"])
 @allows(Scope.USERS_WRITE)
 @refuses(NotFound, UsernameTaken)
-@takes(s.NamesIn)
+@takes(s.UserChangeIn)
 @blueprint.response(200, s.UserOut)
-def replace_user(body: dict[str, str], username: str) -> people.Profile:
-    """Replace all three names; a name that is not sent becomes empty"""
-    user_id = _user_id(username)
-    accounts.rename(user_id, {"username": "", "first_name": "", "last_name": ""} | body, actor_id=_actor_id())
+def replace_user(body: dict[str, Any], username: str) -> people.Profile:
+    """Replace all three names; a name that is not sent becomes empty
+
+    Metadata that are not sent stay. They are replaced as a whole, and written by staff and clients only.
+    """
+    user_id, metadata = _user_id(username), _metadata(body)
+    accounts.change(user_id, {"username": "", "first_name": "", "last_name": ""} | body, metadata, actor_id=_actor_id())
     return _profile(user_id)
 
 
@@ -359,6 +366,14 @@ def export_user() -> dict[str, Any]:
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     """Text messages of the last day with their states, newest first (staff only)"""
     return _page(outbox.newest(**query), query)
+
+
+def _metadata(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Takes the metadata out of the body; None if it has none. Refuses with `NotAllowed` users who are not staff."""
+    me = tokens.caller()
+    if "metadata" in body and isinstance(me, Caller) and not me.is_staff:
+        raise NotAllowed(STAFF_WRITE_METADATA)
+    return body.pop("metadata", None)
 
 
 def _user_id(username: str) -> str:

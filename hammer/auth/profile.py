@@ -187,7 +187,7 @@ def _rename(page: ProfilePage) -> None:
     """Saves only the names that were changed in this form: another tab may have saved others since the form was shown."""
     changed = page.names.changed()
     if changed:
-        accounts.rename(page.caller.user_id, changed)
+        accounts.change(page.caller.user_id, changed)
     if changed or request.endpoint == "auth.profile":
         flash(gettext("Saved."), "about")
 

@@ -1,4 +1,4 @@
-"""What people change about their accounts (`rename`, `change_number`, `delete`), and what staff and the command line do to users.
+"""What people change about their accounts (`change`, `change_number`, `delete`), and what staff and the command line do to users.
 
 `actor_id` is the user who acts, for the audit trail: staff act on other users. The command line passes none.
 """
@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Select, exists, or_, select, update
 from sqlalchemy import delete as delete_from
@@ -33,6 +33,7 @@ from hammer.refusals import (
 )
 from hammer.sessions import devices, revocation
 from hammer.sms import outbox
+from hammer.users.metadata import read as read_metadata
 from hammer.users.names import read as read_names
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 PROOF_STAYS_FRESH: Final = timedelta(minutes=5)
 """How long after proving their number people may change it or delete their account. It protects a device that was left open."""
 SIGN_IN_AGAIN = N_("Please sign in again first: this needs a code that is at most five minutes old.")
+NOT_YOURSELF = N_("You cannot block yourself.")
 YOUR_NUMBER = N_("This is your number already.")
 EMPTIED: Final[dict[str, object]] = {
     "telephone_number": None,
@@ -56,6 +58,7 @@ def create(
     settings: Settings,
     telephone_number: str,
     names: Mapping[str, str],
+    metadata: Mapping[str, Any] | None = None,
     *,
     is_staff: bool = False,
     actor_id: str | None = None,
@@ -66,7 +69,7 @@ def create(
     Refuses with `InvalidFields`, `RegionNotServed`, `TelephoneNumberTaken`, `UsernameTaken`; with `NotAllowed` staff with a test
     number.
     """
-    number, stored = phones.read(settings, telephone_number), read_names(names)
+    number, stored = phones.read(settings, telephone_number), _stored(names, metadata)
     if is_staff:
         test_numbers.refuse_staff(settings, number, clock.now())
     with transaction() as tx:
@@ -85,17 +88,23 @@ def create(
     return user.id
 
 
-def rename(user_id: str, names: Mapping[str, str], *, actor_id: str | None = None) -> None:
-    """Changes those of `username`, `first_name` and `last_name` that are given.
+def change(
+    user_id: str, names: Mapping[str, str], metadata: Mapping[str, Any] | None = None, *, actor_id: str | None = None
+) -> None:
+    """Changes those of `username`, `first_name` and `last_name` that are given, and replaces the metadata if they are given.
 
     Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`.
     """
-    if not names:
+    stored = _stored(names, metadata)
+    if not stored:
         return
     try:
         with transaction() as tx:
-            _update_user(tx, user_id, **read_names(names))
-            events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
+            _update_user(tx, user_id, **stored)
+            if names:
+                events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
+            if metadata is not None:
+                events.note(tx, events.Kind.USER_METADATA_CHANGED, user_id, actor_id=actor_id)
     except IntegrityError as error:
         raise UsernameTaken from error
 
@@ -252,11 +261,21 @@ def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
-    """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices. Refuses with `NotFound`."""
+    """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
+
+    Nobody blocks themselves. Refuses with `NotAllowed`, `NotFound`.
+    """
+    if actor_id == user_id:
+        raise NotAllowed(NOT_YOURSELF)
     with transaction() as tx:
         revocation.end_all(tx, user_id)
         _update_user(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
+
+
+def _stored(names: Mapping[str, str], metadata: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """The columns of names and metadata, as they are stored. Refuses with `InvalidFields`."""
+    return read_names(names) | ({} if metadata is None else {"app_metadata": read_metadata(metadata)})
 
 
 def _number_of(user_id: str) -> Select[str | None]:

@@ -22,7 +22,7 @@ def anna(app: Flask, settings: Settings) -> str:
     """The id of Anna, who is signed in on one device."""
     with app.app_context():
         signed_in = sign_in(settings, ANNA)
-        accounts.rename(signed_in.user.id, {"username": "anna", "first_name": "Анна", "last_name": "Иванова"})
+        accounts.change(signed_in.user.id, {"username": "anna", "first_name": "Анна", "last_name": "Иванова"})
         return signed_in.user.id
 
 

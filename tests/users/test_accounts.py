@@ -62,7 +62,7 @@ def test_a_number_in_any_spelling_finds_its_one_user(settings: Settings, spellin
 
 def test_a_username_in_upper_and_lower_case_finds_its_user(settings: Settings) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"username": "Anna"})
+    accounts.change(anna.id, {"username": "Anna"})
     assert {people.find(settings, name) for name in ("Anna", "anna", "ANNA")} == {anna.id}
 
 
@@ -208,8 +208,8 @@ def test_deleted_users_are_not_in_the_list(settings: Settings) -> None:
     "q", ["иван", "ИВАН", "Петров", "van.p", "VAN", "000-00-01", "8 929 000 00 01", "+79290000001", "9290000001"]
 )
 def test_staff_find_people_by_part_of_a_name_or_number(settings: Settings, q: str) -> None:
-    accounts.rename(user(settings, ANNA).id, {"username": "ivan.p", "first_name": "Иван", "last_name": "Петров"})
-    accounts.rename(user(settings, BORIS).id, {"username": "boris", "first_name": "Борис"})
+    accounts.change(user(settings, ANNA).id, {"username": "ivan.p", "first_name": "Иван", "last_name": "Петров"})
+    accounts.change(user(settings, BORIS).id, {"username": "boris", "first_name": "Борис"})
     assert numbers(settings, q) == [ANNA]
 
 
@@ -230,31 +230,31 @@ def test_wildcards_of_the_database_have_no_meaning_in_a_search(settings: Setting
 def test_two_new_users_both_have_an_empty_username(settings: Settings) -> None:
     ids = [user(settings, ANNA).id, user(settings, BORIS).id]
     for user_id in ids:
-        accounts.rename(user_id, {"username": ""})
+        accounts.change(user_id, {"username": ""})
     assert [people.profile(settings, user_id).username for user_id in ids] == ["", ""]
 
 
 @pytest.mark.parametrize("wish", ["anna", "ANNA", " Anna "])
 def test_a_username_is_unique_in_upper_and_lower_case(settings: Settings, wish: str) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    accounts.rename(anna.id, {"username": "Anna"})
+    accounts.change(anna.id, {"username": "Anna"})
     with pytest.raises(UsernameTaken):
-        accounts.rename(boris.id, {"username": wish})
+        accounts.change(boris.id, {"username": wish})
     assert people.profile(settings, boris.id).username == ""
 
 
 def test_users_may_change_the_case_of_their_own_username(settings: Settings) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"username": "anna"})
-    accounts.rename(anna.id, {"username": "Anna"})
+    accounts.change(anna.id, {"username": "anna"})
+    accounts.change(anna.id, {"username": "Anna"})
     assert people.profile(settings, anna.id).username == "Anna"
 
 
 def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)
-    accounts.rename(anna.id, {"username": "name"})
-    accounts.rename(anna.id, {"username": " "})
-    accounts.rename(boris.id, {"username": "name"})
+    accounts.change(anna.id, {"username": "name"})
+    accounts.change(anna.id, {"username": " "})
+    accounts.change(boris.id, {"username": "name"})
     assert people.find(settings, "name") == boris.id
 
 
@@ -262,34 +262,34 @@ def test_a_username_is_free_again_when_it_is_given_up(settings: Settings) -> Non
 def test_a_username_cannot_be_a_number_or_me(settings: Settings, username: str) -> None:
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
-        accounts.rename(anna.id, {"username": username})
+        accounts.change(anna.id, {"username": username})
     assert refused.value.errors == {"username": [names.NOT_A_USERNAME]}
 
 
 @pytest.mark.parametrize("username", ["a", "Z9", "ivan.petrov-1_", "a" * 30, "meg"])
 def test_a_username_begins_with_a_letter(settings: Settings, username: str) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"username": username})
+    accounts.change(anna.id, {"username": username})
     assert people.find(settings, username) == anna.id
 
 
 def test_names_are_trimmed_and_composed(settings: Settings) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"first_name": "  Андреи\u0306 ", "last_name": "O’Neil 🔨"})
+    accounts.change(anna.id, {"first_name": "  Андреи\u0306 ", "last_name": "O’Neil 🔨"})
     profile = people.profile(settings, anna.id)
     assert (profile.first_name, profile.last_name) == ("Андрей", "O’Neil 🔨")
 
 
 def test_all_bad_names_are_reported_at_once(settings: Settings) -> None:
     with pytest.raises(InvalidFields) as refused:
-        accounts.rename(user(settings).id, {"username": "1", "first_name": "a" * 151, "last_name": "a\x00b"})
+        accounts.change(user(settings).id, {"username": "1", "first_name": "a" * 151, "last_name": "a\x00b"})
     assert set(refused.value.errors) == {"username", "first_name", "last_name"}
 
 
 @pytest.mark.parametrize("name", ["\x00", "a\x1bb", "\ud800", "\uffff", "a\nb", "\u202elive", "\u200b"])
 def test_a_name_is_text(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidFields) as refused:
-        accounts.rename(user(settings).id, {"first_name": f"a{name}b"})
+        accounts.change(user(settings).id, {"first_name": f"a{name}b"})
     assert refused.value.errors == {"first_name": [names.NOT_TEXT]}
 
 
@@ -297,28 +297,28 @@ def test_a_name_is_text(settings: Settings, name: str) -> None:
 def test_a_name_has_a_visible_character(settings: Settings, name: str) -> None:
     anna = user(settings)
     with pytest.raises(InvalidFields) as refused:
-        accounts.rename(anna.id, {"first_name": name})
+        accounts.change(anna.id, {"first_name": name})
     assert refused.value.errors == {"first_name": [names.NOT_TEXT]}
-    accounts.rename(anna.id, {"first_name": f"{name}Ы"})
+    accounts.change(anna.id, {"first_name": f"{name}Ы"})
     assert "Ы" in people.profile(settings, anna.id).first_name
 
 
 def test_renaming_changes_what_is_given_and_nothing_else(settings: Settings) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"username": "anna", "first_name": "Anna", "last_name": "A"})
-    accounts.rename(anna.id, {"first_name": "Anne"})
-    accounts.rename(anna.id, {})
+    accounts.change(anna.id, {"username": "anna", "first_name": "Anna", "last_name": "A"})
+    accounts.change(anna.id, {"first_name": "Anne"})
+    accounts.change(anna.id, {})
     profile = people.profile(settings, anna.id)
     assert (profile.username, profile.first_name, profile.last_name) == ("anna", "Anne", "A")
 
 
 def test_an_unknown_user_cannot_be_renamed(settings: Settings) -> None:
     with pytest.raises(NotFound):
-        accounts.rename(STRANGER_ID, {"first_name": "A"})
+        accounts.change(STRANGER_ID, {"first_name": "A"})
 
 
 def test_nothing_is_noted_about_an_unknown_user(settings: Settings) -> None:
-    for verb in (lambda: accounts.rename(STRANGER_ID, {"first_name": "A"}), lambda: exports.export(settings, STRANGER_ID)):
+    for verb in (lambda: accounts.change(STRANGER_ID, {"first_name": "A"}), lambda: exports.export(settings, STRANGER_ID)):
         with pytest.raises(NotFound):
             verb()
     assert db.session.scalars(select(Event)).all() == []
@@ -374,7 +374,7 @@ def test_a_user_created_by_staff_gets_a_free_invite_code(settings: Settings, mon
 @pytest.mark.requirement("PRV-03")
 def test_a_deletion_removes_all_that_is_personal(settings: Settings) -> None:
     anna = user(settings)
-    accounts.rename(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
+    accounts.change(anna.id, {"username": "anna", "first_name": "Анна", "last_name": "Каренина"})
     ask(settings)
     accounts.delete(settings, anna.id)
     stored = "\n".join(everything_stored())
@@ -401,7 +401,7 @@ def test_a_user_is_deleted_once(settings: Settings) -> None:
     with pytest.raises(NotFound):
         accounts.delete(settings, anna.id)
     with pytest.raises(NotFound):
-        accounts.rename(anna.id, {"first_name": "A"})
+        accounts.change(anna.id, {"first_name": "A"})
 
 
 def test_a_user_who_was_deleted_gets_no_other_number(settings: Settings) -> None:
@@ -453,7 +453,7 @@ def test_nothing_can_be_done_to_an_unknown_user(settings: Settings) -> None:
 @pytest.mark.requirement("PRV-02")
 def test_the_export_has_all_that_is_stored_about_the_caller(settings: Settings) -> None:
     anna, boris, clara = chain(settings, 3)
-    accounts.rename(boris.id, {"username": "boris"})
+    accounts.change(boris.id, {"username": "boris"})
     export = exports.export(settings, boris.id)
     assert export["profile"]["username"] == "boris"
     assert export["profile"]["activated_invite_code"] == anna.invite_code

@@ -58,7 +58,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     """A user with rows in every table, who has changed her number and changed it back."""
     them = sign_in(settings, ANNA)
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
-    accounts.rename(them.user.id, NAMES)
+    accounts.change(them.user.id, NAMES)
     activate(settings, boris.id, them.user.invite_code)
     attempt_an_unknown_code(settings, them.user.id, invite_attempts.PER_NUMBER_PER_DAY)
     noon.shift(timedelta(days=1))
@@ -68,7 +68,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     noon.shift(timedelta(days=7))
     activate(settings, them.user.id, clara.invite_code)
     accounts.set_staff(settings, them.user.id, True, actor_id=boris.id)
-    accounts.rename(clara.id, {"first_name": "Клара"}, actor_id=them.user.id)
+    accounts.change(clara.id, {"first_name": "Клара"}, actor_id=them.user.id)
     them = sign_in(settings, ANNA)
     for number in (OTHER, ANNA):
         soon()

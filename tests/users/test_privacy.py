@@ -134,7 +134,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     """A user who did everything that users can do, and has changed her number and changed it back."""
     them = sign_in(settings, ANNA)
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
-    accounts.rename(them.user.id, {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"})
+    accounts.change(them.user.id, {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"})
     with pytest.raises(UnknownInvite):
         activate(settings, them.user.id, "AAAAAA")
     activate(settings, them.user.id, clara.invite_code)
