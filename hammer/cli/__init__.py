@@ -6,11 +6,11 @@ A refusal is printed as one line on stderr, with exit code 1.
 import click
 from flask import Flask
 
-from hammer.cli import clients, keys, operations, texts, users
+from hammer.cli import clients, keys, operations, texts, transfers, users
 from hammer.cli.commands import commands, database_fault
 from hammer.db.database import db
 
-__all__ = ["clients", "database_fault", "init_app", "init_migrations", "keys", "operations", "texts", "users"]
+__all__ = ["clients", "database_fault", "init_app", "init_migrations", "keys", "operations", "texts", "transfers", "users"]
 
 
 def init_app(app: Flask) -> None:

@@ -1,5 +1,6 @@
 """`createsuperuser` and `users`: who is there, and what operators change about them."""
 
+import json
 from collections import Counter
 
 import click
@@ -35,7 +36,7 @@ def createsuperuser(phone: str) -> None:
 
 @commands.group(cls=Group)
 def users() -> None:
-    """See and change users. USER is a username, or a number in any spelling."""
+    """See and change users. USER is an id, a username, or a number in any spelling."""
 
 
 @users.command("list")
@@ -70,6 +71,7 @@ def show(user: str) -> None:
     user_id = _find(user)
     profile = people.profile(settings(), user_id)
     facts = {
+        "id": profile.id,
         "number": phones.pretty(profile.telephone_number),
         "username": profile.username,
         "name": full_name(profile),
@@ -77,6 +79,7 @@ def show(user: str) -> None:
         "joined": minute(profile.date_joined),
         "invite code": f"{profile.invite_code}, {profile.invite_count} activated it",
         "activated": profile.activated_invite_code or "",
+        "metadata": json.dumps(profile.metadata, ensure_ascii=False) if profile.metadata else "",
     }
     print_table((), ((f"{fact}:", value or "–") for fact, value in facts.items()))
     devices = sessions.devices(user_id)

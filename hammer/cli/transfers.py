@@ -1,0 +1,148 @@
+"""`users import` and `users export`: all users, from a file and to a file."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import click
+
+from hammer.cli import user_files
+from hammer.cli.user_files import Line, Seen
+from hammer.cli.users import users
+from hammer.parsing import phones
+from hammer.refusals import InvalidFields, Refusal, TelephoneNumberTaken, UsernameTaken
+from hammer.users import transfers
+from hammer.users.transfers import EXPORTED, IMPORTED, NewUser
+from hammer.web.settings import settings
+
+BATCH: Final = 200
+"""Users that are added in one transaction. On SQLite other writers wait for it."""
+_COLUMNS: Final[Mapping[type[Refusal], str]] = {TelephoneNumberTaken: "number", UsernameTaken: "username"}
+"""The columns that these refusals are about."""
+
+
+@users.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--write", is_flag=True, help="Add the users. Without it nothing is written.")
+@click.option("--full", is_flag=True, help="Show whole numbers with the lines that failed.")
+@click.pass_context
+def import_users(ctx: click.Context, file: str, write: bool, full: bool) -> None:
+    """Add the users of FILE, or of standard input for `-`.
+
+    FILE is CSV with a header, or JSON lines. Users whose number has a user already are skipped, so a run that was interrupted can
+    be repeated. docs/import.md describes the columns.
+    """
+    judge = transfers.add if write else transfers.check
+    counts: Counter[str] = Counter()
+    ignored: set[str] = set()
+    with ExitStack() as closing:
+        raw = cast(BinaryIO, closing.enter_context(click.open_file(file, "rb")))
+        bar = closing.enter_context(_progress(raw))
+        seen = Seen()
+        closing.callback(seen.close)
+        lines = user_files.read(raw)
+        while batch := list(islice(lines, BATCH)):
+            good: list[tuple[Line, NewUser]] = []
+            for line in batch:
+                ignored |= line.row.keys() - set(IMPORTED)
+                user, faults = _read(line, seen)
+                if user is not None and not faults:
+                    good.append((line, user))
+                else:
+                    _report(line, user, faults, full=full)
+            answers = judge([user for _, user in good])
+            for (line, user), answer in zip(good, answers, strict=True):
+                counts["good"] += answer is None
+                counts["skipped"] += isinstance(answer, TelephoneNumberTaken)
+                if answer is not None and not isinstance(answer, TelephoneNumberTaken):
+                    _report(line, user, _faults(answer), full=full)
+            counts["all"] += len(batch)
+            bar()
+    failed = counts["all"] - counts["good"] - counts["skipped"]
+    if ignored:
+        click.echo(f"Not imported: {', '.join(name for name in EXPORTED if name in ignored)}.", err=True)
+    click.echo(
+        f"{counts['good']} {'added' if write else 'would be added'}, {counts['skipped']} skipped because there is a user with "
+        f"their number, {failed} failed."
+    )
+    if not write:
+        click.echo("Nothing was written. To add them: --write", err=True)
+    ctx.exit(1 if failed else 0)
+
+
+@users.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), help="The default is that of FILE's name, or jsonl.")
+def export_users(file: str, kind: str | None) -> None:
+    """Write all users to FILE, or to standard output for `-`.
+
+    FILE must be new, and is readable for its owner alone. An import reads it. docs/import.md describes the columns.
+    """
+    as_csv = (kind or Path(file).suffix[1:].lower()) == "csv"
+    if file == "-":
+        count = user_files.write(sys.stdout.buffer, transfers.everyone(), as_csv=as_csv)
+    else:
+        with _new_file(file) as raw:
+            count = user_files.write(raw, transfers.everyone(), as_csv=as_csv)
+    click.echo(f"{count} users were exported.", err=True)
+
+
+def _read(line: Line, seen: Seen) -> tuple[NewUser | None, Mapping[str, str]]:
+    """The user of a line if its columns can be read, and what is wrong with them."""
+    if line.faults:
+        return None, line.faults
+    try:
+        user = transfers.read(settings(), line.row)
+    except InvalidFields as no:
+        return None, _faults(no)
+    once = {"number": user.telephone_number, "username": (user.names["username"] or "").lower(), "invite_code": user.invite_code}
+    firsts = {name: seen.first(name, value, line.number) for name, value in once.items() if value}
+    return user, {name: f"Line {first} has the same." for name, first in firsts.items() if first != line.number}
+
+
+def _faults(refusal: Refusal) -> Mapping[str, str]:
+    """Column -> what is wrong with it."""
+    if isinstance(refusal, InvalidFields):
+        return {name: " ".join(sentences) for name, sentences in refusal.errors.items()}
+    return {_COLUMNS.get(type(refusal), ""): refusal.sentence}
+
+
+def _report(line: Line, user: NewUser | None, faults: Mapping[str, str], *, full: bool) -> None:
+    """Prints what is wrong with a line, without any of its values but the number."""
+    over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
+    number = user and (user.telephone_number if full else phones.masked(user.telephone_number))
+    for name, fault in faults.items():
+        column = "" if not name else f", {name}" if name in EXPORTED else ", a column"
+        click.echo(f"{over_the_bar}line {line.number}{f' ({number})' if number else ''}{column}: {fault}", err=True)
+
+
+@contextmanager
+def _progress(file: BinaryIO) -> Iterator[Callable[[], None]]:
+    """A function that moves the progress bar to the present place in the file. There is no bar without a terminal."""
+    if not sys.stderr.isatty() or not file.seekable():
+        yield lambda: None
+        return
+    with click.progressbar(length=os.fstat(file.fileno()).st_size, file=sys.stderr) as bar:
+        yield lambda: bar.update(file.tell() - bar.pos)
+
+
+@contextmanager
+def _new_file(path: str) -> Iterator[BinaryIO]:
+    """A file that is made now, with mode 600. It is removed if the block raises."""
+    try:
+        raw = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+    except FileExistsError as error:
+        raise click.ClickException(f"{click.format_filename(path)} is there already.") from error
+    except OSError as error:
+        raise click.FileError(path, error.strerror) from error
+    try:
+        with raw:
+            yield raw
+    except BaseException:
+        Path(path).unlink()
+        raise

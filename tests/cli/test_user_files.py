@@ -1,0 +1,175 @@
+"""Reading files of users: CSV of spreadsheets and databases, and JSON lines."""
+
+import io
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hammer.cli import user_files
+from hammer.cli.user_files import Line
+from hammer.users.transfers import EXPORTED
+
+HEAD = "number,first_name,metadata\n"
+
+
+def lines(text: str | bytes) -> list[Line]:
+    return list(user_files.read(io.BytesIO(text.encode() if isinstance(text, str) else text)))
+
+
+def row(text: str | bytes) -> dict[str, Any]:
+    """The only row, which is read without faults."""
+    [line] = lines(text)
+    assert line.faults == {}
+    return dict(line.row)
+
+
+def faults(text: str | bytes) -> dict[int, list[str]]:
+    """Line -> its bad columns."""
+    return {line.number: list(line.faults) for line in lines(text) if line.faults}
+
+
+@pytest.mark.parametrize("text", [
+    "number,first_name\n1,Анна\n",
+    "\ufeffnumber,first_name\n1,Анна\n",
+    "number,first_name\r\n1,Анна\r\n",
+    "number,first_name\r1,Анна\r",
+    "number;first_name\r\n1;Анна",
+    "number\tfirst_name\n1\tАнна\n",
+    'Number, FIRST_NAME\n"1","Анна"\n',
+    "\n\n number,first_name\n\n1,Анна\n,\n",
+    '{"number": "1", "first_name": "Анна"}\n',
+    '\ufeff\n{"first_name": "Анна", "number": "1", "username": null}\r\n\r\n',
+], ids=ascii)  # fmt: skip
+def test_files_of_every_program_are_read(text: str) -> None:
+    assert row(text) == {"number": "1", "first_name": "Анна"}
+
+
+def test_a_cell_may_have_several_lines_and_lines_are_counted_as_an_editor_counts_them() -> None:
+    found = lines('\n\nnumber,first_name\n1,"A\n\nB"\n2,C\n')
+    assert [(line.number, line.row["first_name"]) for line in found] == [(4, "A\n\nB"), (7, "C")]
+
+
+def test_metadata_in_csv_are_json_and_an_empty_cell_is_none() -> None:
+    assert [line.row.get("metadata") for line in lines(HEAD + '1,,"{""a"": [1]}"\n2,,\n')] == [{"a": [1]}, None]
+
+
+@pytest.mark.parametrize(
+    "cell", ["{", "1", "[]", '"""{}"""', "NaN", '"{""a"":1,""a"":2}"', '"{""a"":NaN}"', r'"{""a"":""\ud800""}"']
+)
+def test_metadata_that_are_no_json_object_are_refused(cell: str) -> None:
+    assert faults(HEAD + f"1,,{cell}\n2,,\n") == {2: ["metadata"]}
+
+
+@pytest.mark.parametrize("line", ["1,2", "1,2,3,4", '1,"2"x,', '1,"2'])
+def test_a_line_that_does_not_fit_the_header_is_refused_and_the_next_one_is_read(line: str) -> None:
+    found = lines(HEAD + f"{line}\n")
+    assert [list(each.faults) for each in found] == [[""]]
+    assert found[0].number == 2
+
+
+def test_after_a_bad_line_the_next_one_is_read() -> None:
+    assert faults(HEAD + '1,"2"x,\n1,Anna,\n1\n2,Boris,\n') == {2: [""], 4: [""]}
+
+
+def test_a_quotation_mark_that_is_never_closed_does_not_take_the_whole_file_along() -> None:
+    found = lines(HEAD + '1,"Anna,\n' + "2,Boris,\n" * 40_000)
+    assert found[0].number == 2
+    assert found[0].faults
+    assert len(found) > 20_000
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["number,firstname\n", "username\n", "number,number\n", "number,\n", "", '"number\n', "п;н\n", "a" * 300_000, "PK\x03\x04\0\0"],
+    ids=lambda header: ascii(header[:20]),
+)
+def test_a_header_that_is_not_understood_is_refused(header: str) -> None:
+    with pytest.raises(click.ClickException):
+        lines(header)
+
+
+def test_a_file_of_an_older_excel_is_no_utf_8_and_its_cells_are_named() -> None:
+    assert faults(b"number;first_name;metadata\r\n1;\xc0\xed\xed\xe0;\r\n2;Boris;\r\n") == {2: ["first_name"]}
+    with pytest.raises(click.ClickException):
+        lines("number,first_name\n1,Анна\n".encode("utf-16"))
+
+
+@pytest.mark.parametrize(
+    ("line", "bad"),
+    [
+        ('{"number": "1"', ""),
+        ("1,Anna", ""),
+        ("[]", ""),
+        ('{"number": "1", "number": "2"}', ""),
+        (r'{"number": "1", "first_name": "\ud800"}', ""),
+        ("[" * 5000, ""),
+        ('{"number": 79290000001}', "number"),
+        ('{"number": "1", "metadata": "{}"}', "metadata"),
+        ('{"number": "1", "joined_at": 1486324545000}', "joined_at"),
+        ('{"number": "1", "firstname": "A"}', "firstname"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_bad_json_line_is_refused_and_the_next_one_is_read(line: str, bad: str) -> None:
+    assert faults(f'{{"number": "1"}}\n{line}\n{{"number": "2"}}\n') == {2: [bad]}
+
+
+def test_a_line_without_end_costs_no_memory() -> None:
+    class Endless(io.RawIOBase):
+        """A hundred million characters without a line end, after a good line."""
+
+        def __init__(self, first: bytes) -> None:
+            self.parts: Iterator[bytes] = iter([first, *[b"a" * 8192] * 12_500])
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            part = next(self.parts, b"")[: len(buffer)]
+            buffer[: len(part)] = part
+            return len(part)
+
+    for first in (b'{"number": "1"}\n{', b"number\n1\n"):
+        tracemalloc.start()
+        found = list(user_files.read(io.BufferedReader(Endless(first))))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(found) == 2
+        assert most < 5_000_000
+
+
+def test_a_value_is_seen_once_of_each_kind() -> None:
+    seen = user_files.Seen()
+    assert [seen.first(*value) for value in [("a", "x", 1), ("a", "x", 2), ("b", "x", 3), ("a", "y", 4)]] == [1, 1, 3, 4]
+    seen.close()
+
+
+cells = st.one_of(st.sampled_from(["=1+1", "+1", "-", "@a", "'=a", "''=a", "'a", "＝a", "", "a;b", 'a"b', "a\nb"]), st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=8
+))  # fmt: skip
+
+
+@given(st.lists(st.tuples(cells, cells, st.dictionaries(cells, cells, max_size=2)), max_size=3), st.booleans())
+def test_what_is_written_is_read_again_and_in_csv_no_cell_is_a_formula(
+    rows: list[tuple[str, str, dict[str, str]]], as_csv: bool
+) -> None:
+    blank = dict.fromkeys(EXPORTED)
+    users = [
+        blank | {"number": f"+7929000000{n}", "username": username, "first_name": name, "metadata": values}
+        for n, (username, name, values) in enumerate(rows)
+    ]
+    file = io.BytesIO()
+    assert user_files.write(file, users, as_csv=as_csv) == len(users)
+    read = lines(file.getvalue() if users else file.getvalue() or HEAD)
+    kept, blanks = ("number", "username", "first_name", "metadata"), {"username": "", "first_name": "", "metadata": {}}
+    assert [{name: line.row.get(name, blanks.get(name)) for name in kept} for line in read] == [
+        {name: user[name] for name in kept} for user in users
+    ]
+    if as_csv:
+        written = [user_files._cells(user) for user in users]
+        assert not [cell for cells in written for cell in cells[2:] if cell.startswith(tuple("=+-@\t\r＝＋－＠"))]
