@@ -288,6 +288,30 @@ def delete_user(username: str) -> None:
     accounts.delete(settings(), _user_id(username), actor_id=_actor_id(), session_id=session_id)
 
 
+@blueprint.post("/users/<username>/block/", tags=["users"])
+@allows(Scope.USERS_WRITE)
+@refuses(NotFound)
+@not_json
+@blueprint.response(200, s.UserOut)
+def block_user(username: str) -> people.Profile:
+    """Block a user (staff and clients only)
+
+    Their sessions end at once, their devices are forgotten, and they cannot sign in. Callers who name themselves get
+    `not-allowed`.
+    """
+    return _set_blocked(username, True)
+
+
+@blueprint.post("/users/<username>/unblock/", tags=["users"])
+@allows(Scope.USERS_WRITE)
+@refuses(NotFound)
+@not_json
+@blueprint.response(200, s.UserOut)
+def unblock_user(username: str) -> people.Profile:
+    """Let a blocked user sign in again (staff and clients only)"""
+    return _set_blocked(username, False)
+
+
 @blueprint.post("/users/<username>/invite/", tags=["users"])
 @signed_in
 @refuses(NotAllowed, NotFound, UnknownInvite, OwnInvite, InviteLoop, AlreadyActivated, TooManyRequests)
@@ -368,12 +392,19 @@ def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     return _page(outbox.newest(**query), query)
 
 
+def _set_blocked(username: str, blocked: bool) -> people.Profile:
+    user_id = _user_id(username)
+    accounts.set_blocked(user_id, blocked, actor_id=_actor_id())
+    return _profile(user_id)
+
+
 def _metadata(body: dict[str, Any]) -> dict[str, Any] | None:
     """Takes the metadata out of the body; None if it has none. Refuses with `NotAllowed` users who are not staff."""
     me = tokens.caller()
     if "metadata" in body and isinstance(me, Caller) and not me.is_staff:
         raise NotAllowed(STAFF_WRITE_METADATA)
-    return body.pop("metadata", None)
+    metadata: dict[str, Any] | None = body.pop("metadata", None)
+    return metadata
 
 
 def _user_id(username: str) -> str:

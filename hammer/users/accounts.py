@@ -263,7 +263,7 @@ def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
     """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
 
-    Nobody blocks themselves. Refuses with `NotAllowed`, `NotFound`.
+    Refuses with `NotAllowed` users who would block themselves, and with `NotFound`.
     """
     if actor_id == user_id:
         raise NotAllowed(NOT_YOURSELF)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -173,7 +174,7 @@ def test_an_exported_file_makes_the_same_users_elsewhere(
     other = app_with(replace(settings, database_url=databases.new()))
     imported = other.test_cli_runner().invoke(args=["users", "import", "--write", str(path)])
     assert said(imported).startswith("2 added, 0 skipped")
-    lost = {"id": "", "invite_count": 0, "activated_invite_code": None, "invite_code_list": []}
+    lost: dict[str, Any] = {"id": "", "invite_count": 0, "activated_invite_code": None, "invite_code_list": []}
     assert [replace(user, **lost) for user in stored(other).values()] == [replace(user, **lost) for user in stored(app).values()]
     with app.app_context():
         assert db.session.query(Event).filter_by(kind=events.Kind.USERS_EXPORTED, user_id=None, actor_id=None).count() == 1
