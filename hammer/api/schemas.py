@@ -192,7 +192,7 @@ _NOT_ME = "[A-Za-z]|[A-LN-Za-ln-z][A-Za-z0-9_.-]|[Mm][A-DF-Za-df-z0-9_.-]|[A-Za-
 """`USERNAME` without `me` in any case, for every engine of regular expressions: some have no lookahead."""
 
 
-class NamesIn(In):
+class UserChangeIn(In):
     username = _text(
         {
             "description": "Empty for no username. Unique, ignoring case.",
@@ -204,9 +204,6 @@ class NamesIn(In):
     )
     first_name = _text({"example": "Иван", "maxLength": LONGEST_NAME}, required=False)
     last_name = _text({"example": "Петров", "maxLength": LONGEST_NAME}, required=False)
-
-
-class UserChangeIn(NamesIn):
     metadata = fields.Dict(
         keys=fields.String(),
         error_messages={"invalid": NOT_AN_OBJECT, "null": NOT_AN_OBJECT},
