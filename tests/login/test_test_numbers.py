@@ -203,8 +203,9 @@ def test_guesses_of_a_device_that_was_known_before_are_counted_for_the_number(se
     known = sign_in(settings)
     at_home = Asker(HOME.address, "en", devices.token(settings, known.device))
     no_wait()
-    before = ask(settings, asker=at_home)
+    before = ask(replace(settings, code_length=6), asker=at_home)
     assert before.device_id == known.device.id
+    assert miss(listed, before, CODE) == 2
     assert ask(listed, asker=at_home).device_id is None
     assert enter(listed, asker=at_home).user.id == known.user.id
 

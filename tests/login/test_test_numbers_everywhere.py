@@ -119,6 +119,7 @@ def test_metrics_count_test_numbers_and_their_uses_and_nothing_else_of_their_use
         activate(listed, eva.id, dora.invite_code)
         assert count_of(clara.id) == count_of(anna.id) == 1
         accounts.delete(listed, anna.id)
+        ask(listed, BORIS)
         with transaction() as tx:
             tx.execute(update(Verification).values(expires_at=clock.now()))
 
