@@ -1,4 +1,4 @@
-"""Every route states its access and enforces it: for strangers, the user, another user and staff."""
+"""Every route states its access and enforces it: for strangers, the user, another user, staff, and clients with each scope."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
+from hammer.clients import registry
 from hammer.db.database import db
-from hammer.models import Referral, Session, User
+from hammer.models import Referral, Scope, Session, User
 from hammer.web import access
 from hammer.web.access import Access
 from tests import routes
+from tests.backends import Backend
 from tests.people import Browser, Program
 
 EVERYONE = {
@@ -126,6 +128,91 @@ def test_every_call_of_the_api_keeps_to_its_access(app: Flask, cast: Callable[[]
         assert (statuses["owner"] == 403) == (who == Access.STAFF or endpoint in OTHERS_ONLY), f"{method} {route}: {statuses}"
         if who > Access.PUBLIC and endpoint not in OTHERS_ONLY:
             assert statuses["staff"] not in (401, 403), f"{method} {route}: {statuses}"
+
+
+def scope_of(app: Flask, endpoint: str) -> Scope | None:
+    """The scope that a client needs for a call; None where clients are not admitted, or are not asked."""
+    return getattr(app.view_functions[endpoint], "scope", None)
+
+
+@pytest.mark.requirement("AZN-02")
+@pytest.mark.parametrize("scopes", [[], *([scope] for scope in Scope), list(Scope)], ids=lambda scopes: " ".join(scopes) or "none")
+def test_every_call_of_the_api_admits_clients_by_their_scopes_alone(app: Flask, scopes: list[Scope]) -> None:
+    stated = access.by_endpoint(app)
+    shop = Backend(app, *scopes)
+
+    for method, route, endpoint in calls(app):
+        scope, status = scope_of(app, endpoint), ask(shop, method, route)
+        asked = scope is not None or stated[endpoint] > Access.PUBLIC
+        assert (status == 403) == (asked and scope not in scopes), f"{method} {route}: {status}"
+        assert status < 500
+        assert status != 401 or endpoint == "api.refresh", f"{method} {route}"
+
+
+@pytest.mark.requirement("AZN-02")
+def test_the_document_states_the_scope_that_a_call_enforces(app: Flask) -> None:
+    paths = app.test_client().get("/api/v1/openapi.json").get_json()["paths"]
+    with_scope = set()
+
+    for method, route, endpoint in calls(app):
+        at = route.replace("<", "{").replace(">", "}")
+        security = paths.get(at, {}).get(method.lower(), {}).get("security", [])
+        scope = scope_of(app, endpoint)
+        assert [s["client"] for s in security if "client" in s] == ([[scope]] if scope else []), f"{method} {route}"
+        with_scope |= {scope}
+    assert with_scope >= {Scope.CODES_SEND, Scope.USERS_READ, Scope.USERS_WRITE, Scope.INVITES_READ}
+
+
+@pytest.mark.requirement("AZN-02")
+def test_a_client_is_nobody_where_a_user_is_asked_for(app: Flask, cast: Callable[[], Cast]) -> None:
+    people, shop = cast(), Backend(app, *Scope)
+    theirs = session_of(app, people.owner)
+    token = shop.tokens["access_token"]
+
+    for method, at, body in (
+        ("POST", "/auth/logout/", None),
+        ("GET", "/auth/sessions/", None),
+        ("DELETE", "/auth/sessions/", None),
+        ("DELETE", f"/auth/sessions/{theirs}/", None),
+        ("GET", "/users/me/export/", None),
+        ("POST", f"/users/{people.number}/invite/", {"invite_code": people.other.tokens["invite_code"]}),
+        ("POST", "/users/me/telephone_number/", {"telephone_number": "+79291234567"}),
+        ("POST", "/users/me/telephone_number/code/", {"verification_id": "A" * 22, "code": "1234"}),
+        ("GET", "/texts/", None),
+    ):
+        assert shop.call(method, at, body).status_code == 403, f"{method} {at}"
+    for method, at, body in (
+        ("GET", "/users/me/", None),
+        ("PATCH", "/users/me/", {"first_name": "A"}),
+        ("DELETE", "/users/me/", None),
+    ):
+        assert shop.call(method, at, body).status_code == 404, f"{method} {at}"
+    assert shop.call("POST", "/auth/refresh/", {"refresh_token": token}).status_code == 401
+    page = app.test_client().get("/profile/", headers={"Authorization": f"Bearer {token}", "Cookie": f"hammer={token}"})
+    assert (page.status_code, page.headers["Location"]) == (303, "/login/")
+    assert people.owner.is_signed_in()
+
+
+@pytest.mark.requirement("AZN-02")
+def test_the_token_of_a_user_gets_no_token_of_a_client(cast: Callable[[], Cast]) -> None:
+    staff = cast().staff
+    for secret in (staff.tokens["access_token"], staff.tokens["refresh_token"]):
+        shown = {"grant_type": "client_credentials", "client_id": "A" * 22, "client_secret": secret}
+        assert staff.client.post("/oauth/token", data=shown).status_code == 401
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert staff.client.post("/oauth/token", data={"grant_type": "client_credentials"}, headers=headers).status_code == 401
+
+
+@pytest.mark.requirement("AZN-02")
+def test_a_client_that_was_disabled_is_refused_at_every_call_that_asks_who_it_is(app: Flask) -> None:
+    stated = access.by_endpoint(app)
+    shop = Backend(app, *Scope)
+    with app.app_context():
+        registry.disable(shop.client_id)
+
+    for method, route, endpoint in calls(app):
+        if scope_of(app, endpoint) is not None or stated[endpoint] > Access.PUBLIC:
+            assert ask(shop, method, route) == 401, f"{method} {route}"
 
 
 @pytest.mark.requirement("AZN-01")
