@@ -12,7 +12,7 @@ INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast fuzz check format cover mutants bench evidence settings lock vitals postman translations pictures clean
+.PHONY: help run test test-fast fuzz check format cover mutants bench evidence settings lock vitals postman clients translations pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,9 @@ vitals: .venv/tests ## measure the pages on a slow line and write the figures in
 
 postman: .venv/tests ## play the Postman collection against a server of its own (needs node and npm)
 	tests/postman/run
+
+clients: .venv/tests ## check the OpenAPI document, make clients of it in eight languages, and run those that this machine can (needs node, npm and Java)
+	tests/clients/run --all
 
 translations: .venv/runs ## collect the sentences for people, update the catalogues and compile them
 	mkdir -p -m 700 instance

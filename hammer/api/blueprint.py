@@ -226,7 +226,9 @@ def allows(scope: Scope) -> Callable[[View], View]:
     """Admits users with a valid access token and clients with this scope, and states both in the document."""
 
     def decorate(view: View) -> View:
-        admitted: View = _stated(tokens.allows(scope)(view), {"bearer": []}, {"client": [scope]})
+        # The client comes first: openapi-generator's TypeScript sends the token as the last one of the list says, and leaves out
+        # the word `Bearer` for OAuth.
+        admitted: View = _stated(tokens.allows(scope)(view), {"client": [scope]}, {"bearer": []})
         return refuses(NotAllowed)(admitted)
 
     return decorate
