@@ -12,13 +12,23 @@ Tree = dict[str, Any]
 
 DESCRIPTION: Final = """\
 Every call of Hammer's JSON API in a useful order. Run the whole collection, or send the requests one by one from the top. It needs
-demo mode, in which answers show the codes; `HAMMER_RESEND_SECONDS=0`, so that there is no waiting time between two texts; and one
-of the staff, created by `flask --app wsgi createsuperuser "+7 900 000-00-00"`. The variable `staffNumber` holds their number.
+demo mode, in which answers show the codes. Between two texts to one number it waits as long as the answers say.
+
+The folder of the staff is left out while the variable `staffNumber` is empty. To run it, create one of the staff by
+`flask --app wsgi createsuperuser "+7 900 000-00-00"`, and put that number into the variable.
 
 Each run uses new random numbers for two people, A and B, and deletes both at the end.
 """
 
-VARIABLES: Final = {"staffNumber": "+79000000000"}
+VARIABLES: Final = {"staffNumber": "", "ready": "{}"}
+"""`ready` holds when each number can get its next text: number -> milliseconds."""
+STAFF: Final = "5. Staff"
+_WITHOUT_STAFF = 'if (!pm.variables.get("staffNumber")) pm.execution.skipRequest();'
+_WAIT = """const ready = JSON.parse(pm.collectionVariables.get("ready"))[pm.variables.replaceIn(NUMBER)] || 0;
+setTimeout(() => {}, Math.max(0, ready - Date.now()));"""
+_NOTE_WAIT = """const ready = JSON.parse(pm.collectionVariables.get("ready"));
+ready[answer.telephone_number] = Date.now() + answer.resend_in * 1000;
+pm.collectionVariables.set("ready", JSON.stringify(ready));"""
 
 _CHOOSE_NUMBERS = """\
 const number = () => "+7929" + String(Math.floor(Math.random() * 1e7)).padStart(7, "0");
@@ -49,6 +59,15 @@ class Step:
     holds: tuple[str, ...] = ()
     """JavaScript expressions about `answer` that must be true."""
     before: str = ""
+    number: str = ""
+    """The number that gets a text, where the body does not name it."""
+
+    @property
+    def texts(self) -> str:
+        """The number that gets a text, or an empty string."""
+        body = self.body if isinstance(self.body, dict) else {}
+        asks = self.operation in ("signup", "resend_code", "request_number_change") and self.status == 200
+        return str(self.number or body.get("telephone_number") or body["username"]) if asks else ""
 
 
 _ME = {"username": "me"}
@@ -70,6 +89,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
             "resend_code",
             200,
             {"verification_id": "{{verification}}"},
+            number="{{numberA}}",
             holds=('answer["Ваш код активации"] === pm.collectionVariables.get("code")',),
         ),
         Step(
@@ -201,7 +221,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("The keys that tokens are signed with", "list_keys", 200, holds=("answer.keys.every(key => !key.d)",)),
         Step("Not a refresh token", "refresh", 401, {"refresh_token": "abc"}, problem="not-signed-in"),
     ),
-    "5. Staff": (
+    STAFF: (
         Step("The staff ask for a code", "signup", 200, {_NUMBER: "{{staffNumber}}"}, keeps=_ASKED),
         Step("The staff sign in", "confirm_code", 200, _CODE, keeps={"tokenStaff": "access_token", "inviteStaff": "invite_code"}),
         Step("Users, one page", "list_users", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
@@ -292,6 +312,7 @@ def collection(document: Tree) -> Tree:
         "variable": [{"key": name, "value": value} for name, value in variables.items()],
         "item": [
             {"name": folder, "item": [_request(step, *operations[step.operation]) for step in steps]}
+            | ({"event": [_event("prerequest", _WITHOUT_STAFF)]} if folder == STAFF else {})
             for folder, steps in STORY.items()
         ],
     }
@@ -322,14 +343,17 @@ def _request(step: Step, method: str, path: str, operation: Tree) -> Tree:
         raw = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, indent=2)
         request["header"].append({"key": "Content-Type", "value": "application/json"})
         request["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
-    events = [("test", _tests(step)), ("prerequest", step.before)]
+    wait = _WAIT.replace("NUMBER", json.dumps(step.texts)) if step.texts else ""
+    events = [("test", _tests(step)), ("prerequest", "\n".join(filter(None, (step.before, wait))))]
     return {
         "name": step.name,
         "request": request,
-        "event": [
-            {"listen": when, "script": {"type": "text/javascript", "exec": script.split("\n")}} for when, script in events if script
-        ],
+        "event": [_event(when, script) for when, script in events if script],
     }
+
+
+def _event(when: str, script: str) -> Tree:
+    return {"listen": when, "script": {"type": "text/javascript", "exec": script.split("\n")}}
 
 
 def _tests(step: Step) -> str:
@@ -345,4 +369,6 @@ def _tests(step: Step) -> str:
     for variable, place in step.keeps.items():
         value = f"answer.{place}" if "(" in place else f"answer[{json.dumps(place, ensure_ascii=False)}]"
         lines.append(f'pm.collectionVariables.set("{variable}", {value});')
+    if step.texts:
+        lines.append(_NOTE_WAIT)
     return "\n".join(lines)

@@ -32,10 +32,9 @@ me = users.show_user("me")
 assert (me.telephone_number, me.invite_code, me.activated_invite_code) == (BORIS, boris.invite_code, None)
 try:
     users.activate_invite_code("me", InviteIn(invite_code=boris.invite_code))
-    raise SystemExit("One's own code was activated.")
-except ApiException as refused:
-    assert refused.status == 422
-    problem = refused.data
-    assert isinstance(problem, Problem)
-    assert problem.type == "/problems/own-invite"
+except ApiException as error:
+    refused = error
+assert refused.status == 422
+assert isinstance(refused.data, Problem)
+assert refused.data.type == "/problems/own-invite"
 assert users.activate_invite_code("me", InviteIn(invite_code=anna.invite_code)).activated_invite_code == anna.invite_code
