@@ -162,11 +162,9 @@ def gunicorn(port: int) -> list[str]:
     return ["gunicorn", "--config", "gunicorn.conf.py", "--workers", "2", "--bind", f"127.0.0.1:{port}"]
 
 
-@contextmanager
-def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = flask_run, **environment: str) -> Iterator[Server]:
-    """Starts the application on a free port of 127.0.0.1, by default in development and demo mode, and stops it after the block."""
-    port = free_port()
-    settings = {
+def development(database_url: str, port: int) -> dict[str, str]:
+    """The settings of a server in development and demo mode, and of commands for it."""
+    return {
         "HAMMER_ENV": "development",
         "HAMMER_DEMO": "on",
         "HAMMER_RESEND_SECONDS": "0",
@@ -175,6 +173,13 @@ def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = fl
         "DATABASE_URL": database_url,
         "SECRET_KEY": "only for the tests, 32 bytes and more of it",
     }
+
+
+@contextmanager
+def serve(database_url: str, log: Path, command: Callable[[int], list[str]] = flask_run, **environment: str) -> Iterator[Server]:
+    """Starts the application on a free port of 127.0.0.1, by default in development and demo mode, and stops it after the block."""
+    port = free_port()
+    settings = development(database_url, port)
     with running(command(port), surroundings() | settings | environment, log, port, database_url) as server:
         yield server
 

@@ -13,7 +13,7 @@ from tests.serving import Server
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-INTEGRATE = (ROOT / "docs" / "integrate.md").read_text()
+INTEGRATE = (ROOT / "docs" / "integrate" / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 LINKS = sorted(
     {(str(page.relative_to(ROOT)), path) for page in DOCUMENTS for path in re.findall(r"\]\(((?!http)[^)#\s]+)", page.read_text())}
@@ -29,7 +29,7 @@ def blocks(text: str) -> list[str]:
 
 
 def test_the_curl_example_logs_two_people_in_and_the_second_activates_the_firsts_code(server: Server) -> None:
-    """The block of the README, and the one of docs/integrate.md that continues it."""
+    """The block of the README, and the one of docs/integrate/README.md that continues it."""
     script = "\n".join(blocks(section("Log in with curl")) + blocks(INTEGRATE)).replace("http://127.0.0.1:5000", server.url)
 
     run = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
