@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, cast
 from xml.parsers import expat  # `fault_of_mark` refuses every DOCTYPE, and so all entities
@@ -115,6 +116,7 @@ def _address(endpoint: str, content: bytes) -> str:
     return url_for(endpoint, v=_hash(content)) if content else ""
 
 
+@lru_cache(maxsize=8)
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:10]
 

@@ -203,6 +203,27 @@ def test_production_serves_its_own_country_unless_others_are_set(monkeypatch: py
         ("HAMMER_INVITATION_EN", "Come in.\nNow."),
         ("HAMMER_INVITATION_RU", "<b>Заходите</b>"),
         ("HAMMER_INVITATION_RU", "Заходите\u202e"),
+        ("HAMMER_NAME", " "),
+        ("HAMMER_NAME", "a" * 31),
+        ("HAMMER_NAME", "<b>Acme</b>"),
+        ("HAMMER_NAME", "Ac\nme"),
+        ("HAMMER_NAME", "Acme "),
+        ("HAMMER_MARK", "/nowhere/mark.svg"),
+        ("HAMMER_MARK", "/"),
+        ("HAMMER_ACCENT", "red"),
+        ("HAMMER_ACCENT", "#abc"),
+        ("HAMMER_ACCENT", "#14673A\n"),
+        ("HAMMER_TERMS_URL", "http://example.com/terms"),
+        ("HAMMER_TERMS_URL", "https://example.com/{lang}/terms"),
+        ("HAMMER_PRIVACY_URL", "javascript:alert(1)"),
+        ("HAMMER_HELP_URL", "/help"),
+        ("HAMMER_TEMPLATES", "/nowhere"),
+        ("HAMMER_ANDROID_APP_HASH", "FA+9qCX9VS"),
+        ("HAMMER_ANDROID_APP_HASH", "FA+9qCX9VSu\n"),
+        ("HAMMER_ANDROID_APP", "com.example.app"),
+        ("HAMMER_ANDROID_APP", "com.example.app:14:6D"),
+        ("HAMMER_ANDROID_APP", "app:" + ":".join(["AB"] * 32)),
+        ("HAMMER_APPLE_APP", "com.example.app"),
     ],
 )
 @pytest.mark.requirement("OTP-02", "OTP-06")
@@ -220,6 +241,20 @@ def test_the_invitation_of_the_language_is_used_or_else_the_general_one(monkeypa
 
     assert [both.invitation(language) for language in ("en", "ru", "kk")] == ["Come & see", "Заходите", "Come & see"]
     assert neither.invitation("en") == ""
+
+
+def test_what_the_operator_is_called_and_shows_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prints = ":".join(["AB"] * 32)
+    one, two = f"com.example.app:{prints}", f"com.example.beta:{prints}"
+    (tmp_path / "mark.svg").touch()
+    given = {"HAMMER_MARK": str(tmp_path / "mark.svg"), "HAMMER_TEMPLATES": str(tmp_path), "HAMMER_ANDROID_APP": f"{one}, {two}"}
+    settings = read(monkeypatch, HAMMER_NAME="Кофейня №1", HAMMER_TERMS_URL="https://example.com/{language}/", **given)
+
+    assert (settings.name, settings.terms_url) == ("Кофейня №1", "https://example.com/{language}/")
+    assert (settings.mark, settings.templates) == (str(tmp_path / "mark.svg"), str(tmp_path))
+    assert settings.android_apps == (one, two)
+    monkeypatch.setenv("HAMMER_NAME", "")
+    assert read(monkeypatch).name == "Hammer"
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ from flask.testing import FlaskClient
 import config
 from config import Settings
 from hammer.operations import doctor
+from hammer.users import accounts, people
 from hammer.web import branding
 from hammer.web.pages import templates
+from tests import delivery
 from tests.auth.pages import Outline, send, words
 from tests.auth.test_design import DARK, LIGHT, contrast
+from tests.people import Browser
 
 Made = Callable[[Settings], Flask]
 SHAPES = (
@@ -229,6 +232,23 @@ def test_people_whom_only_the_operator_can_help_find_where_to_write(app_with: Ma
     assert "Write to us" not in words(missing)
 
 
+def test_the_owner_of_a_blocked_account_finds_where_to_write(app_with: Made, settings: Settings) -> None:
+    app = app_with(replace(settings, support="https://example.com/help"))
+    person, number = Browser(app), "+79291234567"
+    person.sign_in(number)
+    with app.app_context():
+        accounts.set_blocked(people.find(app.config["SETTINGS"], number), True)
+
+    client = app.test_client()
+    client.get("/login/?lang=en")
+    send(client, "/login/", telephone_number=number)
+    with app.app_context():
+        code = delivery.code_for(app.config["SETTINGS"], number)
+    refused = send(client, "/login/code/", code=code)
+
+    assert (refused.status_code, '<a href="https://example.com/help">Write to us</a>' in refused.text) == (403, True)
+
+
 def test_a_template_of_the_operator_comes_first_and_can_extend_ours(app_with: Made, settings: Settings, tmp_path: Path) -> None:
     tmp_path.joinpath("base.html").write_text('{% extends "original/base.html" %}{% block foot %}<p>Acme GmbH</p>{% endblock %}')
     tmp_path.joinpath("landing.html").write_text('{% extends "base.html" %}{% block title %}Ours{% endblock %}')
@@ -258,8 +278,11 @@ def test_doctor_finds_what_is_wrong_with_templates_of_the_operator(
     app = app_with(replace(settings, templates=str(tmp_path)))
 
     found = [(finding.state, finding.how) for finding in templates.examine(app, app.config["SETTINGS"])]
+    said = app.test_cli_runner().invoke(args=["doctor"])
 
     assert (state, how) in found
+    assert f"templates: {how}" in said.stdout
+    assert (said.exit_code == 1) is (state == doctor.WRONG)
 
 
 def test_apps_of_the_operator_may_open_our_links(app_with: Made, settings: Settings) -> None:

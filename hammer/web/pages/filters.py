@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from hammer import clock
 from hammer.parsing import phones
-from hammer.refusals import NotAllowed, Refusal, RegionNotServed, RetryLater, WrongCode
+from hammer.refusals import Refusal, RegionNotServed, RetryLater, WrongCode
 from hammer.web.languages import say
 from hammer.web.settings import settings
 
@@ -114,8 +114,7 @@ def explained(refusal: Refusal) -> str:
         sentences.append(retry(refusal.retry_after))
     if isinstance(refusal, WrongCode) and refusal.attempts_left:
         sentences.append(ngettext("%(num)d try left.", "%(num)d tries left.", refusal.attempts_left))
-    # A blocked account, or a number that gets no texts here: only the operator can help.
-    if settings().support and refusal.sentence in (NotAllowed.sentence, RegionNotServed.sentence):
+    if settings().support and isinstance(refusal, RegionNotServed):  # only the operator can help
         sentences.append(Markup('<a href="{}">{}</a>').format(settings().support, gettext("Write to us")))
     return Markup(" ").join(sentences)
 
