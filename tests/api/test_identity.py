@@ -5,10 +5,13 @@ from typing import Any
 import jwt
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from hammer import events
 from hammer.clients import registry
-from hammer.models import Scope
+from hammer.db.database import db
+from hammer.models import Event, Scope
 from hammer.users import people
 from hammer.web import tokens
 from tests.api.contract import ANNA, BORIS, STAFF, STRANGER, USER, problem, signed_in
@@ -106,6 +109,19 @@ def test_metadata_that_are_not_sent_stay(anna: Program, staff: Program, method: 
     staff.result("PATCH", f"/users/{ANNA}/", {"metadata": {"plan": "pro"}})
     assert staff.result(method, f"/users/{ANNA}/", {"last_name": "К"})["metadata"] == {"plan": "pro"}
     assert anna.result(method, "/users/me/", {"last_name": "Л"})["metadata"] == {"plan": "pro"}
+
+
+@pytest.mark.requirement("LOG-01")
+def test_the_trail_names_the_client_that_wrote_metadata_or_blocked(app: Flask, anna: Program, writer: Program) -> None:
+    writer.result("PATCH", f"/users/{ANNA}/", {"metadata": {"plan": "pro"}})
+    writer.result("POST", f"/users/{ANNA}/block/")
+    with app.app_context():
+        client_id = registry.every()[0].id
+        noted = db.session.scalars(select(Event).where(Event.client_id == client_id).order_by(Event.id)).all()
+    assert [(event.kind, event.actor_id) for event in noted][-2:] == [
+        (events.Kind.USER_METADATA_CHANGED, None),
+        (events.Kind.USER_BLOCKED, None),
+    ]
 
 
 @pytest.mark.requirement("AZN-01")

@@ -14,7 +14,7 @@ from hammer.models import User
 from hammer.operations import demo
 from hammer.refusals import NotFound
 from hammer.sessions import sessions
-from hammer.users import people
+from hammer.users import accounts, people
 from tests.actions import ANNA, BORIS, user
 from tests.cli.commands import Run, refused, said
 
@@ -137,6 +137,22 @@ def test_show_finds_somebody_by_username_or_any_spelling_of_the_number(run: Run,
     assert "+7 929 000-00-01" in out
     assert "Анна Иванова" in out
     assert "Firefox" in out.split("DEVICE")[1]
+
+
+def test_the_id_of_a_user_names_them_in_every_command(run: Run, anna: str, profile: Callable[[str], people.Profile]) -> None:
+    out = said(run("users", "show", "--", anna))
+    assert out.startswith("id: ")
+    assert anna in out
+    said(run("users", "block", "--", anna))
+    assert profile(anna).blocked_at is not None
+    said(run("users", "delete", "--yes", "--", anna))
+    assert "There is no user" in refused(run("users", "show", "--", anna))
+
+
+def test_show_prints_metadata_without_signs_that_change_a_terminal(run: Run, app: Flask, anna: str) -> None:
+    with app.app_context():
+        accounts.change(anna, {}, {"plan": "про\x1b[31m"})
+    assert 'metadata:     {"plan": "про\\u001b[31m"}' in said(run("users", "show", ANNA))
 
 
 def test_show_of_somebody_who_is_signed_in_nowhere_says_so(run: Run) -> None:
