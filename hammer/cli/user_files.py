@@ -147,7 +147,8 @@ def _typed(number: int, row: dict[str, Any], faults: dict[str, str]) -> Line:
 def write(file: BinaryIO, users: Iterable[Mapping[str, Any]], *, as_csv: bool) -> int:
     """Writes a file that `read` reads. Returns the number of users.
 
-    In CSV an apostrophe is before what a spreadsheet would run as a formula, except before the `+` of a number; `read` removes it.
+    In CSV an apostrophe is before what a spreadsheet would run as a formula; `read` removes it. Numbers and ids are written as they
+    are: they may begin with `+` or `-`, but contain no function.
     """
     text, count = TextIOWrapper(file, "utf-8", newline=""), 0
     table = csv.writer(text)
@@ -172,5 +173,5 @@ def _cells(user: Mapping[str, Any]) -> Sequence[str]:
         elif isinstance(value, bool):
             value = str(value).lower()
         cell = "" if value is None else str(value)
-        cells.append(f"'{cell}" if name != "number" and _FORMULA.match(cell) else cell)
+        cells.append(f"'{cell}" if name not in ("id", "number") and _FORMULA.match(cell) else cell)
     return cells
