@@ -83,6 +83,8 @@ def change(
     sends_per_hour: int | None,
 ) -> None:
     """Change what CLIENT may do, from its next request on. Scopes and origins that are given replace those before."""
+    if (scopes and no_scopes) or (origins and no_origins):
+        raise click.UsageError("Give new scopes or --no-scopes, new origins or --no-origins, not both.")
     given: dict[str, object] = {"name": name, "sends_per_hour": sends_per_hour}
     given |= {"scopes": scopes if scopes or no_scopes else None, "origins": origins if origins or no_origins else None}
     given = {field: value for field, value in given.items() if value is not None}
@@ -121,10 +123,11 @@ def disable(client: str, undo: bool) -> None:
 def remove(client: str, yes: bool) -> None:
     """Remove CLIENT for ever, and sign out everyone who signed in through it."""
     found = _find(client)
+    name = found.name  # after the removal it cannot be read any more
     if not yes:
-        click.confirm(f"Remove {found.name} for ever?", abort=True)
+        click.confirm(f"Remove {name} for ever?", abort=True)
     registry.remove(found.id)
-    click.echo(f"{found.name} is removed.")
+    click.echo(f"{name} is removed.")
 
 
 def _find(client: str) -> Client:

@@ -85,8 +85,8 @@ def show(user: str) -> None:
     devices = sessions.devices(user_id)
     click.echo("\nSigned in nowhere." if not devices else "")
     if devices:
-        rows = ((d.device, minute(d.created_at), minute(d.seen_at), minute(d.expires_at)) for d in devices)
-        print_table(("DEVICE", "SINCE (UTC)", "LAST USED", "UNTIL"), rows)
+        rows = ((d.device, d.client or "–", minute(d.created_at), minute(d.seen_at), minute(d.expires_at)) for d in devices)
+        print_table(("DEVICE", "CLIENT", "SINCE (UTC)", "LAST USED", "UNTIL"), rows)
 
 
 @users.command()

@@ -148,7 +148,7 @@ def _read(**given: object) -> dict[str, object]:
 
 
 def _words(given: object) -> list[str]:
-    return [word for each in given for word in str(each).split()] if isinstance(given, Iterable) else []
+    return [word for each in given for word in str(each).split() or [""]] if isinstance(given, Iterable) else []
 
 
 def _update(tx: Transaction, client_id: str, **values: object) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from hammer.auth import pictures, profile_page
 from hammer.db.database import db
+from hammer.models import Scope
 from tests.auth.pages import (
     ANNA,
     BORIS,
@@ -25,7 +26,8 @@ from tests.auth.pages import (
     sign_in,
     words,
 )
-from tests.people import Page
+from tests.backends import Backend
+from tests.people import Page, Program
 
 
 def test_the_profile_shows_the_code_on_a_ticket_with_its_link(client: FlaskClient, code_for: CodeFor) -> None:
@@ -37,6 +39,20 @@ def test_the_profile_shows_the_code_on_a_ticket_with_its_link(client: FlaskClien
     assert f"Your invite code {code[:3]} {code[3:]}" in words(page)
     assert f'href="http://127.0.0.1:5000/i/{code}"' in page.text
     assert "Nobody yet." in words(page)
+
+
+def test_a_device_says_the_app_that_it_signed_in_through(app: Flask, client: FlaskClient, code_for: CodeFor) -> None:
+    shop, program = Backend(app, Scope.CODES_SEND, name="Shop <b>"), Program(app)
+    program.tokens = shop.tokens
+    program.sign_in(ANNA)
+    with app.app_context():
+        db.session.execute(text("update send_allowances set next_send_at = day_began_at"))
+    sign_in(client, code_for)
+
+    page = client.get("/profile/")
+
+    assert words(page).count("App: Shop <b>") == 1
+    assert "Приложение: Shop &lt;b&gt;" in client.get("/profile/?lang=ru").text
 
 
 def test_names_are_changed(client: FlaskClient, code_for: CodeFor) -> None:
