@@ -21,6 +21,7 @@ Verbs of tests (ask for a code, a wrong code, sign in, activate) are in `tests/a
 `TEST_DATABASE_URL=postgresql://…` runs the same tests on PostgreSQL.
 """
 
+import gc
 import io
 import logging
 import os
@@ -120,6 +121,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("processes")
     slow = {item.path for item in items if folder(item) in SLOW or item.get_closest_marker("processes")}
     items.sort(key=lambda item: (folder(item) not in SLOW, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Ends what `tests/__init__.py` began."""
+    gc.freeze()
+    gc.enable()
 
 
 def folder(item: pytest.Item) -> str:

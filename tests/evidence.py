@@ -6,6 +6,7 @@ Each run reports which promises its tests kept. If all of them pass, `make evide
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ Proofs = dict[str, set[str]]
 """Id -> the tests that name it, as `login/test_by_code.py::test_a_name`."""
 
 
+@cache
 def claimed() -> Proofs:
     """What the tests say that they prove. It is read from their source, so that it does not depend on which tests run."""
     found: Proofs = defaultdict(set)
@@ -38,8 +40,13 @@ class Test(NamedTuple):
     proves: set[str]
 
 
-def tests() -> Iterator[Test]:
+@cache
+def tests() -> list[Test]:
     """All tests in all folders."""
+    return list(_read())
+
+
+def _read() -> Iterator[Test]:
     for file in sorted(TESTS.rglob("test_*.py")):
         module = ast.parse(file.read_text())
         of_all = [

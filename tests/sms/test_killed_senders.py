@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +17,7 @@ from tests.actions import number
 from tests.databases import Databases
 from tests.delivery import states, wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
-from tests.serving import ROOT, Server
+from tests.serving import Server
 
 pytestmark = pytest.mark.processes
 
@@ -44,10 +42,9 @@ def environment(database_url: str, gateway: FakeGateway) -> dict[str, str]:
 
 
 @contextmanager
-def worker(database_url: str, gateway: FakeGateway, log: Path, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "worker", "--threads", str(THREADS)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(database_url, gateway) | more, stdout=output, stderr=output)
+def worker(database_url: str, gateway: FakeGateway, log: Path, **more: str) -> Iterator[serving.Process]:
+    command = ["flask", "--app", "wsgi", "worker", "--threads", str(THREADS)]
+    process = serving.begin(command, environment(database_url, gateway) | more, log)
     try:
         yield process
     finally:
@@ -178,9 +175,7 @@ def test_texts_that_waited_are_sent_by_a_new_server_without_a_request(
 ) -> None:
     server = serve(HAMMER_SMS_THREADS="0")
     server.ask(number(1))
-    command = [sys.executable, "-m", *one_worker(serving.free_port())]
-    with (tmp_path / "log").open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(server.database_url, gateway), stdout=output, stderr=output)
+    process = serving.begin(one_worker(serving.free_port()), environment(server.database_url, gateway), tmp_path / "log")
     try:
         wait_until(all_arrived(server.database_url))
     finally:
