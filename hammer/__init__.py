@@ -6,7 +6,7 @@
                                receipts;
                                web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                 doctor, retention, gauges, readiness, demo data
-    users                      accounts, people, exports
+    users                      accounts, people, exports, transfers
     login                      login by code, verifications
     sessions | invites | clients   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
                                apps of the operator and their secrets
