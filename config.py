@@ -244,9 +244,26 @@ def fault_of_origin(url: str) -> str:
     return ""
 
 
+def serialized_origin(url: str) -> str:
+    """An origin as browsers write it (RFC 6454 §6.2): in lower case, without a slash and without the usual port of its scheme.
+
+    Expects an address without a `fault_of_origin`.
+    """
+    parts = urlsplit(url.lower())
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.netloc if parts.port is None else parts.netloc.rpartition(":")[0]
+    return f"{parts.scheme}://{host.rstrip(':')}" + ("" if parts.port in (None, usual) else f":{parts.port}")
+
+
 def _origin(url: str) -> None:
     if fault := fault_of_origin(url):
         raise ValidationError(fault)
+
+
+def _origins(urls: list[str]) -> None:
+    wrong = [f"{url!a}: {fault}" for url, fault in ((url, fault_of_origin(url)) for url in urls) if fault]
+    if wrong:
+        raise ValidationError(wrong)
 
 
 def _gateways(urls: str) -> None:
@@ -463,6 +480,12 @@ class Settings:
         "request. With `https://` cookies are `Secure`.",
         default_text=f"`{USUAL_ADDRESS}`; in development the address that `flask run` of this folder serves",
         check=_origin, convert=lambda url: url.rstrip("/"),
+    )
+    origins: frozenset[str] = setting(
+        "HAMMER_ORIGINS", list, [],
+        "Other origins whose pages may call the API, like `https://app.example.com,https://shop.example.com`: "
+        "[single-page-app.md](integrate/single-page-app.md). Clients have origins of their own besides.",
+        item=str.strip, check=_origins, convert=lambda urls: frozenset(map(serialized_origin, urls)), empty_is_unset=True,
     )
     demo: bool = setting(
         "HAMMER_DEMO", bool, _default_demo,

@@ -2,8 +2,8 @@
 
     cli                        flask commands for operators
     auth | api | oauth         blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
-    web                        tokens, access, request limits, languages, branding, headers, static files, logs, metrics, health,
-                               receipts;
+    web                        tokens, access, request limits, languages, branding, headers, origins, static files, logs, metrics,
+                               health, receipts;
                                web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                 doctor, retention, gauges, readiness, demo data
     users                      accounts, people, exports, transfers
@@ -38,6 +38,7 @@ from hammer.web import (
     languages,
     logs,
     metrics,
+    origins,
     pages,
     receipts,
     request_limits,
@@ -60,6 +61,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         metrics,
         request_limits,
         headers,
+        origins,
         static_files,
         database,
         outbox,

@@ -43,7 +43,7 @@ from hammer import create_app
 from hammer.db.database import db
 from hammer.operations import readiness
 from hammer.sms import gateways
-from hammer.web import logs, tokens
+from hammer.web import logs, origins, tokens
 from tests import delivery, parts, serving
 from tests.databases import Databases, PostgresDatabases, SqliteFiles, migrate
 from tests.people import Browser, Person, Program
@@ -69,6 +69,7 @@ SETTINGS = config.Settings(
     sms_threads=0,
     sms_delay=timedelta(0),
     public_url="http://127.0.0.1:5000",
+    origins=frozenset(),
     region="RU",
     regions=frozenset(),
     extra_ranges=(),
@@ -213,6 +214,7 @@ def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings  # `databases.empty()` has the same address each time
     # Forget what the tests before have left in memory: keys that were read, and whether the database could be written to.
     built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)
+    built_once.extensions["hammer.web.origins"] = origins.ClientOrigins()
     built_once.extensions["hammer.web.health"] = readiness.WriteCheck()
     as_built = dict(built_once.config)
     yield built_once

@@ -132,7 +132,9 @@ REGISTER: Final[dict[str, Requirement]] = {
     "API-04": Requirement("MUST", "Other methods, kinds and sizes are refused as HTTP says; lists end at a hundred."),
     "API-05": Requirement("MUST", "Unknown fields are refused."),
     "API-06": Requirement("MUST", "The OpenAPI document is valid and true."),
-    "API-07": Requirement("MUST", "No other origin may read an answer; production refuses plain http and does not redirect it."),
+    "API-07": Requirement(
+        "MUST", "Only origins that are listed may read an answer; production refuses plain http and does not redirect it."
+    ),
     "AZN-01": Requirement("MUST", "People reach only their own data."),
     "AZN-02": Requirement("MUST", "Every route states who may call it, and a revoked role is gone at the next request."),
     "AZN-03": Requirement("MUST", "Staff have a second factor and sessions of their own.", _STAFF),

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from config import fault_of_origin
+from config import fault_of_origin, serialized_origin
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
@@ -69,6 +69,14 @@ def find(name: str) -> Client:
 def every() -> list[Client]:
     """All clients by name."""
     return list(db.session.scalars(select(Client).order_by(Client.name)))
+
+
+def origins() -> frozenset[str]:
+    """The origins of all clients that are not disabled."""
+    # On a connection of its own: the one of this request may have failed.
+    with db.engine.connect() as connection:
+        each = connection.scalars(select(Client.origins).where(Client.disabled_at.is_(None))).all()
+    return frozenset(origin for of_one in each for origin in of_one.split())
 
 
 def add(name: str, scopes: Iterable[str], *, origins: Iterable[str] = (), sends_per_hour: int = SENDS_PER_HOUR) -> Client:
@@ -136,10 +144,11 @@ def _read(**given: object) -> dict[str, object]:
         if scopes - set(Scope):
             errors["scopes"] = [NOT_A_SCOPE]
     if "origins" in given:
-        origins = [origin.rstrip("/").lower() for origin in _words(given["origins"])]
-        columns["origins"] = " ".join(dict.fromkeys(origins))
+        origins = _words(given["origins"])
         if any(map(fault_of_origin, origins)):
             errors["origins"] = [NOT_AN_ORIGIN]
+        else:
+            columns["origins"] = " ".join(dict.fromkeys(map(serialized_origin, origins)))
     if "sends_per_hour" in given and not 0 <= int(str(given["sends_per_hour"])) <= MOST_SENDS_PER_HOUR:
         errors["sends_per_hour"] = [NOT_A_LIMIT]
     if errors:

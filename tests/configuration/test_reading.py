@@ -313,6 +313,22 @@ def test_ranges_of_the_operator_are_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert read(monkeypatch, HAMMER_EXTRA_RANGES="+22901xxxxxxxx, +7100xxxxxxx").extra_ranges == ("+22901xxxxxxxx", "+7100xxxxxxx")
 
 
+@pytest.mark.requirement("API-07")
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "app.example.com", "https://*.example.com", "https://a.example/app", "file://", "https://"]
+)
+def test_a_bad_origin_is_reported(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    [problem] = problems(monkeypatch, HAMMER_ORIGINS=f"https://app.example.com,{origin}")
+    assert problem.startswith(f"HAMMER_ORIGINS: '{origin}': ")
+
+
+def test_origins_are_read_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch).origins == read(monkeypatch, HAMMER_ORIGINS="").origins == frozenset()
+    typed = "https://App.example.com:443/, http://127.0.0.1:080,http://[::1]:3000,https://a.example:,http://a.example:443"
+    meant = {"https://app.example.com", "http://127.0.0.1", "http://[::1]:3000", "https://a.example", "http://a.example:443"}
+    assert read(monkeypatch, HAMMER_ORIGINS=typed).origins == meant
+
+
 def test_the_application_does_not_start_with_a_bad_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAMMER_CODE_TTL_SECONDS", "601")
     with pytest.raises(Misconfigured, match="does not start"):
