@@ -64,7 +64,7 @@ def init_app(app: Flask) -> None:
     if faults:
         raise config.Misconfigured(faults)
     own = bool(mark) or ours.name != config.NAME
-    if not mark and (own or ours.accent):
+    if own and not mark:
         mark = _drawn_mark(ours)
     app.extensions["hammer.web.branding"] = Brand(ours.name, own, mark, _stylesheet(ours.accent) if ours.accent else b"")
     app.register_blueprint(blueprint)
@@ -161,12 +161,12 @@ def fault_of_mark(svg: bytes) -> str:
     parser.ProcessingInstructionHandler = _no("a processing instruction")
     parser.CharacterDataHandler = texts.append
     try:
-        parser.Parse(svg, True)
+        parser.Parse(svg.decode(), True)  # in UTF-8, as it is served, whatever the file declares
         _check_loads("".join(texts))
     except _Refused as refused:
         return str(refused)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        return f"It is not well-formed XML: {error}."
+        return f"It is not well-formed XML in UTF-8: {error}."
     return "" if "viewBox" in elements[0] else "Its svg element has no viewBox. Add one, so that it can be scaled."
 
 
@@ -203,18 +203,13 @@ def _check_loads(styles: str) -> None:
 
 
 def _drawn_mark(ours: Settings) -> bytes:
-    """A square in the accent, with Hammer's sign or with the first letter of another name."""
+    """The first letter of the name on a square in the accent."""
     accents = shades(ours.accent) if ours.accent else HAMMERS
-    sign = (
-        '<path d="M8 7h11.5c3.2 0 5.5 1.8 6.5 5h-5.5v3h-5v-3H8z"/><path d="M15.5 16.5h5v9h-5z"/>'
-        if ours.name == config.NAME
-        else '<text x="16" y="22.5" text-anchor="middle" font-family="system-ui, sans-serif" font-size="19" '
-        f'font-weight="700">{escape(ours.name[0].upper())}</text>'
-    )
     drawn = (
-        f'<svg xmlns="{SVG}" viewBox="0 0 32 32"><style>rect{{fill:{accents.light}}}path,text{{fill:{LIGHT.on_accent}}}'
-        f"@media (prefers-color-scheme:dark){{rect{{fill:{accents.dark}}}path,text{{fill:{DARK.on_accent}}}}}</style>"
-        f'<rect width="32" height="32" rx="8"/>{sign}</svg>\n'
+        f'<svg xmlns="{SVG}" viewBox="0 0 32 32"><style>rect{{fill:{accents.light}}}text{{fill:{LIGHT.on_accent}}}'
+        f"@media (prefers-color-scheme:dark){{rect{{fill:{accents.dark}}}text{{fill:{DARK.on_accent}}}}}</style>"
+        '<rect width="32" height="32" rx="8"/><text x="16" y="22.5" text-anchor="middle" font-family="system-ui, sans-serif" '
+        f'font-size="19" font-weight="700">{escape(ours.name[0].upper())}</text></svg>\n'
     )
     return drawn.encode()
 

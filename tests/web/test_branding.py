@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Callable[[bytes | str], str]:
     "drawn",
     [
         GOOD.encode(),
-        GOOD.encode("utf-16"),
+        b"<?xml version='1.0' encoding='utf-8'?>" + GOOD.encode(),
         svg(
             "<style>path { fill: red } @media (prefers-color-scheme: dark) { path { fill: url(#g) } }</style><path d='M0 0h9v9z'/>"
         ),
@@ -94,7 +94,8 @@ def test_a_mark_of_shapes_is_accepted(drawn: bytes) -> None:
         (b"<!DOCTYPE svg [<!ENTITY a 'b'>]>" + GOOD.encode(), "a DOCTYPE"),
         (b"<!DOCTYPE svg SYSTEM 'https://evil.example/a.dtd'>" + GOOD.encode(), "a DOCTYPE"),
         (svg("<path d='M0 0h9v9z'/>" * 1000), "larger than 20 kB"),
-        (b"<?xml version='1.0' encoding='nonsense'?>" + GOOD.encode(), "not well-formed"),
+        (GOOD.encode("utf-16"), "not well-formed"),
+        (b"<?xml version='1.0' encoding='latin-1'?>" + svg("<title>\u00e9</title>").decode().encode("latin-1"), "not well-formed"),
     ],
 )
 def test_a_mark_that_could_do_more_than_be_drawn_is_refused(drawn: bytes, fault: str) -> None:
