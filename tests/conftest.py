@@ -116,12 +116,18 @@ SLOW = ("deployment", "browser", "real")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that start processes (`make test-fast` leaves them out), and runs slow files first, so that at the end all
-    cores have work."""
+    cores have work. Files of browsers, which compute, take turns with those of deployments, which wait."""
     for item in items:
         if folder(item) in SLOW or {"serve", "server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
     slow = {item.path for item in items if folder(item) in SLOW or item.get_closest_marker("processes")}
-    items.sort(key=lambda item: (folder(item) not in SLOW, item.path not in slow))
+    files = {where: sorted({item.path for item in items if folder(item) == where}) for where in SLOW}
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, int]:
+        where = folder(item)
+        return where not in SLOW, item.path not in slow, files[where].index(item.path) if where in SLOW else 0
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish() -> None:

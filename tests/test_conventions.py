@@ -104,3 +104,9 @@ def test_the_hooks_before_a_commit_run_what_make_check_runs() -> None:
     check = re.findall(r"^\t\$\(BIN\)/(.+)$", (ROOT / "Makefile").read_text().split("\ncheck:")[1].split("\n\n")[0], re.MULTILINE)
 
     assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == check
+
+
+def test_tests_of_pages_leave_no_clock_and_no_script_to_the_next_test() -> None:
+    """Contexts are used again: `visit(clock=True)` and `visit(script=...)` give one that is not."""
+    files = (ROOT / "tests" / "browser").glob("test_*.py")
+    assert [file.name for file in files if re.search(r"\.clock\.install\(|\.add_init_script\(", file.read_text())] == []
