@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, func, select
 
+from hammer.clients import registry
 from hammer.db.database import db
 from hammer.invites import activation
 from hammer.login import by_code
@@ -50,6 +51,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     deep = f"{int(oldest.timestamp() * 1_000_000) + 1}.{'A' * 22}" if oldest else None
     yield "login (signup and code)", sign_in
     yield "who is calling", lambda: sessions.caller("A" * 22, SessionKind.PROGRAM)
+    yield "which client is calling", lambda: registry.caller("A" * 22, [], 0)
     yield "profile", lambda: people.profile(settings, ordinary)
     yield "profile of the famous person", lambda: people.profile(settings, famous)
     yield "list, first page", lambda: people.everyone(settings)
