@@ -88,6 +88,41 @@ def test_no_migration_since_the_fourth_rewrites_a_big_table() -> None:
     assert places() == before
 
 
+@pytest.mark.usefixtures("bare")
+def test_people_stay_signed_in_when_clients_come_and_go() -> None:
+    flask_migrate.upgrade(MIGRATIONS, revision="0008")
+    now = "2026-11-29 12:00:00+00:00"
+    with db.engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into users (id, telephone_number, invite_code, date_joined) values ('anna', '+79290000001', 'Q9UK59', :now)"
+            ),
+            {"now": now},
+        )
+        columns = "id, user_id, kind, device, refreshes, refreshed_at, created_at, seen_at, expires_at"
+        connection.execute(
+            text(f"insert into sessions ({columns}) values ('one', 'anna', 'program', 'Firefox', 0, :now, :now, :now, :now)"),
+            {"now": now},
+        )
+    flask_migrate.upgrade(MIGRATIONS, revision="0009")
+    with db.engine.begin() as connection:
+        connection.execute(
+            text("insert into clients (id, name, scopes, sends_per_hour, created_at) values ('c', 'Shop', '', 100, :now)"),
+            {"now": now},
+        )
+        connection.execute(text("update sessions set client_id = 'c'"))
+        connection.execute(text("update users set app_metadata = '{}'"))
+        assert connection.execute(text("select origins, generation from clients")).one() == ("", 0)
+
+    flask_migrate.downgrade(MIGRATIONS, revision="0008")
+    flask_migrate.upgrade(MIGRATIONS)
+
+    with db.engine.connect() as connection:
+        kept = "select s.id, s.device, s.client_id, u.invite_code, u.app_metadata from sessions s join users u on u.id = s.user_id"
+        assert connection.execute(text(kept)).all() == [("one", "Firefox", None, "Q9UK59", None)]
+        assert connection.execute(text("select count(*) from clients")).scalar() == 0
+
+
 @pytest.mark.usefixtures("context")
 def test_every_constraint_and_index_has_the_name_that_the_models_give_it() -> None:
     found: set[object] = set()
