@@ -17,6 +17,7 @@ SAMPLES = {
     "name": "redoc.js",
     "filename": "hammer.css",
     "receipt": "1.A",
+    "slug": "wrong-code",
 }
 
 

@@ -17,7 +17,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from hammer.api import schemas, views
+from hammer.api import explanations, schemas, views
 from hammer.api.blueprint import KEY_HEADER, LANGUAGE_HEADER
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.models import Scope
@@ -29,9 +29,10 @@ Tree = dict[str, Any]
 DESCRIPTION: Final = (
     "Phone-number login and invite codes. Sign up with a number, confirm the code from the text message, and call everything else "
     "with the access token in the `Authorization` header. Every answer of 400 and above is a problem document (RFC 9457) whose "
-    "`type` ends in the slug of the problem. `Accept-Language: ru` or `en` chooses the language of the sentences; slugs never "
-    "change. A trailing slash is optional. A request whose answer was lost can be repeated with its `Idempotency-Key`. Only in "
-    "demo mode, which is impossible in production, `Ваш код активации` in an answer shows the code."
+    "`type` ends in the slug of the problem, and is the address of a page that explains it. `Accept-Language: ru` or `en` chooses "
+    "the language of the sentences; slugs never change. A trailing slash is optional. A request whose answer was lost can be "
+    "repeated with its `Idempotency-Key`. Only in demo mode, which is impossible in production, `Ваш код активации` in an answer "
+    "shows the code."
 )
 
 SCOPES: Final = {
@@ -83,6 +84,7 @@ def init_app(app: Flask) -> None:
     described.register_blueprint(views.blueprint)
     described.register_blueprint(views.well_known)
     app.register_blueprint(blueprint)
+    app.register_blueprint(explanations.blueprint)
     app.extensions["hammer.api.documents"] = described.spec
 
 

@@ -63,7 +63,7 @@ class Problem(Schema):
     type = fields.String(
         required=True,
         metadata={
-            "description": "A stable URI reference that ends in the slug of the problem. It leads to a page that explains it.",
+            "description": "A stable URI reference that ends in the slug of the problem: the address of a page that explains it.",
             "example": "/problems/wrong-code",
             "enum": [f"/problems/{slug}" for slug in KINDS],
             "x-enum-varnames": [slug.replace("-", "_").upper() for slug in KINDS],  # generators number the values without it

@@ -22,7 +22,7 @@ EVERYONE = {
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
     "branding.mark", "branding.style",
-    "documents.swagger", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static",
+    "documents.swagger", "problems.explain", "health.healthz", "health.readyz", "health.telemetry", "receipts.receive", "static",
     "well_known.list_keys", "well_known_files.android_apps", "well_known_files.apple_apps", "well_known_files.favicon",
     "well_known_files.robots", "well_known_files.security", "well_known_files.touch_icon",
 }  # fmt: skip
