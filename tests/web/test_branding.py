@@ -269,6 +269,12 @@ def test_a_template_of_the_operator_comes_first_and_can_extend_ours(app_with: Ma
         ("base.html", b"{{ 1|nosuch }}", doctor.WRONG, "base.html: line 1: No filter named 'nosuch'."),
         ("phone.html", b'{% extends "bse.html" %}', doctor.WRONG, "phone.html: names bse.html, which there is not"),
         ("base.html", b"\xff", doctor.WRONG, "base.html: cannot be read: it is not UTF-8"),
+        (
+            "base.html",
+            b'{% extends "original/base.html" %}{% block foot %}{{ nosuch.thing }}{% endblock %}',
+            doctor.WRONG,
+            "an error page cannot be drawn: 'nosuch' is undefined",
+        ),
         ("fone.html", b"", doctor.ADVICE, "fone.html has the name of none of ours, and no other names it"),
     ],
 )
@@ -284,6 +290,21 @@ def test_doctor_finds_what_is_wrong_with_templates_of_the_operator(
     assert (state, how) in found
     assert f"templates: {how}" in said.stdout
     assert (said.exit_code == 1) is (state == doctor.WRONG)
+
+
+@pytest.mark.parametrize("content", ["{{ nosuch.thing }}", "{% if %}", '{% extends "nosuch.html" %}'])
+def test_a_broken_frame_is_an_error_in_words_with_our_headers(
+    app_with: Made, settings: Settings, tmp_path: Path, content: str
+) -> None:
+    tmp_path.joinpath("base.html").write_text(content)
+    app = app_with(replace(settings, templates=str(tmp_path)))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    answer = app.test_client().get("/login/?lang=en")
+
+    assert (answer.status_code, answer.mimetype) == (500, "text/plain")
+    assert answer.text.startswith("Something broke on our side\nIt is not your fault")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 def test_apps_of_the_operator_may_open_our_links(app_with: Made, settings: Settings) -> None:

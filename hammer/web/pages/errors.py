@@ -1,10 +1,13 @@
 """Error pages. Each says what happened and what to do next."""
 
+import logging
 from typing import Final
 
 from flask import Response, make_response, render_template, request, url_for
 from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
+from jinja2 import TemplateError
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from hammer.refusals import N_, Conflict, Invalid, Refusal, RetryLater, Unauthenticated
@@ -13,6 +16,8 @@ from hammer.web.pages import forms
 from hammer.web.pages.filters import retry
 from hammer.web.settings import settings
 from hammer.web.statuses import status_of
+
+log = logging.getLogger(__name__)
 
 _EXPIRED: Final = (
     N_("The form has expired"),
@@ -76,7 +81,11 @@ def error_page(error: Exception) -> Response:
         label, way_on = gettext(_BUTTONS.get(number, _BUTTONS[400])), here()
     form = forms.Phone() if _without_cookies(error) and request.endpoint == "auth.phone" else None
     write_to = settings().support if number in _OURS_TO_MEND and not isinstance(error, CSRFError) else ""
-    page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form, write_to=write_to)
+    try:
+        page = render_template("error.html", what=what, then=then, label=label, way_on=way_on, form=form, write_to=write_to)
+    except TemplateError:  # of the operator: an error page in the same frame would break at the same place
+        log.exception("A template of HAMMER_TEMPLATES is broken.")
+        return Response(f"{what}\n{Markup(then).striptags()}\n", number, kept, mimetype="text/plain")  # noqa: S704  # our own sentence
     return make_response(page, number, kept)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from flask import Flask
-from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader, TemplateSyntaxError, meta
+from flask import Flask, render_template
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader, TemplateError, TemplateSyntaxError, meta
 
 from config import Settings
 from hammer.operations.doctor import ADVICE, FINE, WRONG, Finding
@@ -22,7 +22,7 @@ def loader(folder: str) -> BaseLoader:
 
 
 def examine(app: Flask, settings: Settings) -> Iterator[Finding]:
-    """Compiles each template of the operator, and looks for those that it names, and for names that replace nothing."""
+    """Compiles each template of the operator, draws an error page, and looks for names of templates that there are not."""
     if not settings.templates:
         return
     folder, ours = Path(settings.templates), FileSystemLoader(OURS).list_templates()
@@ -38,8 +38,20 @@ def examine(app: Flask, settings: Settings) -> Iterator[Finding]:
     for name in sorted(set(theirs) - used):
         how = f"{name} has the name of none of ours, and no other names it"
         yield Finding(ADVICE, "templates", how, "Correct its name; docs/branding.md lists ours.")
-    if not broken:
+    if not broken and (fault := _draw(app)):
+        yield Finding(WRONG, "templates", f"an error page cannot be drawn: {fault}", f"Correct the templates in {folder}.")
+    elif not broken:
         yield Finding(FINE, "templates", f"{len(theirs)} of your own in {folder}, without errors")
+
+
+def _draw(app: Flask) -> str:
+    """What is wrong when an error page is drawn, which needs the frame of all pages and no database; "" if nothing is."""
+    try:
+        with app.test_request_context():
+            render_template("error.html", what="", then="", label="", way_on="", form=None, write_to="")
+    except TemplateError as error:
+        return str(error)
+    return ""
 
 
 def _compile(app: Flask, file: Path) -> tuple[str, set[str]]:
