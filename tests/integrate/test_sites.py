@@ -63,3 +63,16 @@ def test_the_server_rendered_site_signs_a_person_in_and_out(start: Start, server
     assert 'action="/number"' in out.text
     devices = server.call("GET", "/auth/sessions/", token=others["access_token"]).json
     assert [device["current"] for device in devices] == [True]
+
+
+def test_the_server_rendered_site_asks_a_person_who_was_deleted_for_a_number(
+    start: Start, server: Server, read: Read, number: str
+) -> None:
+    site, browser = start("flask", "--app", "website", "run", "--port", PORT), requests.Session()
+    browser.post(f"{site}/number", data={"typed": number}, timeout=30)
+    signed_in = browser.post(f"{site}/code", data={"typed": read(number)}, timeout=30)
+    assert "Sign out" in signed_in.text
+
+    server.call("DELETE", "/users/me/", token=server.sign_in(number)["access_token"])
+
+    assert 'action="/number"' in browser.get(site, timeout=30).text

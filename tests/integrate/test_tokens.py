@@ -19,9 +19,10 @@ from flask import Flask
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
 from hammer.sessions.keys import Key, KeyRing
+from tests.cli.commands import CLOSED_PORT
 from tests.conftest import SETTINGS
 from tests.integrate.conftest import PORT, Start
-from tests.serving import Server
+from tests.serving import HOME, Server
 
 SERVICES = {
     "flask": ("flask", "--app", "flask_service", "run", "--port", PORT),
@@ -100,6 +101,13 @@ def test_a_service_admits_a_person_and_nobody_else(
     assert (good.status_code, good.json()) == (200, {"orders_of": server.call("GET", "/users/me/", token=token).json["id"]})
     assert answers == dict.fromkeys(refused, 401)
     assert (unnamed.status_code, unnamed.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("name", ["flask", "fastapi", "django", pytest.param("express", marks=NODE)])
+def test_a_service_that_cannot_get_the_keys_signs_nobody_out(start: Start, token: str, name: str) -> None:
+    service = start(*SERVICES[name], LOGIN_URL=f"http://{HOME}:{CLOSED_PORT}")
+
+    assert requests.get(f"{service}/orders", headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code == 500
 
 
 @pytest.mark.parametrize("name", [pytest.param("node", marks=NODE), pytest.param("java", marks=JAVA)])

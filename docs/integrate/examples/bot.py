@@ -15,8 +15,8 @@ def reply(chat, text, *, private, language="en"):
         return None
     known = chats.setdefault(chat, {})
     if "sub" in known:
-        person = call("GET", f"/users/{known['sub']}/").json()
-        return f"You are signed in. Your invite code is {person['invite_code']}."
+        answer = call("GET", f"/users/{known['sub']}/", language=language)
+        return f"You are signed in. Your invite code is {answer.json()['invite_code']}." if answer.ok else fault(answer)
     if "verification_id" in known and text != "/cancel":
         return enter_code(chat, known, text, language)
     known.pop("verification_id", None)

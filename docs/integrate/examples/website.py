@@ -16,8 +16,12 @@ signed_in = {}  # key in the cookie -> (sub, tokens). With several processes: a 
 @app.get("/")
 def home():
     sub, _ = signed_in.get(session.get("key"), (None, None))
-    person = call("GET", f"/users/{sub}/").json() if sub else None
-    return render_template("website.html", person=person, asks="number", answer={})
+    if sub:
+        answer = call("GET", f"/users/{sub}/")
+        if answer.status_code != 404:  # the person has deleted themselves
+            answer.raise_for_status()
+            return render_template("website.html", person=answer.json())
+    return render_template("website.html", asks="number", answer={})
 
 
 @app.post("/number")
