@@ -1,5 +1,4 @@
 const HAMMER = document.querySelector("meta[name=hammer]").content;
-const READ = "hammer"; // the key in localStorage, which all tabs share, and the name of the lock
 
 /** The answer to one request. Throws the problem document of a refusal. */
 async function send(method, path, { body, token } = {}) {
@@ -12,20 +11,34 @@ async function send(method, path, { body, token } = {}) {
   return read;
 }
 
-const kept = () => JSON.parse(localStorage.getItem(READ));
-
-function keep(answer) {
-  const tokens = { ...kept(), ...answer, ends: Date.now() + (answer.expires_in - 60) * 1000 };
-  localStorage.setItem(READ, JSON.stringify(tokens));
-  return tokens;
+/** One read or write of what all tabs share. Not localStorage: a tab can read there what another one has just replaced. */
+function stored(mode, act) {
+  return new Promise((resolve, reject) => {
+    const opened = indexedDB.open("hammer", 1);
+    opened.onupgradeneeded = () => opened.result.createObjectStore("kept");
+    opened.onerror = () => reject(opened.error);
+    opened.onsuccess = () => {
+      const transaction = opened.result.transaction("kept", mode);
+      const asked = act(transaction.objectStore("kept"));
+      transaction.oncomplete = () => resolve(asked.result);
+      transaction.onabort = () => reject(transaction.error);
+      opened.result.close();
+    };
+  });
 }
+
+const kept = async () => (await stored("readonly", (store) => store.get("tokens"))) ?? {};
+const keep = (tokens) => stored("readwrite", (store) => store.put(tokens, "tokens"));
+const withEnd = (answer) => ({ ...answer, ends: Date.now() + (answer.expires_in - 60) * 1000 });
 
 /** An access token that is good for a minute or more. One tab refreshes at a time: a refresh token works once. */
 function accessToken() {
-  return navigator.locks.request(READ, async () => {
-    const { access_token, refresh_token, ends } = kept();
-    if (Date.now() < ends) return access_token;
-    return keep(await send("POST", "/auth/refresh/", { body: { refresh_token } })).access_token;
+  return navigator.locks.request("hammer", async () => {
+    const tokens = await kept();
+    if (Date.now() < tokens.ends) return tokens.access_token;
+    const pair = await send("POST", "/auth/refresh/", { body: { refresh_token: tokens.refresh_token } });
+    await keep({ ...tokens, ...withEnd(pair) });
+    return pair.access_token;
   });
 }
 
@@ -34,14 +47,14 @@ async function call(method, path, body) {
   try {
     return await send(method, path, { body, token: await accessToken() });
   } catch (problem) {
-    if (problem.type?.endsWith("/not-signed-in")) forget();
+    if (problem.type?.endsWith("/not-signed-in")) await forget();
     throw problem;
   }
 }
 
 /** Signs this browser out. What marks it as a known device stays. */
-function forget() {
-  localStorage.setItem(READ, JSON.stringify({ device_token: kept()?.device_token }));
+async function forget() {
+  await keep({ device_token: (await kept()).device_token });
 }
 
 function show(name, said = "") {
@@ -65,12 +78,12 @@ function onSubmit(name, step) {
 let verification_id;
 
 onSubmit("number", async (telephone_number) => {
-  const device_token = kept()?.device_token;
+  const { device_token } = await kept();
   ({ verification_id } = await send("POST", "/auth/signup/", { body: { telephone_number, device_token } }));
   show("code", "The code is on its way.");
 });
 onSubmit("code", async (code) => {
-  keep(await send("POST", "/auth/code/", { body: { verification_id, code } }));
+  await keep(withEnd(await send("POST", "/auth/code/", { body: { verification_id, code } })));
   await start();
 });
 onSubmit("person", async () => {
@@ -79,9 +92,9 @@ onSubmit("person", async () => {
 });
 
 async function start() {
-  if (!kept()?.refresh_token) return show("number");
+  if (!(await kept()).refresh_token) return show("number");
   const me = await call("GET", "/users/me/");
   show("person", `You are ${me.telephone_number}.`);
 }
 
-start().catch(() => show(kept()?.refresh_token ? "person" : "number", "Hammer cannot be reached."));
+start().catch((problem) => show(problem.type?.endsWith("/not-signed-in") ? "number" : "person", problem.detail ?? "There is no connection."));
