@@ -117,7 +117,6 @@ def read_only_json() -> None:
 
 
 @blueprint.before_request
-@well_known.before_request
 def refuse_unknown_parameters() -> None:
     """Refuses what the query of an address holds and the call does not know, so that a misspelt name is noticed."""
     known: frozenset[str] = getattr(current_app.view_functions[request.endpoint or ""], "parameters", frozenset())
