@@ -61,6 +61,14 @@ def test_threads_that_need_a_new_token_refresh_once(load: Load, server: Server, 
     assert at_once([api.app.current] * 4) == [of_the_app] * 4
 
 
+def test_the_backend_gets_another_token_when_its_own_is_refused(load: Load) -> None:
+    api = load("hammer_api")
+    api.app.current()
+    api.app.access_token = "ended before its time"
+
+    assert [api.call("GET", "/users/").status_code for _ in range(2)] == [401, 200]
+
+
 def test_the_bot_signs_a_person_in_and_ends_the_session(load: Load, server: Server, read: Read, number: str) -> None:
     bot = load("bot")
 
