@@ -18,10 +18,11 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from config import Settings
+from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.login import verifications
 from hammer.login.verifications import Asker
-from hammer.models import Counter, Message, SendAllowance, SessionKind, Verification
+from hammer.models import Client, Counter, Message, SendAllowance, SessionKind, Verification
 from hammer.refusals import NotSignedIn, Refusal
 from hammer.sessions import devices, keys, sessions
 from hammer.sms import outbox
@@ -99,6 +100,15 @@ def one_time_code(app: Flask, theirs: Settings) -> bool:
     return True
 
 
+def client_secret(app: Flask, theirs: Settings) -> bool:
+    client = registry.add("Shop", [])
+    return authenticated(app.config["SETTINGS"], client, secrets.secret(theirs, client)) is not None
+
+
+def authenticated(settings: Settings, client: Client, shown: str) -> Client | None:
+    return secrets.authenticate(settings, client.id, shown, address=HOME.address)
+
+
 def receipt(app: Flask, theirs: Settings) -> bool:
     settings = app.config["SETTINGS"]
     actions.ask(settings)
@@ -118,6 +128,7 @@ GIVEN: dict[str, Callable[[Flask, Settings], bool]] = {
     "tokens": access_token,
     "codes": one_time_code,
     "receipts": receipt,
+    "clients": client_secret,
     "pages": form_cookie,
 }
 
@@ -143,6 +154,9 @@ def test_what_one_kind_of_proof_shows_is_worth_nothing_as_another(settings: Sett
     for shown in (of_device, of_browser, sessions.refresh_token(settings, browser.session)):
         with pytest.raises(NotSignedIn):
             sessions.refresh(settings, shown)
+    client = registry.add("Shop", [])
+    for shown in (of_device, refresh, of_browser):
+        assert authenticated(settings, client, shown) is None
     for shown in (refresh, of_browser):
         assert not is_known(replace(settings, resend_wait=timedelta(0)), shown)
 
@@ -208,6 +222,7 @@ def test_secrets_are_compared_in_even_time(settings: Settings, compared: list[tu
         sessions.cookie(settings, them.session): lambda forged: sessions.by_cookie(settings, forged),
         sessions.refresh_token(settings, them.session): lambda forged: sessions.refresh(settings, forged),
         devices.token(settings, them.device): lambda forged: is_known(settings, forged) or None,
+        secrets.secret(settings, client := registry.add("Shop", [])): lambda forged: authenticated(settings, client, forged),
         receipt_of(settings): lambda forged: outbox.record_receipt(settings, forged, "delivered"),
     }
     for proof, show in shown.items():

@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from flask import Request, Response, current_app, request
 
 from config import ACCESS_TOKEN_LIFETIME
+from hammer import events
 from hammer.clients import registry, secrets
 from hammer.models import Client
 from hammer.oauth.errors import error_response
@@ -49,6 +50,7 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]
 
     def check_client_secret(self, client_secret: str) -> bool:
         self.client = secrets.authenticate(settings(), self.client_id, client_secret, address=request_limits.address())
+        events.calling_client.set(self.client.id if self.client else None)  # for the line in the log
         return self.client is not None
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:

@@ -136,6 +136,19 @@ def test_a_client_has_a_limit_of_its_own_which_it_is_told(app: Flask) -> None:
     assert 1 <= int(third.headers["Retry-After"]) <= 3600
 
 
+def test_texts_to_known_devices_count_for_the_client_too(app: Flask) -> None:
+    shop = Backend(app, Scope.CODES_SEND, sends_per_hour=2)
+    device = confirm(shop, signup(shop, 0).get_json()).get_json()["device_token"]
+
+    assert limits(signup(shop, 0, device_token=device)) == {"number": 4, "client": 0}
+    assert signup(shop, 0, device_token=device).status_code == 429
+
+
+def test_a_text_that_is_refused_costs_the_client_nothing(shop: Backend) -> None:
+    assert [signup(shop, 0).status_code for _ in range(3)] == [200, 429, 429]
+    assert limits(signup(shop, 1))["client"] == 98
+
+
 def test_a_client_may_be_allowed_no_text(app: Flask) -> None:
     assert signup(Backend(app, Scope.CODES_SEND, sends_per_hour=0), 0).status_code == 429
 

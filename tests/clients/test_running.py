@@ -72,6 +72,17 @@ def test_many_right_secrets_at_once_are_all_right(server: Server, operator: Sett
     assert statuses(partial(ask_token, server, shop, secrets.secret(operator, shop)), 50) == {200: 50}
 
 
+@pytest.mark.requirement("THR-05")
+def test_of_many_texts_at_once_a_client_gets_as_many_as_it_may(server: Server, operator: Settings, shop: Client) -> None:
+    registry.change(shop.id, sends_per_hour=10)
+    theirs = token(server, shop, operator)
+    bodies = [{"telephone_number": f"+7938{next(_fresh):07d}", "end_user_address": f"203.0.113.{n}"} for n in range(30)]
+
+    answers = at_once([partial(server.call, "POST", "/auth/signup/", body, token=theirs) for body in bodies])
+
+    assert Counter(answer.status for answer in answers) == {200: 10, 429: 20}
+
+
 @pytest.mark.requirement("TOK-06")
 @pytest.mark.parametrize("end", [registry.disable, registry.remove])
 def test_the_end_of_a_client_counts_in_all_processes_at_once(

@@ -1,6 +1,7 @@
 """`POST /oauth/token`: an access token for a client that shows its secret, and errors in the form of RFC 6749 §5.2."""
 
 import io
+import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config import ACCESS_TOKEN_LIFETIME, Settings
+from hammer.clients import registry, secrets
 from hammer.models import Scope
 from tests.backends import FORM, Backend, basic
 from tests.web.test_tokens import parts
@@ -226,6 +228,20 @@ def test_the_log_names_the_refusal_and_holds_no_secret(production: Flask, log: i
     assert '"refusal": "invalid_client"' in log.getvalue()
     assert '"route": "/oauth/token"' in log.getvalue()
     assert "a-wrong-secret" not in log.getvalue()
+
+
+@pytest.mark.requirement("LOG-01")
+def test_the_log_names_the_client_that_calls(production: Flask, log: io.StringIO) -> None:
+    with production.app_context():
+        client = registry.add("Shop", [Scope.USERS_READ])
+        secret = secrets.secret(production.config["SETTINGS"], client)
+    caller, at = production.test_client(), {"base_url": "https://login.example.com"}
+    token = post(caller, GRANT, basic(client.id, secret), **at).get_json()["access_token"]
+    caller.get("/api/v1/users/", headers={"Authorization": f"Bearer {token}"}, **at)
+    caller.get("/api/v1/users/", **at)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+
+    assert [line["client_id"] for line in lines if "route" in line] == [client.id, client.id, None]
 
 
 def test_the_description_says_what_the_server_does(shop: Backend, settings: Settings) -> None:
