@@ -228,7 +228,7 @@ def allows(scope: Scope) -> Callable[[View], View]:
         # The client comes first: openapi-generator's TypeScript sends the token as the last one of the list says, and leaves out
         # the word `Bearer` for OAuth.
         admitted: View = _stated(tokens.allows(scope)(view), {"client": [scope]}, {"bearer": []})
-        return refuses(NotAllowed)(admitted)
+        return admitted
 
     return decorate
 
@@ -238,11 +238,11 @@ def open_to_clients(scope: Scope) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         admitted: View = _stated(tokens.open_to_clients(scope)(view), {}, {"client": [scope]})
-        return refuses(NotAllowed)(admitted)
+        return admitted
 
     return decorate
 
 
 def _stated(view: Callable[..., Any], *security: dict[str, list[Scope]]) -> Any:
     """A guarded view, with who is admitted and how others are refused in the document."""
-    return _documented(security=list(security), responses=_responses(NotSignedIn, *ALWAYS))(view)
+    return _documented(security=list(security), responses=_responses(NotSignedIn, NotAllowed, *ALWAYS))(view)

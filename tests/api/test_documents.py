@@ -125,6 +125,14 @@ def test_every_call_can_be_refused_for_unknown_parameters_and_by_the_limit_of_re
             assert slug in operation["responses"][status]["content"][PROBLEM_JSON]["examples"], (method, path)
 
 
+def test_calls_that_need_a_token_can_refuse_it_and_its_owner(document: Tree) -> None:
+    """Also a call of users alone: the token of a client is valid there, and not allowed."""
+    for method, path, operation in operations(document):
+        if operation["security"]:
+            for status, slug in (("401", "not-signed-in"), ("403", "not-allowed")):
+                assert slug in operation["responses"][status]["content"][PROBLEM_JSON]["examples"], (method, path)
+
+
 def test_types_of_problems_are_listed_and_other_members_can_come(document: Tree) -> None:
     problem = document["components"]["schemas"]["Problem"]
     assert problem["additionalProperties"] is True
