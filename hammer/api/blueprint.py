@@ -167,6 +167,8 @@ def _documented(**stated: Any) -> Callable[[View], View]:
     return cast(Callable[[View], View], blueprint.doc(**stated))
 
 
+any_query = _documented(responses=_responses(TooManyRequests, Unavailable))
+"""States what a call can be refused with that looks at nothing in the request."""
 not_json = _unreadable(415)
 """States that a body of another type is refused, for calls that read no body. `takes` states it for the others."""
 

@@ -11,6 +11,7 @@ from hammer.api import schemas as s
 from hammer.api.blueprint import (
     LIMITS,
     allows,
+    any_query,
     blueprint,
     not_json,
     open_to_clients,
@@ -196,7 +197,7 @@ def end_session(session_id: str) -> None:
 
 @well_known.get("/jwks.json", tags=["auth"])
 @public
-@refuses()
+@any_query
 @well_known.response(200, s.KeysOut, headers=_CACHED)
 def list_keys() -> ResponseReturnValue:
     """The keys that access tokens are signed with

@@ -122,7 +122,8 @@ def test_a_post_beside_a_patch_is_deprecated(document: Tree) -> None:
 def test_every_call_can_be_refused_for_unknown_parameters_and_by_the_limit_of_requests(document: Tree) -> None:
     for method, path, operation in operations(document):
         for status, slug in (("422", "invalid-fields"), ("429", "too-many-requests"), ("503", "unavailable")):
-            assert slug in operation["responses"][status]["content"][PROBLEM_JSON]["examples"], (method, path)
+            if (status, path) != ("422", "/.well-known/jwks.json"):  # it ignores queries, as files do
+                assert slug in operation["responses"][status]["content"][PROBLEM_JSON]["examples"], (method, path)
 
 
 def test_calls_that_need_a_token_can_refuse_it_and_its_owner(document: Tree) -> None:
