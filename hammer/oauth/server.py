@@ -91,12 +91,12 @@ def _client_token(*, client: RegisteredClient, scope: str | None, **_: object) -
     """The answer of RFC 6749 §5.1: a token with the scopes that were asked for, or with all that the operator allows."""
     assert client.client is not None  # noqa: S101  # Authlib has authenticated it
     allowed = registry.allowed(client.client)
-    asked = (scope or "").split() or sorted(allowed)
+    asked = set((scope or "").split()) or allowed
     if not allowed.issuperset(asked):
         raise InvalidScopeError("The operator does not allow this scope.")
     return {
-        "access_token": tokens.of_client(client.client, asked),
+        "access_token": tokens.of_client(client.client, sorted(asked)),
         "token_type": "Bearer",
         "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
-        "scope": " ".join(asked),
+        "scope": " ".join(sorted(asked)),
     }
