@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +46,9 @@ class SqliteFiles:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.template = directory / "template.sqlite3"
-        self.shared = directory / "shared.sqlite3"
+        memory = Path("/dev/shm")  # noqa: S108  # most tests use this one, and need not wait for a disk
+        self.near = Path(tempfile.mkdtemp(prefix="hammer-", dir=memory if memory.is_dir() else directory))
+        self.shared = self.near / "shared.sqlite3"
 
     def new(self) -> str:
         file = self.directory / f"{secrets.token_hex(6)}.sqlite3"
@@ -64,6 +67,7 @@ class SqliteFiles:
     def close(self) -> None:
         for file in self.directory.glob("*.sqlite3*"):
             file.unlink()
+        shutil.rmtree(self.near)
 
 
 class PostgresDatabases:
