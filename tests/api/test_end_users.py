@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from config import Settings
 from hammer.db.database import db
+from hammer.models import Counter as Limit
 from hammer.models import Event, Scope, Session, Verification
 from tests.actions import number, wrong_code
 from tests.api.contract import ANNA, BORIS, problem, signed_in
@@ -198,6 +199,15 @@ def test_a_thousand_signups_an_hour_from_one_address_are_no_attack(
 
     assert Counter(answer.status_code for answer in answers) == {200: 1000}
     assert limits(signup(shop, 9_999_999, end_user_address="10.1.0.0")) == {"client": 0}
+
+
+def test_attempts_at_invite_codes_count_for_the_address_that_comes_with_the_code(app: Flask, shop: Backend) -> None:
+    asked = signup(shop, 0, end_user_address=HOME, invite_code="BCDFGH").get_json()
+    assert confirm(shop, asked, end_user_address=AWAY).status_code == 200
+
+    with app.app_context():
+        places = [scope for scope in db.session.scalars(select(Limit.scope)) if scope.startswith("invites/address")]
+    assert places == [f"invites/address/{app.config['SETTINGS'].keyed_hash('addresses', AWAY)}"]
 
 
 def test_a_key_of_one_client_is_not_that_of_another(app: Flask, shop: Backend) -> None:
