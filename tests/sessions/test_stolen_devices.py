@@ -411,6 +411,7 @@ class Devices(Machine):
         self.asked: list[Verification] = []
         self.came: list[SignedIn] = []
         self._arrive(sign_in(self.settings))
+        self.clock.shift(timedelta(milliseconds=1))  # no two sign-ins are at the same moment
 
     def _arrive(self, came: SignedIn) -> None:
         device = self.devices.setdefault(came.device.id, Known())
