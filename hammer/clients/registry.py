@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, case, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import fault_of_origin, serialized_origin
@@ -116,9 +116,10 @@ def disable(client_id: str) -> None:
 
 
 def enable(client_id: str) -> None:
-    """Makes the client's secrets valid again; its tokens and sessions stay over. Refuses with `NotFound`."""
+    """Makes the secrets of a disabled client valid again; its tokens and sessions stay over. Refuses with `NotFound`."""
+    enabled_at = case((Client.disabled_at.is_(None), Client.enabled_at), else_=clock.now())
     with transaction() as tx:
-        _update(tx, client_id, disabled_at=None, enabled_at=clock.now())
+        _update(tx, client_id, disabled_at=None, enabled_at=enabled_at)
         events.note(tx, events.Kind.CLIENT_ENABLED, client_id=client_id)
 
 

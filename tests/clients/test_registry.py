@@ -229,6 +229,14 @@ def test_tokens_from_before_a_client_was_disabled_stay_invalid(app: Flask, clock
     assert shop.call("GET", "/users/").status_code == 200
 
 
+def test_a_client_that_was_not_disabled_keeps_its_tokens_when_it_is_enabled(app: Flask, clock: Traveller) -> None:
+    shop = Backend(app, Scope.USERS_READ)
+    clock.shift(5)
+    with app.app_context():
+        registry.enable(shop.client_id)
+    assert shop.call("GET", "/users/").status_code == 200
+
+
 def test_a_person_who_signed_in_through_a_client_is_signed_out_with_it(app: Flask) -> None:
     shop, anna = Backend(app, Scope.CODES_SEND), Program(app)
     anna.tokens = {"access_token": shop.tokens["access_token"]}  # the backend asks for the code and shows it

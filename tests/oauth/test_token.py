@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +19,7 @@ from config import ACCESS_TOKEN_LIFETIME, Settings
 from hammer.clients import registry, secrets
 from hammer.models import Scope
 from tests.backends import FORM, Backend, basic
+from tests.serving import ROOT, surroundings
 from tests.web.test_tokens import parts
 
 GRANT = {"grant_type": "client_credentials"}
@@ -249,6 +252,14 @@ def test_the_log_names_the_client_that_calls(production: Flask, log: io.StringIO
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
 
     assert [line["client_id"] for line in lines if "route" in line] == [client.id, client.id, None]
+
+
+@pytest.mark.processes
+def test_authlib_is_imported_for_the_first_client_alone() -> None:
+    """It takes some 20 MB, which an installation without clients should not pay."""
+    ask = "import sys, hammer; print('authlib' in sys.modules); import hammer.oauth.server; print('authlib' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=surroundings(), capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
 
 
 def test_the_description_says_what_the_server_does(shop: Backend, settings: Settings) -> None:
