@@ -118,7 +118,7 @@ def test_a_test_message_says_so_and_has_the_receipt_of_no_message(settings: Sett
     [outcome] = outbox.send_test_message(through, CLARA)
     assert (outcome.gateway, outcome.fault) == ("http/1", "")
     [asked] = gateway.asked
-    assert (asked.query["to"], asked.query["text"]) == (CLARA, messages.TEST_MESSAGE)
+    assert (asked.query["to"], asked.query["text"]) == (CLARA, messages.test_message(settings))
     about = asked.query["dlr-url"].removeprefix(f"{settings.public_url}/receipts/")
     assert about.startswith("0.")
     outbox.record_receipt(settings, about.rstrip("/"), "delivered")
