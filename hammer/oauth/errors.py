@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flask import Response, jsonify
+from flask import Response, g, jsonify
 from werkzeug.exceptions import HTTPException
 
 from hammer.refusals import Refusal, RetryLater
@@ -31,7 +31,8 @@ def error(fault: Exception) -> Response:
 
 def error_response(status: int, slug: str, words: str) -> Response:
     """An answer with this error. `words` are for developers, in ASCII."""
-    logs.refused(slug)
+    if "refusal" not in g:  # a refusal of ours has a more exact name
+        logs.refused(slug)
     answer = jsonify({"error": slug, "error_description": words})
     answer.status_code = status
     answer.headers["Cache-Control"] = "no-store"

@@ -241,6 +241,18 @@ def test_the_log_names_the_refusal_and_holds_no_secret(production: Flask, log: i
 
 
 @pytest.mark.requirement("LOG-01")
+def test_the_log_names_the_limit_that_refused_a_client(production: Flask, log: io.StringIO) -> None:
+    with production.app_context():
+        client = registry.add("Guessed", [])
+    caller, at = production.test_client(), {"base_url": "https://login.example.com"}
+    for _ in range(secrets.WRONG_PER_HOUR + 1):
+        answer = post(caller, GRANT, basic(client.id, "wrong"), **at)
+
+    assert_error(answer, 429, "temporarily_unavailable")
+    assert json.loads(log.getvalue().splitlines()[-1])["refusal"] == "too-many-requests"
+
+
+@pytest.mark.requirement("LOG-01")
 def test_the_log_names_the_client_that_calls(production: Flask, log: io.StringIO) -> None:
     with production.app_context():
         client = registry.add("Shop", [Scope.USERS_READ])
