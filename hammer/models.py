@@ -105,8 +105,8 @@ class Client(Base):
     """When its secret was last changed. The previous one is valid for a time after that."""
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
-    enabled_at: Mapped[datetime | None]
-    """When it was last enabled again. Its tokens from before that moment stay invalid."""
+    disables: Mapped[int] = mapped_column(server_default="0")
+    """How often it was disabled. Its valid tokens contain this number."""
 
 
 class Referral(Base):
@@ -225,6 +225,8 @@ class Device(Base):
     turns: Mapped[int] = mapped_column(server_default="0")
     """How often the device got a new token. The valid token contains this number."""
     turned_at: Mapped[datetime | None]
+    client_id: Mapped[str | None] = mapped_column(String(22))
+    """The client of the latest sign-in, to which its token was shown; None for our own pages, and for programs without a client."""
     known_since: Mapped[datetime]
     used_at: Mapped[datetime] = mapped_column(index=True)
 

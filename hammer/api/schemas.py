@@ -393,6 +393,7 @@ class ExportedDeviceOut(Out):
     guesses = fields.Integer(required=True, metadata={"description": "Wrong guesses since it is known.", "example": 0})
     turns = fields.Integer(required=True, metadata={"description": "How often its token was replaced.", "example": 3})
     turned_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
     known_since = fields.AwareDateTime(required=True, metadata=MOMENT)
     used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 

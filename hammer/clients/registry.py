@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, case, delete, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import fault_of_origin, serialized_origin
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Client, Scope, Session
+from hammer.models import Client, Device, Scope, Session
 from hammer.refusals import N_, InvalidFields, NotFound
 
 SENDS_PER_HOUR: Final = 100
@@ -25,7 +25,8 @@ NOT_AN_ORIGIN: Final = N_("An origin is an address like https://app.example.com.
 NOT_A_LIMIT: Final = N_("Must be a whole number from 0 to 1000000.")
 
 FIND_CALLER: Final = prepared(select(Client).where(Client.id == bindparam("client"), Client.disabled_at.is_(None)))
-# The row is locked: a client that is disabled at the same moment waits, and then its new session ends as well.
+# The row is locked: a client that is disabled at the same moment waits, and then its new session and device end as well. It locks
+# the client, then devices, then sessions; so does a login.
 LOCK: Final = prepared(
     select(Client.id).where(Client.id == bindparam("client"), Client.disabled_at.is_(None)).with_for_update(read=True)
 )
@@ -39,11 +40,11 @@ class ClientCaller:
     scopes: frozenset[Scope]
 
 
-def caller(client_id: str, scopes: Iterable[str], issued_at: float) -> ClientCaller | None:
-    """The caller with a token of this client and these scopes, which was issued then (seconds since 1970); None if the client is
-    disabled or removed, or was disabled since."""
+def caller(client_id: str, scopes: Iterable[str], disables: int | None) -> ClientCaller | None:
+    """The caller with a token of this client and these scopes, issued when it had been disabled so many times; None if the client
+    is disabled or removed, or was disabled since."""
     client = FIND_CALLER.row(db.session(), Client, client=client_id)
-    if client is None or (client.enabled_at is not None and issued_at < int(client.enabled_at.timestamp())):
+    if client is None or client.disables != disables:
         return None
     return ClientCaller(client, allowed(client).intersection(scopes))
 
@@ -107,19 +108,18 @@ def change(client_id: str, **given: object) -> None:
 
 
 def disable(client_id: str) -> None:
-    """Makes the client's secrets and tokens invalid at once, and signs out everyone who signed in through it. Refuses with
-    `NotFound`."""
+    """Makes the client's secrets and tokens invalid at once, signs out everyone who signed in through it, and forgets the devices.
+    Refuses with `NotFound`."""
     with transaction() as tx:
-        _update(tx, client_id, disabled_at=clock.now())
+        _update(tx, client_id, disabled_at=func.coalesce(Client.disabled_at, clock.now()), disables=Client.disables + 1)
         _end_sessions(tx, client_id)
         events.note(tx, events.Kind.CLIENT_DISABLED, client_id=client_id)
 
 
 def enable(client_id: str) -> None:
     """Makes the secrets of a disabled client valid again; its tokens and sessions stay over. Refuses with `NotFound`."""
-    enabled_at = case((Client.disabled_at.is_(None), Client.enabled_at), else_=clock.now())
     with transaction() as tx:
-        _update(tx, client_id, disabled_at=None, enabled_at=enabled_at)
+        _update(tx, client_id, disabled_at=None)
         events.note(tx, events.Kind.CLIENT_ENABLED, client_id=client_id)
 
 
@@ -167,4 +167,6 @@ def _update(tx: Transaction, client_id: str, **values: object) -> None:
 
 
 def _end_sessions(tx: Transaction, client_id: str) -> None:
+    """Ends the sessions of a client whose row is locked, and makes its devices strangers: it may have kept their tokens."""
+    tx.execute(delete(Device).where(Device.client_id == client_id))
     tx.execute(update(Session).where(Session.client_id == client_id, Session.ended_at.is_(None)).values(ended_at=clock.now()))

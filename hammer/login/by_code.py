@@ -184,7 +184,7 @@ def _sign_in(
         return _refused(tx, key)
     if created and proved.invite_code:
         activation.activate_at_first_login(tx, settings, user.id, proved.telephone_number, proved.invite_code, address, now)
-    known = devices.signed_in(tx, proved.device_id, user, now, trusted=not fixed)
+    known = devices.signed_in(tx, proved.device_id, user, now, client_id=proved.client_id, trusted=not fixed)
     opening = Session.opening(
         user, kind=kind, device=proved.device or device, now=now, device_id=known.id, client_id=proved.client_id
     )

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select, update
 
 from config import CODE_LENGTHS, Settings
 from hammer import clock, codes, events
+from hammer.clients import registry
 from hammer.db.database import Transaction, db
 from hammer.db.prepared import insert_row, prepared
 from hammer.login import test_numbers
@@ -255,6 +256,8 @@ def _take_guess(
     if verification is None:
         return None
     if verification.device_id is not None:
+        if verification.client_id is not None:  # locked before the device, as by the end of a client; a login asks again
+            registry.may_sign_in(tx, verification.client_id)
         taken = devices.take(tx, verification.device_id)
     else:
         taken = guesses.take(tx, settings, verification, settings.number_hash(verification.telephone_number), now)

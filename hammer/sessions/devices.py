@@ -47,7 +47,13 @@ TAKE_GUESS: Final = prepared(
 TURN_TOKEN: Final = prepared(
     update(Device)
     .where(Device.id == bindparam("device"), Device.user_id == bindparam("user"))
-    .values(guesses=Device.guesses - 1, turns=Device.turns + 1, turned_at=bindparam("now"), used_at=bindparam("now"))
+    .values(
+        guesses=Device.guesses - 1,
+        turns=Device.turns + 1,
+        turned_at=bindparam("now"),
+        client_id=bindparam("client"),
+        used_at=bindparam("now"),
+    )
     .returning(Device)
 )
 
@@ -77,21 +83,25 @@ def take(tx: Transaction, device_id: str) -> bool:
     return TAKE_GUESS.value(tx, device=device_id) is not None
 
 
-def signed_in(tx: Transaction, device_id: str | None, user: User, now: datetime, *, trusted: bool = True) -> Device:
-    """The device on which `user` just signed in, with its next token, and with the right guess given back.
+def signed_in(
+    tx: Transaction, device_id: str | None, user: User, now: datetime, *, client_id: str | None = None, trusted: bool = True
+) -> Device:
+    """The device on which `user` just signed in, through this client if any, with its next token, and with the right guess given
+    back.
 
     A stranger becomes a new known device; unless it is `trusted`, one without guesses, which stays a stranger.
     """
     if device_id is not None:
-        device = TURN_TOKEN.row(tx, Device, device=device_id, user=user.id, now=now)
+        device = TURN_TOKEN.row(tx, Device, device=device_id, user=user.id, client=client_id, now=now)
         if device is not None:
             return device
     spent = 0 if trusted else MOST_GUESSES
-    return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, guesses=spent, turns=0, known_since=now, used_at=now)
+    opened = {"guesses": spent, "turns": 0, "client_id": client_id, "known_since": now, "used_at": now}
+    return insert_row(tx, Device, id=codes.random_id(), user_id=user.id, **opened)
 
 
-# Devices are forgotten before their user or their sessions are locked. A login locks in the same order, or the two would wait for
-# each other.
+# Devices are forgotten after their client is locked (`clients.registry`), and before their user or their sessions are. A login
+# locks in the same order, or the two would wait for each other.
 
 
 def forget(tx: Transaction, user_id: str, *which: ColumnElement[bool]) -> None:

@@ -45,7 +45,10 @@ _KIND: Final = "at+jwt"
 _HEADER: Final = {"alg", "kid", "typ"}
 """The fields of our headers. A token with any other field, like a key of its own (`jwk`, `jku`, `x5u`), is refused."""
 _CLAIMS: Final = ["iss", "aud", "exp", "iat", "sub", "jti", "type"]
-"""The claims of every token. That of a user has `sid` too, that of a client `client_id` and `scope` (RFC 9068 §2.2)."""
+"""The claims of every token. That of a user has `sid` too, that of a client `client_id` and `scope` (RFC 9068 §2.2),
+and `_DISABLES`."""
+_DISABLES: Final = "dis"
+"""How often the client had been disabled when the token was issued."""
 _REFRESHES: Final = "rfn"
 """How often the session had been refreshed when the token was issued. Optional: tokens of older versions do not have it."""
 
@@ -65,7 +68,8 @@ class Claims:
     """None in the token of a client."""
     scopes: tuple[str, ...]
     """Of a client."""
-    issued_at: float
+    disables: int | None
+    """Of a client: how often it had been disabled."""
     expires_at: float
     issued_at_refresh: int | None
     """How often the session had been refreshed; None if the token does not say."""
@@ -115,14 +119,14 @@ class TokenVerifier:
         except PyJWTError as fault:
             raise NotSignedIn from fault
         issued_at_refresh, session_id = claims.get(_REFRESHES), claims.get("sid")
-        of_client = claims.get("client_id") == claims["sub"] and isinstance(claims.get("scope"), str)
+        disables = claims.get(_DISABLES)
+        of_client = claims.get("client_id") == claims["sub"] and isinstance(claims.get("scope"), str) and type(disables) is int
         if claims["type"] != "access" or type(issued_at_refresh) not in (int, NoneType):
             raise NotSignedIn
         if of_client == isinstance(session_id, str):  # exactly one of the two
             raise NotSignedIn
         scopes = tuple(claims["scope"].split()) if of_client else ()
-        moments = float(claims["iat"]), float(claims["exp"])
-        return Claims(kid, claims["sub"], session_id, scopes, *moments, issued_at_refresh)
+        return Claims(kid, claims["sub"], session_id, scopes, disables, float(claims["exp"]), issued_at_refresh)
 
 
 def init_app(app: Flask) -> None:
@@ -153,7 +157,8 @@ def pair(session: Session) -> dict[str, Any]:
 def of_client(client: Client, scopes: Iterable[str]) -> str:
     """A new access token of a client, with these scopes (RFC 9068)."""
     g.signing = ring().signing()
-    return str(create_access_token(client.id, additional_claims={"client_id": client.id, "scope": " ".join(scopes)}))
+    claims = {"client_id": client.id, "scope": " ".join(scopes), _DISABLES: client.disables}
+    return str(create_access_token(client.id, additional_claims=claims))
 
 
 def bearer_token() -> str:
@@ -210,7 +215,7 @@ def _user(claims: Claims, session_id: str) -> Caller:
 
 
 def _client(claims: Claims) -> ClientCaller:
-    client = registry.caller(claims.subject, claims.scopes, claims.issued_at)
+    client = registry.caller(claims.subject, claims.scopes, claims.disables)
     if client is None:
         raise NotSignedIn
     events.calling_client.set(client.client.id)

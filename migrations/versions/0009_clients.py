@@ -1,4 +1,4 @@
-"""Adds the clients of the operator, which client a session, a verification and an event belong to, and the metadata of users."""
+"""Adds the clients of the operator, the client of a session, device, verification and event, and the metadata of users."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,11 +21,12 @@ def upgrade() -> None:  # rewrites no row, on both databases
         sa.Column("rotated_at", sa.DateTime(timezone=True)),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True)),
-        sa.Column("enabled_at", sa.DateTime(timezone=True)),
+        sa.Column("disables", sa.Integer, nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id", name="pk_clients"),
         sa.UniqueConstraint("name", name="uq_clients_name"),
     )
     op.add_column("sessions", sa.Column("client_id", sa.String(22)))
+    op.add_column("devices", sa.Column("client_id", sa.String(22)))
     op.add_column("verifications", sa.Column("client_id", sa.String(22)))
     op.add_column("verifications", sa.Column("device", sa.String(80)))
     op.add_column("events", sa.Column("client_id", sa.String(22)))
@@ -37,5 +38,6 @@ def downgrade() -> None:
     op.drop_column("events", "client_id")
     op.drop_column("verifications", "device")
     op.drop_column("verifications", "client_id")
+    op.drop_column("devices", "client_id")
     op.drop_column("sessions", "client_id")
     op.drop_table("clients")

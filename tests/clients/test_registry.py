@@ -13,11 +13,12 @@ from hammer import events
 from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.login import by_code
+from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
-from hammer.models import Client, Event, Scope, Session, Verification
-from hammer.refusals import InvalidFields, NotAllowed, NotFound
-from hammer.sessions import sessions
-from tests.actions import ANNA, BORIS, STRANGER_ID, confirm, right, sign_in
+from hammer.models import Client, Device, Event, Scope, Session, Verification
+from hammer.refusals import InvalidFields, NotAllowed, NotFound, WrongCode
+from hammer.sessions import devices, sessions
+from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, confirm, no_wait, right, sign_in
 from tests.backends import Backend
 from tests.people import Program
 
@@ -27,13 +28,14 @@ def shop(context: None) -> Client:
     return registry.add("Shop", [Scope.CODES_SEND])
 
 
-def ask_through(settings: Settings, client: Client, number: str = ANNA) -> Verification:
-    return by_code.send_code(settings, number, Asker("192.0.2.7", "en", client=client)).verification
+def ask_through(settings: Settings, client: Client | None, number: str = ANNA, device: Device | None = None) -> Verification:
+    asker = Asker("192.0.2.7", "en", devices.token(settings, device) if device else None, client=client)
+    return by_code.send_code(settings, number, asker).verification
 
 
-def sign_in_through(settings: Settings, client: Client, number: str = ANNA) -> Session:
-    verification = ask_through(settings, client, number)
-    return confirm(settings, verification, right(settings, verification)).session
+def sign_in_through(settings: Settings, client: Client | None, number: str = ANNA, device: Device | None = None) -> SignedIn:
+    verification = ask_through(settings, client, number, device)
+    return confirm(settings, verification, right(settings, verification))
 
 
 def is_live(session: Session) -> bool:
@@ -132,7 +134,7 @@ def test_a_refused_change_leaves_no_event(shop: Client) -> None:
 
 
 def test_a_session_names_the_client_through_which_its_code_was_asked_for(settings: Settings, shop: Client) -> None:
-    session = sign_in_through(settings, shop)
+    session = sign_in_through(settings, shop).session
 
     assert session.client_id == shop.id
     assert [device.client for device in sessions.devices(session.user_id)] == ["Shop"]
@@ -148,23 +150,55 @@ def test_a_client_that_was_removed_has_no_name_in_the_list_of_devices(settings: 
 @pytest.mark.requirement("TOK-06")
 @pytest.mark.parametrize("end", [registry.disable, registry.remove])
 def test_the_sessions_of_a_client_end_with_it_and_no_others(settings: Settings, shop: Client, end: Callable[[str], None]) -> None:
-    theirs, own = sign_in_through(settings, shop), sign_in(settings).session
-    of_other = sign_in_through(settings, registry.add("Other", []), BORIS)
+    theirs, own = sign_in_through(settings, shop).session, sign_in(settings).session
+    of_other = sign_in_through(settings, registry.add("Other", []), BORIS).session
 
     end(shop.id)
 
     assert [is_live(session) for session in (theirs, own, of_other)] == [False, True, True]
 
 
+@pytest.mark.requirement("THR-06")
+@pytest.mark.parametrize("end", [registry.disable, registry.remove])
+def test_devices_are_forgotten_with_the_client_that_they_signed_in_through_last(
+    settings: Settings, shop: Client, end: Callable[[str], None]
+) -> None:
+    new, left = sign_in_through(settings, shop), sign_in_through(settings, shop, BORIS)
+    sign_in_through(settings, None, BORIS, left.device)
+    never = sign_in_through(settings, None, CLARA)
+    came = sign_in_through(settings, None)
+    sign_in_through(settings, shop, ANNA, came.device)
+
+    end(shop.id)
+
+    known = db.session.scalars(select(Device.id)).all()
+    assert set(known) == {left.device.id, never.device.id}
+    assert new.device.id != came.device.id
+
+
+@pytest.mark.requirement("THR-06")
+def test_who_keeps_the_token_of_a_device_is_a_stranger_when_the_client_is_disabled(settings: Settings, shop: Client) -> None:
+    device = sign_in_through(settings, shop).device
+    asked = ask_through(settings, None, ANNA, device)
+    assert asked.device_id == device.id
+
+    registry.disable(shop.id)
+
+    with pytest.raises(WrongCode):
+        confirm(settings, asked, right(settings, asked))
+    no_wait()
+    assert ask_through(settings, None, ANNA, device).device_id is None
+
+
 @pytest.mark.requirement("TOK-06")
 def test_enabling_a_client_brings_no_session_back(settings: Settings, shop: Client) -> None:
-    theirs = sign_in_through(settings, shop)
+    theirs = sign_in_through(settings, shop).session
     registry.disable(shop.id)
 
     registry.enable(shop.id)
 
     assert not is_live(theirs)
-    assert is_live(sign_in_through(settings, shop, BORIS))
+    assert is_live(sign_in_through(settings, shop, BORIS).session)
 
 
 @pytest.mark.requirement("TOK-06")
@@ -213,14 +247,13 @@ def test_a_token_has_no_scopes_that_were_given_after_it(app: Flask) -> None:
 
 
 @pytest.mark.requirement("TOK-06")
-def test_tokens_from_before_a_client_was_disabled_stay_invalid(app: Flask, clock: Traveller) -> None:
+def test_tokens_from_before_a_client_was_disabled_stay_invalid(app: Flask) -> None:
     shop = Backend(app, Scope.USERS_READ)
     with app.app_context():
         registry.disable(shop.client_id)
     assert shop.call("GET", "/users/").status_code == 401
     assert shop.ask_token().status_code == 401
 
-    clock.shift(5)
     with app.app_context():
         registry.enable(shop.client_id)
 
@@ -229,12 +262,22 @@ def test_tokens_from_before_a_client_was_disabled_stay_invalid(app: Flask, clock
     assert shop.call("GET", "/users/").status_code == 200
 
 
-def test_a_client_that_was_not_disabled_keeps_its_tokens_when_it_is_enabled(app: Flask, clock: Traveller) -> None:
+def test_a_client_that_was_not_disabled_keeps_its_tokens_when_it_is_enabled(app: Flask) -> None:
     shop = Backend(app, Scope.USERS_READ)
-    clock.shift(5)
     with app.app_context():
         registry.enable(shop.client_id)
     assert shop.call("GET", "/users/").status_code == 200
+
+
+def test_a_client_that_is_disabled_again_stays_disabled_since_the_first_time(shop: Client, clock: Traveller) -> None:
+    registry.disable(shop.id)
+    since = registry.find(shop.id).disabled_at
+    clock.shift(5)
+
+    registry.disable(shop.id)
+
+    db.session.expire_all()
+    assert registry.find(shop.id).disabled_at == since
 
 
 def test_a_person_who_signed_in_through_a_client_is_signed_out_with_it(app: Flask) -> None:

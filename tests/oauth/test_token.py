@@ -20,10 +20,10 @@ from hammer.clients import registry, secrets
 from hammer.models import Scope
 from tests.backends import FORM, Backend, basic
 from tests.serving import ROOT, surroundings
-from tests.web.test_tokens import parts
+from tests.web.test_tokens import parts, put_together, signing
 
 GRANT = {"grant_type": "client_credentials"}
-CLAIMS = {"iss", "aud", "sub", "client_id", "scope", "exp", "iat", "jti", "type", "fresh"}
+CLAIMS = {"iss", "aud", "sub", "client_id", "scope", "dis", "exp", "iat", "jti", "type", "fresh"}
 
 
 @pytest.fixture
@@ -65,6 +65,15 @@ def test_the_token_of_a_client_has_the_claims_of_rfc_9068_and_no_session(shop: B
     assert claims["scope"] == "codes:send users:read"
     assert claims["exp"] - claims["iat"] == ACCESS_TOKEN_LIFETIME.total_seconds() == 900
     assert set(claims) == CLAIMS
+
+
+@pytest.mark.requirement("TOK-02")
+@pytest.mark.parametrize("disables", [None, "0", False, 0.0, -1, 1])
+def test_a_token_of_a_client_that_was_disabled_another_number_of_times_is_refused(shop: Backend, disables: object) -> None:
+    header, claims = parts(shop.tokens["access_token"])
+    for altered in (claims, claims | {"dis": disables}):
+        shop.tokens = {"access_token": put_together(header, altered, signing(shop.app).private.sign)}
+        assert shop.call("GET", "/users/").status_code == (200 if altered is claims else 401)
 
 
 def test_each_token_is_another_one(shop: Backend) -> None:
