@@ -140,14 +140,14 @@ class NotSignedIn(Unauthenticated):
 
 
 class NotAllowed(Denied):
-    """A `sentence` replaces the one of the class, to say what would be allowed."""
+    """A `sentence` replaces the one of the class, to say what would be allowed. `details` are values for its placeholders."""
 
     slug = "not-allowed"
     title = N_("Not allowed")
     sentence = N_("You may not do this.")
 
-    def __init__(self, sentence: str = "") -> None:
-        super().__init__()
+    def __init__(self, sentence: str = "", **details: object) -> None:
+        super().__init__(**details)
         if sentence:
             self.sentence = sentence  # type: ignore[misc]  # only of this instance
 

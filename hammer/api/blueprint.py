@@ -70,6 +70,7 @@ LANGUAGE_HEADER: Final = {
 _RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait.", "example": 60}}
 _HEADERS: Final = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
+    403: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "For clients: which scope is needed (RFC 6750)."}},
     429: _RETRY_AFTER | LIMITS,
     503: _RETRY_AFTER,
 }

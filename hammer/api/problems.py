@@ -79,6 +79,7 @@ class Problem(Schema):
     )
     attempts_left = fields.Integer(metadata={"description": "Guesses left for this code."})
     retry_after = fields.Integer(metadata={"description": "Seconds to wait, as in the Retry-After header."})
+    scope = fields.String(metadata={"description": "The scope that the token of a client lacks."})
 
 
 def problem(error: Exception) -> Response:
@@ -128,6 +129,8 @@ def _answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Res
     response.headers["Cache-Control"] = "no-store"
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if "scope" in more:  # RFC 6750 §3.1
+        response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{more["scope"]}"'
     if "retry_after" in more:
         response.headers["Retry-After"] = str(more["retry_after"])
     return response

@@ -350,6 +350,9 @@ class UserOut(Out):
         required=True, metadata={"description": "How many users activated this user’s code.", "example": 1}
     )
     date_joined = fields.AwareDateTime(required=True, metadata=MOMENT)
+    blocked_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata=MOMENT | {"description": "Since when the user cannot sign in; null if they can."}
+    )
     metadata = fields.Dict(
         keys=fields.String(),
         required=True,
@@ -368,7 +371,6 @@ class InviteeOut(Out):
 
 class ExportedProfileOut(UserOut):
     is_staff = fields.Boolean(required=True, metadata={"example": False})
-    blocked_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
 
 
 class ExportedSessionOut(DeviceOut):

@@ -24,7 +24,7 @@ from hammer import clock, codes, events
 from hammer.clients import registry
 from hammer.clients.registry import ClientCaller
 from hammer.models import SESSION_LIFETIME, Client, Device, Scope, Session, SessionKind
-from hammer.refusals import NotAllowed, NotSignedIn
+from hammer.refusals import N_, NotAllowed, NotSignedIn
 from hammer.sessions import devices, keys, sessions
 from hammer.sessions.sessions import Caller
 from hammer.web.access import Access, guarded
@@ -40,6 +40,8 @@ DEVICE_COOKIE_LIFETIME = timedelta(days=365)
 
 MOST_REMEMBERED: Final = 4096
 """How many verified tokens a process remembers (about two megabytes)."""
+
+NEEDS_SCOPE: Final = N_("The token needs the scope %(scope)s.")
 
 _KIND: Final = "at+jwt"
 _HEADER: Final = {"alg", "kid", "typ"}
@@ -293,7 +295,7 @@ def allows(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def _require(scope: Scope) -> None:
     client = caller()
     if isinstance(client, ClientCaller) and scope not in client.scopes:
-        raise NotAllowed
+        raise NotAllowed(NEEDS_SCOPE, scope=scope.value)
 
 
 def visitor() -> Caller | None:

@@ -21,6 +21,7 @@ USER = {
     "activated_invite_code",
     "invite_count",
     "date_joined",
+    "blocked_at",
     "metadata",
 }
 ASKED = {"verification_id", "telephone_number", "code_length", "expires_in", "resend_in"}
@@ -43,7 +44,7 @@ def problem(answer: TestResponse, status: int, slug: str) -> Any:
     assert body["status"] == status
     assert body["title"]
     assert body["detail"]
-    assert set(body) <= {"type", "title", "status", "detail", "errors", "attempts_left", "retry_after"}
+    assert set(body) <= {"type", "title", "status", "detail", "errors", "attempts_left", "retry_after", "scope"}
     assert r"\u" not in answer.text
     return body
 

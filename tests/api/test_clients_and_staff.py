@@ -1,4 +1,4 @@
-"""A client changes users, but not staff: a stolen secret must not lock the operator's people out."""
+"""What a client may do to users: no change of staff (a stolen secret must not lock the operator’s people out), and what it is told."""
 
 import pytest
 from flask import Flask
@@ -29,3 +29,20 @@ def test_clients_change_users_and_no_staff(
     assert shop.call(method, f"/users/{ANNA}/{below}", body).status_code in (200, 204)
 
     assert staff.result("GET", "/users/me/") == before
+
+
+def test_a_client_learns_which_scope_it_lacks(app: Flask) -> None:
+    answer = Backend(app, Scope.USERS_READ).call("POST", "/auth/signup/", {"telephone_number": ANNA})
+
+    body = problem(answer, 403, "not-allowed")
+    assert (body["scope"], body["detail"]) == ("codes:send", "The token needs the scope codes:send.")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="codes:send"'
+
+
+def test_a_client_sees_that_a_user_is_blocked(app: Flask, anna: Program) -> None:
+    shop = Backend(app, Scope.USERS_READ, Scope.USERS_WRITE)
+    assert shop.result("GET", f"/users/{ANNA}/")["blocked_at"] is None
+
+    shop.result("POST", f"/users/{ANNA}/block/")
+
+    assert shop.result("GET", f"/users/{ANNA}/")["blocked_at"] is not None

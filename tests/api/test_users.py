@@ -39,6 +39,7 @@ def test_a_new_user_has_exactly_these_fields(anna: Program) -> None:
         "activated_invite_code": None,
         "invite_count": 0,
         "metadata": {},
+        "blocked_at": None,
     }
 
 
@@ -167,7 +168,7 @@ def test_export_is_everything_about_the_caller(anna: Program, boris: Program) ->
         "left_before",
         "events",
     }
-    assert set(found["profile"]) == USER | {"is_staff", "blocked_at"}
+    assert set(found["profile"]) == USER | {"is_staff"}
     assert found["profile"]["telephone_number"] == ANNA
     assert BORIS not in json.dumps(found)
     assert [set(invitee) for invitee in found["invitees"]] == [{"telephone_number", "activated_at"}]
