@@ -1,4 +1,4 @@
-"""What a client may do to users: no change of staff (a stolen secret must not lock the operator’s people out), and what it is told."""
+"""A client changes users, but not staff (a stolen secret must not lock the operator’s people out), and is told what it lacks."""
 
 import pytest
 from flask import Flask
