@@ -230,11 +230,13 @@ def _parts(url: str) -> SplitResult | None:
     return parts if parts.hostname and known else None
 
 
-def fault_of_origin(url: str) -> str:
+def fault_of_origin(url: str, example: str = "https://app.example.com") -> str:
     """What is wrong with an origin (RFC 6454: a scheme, a host, and a port or none); empty if nothing is."""
+    if url == "*":
+        return f"* is not allowed; name each, like {example}."
     parts = _parts(url)
     if parts is None or parts.scheme not in ("http", "https") or parts.path.strip("/") or re.search(r"[?#@\\\s]", url):
-        return "Must be an address like https://login.example.com."
+        return f"Must be an address like {example}."
     if len(parts.hostname or "") > LONGEST_HOST:
         return f"Its host is longer than {LONGEST_HOST} letters."
     if not url.isascii():
@@ -256,7 +258,7 @@ def serialized_origin(url: str) -> str:
 
 
 def _origin(url: str) -> None:
-    if fault := fault_of_origin(url):
+    if fault := fault_of_origin(url, "https://login.example.com"):
         raise ValidationError(fault)
 
 
@@ -362,7 +364,7 @@ def _fault_of_range(extra: str) -> str:
 
 def _test_numbers(entries: str) -> None:
     """A problem names the position of an entry, never its number or its code."""
-    each = entries.split()
+    each = _entries(entries)
     if len(each) > MOST_TEST_NUMBERS:
         raise ValidationError(f"Names more than {MOST_TEST_NUMBERS} numbers.")
     wrong = [f"Entry {place} {fault}" for place, fault in enumerate(map(_fault_of_test_number, each), 1) if fault]
@@ -384,7 +386,12 @@ def _fault_of_test_number(entry: str) -> str:
 
 def _fixed_codes(entries: str) -> dict[str, str]:
     """Number -> code of `+79290000001=482915 +79290000002=90715526`."""
-    return dict(entry.split("=") for entry in entries.split())
+    return dict(entry.split("=") for entry in _entries(entries))
+
+
+def _entries(text: str) -> list[str]:
+    """The parts of a list with spaces or commas between them."""
+    return text.replace(",", " ").split()
 
 
 def _day(text: str) -> None:
@@ -543,8 +550,8 @@ class Settings:
     test_numbers: Mapping[str, str] = setting(
         "HAMMER_TEST_NUMBERS", str, "",
         "Numbers that sign in with a fixed code and get no texts, for store review and end-to-end tests, like "
-        f"`+79290000001=482915 +79290000002=90715526`: {MOST_TEST_NUMBERS} at most, with codes of six or eight digits. The rules: "
-        "[test-numbers.md](test-numbers.md).",
+        f"`+79290000001=482915 +79290000002=90715526`: {MOST_TEST_NUMBERS} at most, with spaces or commas between them, and "
+        "codes of six or eight digits. The rules: [test-numbers.md](test-numbers.md).",
         check=_test_numbers, convert=_fixed_codes, secret=True,
     )
     test_numbers_until: date | None = setting(
@@ -818,11 +825,12 @@ def _sentences(found: Any) -> list[str]:
 
 def _unknown_names() -> list[str]:
     """A problem for each variable that looks like a setting and is none: a typing error would leave its setting at the default."""
-    problems = []
+    problems, ours = [], {name.removeprefix("HAMMER_"): name for name in NAMES}
     for name in sorted(os.environ):
         if name.upper().startswith("HAMMER_") and name not in NAMES and not _OF_KUBERNETES.fullmatch(name):
-            [nearest] = get_close_matches(name.upper(), sorted(NAMES), n=1, cutoff=0) or [""]
-            problems.append(f"{name}: There is no such setting. The nearest is {nearest}.")
+            nearest = get_close_matches(name.upper().removeprefix("HAMMER_"), sorted(ours), n=1, cutoff=0.7)
+            hint = f"The nearest is {ours[nearest[0]]}." if nearest else "docs/settings.md lists all."
+            problems.append(f"{name}: There is no such setting. {hint}")
     return problems
 
 

@@ -194,7 +194,8 @@ def _test_numbers(settings: Settings) -> Iterator[Finding]:
     for number, code in settings.test_numbers.items():
         if not _can_sign_in(settings, number):
             remedy = "Choose a mobile number of a country that you serve, and write it as `users show` does."
-            yield Finding(ADVICE, part, f"nobody can sign in with {phones.masked(number)}: it is not accepted as a number", remedy)
+            how = f"nobody can sign in with {phones.masked(number)}: it is not accepted as a number"
+            yield Finding(WRONG if active else ADVICE, part, how, remedy)
         if _is_tried_first(code):
             remedy = "Draw it: python3 -c 'import secrets; print(f\"{secrets.randbelow(10**8):08}\")'"
             yield Finding(ADVICE, part, f"the code of {phones.masked(number)} has a pattern that people try first", remedy)

@@ -265,6 +265,7 @@ def test_what_the_operator_is_called_and_shows_is_read(monkeypatch: pytest.Monke
         ("HAMMER_SEND_PER_HOUR", "HAMMER_SENDS_PER_HOUR"),
         ("Hammer_Env", "HAMMER_ENV"),
         ("HAMMER_REGIO", "HAMMER_REGION"),
+        ("HAMMER_SECRET_KEY", "SECRET_KEY"),
     ],
 )
 def test_a_name_with_a_typing_error_is_refused_with_the_nearest_that_there_is(
@@ -274,6 +275,11 @@ def test_a_name_with_a_typing_error_is_refused_with_the_nearest_that_there_is(
         assert f"{name}: There is no such setting. The nearest is {meant}." in problems(
             monkeypatch, HAMMER_ENV=where, **{name: "s3cr"}
         )
+
+
+@pytest.mark.parametrize("name", ["HAMMER_CLIENT_ID", "HAMMER_CLIENT_SECRET", "HAMMER_"])
+def test_no_setting_is_suggested_for_a_name_that_is_like_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert f"{name}: There is no such setting. docs/settings.md lists all." in problems(monkeypatch, **{name: "s3cr"})
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +326,7 @@ def test_ranges_of_the_operator_are_read(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_bad_origin_is_reported(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
     [problem] = problems(monkeypatch, HAMMER_ORIGINS=f"https://app.example.com,{origin}")
     assert problem.startswith(f"HAMMER_ORIGINS: '{origin}': ")
+    assert origin != "*" or problem.endswith("* is not allowed; name each, like https://app.example.com.")
 
 
 def test_origins_are_read_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,9 @@ def problem(read: Read, numbers: str | None, until: str | None = "2026-12-31", *
     return problem
 
 
-def test_numbers_and_their_codes_are_read(read: Read) -> None:
-    settings = read(f" {ANNA}  {BORIS} ")
+@pytest.mark.parametrize("numbers", [f" {ANNA}  {BORIS} ", f"{ANNA},{BORIS}", f"{ANNA}, {BORIS},"])
+def test_numbers_and_their_codes_are_read(read: Read, numbers: str) -> None:
+    settings = read(numbers)
     assert settings.test_numbers == {"+79160000001": "482915", "+79160000002": "90715526"}
     assert settings.test_numbers_until == date(2026, 12, 31)
 
@@ -61,7 +62,7 @@ def test_there_need_be_none(read: Read, numbers: str | None, until: str | None) 
         ("+79160000001=4829157", "Entry 1 has a code that is not six or eight digits"),
         ("+79160000001=482915907", "Entry 1 has a code that is not six or eight digits"),
         ("+79160000001=48291٥", "Entry 1 has a code that is not six or eight digits"),
-        (f"{ANNA},{BORIS}", "Entry 1 has a code that is not six or eight digits"),
+        (f"{ANNA};{BORIS}", "Entry 1 has a code that is not six or eight digits"),
         (f"{BORIS} +79160000001=555555", "Entry 2 has a code that is one digit repeated"),
         (f"{ANNA} +79160000001=715526", "A number is there twice."),
         (f"{ANNA} +79160000002=482915", "A code is there twice."),

@@ -170,7 +170,7 @@ def test_doctor_advises_against_a_code_that_people_try_first(app: Flask, listed:
 def test_doctor_says_that_nobody_can_sign_in_with_a_number(app: Flask, listed: Settings, number: str) -> None:
     app.config["SETTINGS"] = replace(listed, test_numbers={number: CODE}, regions=frozenset({"RU"}))
     _, found = findings(app)
-    assert (found.state, "nobody can sign in" in found.how) == (doctor.ADVICE, True)
+    assert (found.state, "nobody can sign in" in found.how) == (doctor.WRONG, True)
 
 
 def test_doctor_reports_users_who_are_not_of_the_fixed_code(app: Flask, settings: Settings, listed: Settings) -> None:
