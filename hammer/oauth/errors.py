@@ -23,7 +23,7 @@ def error(fault: Exception) -> Response:
         return error_response(status_of(type(fault)), "invalid_request", fault.sentence)
     code = fault.code or 500 if isinstance(fault, HTTPException) else 500
     slug = "server_error" if code >= 500 else "invalid_request"
-    answer = error_response(code, slug, "The request could not be served.")
+    answer = error_response(code, slug, "Send a POST." if code == 405 else "The request could not be served.")
     if isinstance(fault, HTTPException):
         answer.headers.update((name, value) for name, value in fault.get_headers() if name in ("Allow", "Retry-After"))
     return answer

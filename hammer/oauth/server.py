@@ -3,6 +3,7 @@
 This module is imported when the first client asks for a token: Authlib takes some 20 MB of memory.
 """
 
+from collections.abc import Set
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -15,7 +16,7 @@ from flask import Request, Response, current_app, request
 from config import ACCESS_TOKEN_LIFETIME
 from hammer import events
 from hammer.clients import registry, secrets
-from hammer.models import Client
+from hammer.models import Client, Scope
 from hammer.oauth.errors import error_response
 from hammer.web import request_limits, tokens
 from hammer.web.settings import settings
@@ -72,7 +73,8 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         return _Request(request)
 
     def handle_error_response(self, _: Any, error: OAuth2Error) -> Response:
-        return error_response(error.status_code, error.error, error.description or "This is not supported.")
+        words = f"The only grant_type is {ClientCredentials.GRANT_TYPE}." if error.error == "unsupported_grant_type" else None
+        return error_response(error.status_code, error.error, words or error.description or "This is not supported.")
 
     def authenticate_client(self, sent: Any, methods: list[str], endpoint: str = "token") -> RegisteredClient:
         try:
@@ -93,10 +95,18 @@ def _client_token(*, client: RegisteredClient, scope: str | None, **_: object) -
     allowed = registry.allowed(client.client)
     asked = set((scope or "").split()) or allowed
     if not allowed.issuperset(asked):
-        raise InvalidScopeError("The operator does not allow this scope.")
+        raise InvalidScopeError(_fault_of_scopes(asked, allowed))
     return {
         "access_token": tokens.of_client(client.client, sorted(asked)),
         "token_type": "Bearer",
         "expires_in": int(ACCESS_TOKEN_LIFETIME.total_seconds()),
         "scope": " ".join(sorted(asked)),
     }
+
+
+def _fault_of_scopes(asked: Set[str], allowed: Set[str]) -> str:
+    """Names no scope that is none: a description is ASCII without quotation marks (RFC 6749 §5.2)."""
+    if asked - set(Scope):
+        return f"There is no such scope. There are {' '.join(Scope)}."
+    given = f"It allows {' '.join(sorted(allowed))}." if allowed else "It allows none."
+    return f"The operator does not allow {' '.join(sorted(asked - allowed))} to this client. {given}"

@@ -41,6 +41,7 @@ def assert_error(answer: TestResponse, status: int, slug: str) -> None:
     assert answer.get_json()["error"] == slug
     assert set(answer.get_json()) == {"error", "error_description"}
     assert answer.text.isascii()
+    assert not set('"\\') & set(answer.get_json()["error_description"])
     assert answer.headers["Cache-Control"] == "no-store"
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
@@ -98,6 +99,20 @@ def test_a_client_gets_the_scopes_that_it_asks_for_or_all(shop: Backend, asked: 
 @pytest.mark.parametrize("asked", ["users:write", "users:read users:write", "admin", "USERS:READ", "\0", "openid"])
 def test_a_scope_that_the_operator_does_not_allow_is_refused(shop: Backend, asked: str) -> None:
     assert_error(shop.ask_token(scope=asked), 400, "invalid_scope")
+
+
+def described(answer: TestResponse) -> str:
+    return str(answer.get_json()["error_description"])
+
+
+def test_a_refused_scope_is_answered_with_those_that_there_are(app: Flask, shop: Backend) -> None:
+    assert described(shop.ask_token(scope="users:read users:write")) == (
+        "The operator does not allow users:write to this client. It allows codes:send users:read."
+    )
+    assert described(Backend(app, name="Other").ask_token(scope="users:read")).endswith("It allows none.")
+    unknown = described(shop.ask_token(scope="users:reed"))
+    assert unknown.startswith("There is no such scope. ")
+    assert all(scope in unknown for scope in Scope)
 
 
 def test_a_client_without_scopes_gets_a_token_that_opens_nothing(app: Flask) -> None:
@@ -184,6 +199,12 @@ def test_a_request_that_is_not_in_order_is_refused(shop: Backend, body: str) -> 
 @pytest.mark.parametrize("grant", ["password", "authorization_code", "refresh_token", "пароль", "\0", '"\\'])
 def test_other_grants_are_not_supported(shop: Backend, grant: str) -> None:
     assert_error(post(shop.client, {"grant_type": grant}, basic(shop.client_id, shop.secret)), 400, "unsupported_grant_type")
+
+
+def test_another_grant_or_method_is_answered_with_the_one_that_there_is(shop: Backend) -> None:
+    other = post(shop.client, {"grant_type": "password"}, basic(shop.client_id, shop.secret))
+    assert described(other) == "The only grant_type is client_credentials."
+    assert described(shop.client.get("/oauth/token")) == "Send a POST."
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x", ""])
