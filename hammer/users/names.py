@@ -13,6 +13,7 @@ LONGEST_NAME: Final = 150
 NOT_A_USERNAME = N_(
     "A username begins with a Latin letter and goes on with letters, digits, dots, hyphens or underscores, 30 at most."
 )
+RESERVED = N_("This name is reserved.")
 TOO_LONG = N_("This is longer than 150 characters.")
 NOT_TEXT = N_("This has a character that is not text.")
 PILED_UP = N_("One letter here carries too many marks.")
@@ -41,8 +42,10 @@ def read(names: Mapping[str, str]) -> dict[str, str | None]:
 
 def _fault(field: str, value: str) -> str | None:
     """What is wrong with a name, as a sentence; None if nothing is."""
-    if field == "username" and value and (not re.fullmatch(USERNAME, value) or value.lower() == "me"):
+    if field == "username" and value and not re.fullmatch(USERNAME, value):
         return NOT_A_USERNAME
+    if field == "username" and value.lower() == "me":
+        return RESERVED
     if len(value) > LONGEST_NAME:
         return TOO_LONG
     if any(unicodedata.category(character) in _NOT_TEXT and character not in _JOINERS for character in value):
