@@ -32,7 +32,7 @@ class Scope(StrEnum):
     USERS_READ = "users:read"
     """Read users; numbers are masked without `users:numbers`."""
     USERS_WRITE = "users:write"
-    """Create, change, block and delete users, and write their metadata."""
+    """Create, change, block and delete users who are not staff, and write their metadata. Answers show the user."""
     USERS_NUMBERS = "users:numbers"
     """Read whole telephone numbers."""
     INVITES_READ = "invites:read"

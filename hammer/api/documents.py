@@ -38,7 +38,7 @@ DESCRIPTION: Final = (
 SCOPES: Final = {
     Scope.CODES_SEND: "Ask for codes for end users, and state their address and device.",
     Scope.USERS_READ: "Read users. Numbers are masked without `users:numbers`.",
-    Scope.USERS_WRITE: "Create, change, block and delete users who are not staff, and write their metadata.",
+    Scope.USERS_WRITE: "Create, change, block and delete users who are not staff, and write their metadata. Answers show the user.",
     Scope.USERS_NUMBERS: "See whole telephone numbers.",
     Scope.INVITES_READ: "Read who activated whose invite code.",
     Scope.EVENTS_READ: "Read what happened.",

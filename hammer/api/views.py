@@ -64,7 +64,6 @@ TAGS = {
 }
 CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
 STAFF_WRITE_METADATA: Final = N_("Metadata are written only by staff and by clients with the scope users:write.")
-STAFF_CHANGE_STAFF: Final = N_("Apps cannot change staff.")
 NOT_AN_ADDRESS: Final = N_("This is not an IP address.")
 KEYS_LIVE_SECONDS: Final = 300
 """How long other services can cache the published keys."""
@@ -255,8 +254,8 @@ def update_user(body: dict[str, Any], username: str) -> people.Profile:
 
     Metadata are replaced as a whole, and written by staff and clients only.
     """
-    user_id, metadata = _id_to_change(username), _metadata(body)
-    accounts.change(user_id, body, metadata, actor_id=_actor_id())
+    user_id, metadata = _user_id(username), _metadata(body)
+    accounts.change(user_id, body, metadata, actor_id=_actor_id(), not_staff=_is_client())
     return _profile(user_id)
 
 
@@ -270,8 +269,9 @@ def replace_user(body: dict[str, Any], username: str) -> people.Profile:
 
     Metadata that are not sent stay. They are replaced as a whole, and written by staff and clients only.
     """
-    user_id, metadata = _id_to_change(username), _metadata(body)
-    accounts.change(user_id, {"username": "", "first_name": "", "last_name": ""} | body, metadata, actor_id=_actor_id())
+    user_id, metadata = _user_id(username), _metadata(body)
+    names = {"username": "", "first_name": "", "last_name": ""} | body
+    accounts.change(user_id, names, metadata, actor_id=_actor_id(), not_staff=_is_client())
     return _profile(user_id)
 
 
@@ -287,7 +287,7 @@ def delete_user(username: str) -> None:
     """
     me = tokens.caller()
     session_id = me.session_id if isinstance(me, Caller) else None
-    accounts.delete(settings(), _id_to_change(username), actor_id=_actor_id(), session_id=session_id)
+    accounts.delete(settings(), _user_id(username), actor_id=_actor_id(), session_id=session_id, not_staff=_is_client())
 
 
 @blueprint.post("/users/<username>/block/", tags=["users"])
@@ -395,8 +395,8 @@ def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _set_blocked(username: str, blocked: bool) -> people.Profile:
-    user_id = _id_to_change(username)
-    accounts.set_blocked(user_id, blocked, actor_id=_actor_id())
+    user_id = _user_id(username)
+    accounts.set_blocked(user_id, blocked, actor_id=_actor_id(), not_staff=_is_client())
     return _profile(user_id)
 
 
@@ -420,13 +420,9 @@ def _user_id(username: str) -> str:
     return user_id
 
 
-def _id_to_change(username: str) -> str:
-    """The same, if the caller may change this user. A client may not change staff: with a stolen secret one could block all of
-    them. Refuses with `NotAllowed`."""
-    user_id = _user_id(username)
-    if isinstance(tokens.caller(), ClientCaller) and people.profile(settings(), user_id).is_staff:
-        raise NotAllowed(STAFF_CHANGE_STAFF)
-    return user_id
+def _is_client() -> bool:
+    """Whether a client calls, which may not change staff."""
+    return isinstance(tokens.caller(), ClientCaller)
 
 
 def _actor_id() -> str | None:

@@ -1,6 +1,7 @@
 """What people change about their accounts (`change`, `change_number`, `delete`), and what staff and the command line do to users.
 
-`actor_id` is the user who acts, for the audit trail: staff act on other users. The command line passes none.
+`actor_id` is the user who acts, for the audit trail: staff act on other users. The command line and clients pass none. Clients set
+`not_staff`, which refuses with `NotAllowed` to change staff: with a stolen secret one could block all of them.
 """
 
 import logging
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 PROOF_STAYS_FRESH: Final = timedelta(minutes=5)
 """How long after proving their number people may change it or delete their account. It protects a device that was left open."""
 SIGN_IN_AGAIN = N_("Please sign in again first: this needs a code that is at most five minutes old.")
+STAFF_CHANGE_STAFF: Final = N_("Apps cannot change staff.")
 NOT_YOURSELF = N_("You cannot block yourself.")
 YOUR_NUMBER = N_("This is your number already.")
 EMPTIED: Final[dict[str, object]] = {
@@ -89,18 +91,26 @@ def create(
 
 
 def change(
-    user_id: str, names: Mapping[str, str], metadata: Mapping[str, Any] | None = None, *, actor_id: str | None = None
+    user_id: str,
+    names: Mapping[str, str],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    actor_id: str | None = None,
+    not_staff: bool = False,
 ) -> None:
     """Changes those of `username`, `first_name` and `last_name` that are given, and replaces the metadata if they are given.
 
-    Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`.
+    Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`, and staff with `NotAllowed` if told to, also where nothing is given.
     """
     stored = _stored(names, metadata)
-    if not stored:
+    if not stored and not not_staff:
         return
     try:
         with transaction() as tx:
-            _update_user(tx, user_id, **stored)
+            if not_staff:
+                _refuse_staff(tx, user_id)
+            if stored:
+                _update_user(tx, user_id, **stored)
             if names:
                 events.note(tx, events.Kind.USER_RENAMED, user_id, actor_id=actor_id)
             if metadata is not None:
@@ -213,6 +223,7 @@ def delete(
     *,
     actor_id: str | None = None,
     session_id: str | None = None,
+    not_staff: bool = False,
     key: idempotency.Key | None = None,
 ) -> None:
     """Deletes everything personal and ends every session. The row of the user stays, empty, for the counts of other users.
@@ -234,6 +245,8 @@ def delete(
         number = _lock_number(tx, user_id)
         if number is None:
             raise NotFound
+        if not_staff:
+            _refuse_staff(tx, user_id)
         now = clock.now()
         _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
@@ -260,15 +273,17 @@ def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str
         events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
 
-def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None) -> None:
+def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None, not_staff: bool = False) -> None:
     """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
 
-    Refuses with `NotAllowed` users who would block themselves, and with `NotFound`.
+    Refuses with `NotAllowed` users who would block themselves, and staff if told to; and with `NotFound`.
     """
     if actor_id == user_id:
         raise NotAllowed(NOT_YOURSELF)
     with transaction() as tx:
         revocation.end_all(tx, user_id)
+        if not_staff:
+            _refuse_staff(tx, user_id)
         _update_user(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
@@ -302,6 +317,12 @@ def _delete_verifications(tx: Transaction, user_id: str) -> None:
 def _lock_number(tx: Transaction, user_id: str) -> str | None:
     """The user's number, with the row of the user locked; None for a deleted or unknown user."""
     return tx.scalar(_number_of(user_id).with_for_update())
+
+
+def _refuse_staff(tx: Transaction, user_id: str) -> None:
+    """Refuses with `NotAllowed` if the user is staff. The row is locked, so nobody becomes staff before the transaction ends."""
+    if tx.scalar(select(User.is_staff).where(User.id == user_id).with_for_update(key_share=True)):
+        raise NotAllowed(STAFF_CHANGE_STAFF)
 
 
 def _update_user(tx: Transaction, user_id: str, **values: object) -> None:
