@@ -69,6 +69,13 @@ def test_the_backend_gets_another_token_when_its_own_is_refused(load: Load) -> N
     assert [api.call("GET", "/users/").status_code for _ in range(2)] == [401, 200]
 
 
+def test_the_backend_learns_why_it_gets_no_token(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGIN_CLIENT_SECRET", "wrong")
+
+    with pytest.raises(requests.HTTPError, match="The client or its secret is wrong"):
+        load("hammer_api").call("GET", "/users/")
+
+
 def test_the_bot_signs_a_person_in_and_ends_the_session(load: Load, server: Server, read: Read, number: str) -> None:
     bot = load("bot")
 

@@ -23,6 +23,6 @@ async function signedIn(request, response, next) {
   next();
 }
 
-const app = express();
+const app = express().set("env", "production"); // no error shows a stack
 app.get("/orders", signedIn, (request, response) => response.json({ orders_of: request.sub }));
 app.listen(PORT, "127.0.0.1");

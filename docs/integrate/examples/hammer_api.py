@@ -37,7 +37,8 @@ class Tokens:
 
 def ask_token():
     answer = send("POST", "/oauth/token", auth=CLIENT, data={"grant_type": "client_credentials"})
-    answer.raise_for_status()
+    if not answer.ok:
+        raise requests.HTTPError(answer.text, response=answer)  # its `error_description` says why
     return answer.json()
 
 

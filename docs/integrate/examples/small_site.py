@@ -5,21 +5,20 @@ from flask import Flask, request
 from markupsafe import Markup
 
 HAMMER, CLIENT = os.environ["LOGIN_URL"], (os.environ["LOGIN_CLIENT_ID"], os.environ["LOGIN_CLIENT_SECRET"])
-FORM = Markup(
-    '<form method="post" action="{}"><input name="typed" aria-label="{}"><input type="hidden" name="id" value="{}"></form>'
-)
+FORM = Markup('<form method=post action="{}"><input name=typed aria-label="{}"><input type=hidden name=id value="{}"></form>')
 app = Flask(__name__)
 
 
-def call(method, path, token, **body):
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.request(method, f"{HAMMER}/api/v1{path}", json=body or None, headers=headers, timeout=10).json()
-    return answer if answer.get("status", 200) < 400 else app.aborter(answer["status"], answer["detail"])
+def send(method, path, token=None, **how):
+    headers = {"Accept-Language": str(request.accept_languages)} | ({"Authorization": f"Bearer {token}"} if token else {})
+    answer = requests.request(method, HAMMER + path, headers=headers, timeout=10, **how)
+    said = answer.json()
+    fault = " ".join(map(" ".join, said.get("errors", {}).values())) or said.get("detail") or said.get("error_description")
+    return said if answer.ok else app.aborter(answer.status_code, fault)
 
 
 def client_token():
-    answer = requests.post(f"{HAMMER}/oauth/token", auth=CLIENT, data={"grant_type": "client_credentials"}, timeout=10)
-    return answer.json()["access_token"]
+    return send("POST", "/oauth/token", auth=CLIENT, data={"grant_type": "client_credentials"})["access_token"]
 
 
 @app.get("/")
@@ -30,11 +29,12 @@ def ask_number():
 @app.post("/number")
 def ask_code():
     person = {"telephone_number": request.form["typed"], "end_user_address": request.remote_addr}
-    return FORM.format("/code", "Code", call("POST", "/auth/signup/", client_token(), **person)["verification_id"])
+    return FORM.format("/code", "Code", send("POST", "/api/v1/auth/signup/", client_token(), json=person)["verification_id"])
 
 
 @app.post("/code")
 def sign_in():
-    signed_in = call("POST", "/auth/code/", client_token(), verification_id=request.form["id"], code=request.form["typed"])
-    sub = call("GET", "/users/me/", signed_in["access_token"])["id"]
-    return Markup("You are {invite_code}, with the id {id}.").format_map(call("GET", f"/users/{sub}/", client_token()))
+    proof = {"verification_id": request.form["id"], "code": request.form["typed"]}
+    signed_in = send("POST", "/api/v1/auth/code/", client_token(), json=proof)
+    sub = send("GET", "/api/v1/users/me/", signed_in["access_token"])["id"]
+    return Markup("You are {invite_code}, with the id {id}.").format_map(send("GET", f"/api/v1/users/{sub}/", client_token()))
