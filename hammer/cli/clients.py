@@ -35,6 +35,7 @@ def add(name: str, scopes: tuple[str, ...], origins: tuple[str, ...], sends_per_
     limit = registry.SENDS_PER_HOUR if sends_per_hour is None else sends_per_hour
     client = registry.add(name, scopes, origins=origins, sends_per_hour=limit)
     _print_secret(client, secrets.secret(settings(), client))
+    _warn(client)
 
 
 @clients.command("list")
@@ -92,15 +93,28 @@ def change(
         raise click.UsageError("Say what to change: --name, --scope, --no-scopes, --origin, --no-origins or --sends-per-hour.")
     found = _find(client)
     registry.change(found.id, **given)
-    click.echo(f"{registry.find(found.id).name} is changed.")
+    changed = registry.find(found.id)
+    click.echo(f"{changed.name} is changed.")
+    _warn(changed)
 
 
 @clients.command("rotate-secret")
 @click.argument("client")
-def rotate_secret(client: str) -> None:
-    """Give CLIENT a new secret, and show it. The one before is valid for 24 hours more; the one before that is not."""
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def rotate_secret(client: str, yes: bool) -> None:
+    """Give CLIENT a new secret, and show it. The one before is valid for 24 hours more; the one before that is not.
+
+    Asks for confirmation if the one before that is still in its 24 hours.
+    """
     found = _find(client)
+    if (older_until := secrets.older_until(found)) and not yes:
+        click.echo(f"Two secrets of {found.name} are valid now, the older one until {minute(older_until)} (UTC).", err=True)
+        click.confirm("End the older one at once?", abort=True, err=True)
     _print_secret(found, secrets.rotate(settings(), found.id))
+    rotated = _find(found.id)
+    click.echo(f"The secret before is valid until {minute(secrets.older_until(rotated))} (UTC).", err=True)
+    if rotated.generation > 1:
+        click.echo("Those from before that are not valid any more.", err=True)
 
 
 @clients.command()
@@ -140,6 +154,12 @@ def _find(client: str) -> Client:
 def _print_secret(client: Client, secret: str) -> None:
     print_table((), (("client_id:", client.id), ("client_secret:", secret)))
     click.echo("The secret is shown this once. Keep it where no browser and no telephone can read it.", err=True)
+
+
+def _warn(client: Client) -> None:
+    """Says that a client with the scope for codes may ask for none, which is hardly meant."""
+    if Scope.CODES_SEND in registry.allowed(client) and not client.sends_per_hour:
+        click.echo(f"Warning: it has the scope {Scope.CODES_SEND}, but may ask for 0 texts an hour.", err=True)
 
 
 def _standing(client: Client) -> str:

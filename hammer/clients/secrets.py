@@ -42,6 +42,12 @@ def rotate(settings: Settings, client_id: str) -> str:
         return secret(settings, client)
 
 
+def older_until(client: Client) -> datetime | None:
+    """Until when the secret before the newest is valid; None if it is not valid, or if there is none."""
+    until = client.rotated_at and client.rotated_at + OVERLAP
+    return until if until and clock.now() < until else None
+
+
 def authenticate(settings: Settings, client_id: str, shown: str, *, address: str) -> Client | None:
     """The client with this id and this secret; None for a wrong secret, and for a client that is unknown or disabled.
 

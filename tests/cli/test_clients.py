@@ -4,10 +4,12 @@ import re
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from config import Settings
+from hammer import clock
 from hammer.clients import registry, secrets
-from hammer.db.database import db
+from hammer.db.database import db, transaction
 from hammer.login import by_code
 from hammer.login.verifications import Asker
 from hammer.models import Client, Scope
@@ -153,8 +155,43 @@ def test_change_refuses_what_contradicts_itself(run: Run, app: Flask, shop: str)
 
 def test_rotate_secret_shows_the_new_one_and_keeps_the_previous_one_valid(run: Run, app: Flask) -> None:
     first = secret_in(said(run("clients", "add", "Shop")))
-    second, third = (secret_in(said(run("clients", "rotate-secret", "Shop"))) for _ in range(2))
+    second, third = (secret_in(said(run("clients", "rotate-secret", "Shop", *more))) for more in ((), ("--yes",)))
     assert [is_right(app, *shown) for shown in (first, second, third)] == [False, True, True]
+
+
+def test_rotate_secret_asks_before_it_ends_a_secret_that_is_valid(run: Run, app: Flask) -> None:
+    first = secret_in(said(run("clients", "add", "Shop")))
+    once = run("clients", "rotate-secret", "Shop")
+    assert re.search(r"The secret before is valid until \d{4}-\d\d-\d\d \d\d:\d\d \(UTC\)\.", once.stderr)
+    assert "from before that" not in once.stderr
+
+    for typed in ("n\n", ""):
+        asked = run("clients", "rotate-secret", "Shop", typed=typed)
+        assert (asked.exit_code, asked.stdout) == (1, "")
+        assert "Two secrets of Shop are valid now" in asked.stderr
+    assert is_right(app, *first)
+
+    again = run("clients", "rotate-secret", "Shop", typed="y\n")
+    assert is_right(app, *secret_in(said(again)))
+    assert "Those from before that are not valid any more." in again.stderr
+    assert not is_right(app, *first)
+
+
+def test_rotate_secret_does_not_ask_after_the_24_hours(run: Run, app: Flask) -> None:
+    said(run("clients", "add", "Shop"))
+    said(run("clients", "rotate-secret", "Shop"))
+    with app.app_context(), transaction() as tx:
+        tx.execute(update(Client).values(rotated_at=clock.now() - secrets.OVERLAP))
+    assert "Two secrets" not in run("clients", "rotate-secret", "Shop").stderr
+
+
+def test_a_client_that_may_send_codes_but_no_texts_is_warned_of(run: Run) -> None:
+    limits = ("--sends-per-hour", "0")
+    warning = "Warning: it has the scope codes:send, but may ask for 0 texts an hour.\n"
+    assert run("clients", "add", "Shop", "--scope", "codes:send", *limits).stderr.endswith(warning)
+    assert run("clients", "change", "Shop", "--name", "Market").stderr == warning
+    assert run("clients", "change", "Market", "--sends-per-hour", "1").stderr == ""
+    assert "Warning" not in run("clients", "add", "Reader", "--scope", "users:read", *limits).stderr
 
 
 def test_disable_refuses_the_secret_until_it_is_undone(run: Run, app: Flask) -> None:
