@@ -6,9 +6,11 @@ from collections import Counter
 import click
 from babel.languages import get_official_languages
 
+from hammer import clock
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import described, full_name, minute, print_table, standing
 from hammer.db.pagination import MOST_PER_PAGE
+from hammer.login import test_numbers
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound, TelephoneNumberTaken
 from hammer.sessions import sessions
@@ -43,7 +45,8 @@ def users() -> None:
 @click.option("--q", metavar="TEXT", default="", help="Only those with TEXT in their number, name, username or invite code.")
 @click.option("--limit", type=click.IntRange(1, MOST_PER_PAGE), default=MOST_PER_PAGE, show_default=True, help="Users per page.")
 @click.option("--after", metavar="PLACE", help="Continue at the place that the last page ended with.")
-def list_users(q: str, limit: int, after: str | None) -> None:
+@click.option("--ids", is_flag=True, help="Show their ids too.")
+def list_users(q: str, limit: int, after: str | None, ids: bool) -> None:
     """List users in the order they joined."""
     try:
         page = people.everyone(settings(), q=q, limit=limit, after=after)
@@ -52,14 +55,14 @@ def list_users(q: str, limit: int, after: str | None) -> None:
     if not page.items:
         click.echo("No user matches." if q else "There are no users.", err=True)
         return
-    heads = ("NUMBER", "USERNAME", "NAME", "CODE", "INVITED", "JOINED (UTC)", "")
-    print_table(
-        heads,
-        (
-            (u.telephone_number, u.username, full_name(u), u.invite_code, str(u.invite_count), minute(u.date_joined), standing(u))
-            for u in page.items
-        ),
-    )
+    heads: tuple[str, ...] = ("NUMBER", "USERNAME", "NAME", "CODE", "INVITED", "JOINED (UTC)", "")
+    rows: list[tuple[str, ...]] = [
+        (u.telephone_number, u.username, full_name(u), u.invite_code, str(u.invite_count), minute(u.date_joined), standing(u))
+        for u in page.items
+    ]
+    if ids:
+        heads, rows = ("ID", *heads), [(u.id, *row) for u, row in zip(page.items, rows, strict=True)]
+    print_table(heads, rows)
     if page.after:
         click.echo(f"There are more. To continue, add: --after {page.after}", err=True)
 
@@ -70,9 +73,10 @@ def show(user: str) -> None:
     """Show USER's profile and signed-in devices."""
     user_id = _find(user)
     profile = people.profile(settings(), user_id)
+    is_for_tests = test_numbers.is_active(settings(), profile.telephone_number, clock.now())
     facts = {
         "id": profile.id,
-        "number": phones.pretty(profile.telephone_number),
+        "number": phones.pretty(profile.telephone_number) + (", a test number" if is_for_tests else ""),
         "username": profile.username,
         "name": full_name(profile),
         "standing": standing(profile),

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
 from config import Settings
+from hammer import clock
 from hammer.db.database import db, transaction
 from hammer.models import User
 from hammer.operations import demo
@@ -67,6 +69,20 @@ def test_list_shows_people_in_aligned_columns_in_the_order_they_joined(run: Run,
     assert second.endswith("staff blocked")
     assert first.index("Анна") == heads.index("  NAME") + 2
     assert first.index(" 0  ") + 1 == second.index(" 0  ") + 1 == heads.index("INVITED")
+
+
+def test_list_shows_ids_where_they_are_asked_for(run: Run, anna: str) -> None:
+    heads, first = said(run("users", "list", "--ids")).splitlines()
+    assert heads.split()[:2] == ["ID", "NUMBER"]
+    assert first.split()[:2] == [anna, ANNA]
+    assert anna not in said(run("users", "list"))
+
+
+def test_show_says_which_number_is_a_test_number(run: Run, app: Flask, settings: Settings, anna: str) -> None:
+    assert "test number" not in said(run("users", "show", ANNA))
+    tomorrow = clock.now().date() + timedelta(days=1)
+    app.config["SETTINGS"] = replace(settings, test_numbers={ANNA: "482915"}, test_numbers_until=tomorrow)
+    assert "+7 929 000-00-01, a test number\n" in said(run("users", "show", ANNA))
 
 
 def test_list_finds_by_number_name_username_and_invite_code(
