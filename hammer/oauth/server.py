@@ -9,7 +9,7 @@ from typing import Any
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
 from authlib.oauth2.rfc6749 import ClientMixin
-from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidScopeError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, InvalidScopeError, OAuth2Error
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from flask import Request, Response, current_app, request
 
@@ -78,9 +78,12 @@ class Server(AuthorizationServer):  # type: ignore[misc]
 
     def authenticate_client(self, sent: Any, methods: list[str], endpoint: str = "token") -> RegisteredClient:
         try:
-            return super().authenticate_client(sent, methods, endpoint)  # type: ignore[no-any-return]
+            client: RegisteredClient = super().authenticate_client(sent, methods, endpoint)
         except (InvalidClientError, ValueError) as error:  # the second for `Authorization: Basic` that cannot be decoded
             raise InvalidClientError("The client or its secret is wrong, or the client is disabled.", status_code=401) from error
+        if (sent.payload.client_id or client.client_id) != client.client_id:
+            raise InvalidRequestError("The header and the body name different clients.")
+        return client
 
 
 class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]

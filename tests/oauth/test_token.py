@@ -127,6 +127,14 @@ def test_the_secret_may_come_in_the_header_or_in_the_body(shop: Backend) -> None
     assert post(shop.client, GRANT | {"client_id": shop.client_id}, basic(shop.client_id, shop.secret)).status_code == 200
 
 
+def test_a_request_that_names_two_clients_is_refused(app: Flask, shop: Backend) -> None:
+    own = basic(shop.client_id, shop.secret)
+    for other in (Backend(app, name="Other").client_id, "A" * 22, "я", "\0", f" {shop.client_id}"):
+        assert_error(post(shop.client, GRANT | {"client_id": other}, own), 400, "invalid_request")
+    assert_error(post(shop.client, GRANT | {"client_id": "A" * 22}, basic(shop.client_id, "wrong")), 401, "invalid_client")
+    assert post(shop.client, GRANT | {"client_id": ""}, own).status_code == 200  # no value is no parameter (RFC 6749 §3.2)
+
+
 def test_the_secret_may_be_percent_encoded(shop: Backend) -> None:
     encoded = [quote(text).replace(".", "%2E").replace("-", "%2D") for text in (shop.client_id, shop.secret)]
 
