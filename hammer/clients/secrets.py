@@ -15,14 +15,14 @@ from hammer import clock, codes, events
 from hammer.clients.registry import FIND_CALLER
 from hammer.db.database import transaction
 from hammer.models import Client
-from hammer.quotas import counters
+from hammer.quotas import addresses, counters
 from hammer.quotas.counters import HOUR, Limit
 from hammer.refusals import NotFound, TooManyRequests
 
 OVERLAP: Final = timedelta(hours=24)
 """How long the secret before is valid after a rotation."""
 WRONG_PER_HOUR: Final = 20
-"""Wrong secrets that one address may try at one client."""
+"""Wrong secrets that one address may try at one client. The networks around it have multiples of it: `addresses.TIMES`."""
 _KIND: Final = "client-secret"
 
 
@@ -51,20 +51,24 @@ def older_until(client: Client) -> datetime | None:
 def authenticate(settings: Settings, client_id: str, shown: str, *, address: str) -> Client | None:
     """The client with this id and this secret; None for a wrong secret, and for a client that is unknown or disabled.
 
-    Refuses with `TooManyRequests` after `WRONG_PER_HOUR` wrong secrets from one address at one client, right ones too.
+    Refuses with `TooManyRequests` after `WRONG_PER_HOUR` wrong secrets from one address at one client (more from a wide network),
+    right ones too.
     """
     if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
         return None
     claim, now = codes.read_proof(settings.key("clients"), _KIND, shown), clock.now()
-    limit = Limit(f"secrets/{settings.keyed_hash('client secrets', f'{client_id} {address}')}", WRONG_PER_HOUR, HOUR)
+    limits = [
+        Limit(f"secrets/{settings.keyed_hash('client secrets', f'{client_id} {network}')}", most, HOUR)
+        for network, most in addresses.shares(address, WRONG_PER_HOUR)
+    ]
     with transaction() as tx:
         client = FIND_CALLER.row(tx, Client, client=client_id)
         if client is None:
             return None
-        spent = not counters.take(tx, [limit], now)
+        spent = len(counters.take(tx, limits, now)) < len(limits)
         right = not spent and claim is not None and claim[0] == client.id and _is_valid(client, claim[1], now)
         if right:
-            counters.give_back(tx, [limit], 1, now)
+            counters.give_back(tx, limits, 1, now)
     if spent:
         raise TooManyRequests(retry_after=clock.seconds_until(counters.ends_at(HOUR, now), now))
     return client if right else None

@@ -126,6 +126,16 @@ def test_another_address_and_another_client_are_not_locked_out(settings: Setting
     assert is_right(settings, other, secrets.secret(settings, other))
 
 
+@pytest.mark.requirement("THR-07")
+def test_a_wide_network_has_four_times_as_many_wrong_secrets_as_one_address(settings: Settings, shop: Client) -> None:
+    for n in range(4):
+        wrong(settings, shop, address=f"2001:db8:0:{n:x}00::/64")
+
+    with pytest.raises(TooManyRequests):
+        is_right(settings, shop, secrets.secret(settings, shop), "2001:db8:0:400::/64")
+    assert is_right(settings, shop, secrets.secret(settings, shop), "2001:db8:1::/64")
+
+
 def test_right_secrets_cost_nothing(settings: Settings, shop: Client) -> None:
     wrong(settings, shop, secrets.WRONG_PER_HOUR - 1)
     for _ in range(secrets.WRONG_PER_HOUR * 2):
