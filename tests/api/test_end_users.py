@@ -67,6 +67,19 @@ def test_the_limit_of_an_address_counts_the_one_that_the_client_states(narrow: F
 
 
 @pytest.mark.requirement("THR-07")
+def test_an_address_has_one_limit_for_all_clients_and_for_people_who_come_by_themselves(narrow: Flask) -> None:
+    callers = [Backend(narrow, Scope.CODES_SEND, name=name) for name in ("Shop", "Other")]
+    at_home, known = Program(narrow), Program(narrow)
+    device = confirm(known, signup(known, 0).get_json()).get_json()["device_token"]
+    for person in (at_home, known):
+        person.client.environ_base["REMOTE_ADDR"] = HOME
+    statuses = [signup(caller, n, end_user_address=HOME).status_code for n, caller in enumerate(callers, 1)]
+
+    assert (statuses, signup(at_home, 3).status_code) == ([200, 200], 429)
+    assert signup(known, 0, device_token=device).status_code == 200  # who signed in here before does not wait
+
+
+@pytest.mark.requirement("THR-07")
 def test_a_client_that_states_no_address_is_counted_by_its_own(narrow: Flask) -> None:
     shop, stranger = Backend(narrow, Scope.CODES_SEND), Program(narrow)
     assert [signup(shop, 0).status_code, signup(stranger, 1).status_code, signup(shop, 2).status_code] == [200, 200, 429]
