@@ -54,21 +54,22 @@ def import_users(ctx: click.Context, file: str, write: bool, full: bool) -> None
                 if user is not None and not faults:
                     good.append((line, user))
                 else:
-                    _report(line, user, faults, full=full)
+                    counts["lines of failed"] += _report(line, user, faults, full=full)
             answers = judge([user for _, user in good])
             for (line, user), answer in zip(good, answers, strict=True):
                 counts["good"] += answer is None
                 counts["skipped"] += isinstance(answer, TelephoneNumberTaken)
                 if answer is not None and not isinstance(answer, TelephoneNumberTaken):
-                    _report(line, user, _faults(answer), full=full)
+                    counts["lines of failed"] += _report(line, user, _faults(answer), full=full)
             counts["all"] += len(batch)
             bar()
     failed = counts["all"] - counts["good"] - counts["skipped"]
+    on_lines = f" on {counts['lines of failed']} lines" if counts["lines of failed"] > failed else ""
     if ignored:
         click.echo(f"Not imported: {', '.join(name for name in EXPORTED if name in ignored)}.", err=True)
     click.echo(
         f"{counts['good']} {'added' if write else 'would be added'}, {counts['skipped']} skipped because there is a user with "
-        f"their number, {failed} failed."
+        f"their number, {failed} failed{on_lines}."
     )
     if not write:
         click.echo("Nothing was written. To add them: --write", err=True)
@@ -112,13 +113,15 @@ def _faults(refusal: Refusal) -> Mapping[str, str]:
     return {_COLUMNS.get(type(refusal), ""): refusal.sentence}
 
 
-def _report(line: Line, user: NewUser | None, faults: Mapping[str, str], *, full: bool) -> None:
-    """Prints what is wrong with a line, without any of its values but the number."""
+def _report(line: Line, user: NewUser | None, faults: Mapping[str, str], *, full: bool) -> int:
+    """Prints what is wrong with a row, without any of its values but the number. Returns how many lines it covers."""
     over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
     number = user and (user.telephone_number if full else phones.masked(user.telephone_number))
+    where = f"line {line.number}" if line.last <= line.number else f"lines {line.number} to {line.last}"
     for name, fault in faults.items():
         column = "" if not name else f", {name}" if name in EXPORTED else ", a column"
-        click.echo(f"{over_the_bar}line {line.number}{f' ({number})' if number else ''}{column}: {fault}", err=True)
+        click.echo(f"{over_the_bar}{where}{f' ({number})' if number else ''}{column}: {fault}", err=True)
+    return line.last - line.number + 1
 
 
 @contextmanager

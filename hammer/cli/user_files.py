@@ -5,7 +5,8 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from itertools import chain
 from typing import Any, BinaryIO, Final
@@ -16,9 +17,12 @@ from hammer.parsing import strict_json
 from hammer.users.transfers import EXPORTED, IMPORTED
 
 LONGEST_LINE: Final = 100_000
-"""Characters of a line that are read; the rest is left out, and the line is refused then."""
-_FORMULA: Final = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
-"""How a cell begins that a spreadsheet would run as a formula, or that has our apostrophes before it."""
+"""Characters of a line without its end. A longer one is refused, and only so many of it are kept in memory."""
+_TOO_LONG: Final = f"This is longer than {LONGEST_LINE:,} characters."
+_FORMULA: Final = re.compile(r"""(?:\A|(?<=[;\t\r\n]))(?='*[ "]*[=+\-@\t\r＝＋－＠])""")
+"""Where a spreadsheet could begin a cell and would run it as a formula, or would but for our apostrophes. Programs that separate
+cells by `;` or tabs, like a Russian Excel, begin one in the middle of ours, and take no notice of our quotes there."""
+_ESCAPED: Final = re.compile(rf"(?:{_FORMULA.pattern})'")
 _NOT_UTF_8: Final = re.compile("[\ud800-\udfff]")
 """What `surrogateescape` makes of bytes that are not UTF-8."""
 
@@ -32,6 +36,8 @@ class Line:
     row: Mapping[str, Any] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     """Column -> why it cannot be read; the whole line is the column ``."""
+    last: int = 0
+    """The line that it ends on."""
 
 
 class Seen:
@@ -56,40 +62,70 @@ def read(file: BinaryIO) -> Iterator[Line]:
     """The rows of a file. JSON lines begin with `{`, everything else is CSV. Refuses a header that it does not understand."""
     text = TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     try:
-        lines = _lines(text)
-        before = [next(lines, "")]
-        while before[-1] and not before[-1].strip():
-            before.append(next(lines, ""))
-        reading = _json_lines if before[-1].lstrip().startswith("{") else _csv_rows
-        yield from reading(chain([before[-1]], lines), len(before))
+        lines = _Lines(text)
+        head = next(lines, "")
+        while head and not lines.cut and not head.strip():
+            head = next(lines, "")
+        reading = _json_lines if head.lstrip().startswith("{") else _csv_rows
+        yield from reading(head, lines)
     finally:
         text.detach()
 
 
-def _lines(text: TextIOWrapper) -> Iterator[str]:
-    while line := text.readline(LONGEST_LINE):
-        rest = line
-        while len(rest) == LONGEST_LINE and rest[-1] not in "\r\n":
-            rest = text.readline(LONGEST_LINE)
-        yield line
+class _Lines(Iterator[str]):
+    """The lines of a text. Of one that is too long there is the beginning, and `cut` is true until `was_cut` is asked."""
+
+    def __init__(self, text: TextIOWrapper) -> None:
+        self._text = text
+        self.number = 0
+        """The number of the last line."""
+        self.cut = False
+        self._rest = ""
+        """The last part of a line that was cut."""
+
+    def was_cut(self) -> bool:
+        """Whether a line was too long since this was asked before."""
+        cut, self.cut = self.cut, False
+        return cut
+
+    def __next__(self) -> str:
+        line = self._text.readline(LONGEST_LINE + len("\r\n"))
+        if line == "\n" and self._rest.endswith("\r"):  # the second half of the line end
+            line = self._text.readline(LONGEST_LINE + len("\r\n"))
+        self._rest = ""
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line.rstrip("\r\n")) <= LONGEST_LINE:
+            return line
+        self.cut, self._rest = True, line
+        quotes = line.count('"', LONGEST_LINE)
+        while self._rest and self._rest[-1] not in "\r\n":
+            self._rest = self._text.readline(LONGEST_LINE)
+            quotes += self._rest.count('"')
+        # A cell of CSV that ends on this line has to end here, too, or it would contain the next rows.
+        return line[:LONGEST_LINE] + '"' * (quotes % 2) + "\n"
 
 
-def _csv_rows(lines: Iterable[str], first: int) -> Iterator[Line]:
-    lines = iter(lines)
-    head = next(lines)
+def _csv_rows(head: str, lines: _Lines) -> Iterator[Line]:
     reader = csv.reader(chain([head], lines), delimiter=max(",;\t", key=head.count), strict=True)
     columns = _header(reader)
+    if lines.was_cut():
+        raise click.ClickException(f"The header is too long. {_TOO_LONG}")
     while True:
-        number = first + reader.line_num
+        number, cells, fault = lines.number + 1, [], ""
         try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield Line(number, faults={"": f"This is not CSV: {error}."})
-            continue
-        if cells is None:
+            cells = next(reader)
+        except StopIteration:
             return
-        if any(cells):
-            yield _csv_line(number, columns, cells)
+        except csv.Error as error:
+            fault = f"This is not CSV: {error}."
+        if lines.was_cut():
+            fault = _TOO_LONG
+        if fault:
+            yield Line(number, faults={"": fault}, last=lines.number)
+        elif any(cells):
+            yield replace(_csv_line(number, columns, cells), last=lines.number)
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
@@ -108,9 +144,7 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
 def _csv_line(number: int, columns: list[str], cells: list[str]) -> Line:
     if len(cells) != len(columns):
         return Line(number, faults={"": f"There are {len(cells)} cells, but {len(columns)} columns."})
-    row: dict[str, Any] = {
-        name: cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell for name, cell in zip(columns, cells, strict=True)
-    }
+    row: dict[str, Any] = {name: _ESCAPED.sub("", cell) for name, cell in zip(columns, cells, strict=True)}
     faults = {name: "This is not UTF-8." for name, cell in row.items() if _NOT_UTF_8.search(cell)}
     if not faults and row.get("metadata"):
         try:
@@ -120,18 +154,20 @@ def _csv_line(number: int, columns: list[str], cells: list[str]) -> Line:
     return Line(number, faults=faults) if faults else _typed(number, row, {})
 
 
-def _json_lines(lines: Iterable[str], first: int) -> Iterator[Line]:
-    for number, line in enumerate(lines, first):
-        if not line.strip():
+def _json_lines(head: str, lines: _Lines) -> Iterator[Line]:
+    for line in chain([head], lines):
+        row, fault = None, "This is not a JSON object in UTF-8."
+        if lines.was_cut():
+            fault = _TOO_LONG
+        elif not line.strip():
             continue
-        try:
-            row = strict_json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            yield _typed(number, row, {name: "There is no such column." for name in row if name not in EXPORTED})
         else:
-            yield Line(number, faults={"": "This is not a JSON object in UTF-8."})
+            with suppress(ValueError):
+                row = strict_json.loads(line)
+        if isinstance(row, dict):
+            yield _typed(lines.number, row, {name: "There is no such column." for name in row if name not in EXPORTED})
+        else:
+            yield Line(lines.number, faults={"": fault}, last=lines.number)
 
 
 def _typed(number: int, row: dict[str, Any], faults: dict[str, str]) -> Line:
@@ -141,14 +177,14 @@ def _typed(number: int, row: dict[str, Any], faults: dict[str, str]) -> Line:
         kind, fault = (dict, "This is not a JSON object.") if name == "metadata" else (str, "This is not a string.")
         if not isinstance(row.get(name, kind()), kind):
             faults.setdefault(name, fault)
-    return Line(number, row, faults)
+    return Line(number, row, faults, last=number)
 
 
 def write(file: BinaryIO, users: Iterable[Mapping[str, Any]], *, as_csv: bool) -> int:
     """Writes a file that `read` reads. Returns the number of users.
 
-    In CSV an apostrophe is before what a spreadsheet would run as a formula; `read` removes it. Numbers and ids are written as they
-    are: they may begin with `+` or `-`, but contain no function.
+    In CSV an apostrophe is before what a spreadsheet would run as a formula, also one that separates cells by semicolons or tabs;
+    `read` removes it. Numbers and ids are written as they are: they may begin with `+` or `-`, but contain no function.
     """
     text, count = TextIOWrapper(file, "utf-8", newline=""), 0
     table = csv.writer(text)
@@ -173,5 +209,5 @@ def _cells(user: Mapping[str, Any]) -> Sequence[str]:
         elif isinstance(value, bool):
             value = str(value).lower()
         cell = "" if value is None else str(value)
-        cells.append(f"'{cell}" if name not in ("id", "number") and _FORMULA.match(cell) else cell)
+        cells.append(cell if name in ("id", "number") else _FORMULA.sub("'", cell))
     return cells

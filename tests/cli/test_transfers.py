@@ -49,6 +49,22 @@ def stored(app: Flask) -> dict[str, people.Profile]:
         return {user.telephone_number: user for user in people.everyone(app.config["SETTINGS"]).items}
 
 
+def test_the_totals_count_every_line_of_a_bad_row(run: Run, app: Flask, file: Callable[[str], str]) -> None:
+    lost = '+79290000005,"Anna\n' + "+79290000006,Boris\n" * 2 + '"Clara"\n'
+    result = run("users", "import", "--write", file("number,first_name\n+79290000001,Anna\n" + lost + "+79290000002,Boris\n"))
+    assert result.exit_code == 1
+    assert result.stdout == "2 added, 0 skipped because there is a user with their number, 1 failed on 4 lines.\n"
+    assert "lines 3 to 6: This is not CSV" in result.stderr
+    assert len(stored(app)) == 2
+
+
+def test_a_line_that_is_too_long_adds_nobody(run: Run, app: Flask, file: Callable[[str], str]) -> None:
+    result = run("users", "import", "--write", file(json.dumps({"number": ANNA}) + " " * 100_000 + "junk"))
+    assert result.exit_code == 1
+    assert result.stderr == "line 1: This is longer than 100,000 characters.\n"
+    assert stored(app) == {}
+
+
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(run: Run, app: Flask, file: Callable[[str], str]) -> None:
     result = run("users", "import", file(GOOD))
     assert said(result) == "2 would be added, 0 skipped because there is a user with their number, 0 failed.\n"

@@ -1,5 +1,6 @@
 """Reading files of users: CSV of spreadsheets and databases, and JSON lines."""
 
+import csv
 import io
 import tracemalloc
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hammer.cli import user_files
@@ -143,15 +144,66 @@ def test_a_line_without_end_costs_no_memory() -> None:
         assert most < 5_000_000
 
 
+@pytest.mark.parametrize(("head", "good", "longest"), [
+    (HEAD, "2,Boris,\n", "1,{},"),
+    (HEAD, "2,Boris,\n", '1,"{}",'),
+    (HEAD, "2,Boris,\n", '1,,"{{""a"": ""{}""}}"'),
+    ("", '{"number": "2"}\n', '{{"number": "1"}}{}'),
+])  # fmt: skip
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("over", [1, 2, 100_001, 250_000])
+@pytest.mark.parametrize("filling", ['""', "a"])
+def test_a_line_that_is_too_long_is_one_fault_and_the_next_one_is_read(
+    head: str, good: str, longest: str, end: str, over: int, filling: str
+) -> None:
+    wanted = user_files.LONGEST_LINE + over - len(longest.format(""))
+    line = longest.format((filling * wanted)[: wanted // 2 * 2])
+    found = lines((head + good + line.ljust(user_files.LONGEST_LINE + over) + "\n" + good).replace("\n", end))
+    start = 2 if head else 1
+    assert [(each.number, each.last, list(each.faults.values())) for each in found] == [
+        (start, start, []),
+        (start + 1, start + 1, ["This is longer than 100,000 characters."]),
+        (start + 2, start + 2, []),
+    ]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
+def test_a_line_of_exactly_the_most_characters_is_read(end: str) -> None:
+    assert row('{"number": "1"}'.ljust(user_files.LONGEST_LINE) + end) == {"number": "1"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_inside_a_cell_that_is_too_long_stay_inside_it(end: str) -> None:
+    cell = '"' + "a" * 100_000 + '\n3,Clara,\ny"'
+    found = lines((HEAD + f"1,{cell},\n2,Boris,\n").replace("\n", end))
+    assert [(each.number, each.last, bool(each.faults)) for each in found] == [(2, 4, True), (5, 5, False)]
+
+
+def test_a_blank_beginning_does_not_hide_that_the_first_line_is_too_long() -> None:
+    with pytest.raises(click.ClickException):
+        lines(" " * 100_001 + "junk\n" + HEAD)
+    with pytest.raises(click.ClickException):
+        lines("number" + " " * 100_000 + "junk\n1\n")
+
+
+@given(st.lists(st.text('1,;"=\n\ra', max_size=9), max_size=9), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_every_line_of_a_file_is_in_one_row_or_empty(texts: list[str], end: str) -> None:
+    text = HEAD + end.join(texts)
+    found = lines(text)
+    covered = [number for line in found for number in range(line.number, line.last + 1)]
+    assert covered == sorted(set(covered))
+    every = enumerate(io.StringIO(text, newline=""), 1)
+    assert not [line for number, line in every if number > 1 and number not in covered and line.strip('",\r\n')]
+
+
 def test_a_value_is_seen_once_of_each_kind() -> None:
     seen = user_files.Seen()
     assert [seen.first(*value) for value in [("a", "x", 1), ("a", "x", 2), ("b", "x", 3), ("a", "y", 4)]] == [1, 1, 3, 4]
     seen.close()
 
 
-cells = st.one_of(st.sampled_from(["=1+1", "+1", "-", "@a", "'=a", "''=a", "'a", "＝a", "", "a;b", 'a"b', "a\nb"]), st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=8
-))  # fmt: skip
+cells = st.one_of(st.sampled_from(["=1+1", "+1", "-", "@a", "'=a", "''=a", "'a", "＝a", "", "a;b", 'a"b', "a\nb", "a;=1"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text("=-;\t\r\n'\" a,＠", max_size=8))  # fmt: skip
 
 
 @given(st.lists(st.tuples(cells, cells, st.dictionaries(cells, cells, max_size=2)), max_size=3), st.booleans())
@@ -172,4 +224,23 @@ def test_what_is_written_is_read_again_and_in_csv_no_cell_is_a_formula(
     ]
     if as_csv:
         written = [user_files._cells(user) for user in users]
-        assert not [cell for cells in written for cell in cells[2:] if cell.startswith(tuple("=+-@\t\r＝＋－＠"))]
+        assert not [cell for cells in written for cell in cells[2:] if cell.startswith(FORMULA)]
+
+
+FORMULA = tuple("=+-@\t\r＝＋－＠")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@given(cells, cells, st.dictionaries(cells, cells, max_size=2))
+@example("", "a;=1+1", {})
+@example("", 'a;"=1+1;b', {})
+@example("", "a\t@b", {"a;=1": "-"})
+@example("", "a\n=1", {})
+def test_a_spreadsheet_with_another_separator_finds_no_formula_either(
+    separator: str, one: str, other: str, values: dict[str, str]
+) -> None:
+    users = [dict.fromkeys(EXPORTED) | {"number": "+79290000001", "first_name": one, "last_name": other, "metadata": values}]
+    file = io.BytesIO()
+    user_files.write(file, users * 2, as_csv=True)
+    split = csv.reader(io.StringIO(file.getvalue().decode(), newline=""), delimiter=separator)
+    assert not [cell for cells in split for cell in cells if cell.lstrip(" ").startswith(FORMULA)]
