@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -67,7 +67,7 @@ def test_the_limit_of_an_address_counts_the_one_that_the_client_states(narrow: F
 
 
 @pytest.mark.requirement("THR-07")
-def test_an_address_has_one_limit_for_all_clients_and_for_people_who_come_by_themselves(narrow: Flask) -> None:
+def test_an_address_has_one_limit_for_all_clients_and_for_people_who_come_by_themselves(narrow: Flask, clock: Traveller) -> None:
     callers = [Backend(narrow, Scope.CODES_SEND, name=name) for name in ("Shop", "Other")]
     at_home, known = Program(narrow), Program(narrow)
     device = confirm(known, signup(known, 0).get_json()).get_json()["device_token"]
@@ -277,6 +277,7 @@ def test_the_person_of_a_session_came_by_the_client_that_asked_whoever_enters_th
 def test_who_holds_the_id_of_a_verification_may_resend_at_the_cost_of_their_own_limits(
     settings: Settings, app_with: Callable[[Settings], Flask], clock: Traveller
 ) -> None:
+    clock.move_to(datetime.now(UTC).replace(minute=30))  # within one hour of the limits
     app = app_with(replace(settings, sends_per_address_hour=2, resend_wait=timedelta(seconds=1)))
     shop, other = Backend(app, Scope.CODES_SEND, sends_per_hour=2), Backend(app, Scope.CODES_SEND, name="Other")
     asked = signup(shop, 0, end_user_address=HOME).get_json()

@@ -127,7 +127,9 @@ def test_another_address_and_another_client_are_not_locked_out(settings: Setting
 
 
 @pytest.mark.requirement("THR-07")
-def test_a_wide_network_has_four_times_as_many_wrong_secrets_as_one_address(settings: Settings, shop: Client) -> None:
+def test_a_wide_network_has_four_times_as_many_wrong_secrets_as_one_address(
+    settings: Settings, shop: Client, clock: Traveller
+) -> None:
     for n in range(4):
         wrong(settings, shop, address=f"2001:db8:0:{n:x}00::/64")
 
