@@ -41,8 +41,8 @@ SCOPES: Final = {
     Scope.USERS_WRITE: "Create, change, block and delete users who are not staff, and write their metadata. Answers show the user.",
     Scope.USERS_NUMBERS: "See whole telephone numbers.",
     Scope.INVITES_READ: "Read who activated whose invite code.",
-    Scope.EVENTS_READ: "Read what happened.",
-    Scope.WEBHOOKS_MANAGE: "Manage webhooks.",
+    Scope.EVENTS_READ: "Read what happened. No call needs it yet.",
+    Scope.WEBHOOKS_MANAGE: "Manage webhooks. No call needs it yet.",
 }
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")

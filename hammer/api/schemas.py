@@ -43,7 +43,12 @@ SESSION_ID = {"description": "The id of a session, from the list of sessions.", 
 IN_PATHS: dict[str, dict[str, Any]] = {
     "username": {
         "description": "`me`, the id of a user, a username, or a telephone number in any spelling.",
-        "examples": {"oneself": {"value": "me"}, "by number": {"value": "+79298284301"}, "by username": {"value": "ivan"}},
+        "examples": {
+            "oneself": {"value": "me"},
+            "by id": {"value": "mVn2oQ7yX0m3Zb5rT8kLwA"},
+            "by number": {"value": "+79298284301"},
+            "by username": {"value": "ivan"},
+        },
     },
     "session_id": SESSION_ID | {"schema": {"type": "string"} | ID},
 }

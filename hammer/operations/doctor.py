@@ -193,7 +193,7 @@ def _test_numbers(settings: Settings) -> Iterator[Finding]:
         yield Finding(ADVICE, part, how, "Remove HAMMER_TEST_NUMBERS, or set new codes and another HAMMER_TEST_NUMBERS_UNTIL.")
     for number, code in settings.test_numbers.items():
         if not _can_sign_in(settings, number):
-            remedy = "Choose a mobile number of a country that you serve, and write it as `users show` does."
+            remedy = "Choose a mobile number of a country that you serve, and write it with `+` and digits only, like +79290000001."
             how = f"nobody can sign in with {phones.masked(number)}: it is not accepted as a number"
             yield Finding(WRONG if active else ADVICE, part, how, remedy)
         if _is_tried_first(code):

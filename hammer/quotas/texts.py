@@ -37,6 +37,7 @@ KNOWN_DEVICES_TIMES: Final = (3, 4, 5)
 is reserved for all known devices."""
 JUST_TEXTED: Final = N_("We have texted this number just now.")
 NO_MORE_TODAY: Final = N_("This number cannot have more texts today.")
+CLIENT_SPENT: Final = N_("This app cannot ask for more texts in this hour.")
 
 _WAITS: Final = 11
 """How many different waits there may be: one second, the shortest that can be set, reaches `LONGEST_WAIT` after ten doublings."""
@@ -130,7 +131,8 @@ def take(
     spent = [name for name, limit in limits.items() if limit.scope not in used]
     if spent:
         last = max(spent, key=waits.__getitem__)
-        raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "")
+        sentence = CLIENT_SPENT if last == "client" else ""
+        raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "", sentence=sentence)
     allowance = _take_of_number(tx, settings, allowance_key(settings, number, known=known), now)
     resets_in = clock.seconds_until(allowance.day_began_at + DAY, now)
     of_number = Quota("number", settings.sends_per_number_day - allowance.sends, resets_in)

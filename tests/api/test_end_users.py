@@ -145,7 +145,7 @@ def test_a_client_has_a_limit_of_its_own_which_it_is_told(app: Flask) -> None:
 
     assert (limits(first)["client"], limits(second)["client"]) == (1, 0)
     assert '"client";q=2;w=3600' in first.headers["RateLimit-Policy"]
-    problem(third, 429, "too-many-requests")
+    assert problem(third, 429, "too-many-requests")["detail"] == "This app cannot ask for more texts in this hour."
     assert limits(third) == {"client": 0}
     assert 1 <= int(third.headers["Retry-After"]) <= 3600
 
