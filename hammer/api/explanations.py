@@ -67,8 +67,8 @@ EXPLAINED: Final[Mapping[str, tuple[str, str]]] = {
     "too-many-requests": (
         N_("A limit is reached: of requests, of texts, or of attempts."),
         N_(
-            "Show the detail to the person. After as many seconds as the header Retry-After says, they can try again. A program tries "
-            "again only if a person wants it."
+            "Show the detail to the person. After as many seconds as the header Retry-After says, they can try again. A program "
+            "tries again only if a person wants it."
         ),
     ),
     "unavailable": (

@@ -41,7 +41,7 @@ def add(name: str, scopes: tuple[str, ...], origins: tuple[str, ...], sends_per_
 @clients.command("list")
 def list_clients() -> None:
     """List the clients."""
-    rows = [(c.name, c.id, c.scopes, str(c.sends_per_hour), minute(c.created_at), _standing(c)) for c in registry.every()]
+    rows = [(c.name, c.id, c.scopes, str(c.sends_per_hour), minute(c.created_at), _status(c)) for c in registry.every()]
     if not rows:
         click.echo("There are no clients. To register one: flask --app wsgi clients add NAME --scope users:read", err=True)
         return
@@ -61,7 +61,7 @@ def show(client: str) -> None:
         "texts an hour": str(found.sends_per_hour),
         "added": minute(found.created_at),
         "secret changed": minute(found.rotated_at),
-        "standing": _standing(found),
+        "status": _status(found),
     }
     print_table((), ((f"{fact}:", value or "–") for fact, value in facts.items()))
 
@@ -162,5 +162,5 @@ def _warn(client: Client) -> None:
         click.echo(f"Warning: it has the scope {Scope.CODES_SEND}, but may ask for 0 texts an hour.", err=True)
 
 
-def _standing(client: Client) -> str:
+def _status(client: Client) -> str:
     return f"disabled since {minute(client.disabled_at)}" if client.disabled_at else ""

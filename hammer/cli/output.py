@@ -18,7 +18,7 @@ def full_name(user: people.Profile) -> str:
     return f"{user.first_name} {user.last_name}".strip()
 
 
-def standing(user: people.Profile) -> str:
+def status(user: people.Profile) -> str:
     """`staff`, `blocked`, both, or nothing."""
     return " ".join(word for word, holds in {"staff": user.is_staff, "blocked": user.blocked_at}.items() if holds)
 

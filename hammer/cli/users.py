@@ -8,7 +8,7 @@ from babel.languages import get_official_languages
 
 from hammer import clock
 from hammer.cli.commands import Group, commands
-from hammer.cli.output import described, full_name, minute, print_table, standing
+from hammer.cli.output import described, full_name, minute, print_table, status
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.login import test_numbers
 from hammer.parsing import phones
@@ -57,7 +57,7 @@ def list_users(q: str, limit: int, after: str | None, ids: bool) -> None:
         return
     heads: tuple[str, ...] = ("NUMBER", "USERNAME", "NAME", "CODE", "INVITED", "JOINED (UTC)", "")
     rows: list[tuple[str, ...]] = [
-        (u.telephone_number, u.username, full_name(u), u.invite_code, str(u.invite_count), minute(u.date_joined), standing(u))
+        (u.telephone_number, u.username, full_name(u), u.invite_code, str(u.invite_count), minute(u.date_joined), status(u))
         for u in page.items
     ]
     if ids:
@@ -79,7 +79,7 @@ def show(user: str) -> None:
         "number": phones.pretty(profile.telephone_number) + (", a test number" if is_for_tests else ""),
         "username": profile.username,
         "name": full_name(profile),
-        "standing": standing(profile),
+        "status": status(profile),
         "joined": minute(profile.date_joined),
         "invite code": f"{profile.invite_code}, {profile.invite_count} activated it",
         "activated": profile.activated_invite_code or "",

@@ -175,7 +175,7 @@ def test_show_of_somebody_who_is_signed_in_nowhere_says_so(run: Run) -> None:
     run("createsuperuser", ANNA)
     out = said(run("users", "show", ANNA))
     assert "Signed in nowhere." in out
-    assert "standing:     staff" in out
+    assert "status:       staff" in out
 
 
 @pytest.mark.parametrize("command", ["show", "make-staff", "block", "delete"])
