@@ -90,17 +90,19 @@ def export_users(file: str, kind: str | None) -> None:
     else:
         with _new_file(file) as raw:
             count = user_files.write(raw, transfers.everyone(), as_csv=as_csv)
-    click.echo(f"{count} users were exported.", err=True)
+    click.echo(f"{count} user{' was' if count == 1 else 's were'} exported.", err=True)
 
 
 def _read(line: Line, seen: Seen) -> tuple[NewUser | None, Mapping[str, str]]:
     """The user of a line if its columns can be read, and what is wrong with them."""
-    if line.faults:
+    if "" in line.faults:
         return None, line.faults
     try:
         user = transfers.read(settings(), line.row)
     except InvalidFields as no:
-        return None, _faults(no)
+        return None, {**_faults(no), **line.faults}
+    if line.faults:
+        return None, line.faults
     once = {"number": user.telephone_number, "username": (user.names["username"] or "").lower(), "invite_code": user.invite_code}
     firsts = {name: seen.first(name, value, line.number) for name, value in once.items() if value}
     return user, {name: f"Line {first} has the same." for name, first in firsts.items() if first != line.number}
@@ -119,7 +121,7 @@ def _report(line: Line, user: NewUser | None, faults: Mapping[str, str], *, full
     number = user and (user.telephone_number if full else phones.masked(user.telephone_number))
     where = f"line {line.number}" if line.last <= line.number else f"lines {line.number} to {line.last}"
     for name, fault in faults.items():
-        column = "" if not name else f", {name}" if name in EXPORTED else ", a column"
+        column = f", {name}" if name in EXPORTED else ""  # the fault of an unknown column names it
         click.echo(f"{over_the_bar}{where}{f' ({number})' if number else ''}{column}: {fault}", err=True)
     return line.last - line.number + 1
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from io import TextIOWrapper
 from itertools import chain
 from typing import Any, BinaryIO, Final
@@ -23,6 +24,8 @@ _FORMULA: Final = re.compile(r"""(?:\A|(?<=[;\t\r\n]))(?='*[ "]*[=+\-@\t\r＝＋
 """Where a spreadsheet could begin a cell and would run it as a formula, or would but for our apostrophes. Programs that separate
 cells by `;` or tabs, like a Russian Excel, begin one in the middle of ours, and take no notice of our quotes there."""
 _ESCAPED: Final = re.compile(rf"(?:{_FORMULA.pattern})'")
+_NAME: Final = re.compile(r"(?!.*\d{5})[^\W\d][\w .-]{0,39}")
+"""What is the name of a column, and hardly a number or an address of a person."""
 _NOT_UTF_8: Final = re.compile("[\ud800-\udfff]")
 """What `surrogateescape` makes of bytes that are not UTF-8."""
 
@@ -59,13 +62,20 @@ class Seen:
 
 
 def read(file: BinaryIO) -> Iterator[Line]:
-    """The rows of a file. JSON lines begin with `{`, everything else is CSV. Refuses a header that it does not understand."""
+    """The rows of a file. JSON lines begin with `{`, everything else is CSV. Refuses other files, and a header that it does not
+    understand."""
     text = TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     try:
         lines = _Lines(text)
         head = next(lines, "")
         while head and not lines.cut and not head.strip():
             head = next(lines, "")
+        if not head:
+            raise click.ClickException("The file is empty.")
+        if "\0" in head or (_NOT_UTF_8.search(head) and not head.lstrip().startswith("{")):
+            raise click.ClickException("The file is not UTF-8. In a spreadsheet, save it as CSV in UTF-8.")
+        if head.lstrip().startswith("["):
+            raise click.ClickException("This is one JSON array. Write one object a line: jq -c '.[]' users.json > users.jsonl")
         reading = _json_lines if head.lstrip().startswith("{") else _csv_rows
         yield from reading(head, lines)
     finally:
@@ -133,51 +143,66 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
         columns = [name.strip().lower() for name in next(reader)]
     except csv.Error as error:
         raise click.ClickException(f"The header is not CSV: {error}.") from error
-    unknown = [name for name in columns if name not in EXPORTED]
-    if unknown or "number" not in columns or len(set(columns)) < len(columns):
-        raise click.ClickException(
-            f"The first line names the columns, each once, `number` among them. Known are: {', '.join(EXPORTED)}."
-        )
+    wrong = [_unknown(name, place) for place, name in enumerate(columns, 1) if name not in EXPORTED]
+    if not set(EXPORTED).intersection(columns):  # it may be a row, with a person's data
+        wrong = ["The first line does not name the columns."]
+    wrong += ["A column is there twice."] if len(set(columns)) < len(columns) else []
+    wrong += ["There is no column number."] if "number" not in columns else []
+    if wrong:
+        raise click.ClickException(f"{' '.join(dict.fromkeys(wrong))} Known are: {', '.join(EXPORTED)}.")
     return columns
+
+
+def _unknown(name: str, place: int) -> str:
+    """Says that there is no column `name`, with the nearest that there is, or that the column at this place (from 1) is none."""
+    if not _NAME.fullmatch(name):
+        return f"Column {place} has no name that is known."
+    nearest = get_close_matches(name.lower(), EXPORTED, n=1)
+    return f"There is no column {name!r}{f'; the nearest is {nearest[0]}' if nearest else ''}."
 
 
 def _csv_line(number: int, columns: list[str], cells: list[str]) -> Line:
     if len(cells) != len(columns):
-        return Line(number, faults={"": f"There are {len(cells)} cells, but {len(columns)} columns."})
+        there = "is 1 cell" if len(cells) == 1 else f"are {len(cells)} cells"
+        return Line(number, faults={"": f"There {there}, but {len(columns)} column{'s' if len(columns) > 1 else ''}."})
     row: dict[str, Any] = {name: _ESCAPED.sub("", cell) for name, cell in zip(columns, cells, strict=True)}
     faults = {name: "This is not UTF-8." for name, cell in row.items() if _NOT_UTF_8.search(cell)}
-    if not faults and row.get("metadata"):
+    if "metadata" not in faults and row.get("metadata"):
         try:
             row["metadata"] = strict_json.loads(row["metadata"])
         except ValueError:
-            faults = {"metadata": "This is not JSON."}
-    return Line(number, faults=faults) if faults else _typed(number, row, {})
+            faults["metadata"] = "This is not JSON."
+    return _typed(number, row, faults)
 
 
 def _json_lines(head: str, lines: _Lines) -> Iterator[Line]:
     for line in chain([head], lines):
-        row, fault = None, "This is not a JSON object in UTF-8."
+        row, fault = None, "This is not a JSON object. Write one object a line."
         if lines.was_cut():
             fault = _TOO_LONG
+        elif _NOT_UTF_8.search(line):
+            fault = "This is not UTF-8."
         elif not line.strip():
             continue
         else:
             with suppress(ValueError):
                 row = strict_json.loads(line)
         if isinstance(row, dict):
-            yield _typed(lines.number, row, {name: "There is no such column." for name in row if name not in EXPORTED})
+            yield _typed(
+                lines.number, row, {name: _unknown(name, place) for place, name in enumerate(row, 1) if name not in EXPORTED}
+            )
         else:
             yield Line(lines.number, faults={"": fault}, last=lines.number)
 
 
 def _typed(number: int, row: dict[str, Any], faults: dict[str, str]) -> Line:
-    """The line without empty columns, and with the faults of values of another type."""
+    """The line without empty and bad columns, and with the faults of values of another type."""
     row = {name: value for name, value in row.items() if value not in (None, "")}
     for name in IMPORTED:
         kind, fault = (dict, "This is not a JSON object.") if name == "metadata" else (str, "This is not a string.")
         if not isinstance(row.get(name, kind()), kind):
             faults.setdefault(name, fault)
-    return Line(number, row, faults, last=number)
+    return Line(number, {name: value for name, value in row.items() if name not in faults}, faults, last=number)
 
 
 def write(file: BinaryIO, users: Iterable[Mapping[str, Any]], *, as_csv: bool) -> int:

@@ -131,6 +131,19 @@ BAD_COLUMNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('number,username,joined_at,metadata\n79290,a b,never,{"\n', "line 2"),
+        ('{"number": "79290", "username": "a b", "joined_at": "never", "metadata": 1, "nmber": ""}\n', "line 1"),
+    ],
+)
+def test_all_that_is_wrong_with_a_line_is_said_at_once(run: Run, file: Callable[[str], str], text: str, where: str) -> None:
+    error = run("users", "import", file(text)).stderr
+    assert all(f"{where}, {column}: " in error for column in ("number", "username", "joined_at", "metadata"))
+    assert ("line 1: There is no column 'nmber'; the nearest is number." in error) == (where == "line 1")
+
+
 @pytest.mark.parametrize("write", [(), ("--write",)])
 def test_every_bad_line_is_named_with_its_columns_and_the_others_are_added(
     run: Run, app: Flask, anna: str, profile: Callable[[str], people.Profile], file: Callable[[str], str], write: tuple[str, ...]

@@ -94,6 +94,52 @@ def test_a_header_that_is_not_understood_is_refused(header: str) -> None:
         lines(header)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("number,foo\n", "There is no column 'foo'. Known are: id, number, "),
+        ("number,firstname,Поле\n", "There is no column 'firstname'; the nearest is first_name. There is no column 'поле'. Known"),
+        ("number,\n", "Column 2 has no name that is known. Known"),
+        ("number,+79290000001,anna@example.com,x79290000001\n", "Column 2 has no name that is known. Column 3 has no name"),
+        ("number,number\n", "A column is there twice. Known"),
+        ("username\n", "There is no column number. Known"),
+        ("Anna,+79290000001\n", "The first line does not name the columns. There is no column number. Known"),
+        ("", "The file is empty."),
+        ("\ufeff", "The file is empty."),
+        ("\n \n", "The file is empty."),
+        ("number\n1\n".encode("utf-16"), "The file is not UTF-8."),
+        ("number\n1\n".encode("utf-16-be"), "The file is not UTF-8."),
+        ('{"number": "1"}\n'.encode("utf-16"), "The file is not UTF-8."),
+        ('{"number": "1"}\n'.encode("utf-16-le"), "The file is not UTF-8."),
+        (b"\x89PNG\r\n\x1a\n", "The file is not UTF-8."),
+        (b"PK\x03\x04\x14\0", "The file is not UTF-8."),
+        ('[{"number": "1"}]', "This is one JSON array. Write one object a line: "),
+        ('[\n  {"number": "1"}\n]\n', "This is one JSON array. Write one object a line: "),
+    ],
+    ids=ascii,
+)
+def test_what_is_wrong_with_a_whole_file_is_said(text: str | bytes, sentence: str) -> None:
+    with pytest.raises(click.ClickException) as refused:
+        lines(text)
+    assert refused.value.message.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("number,username\n1\n", {"": "There is 1 cell, but 2 columns."}),
+        ("number\n1,2\n", {"": "There are 2 cells, but 1 column."}),
+        ('{"firstname": "A"}\n', {"firstname": "There is no column 'firstname'; the nearest is first_name."}),
+        ('{"number": "1", "+79290000001": ""}\n', {"+79290000001": "Column 2 has no name that is known."}),
+        ('{\n', {"": "This is not a JSON object. Write one object a line."}),
+        (b'{"first_name": "\xc0"}\n', {"": "This is not UTF-8."}),
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_what_is_wrong_with_a_line_is_said(text: str | bytes, said: dict[str, str]) -> None:
+    assert [line.faults for line in lines(text)] == [said]
+
+
 def test_a_file_of_an_older_excel_is_no_utf_8_and_its_cells_are_named() -> None:
     assert faults(b"number;first_name;metadata\r\n1;\xc0\xed\xed\xe0;\r\n2;Boris;\r\n") == {2: ["first_name"]}
     with pytest.raises(click.ClickException):
