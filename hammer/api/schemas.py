@@ -27,7 +27,7 @@ NUMBER = {
 }
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
 AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
-"""A number that may be masked (`HAMMER_INVITEE_NUMBERS`)."""
+"""A number that may be masked: for clients without `users:numbers`, or by `HAMMER_INVITEE_NUMBERS`."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {
     "description": "In any case, with spaces or hyphens, or a whole invite link of this server.",
@@ -341,7 +341,9 @@ class UserOut(Out):
     username = fields.String(required=True, metadata={"description": "Empty until chosen.", "example": "ivan"})
     first_name = fields.String(required=True, metadata={"example": "Иван"})
     last_name = fields.String(required=True, metadata={"example": "Петров"})
-    telephone_number = fields.String(required=True, metadata=E164)
+    telephone_number = fields.String(
+        required=True, metadata=AS_SHOWN | {"description": "E.164. Masked for clients without `users:numbers`."}
+    )
     invite_code = fields.String(required=True, metadata=INVITE_CODE)
     invite_code_list = fields.List(
         fields.String(metadata=AS_SHOWN),

@@ -1,5 +1,6 @@
 """Clients without `users:numbers` see masked numbers, in every answer, and cannot put them together from parts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from config import Settings
+from hammer.api.documents import document
 from hammer.models import Scope
 from hammer.parsing import phones
 from tests.api.contract import ANNA, BORIS, STRANGER, problem, signed_in
@@ -132,3 +134,11 @@ def found(shop: Backend, q: str) -> list[dict[str, str]]:
     assert answer.status_code == 200, answer.text
     users: list[dict[str, str]] = answer.get_json()
     return users
+
+
+def test_the_document_allows_masked_numbers(app: Flask, shop: Backend, anna: Program) -> None:
+    masked = shop.result("GET", "/users/")[0]["telephone_number"]
+    pattern = document(app)["components"]["schemas"]["UserOut"]["properties"]["telephone_number"]["pattern"]
+
+    assert "·" in masked
+    assert re.fullmatch(pattern, masked)
