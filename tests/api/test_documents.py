@@ -85,6 +85,11 @@ def test_every_parameter_of_a_path_is_explained(document: Tree) -> None:
     assert all(parameter["description"] for parameter in document["components"]["parameters"].values())
 
 
+def test_a_user_in_a_path_has_an_example_of_each_way_to_name_one(document: Tree) -> None:
+    [username, *_] = document["paths"]["/api/v1/users/{username}/"]["parameters"]
+    assert set(username["examples"]) == {"oneself", "by id", "by number", "by username"}
+
+
 def test_every_body_has_an_example_that_its_schema_allows(document: Tree) -> None:
     seen = 0
     for method, path, operation in operations(document):

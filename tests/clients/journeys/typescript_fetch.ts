@@ -1,4 +1,4 @@
-// Two people sign in, and one activates the other's invite code: with the client that openapi-generator makes for TypeScript.
+// Two people sign in, one activates the other's invite code, and a client asks for a code for its user: with the client that openapi-generator makes for TypeScript.
 import assert from "node:assert/strict";
 import {
   AuthApi,
@@ -10,7 +10,7 @@ import {
   UsersApi,
 } from "./fetch_client";
 
-const [basePath, ANNA, BORIS] = process.argv.slice(2);
+const [basePath, ANNA, BORIS, CLIENT_TOKEN] = process.argv.slice(2);
 
 async function signIn(telephoneNumber: string): Promise<SignedInOut> {
   const auth = new AuthApi(new Configuration({ basePath }));
@@ -33,6 +33,11 @@ async function journey(): Promise<void> {
   assert.equal(ProblemFromJSON(await refused.response.json()).type, ProblemTypeEnum.OWN_INVITE);
   const activated = await users.activateInviteCode({ username: "me", inviteIn: { inviteCode: anna.inviteCode } });
   assert.equal(activated.activatedInviteCode, anna.inviteCode);
+
+  const accessToken = (name?: string): string => (name === "client" ? `Bearer ${CLIENT_TOKEN}` : CLIENT_TOKEN);
+  const ofTheClient = new AuthApi(new Configuration({ basePath, accessToken }));
+  const sent = await ofTheClient.signup({ signupIn: { telephoneNumber: ANNA, endUserAddress: "203.0.113.7" } });
+  assert.equal(sent.telephoneNumber, ANNA);
 }
 
 void journey();
