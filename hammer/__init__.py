@@ -1,20 +1,19 @@
 """Hammer: phone-number login and invite codes. `create_app` makes the application.
 
-    cli                        flask commands for operators
-    auth | api | oauth         blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
-    web                        tokens, access, request limits, languages, branding, headers, origins, static files, logs, metrics,
-                               health, receipts;
-                               web.pages: the frame of pages, CSRF, forms, filters, error pages
-    operations                 doctor, retention, gauges, readiness, demo data
-    users                      accounts, people, exports, transfers
-    login                      login by code, verifications
-    sessions | invites | clients   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
-                               apps of the operator and their secrets
-    sms | quotas | events      outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
-    models                     every table
-    db | codes                 database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs
-    parsing                    phones, characters: what people type
-    refusals | clock           every way a rule can say no | the time
+    cli                           flask commands for operators
+    auth | api | oauth            blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
+    web                           tokens, access, request limits, languages, branding, headers, origins, static files, logs,
+                                  metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
+    operations                    doctor, retention, gauges, readiness, demo data
+    users                         accounts, people, exports, transfers
+    login                         login by code, verifications
+    sessions | invites | clients  sessions, revocation, known devices, keys | activation, invite codes, tombstones |
+                                  apps of the operator and their secrets
+    sms | quotas | events         outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
+    models                        every table
+    db | codes                    database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs
+    parsing                       phones, characters: what people type
+    refusals | clock              every way a rule can say no | the time
 
 A module imports from lines below its own only. Packages of one line do not import each other.
 """

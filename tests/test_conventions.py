@@ -66,13 +66,14 @@ def layers_checked() -> list[set[str]]:
 
 
 def layers_drawn(map_: str) -> list[set[str]]:
-    """The layers of the map: lines that are indented by four spaces, names in front, at least two spaces, and what they are for."""
+    """The layers of a map: lines that are indented by four spaces, names in front, at least two spaces, and what they are for."""
     return [set(names.split(" | ")) for names in re.findall(r"^    ((?:\w+ \| )*\w+) {2,}\S", map_, re.MULTILINE)]
 
 
-def test_the_map_and_the_contract_of_imports_are_one_list() -> None:
+def test_the_maps_and_the_contract_of_imports_are_one_list() -> None:
     assert hammer.__doc__ is not None
-    assert layers_drawn(hammer.__doc__) == layers_checked()
+    readme = (ROOT / "README.md").read_text().split("\n## Layout\n")[1].split("\n## ")[0]
+    assert layers_drawn(hammer.__doc__) == layers_drawn(readme) == layers_checked()
 
 
 def test_every_module_is_in_a_layer_and_imports_only_from_layers_below() -> None:
