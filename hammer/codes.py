@@ -13,6 +13,9 @@ INVITE_ALPHABET: Final = "23456789BCDFGHJKMNPQRSTVWXYZ"
 
 INVITE_LENGTH: Final = 6
 
+LONGEST_MESSAGE: Final = 1000
+"""Characters that a one-time code is looked for in. A text of ours is never that long."""
+
 _APART: Final = re.compile(r"[ -]*[0-9](?:[ -]*[0-9])*[ -]*")
 _GROUPED: Final = re.compile(
     r"(?<![^\W_])(?<![0-9][ .,:/+-])(?<!\+)"
@@ -72,9 +75,11 @@ def read_one_time_code(typed: str) -> str | None:
     or none.
 
     None for anything else: for other digits beside the code (except in the host of the message's last line, `@127.0.0.1 #1234`),
-    and for a date. What may mean something else must not cost a guess.
+    for a date, and for more than `LONGEST_MESSAGE` characters. What may mean something else must not cost a guess.
     """
-    ours = re.fullmatch(r"(.*)@\S+ #([0-9]{4,8})(?: [A-Za-z0-9+/]{11})? *", plain(typed))
+    if len(typed) > LONGEST_MESSAGE:
+        return None
+    ours = re.fullmatch(r"(.*)@[^\s@]+ #([0-9]{4,8})(?: [A-Za-z0-9+/]{11})? *", plain(typed))
     if ours and re.search(rf"(?<![^\W_]){ours[2]}(?![^\W_])", ours[1]):
         return ours[2]
     text = re.sub(r"@\S+", "@", plain(typed))

@@ -252,3 +252,11 @@ def test_only_ids_in_our_format_and_numbers_of_at_most_nine_digits_are_read(row_
 )
 def test_a_whole_message_is_read_also_with_a_number_in_the_name_and_the_hash_of_an_app(pasted: str, code: str | None) -> None:
     assert codes.read_one_time_code(pasted) == code
+
+
+@pytest.mark.parametrize(
+    "typed", ["2020 " + "1" * 5000, "@" * 5000, "1234" + " " * codes.LONGEST_MESSAGE], ids=lambda typed: typed[:9]
+)
+def test_what_is_longer_than_any_text_is_no_one_time_code(typed: str) -> None:
+    """Python converts at most 4300 digits to a number."""
+    assert codes.read_one_time_code(typed) is None

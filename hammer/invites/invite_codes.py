@@ -6,9 +6,11 @@ Input that is not clearly one code is refused: an activation cannot be undone, a
 """
 
 import re
+import string
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from itertools import zip_longest
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -52,7 +54,10 @@ _GROUPED: Final = re.compile(
 """A code in two groups, as it is shown on pages. The lookahead also finds groups that overlap."""
 _AS_PRINTED: Final = "\N{NO-BREAK SPACE}"
 _INTRODUCES: Final = re.compile(r"(?:[:\u2013\u2014]|(?:код|code|инвайт|invit|приглаш|hammer)\w*)\W*\Z", re.IGNORECASE)
-_SCHEME: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//\Z")
+_NEAR: Final = 40
+"""Characters before a code in which a word that introduces it is looked for."""
+_NO_LETTERS: Final = string.digits + "+.-"
+"""What the scheme of an address contains besides letters."""
 _LINK_BEGINS: Final = re.compile(r"(?<=[^\w=/?&%])(?=https?://)", re.IGNORECASE)
 
 
@@ -166,14 +171,24 @@ def _ours(address: str, public_url: str) -> Iterator[str | None]:
     """The code of each link of ours in an address, also in the query of another site: `https://t.me/share/url?url=…`."""
     found = list(_invite_links(public_url).finditer(address))
     if any(_begins_there(address[: link.start()]) for link in found):
-        for link in found:
-            yield read_path(address[link.end() :])
+        for link, following in zip_longest(found, found[1:]):
+            yield read_path(address[link.end() : following.start() if following else None])
 
 
 def _begins_there(lead: str) -> bool:
     """Whether an address begins after `lead`. If it only continues there, it is the path of another site."""
-    before = _SCHEME.sub("", lead)
+    before = _without_scheme(lead)
     return before.endswith("=") or _SIGN.search(before) is None
+
+
+def _without_scheme(lead: str) -> str:
+    """`lead` without the `https://` or `//` at its end."""
+    before = lead.removesuffix("//")
+    if before == lead or not before.endswith(":"):
+        return before
+    others = before[:-1].rstrip(string.ascii_letters + _NO_LETTERS)
+    scheme = before[len(others) :].lstrip(_NO_LETTERS)
+    return before.removesuffix(scheme) if scheme != ":" else before
 
 
 def _is_ours(address: str, public_url: str) -> bool:
@@ -205,7 +220,8 @@ def _said(prose: str) -> set[str]:
     pairs = {pair[1] + pair[3]: pair for pair in _GROUPED.finditer(prose) if not (pair[1] + pair[3]).isdigit()}
     printed = {code for code, pair in pairs.items() if pair[2] == _AS_PRINTED}
     possible = {code for code, pair in pairs.items() if code not in printed and _may_be_one_code(pair[1], pair[3])}
-    sure = {code for code in possible if _is_one_code(prose[: pairs[code].start()], pairs[code][1], pairs[code][3])}
+    near = {code: prose[max(0, pairs[code].start() - _NEAR) : pairs[code].start()] for code in possible}
+    sure = {code for code in possible if _is_one_code(near[code], pairs[code][1], pairs[code][3])}
     if sure:  # then any other pair of groups could be the code that is meant, too
         return glued | set(pairs)
     return glued | printed | (possible if glued else set())

@@ -33,11 +33,16 @@ def read(names: Mapping[str, str]) -> dict[str, str | None]:
 
     Refuses with `InvalidFields`, which reports every bad field.
     """
-    stored = {field: unicodedata.normalize("NFC", value.strip()) for field, value in names.items()}
+    stored = {field: _composed(value.strip()) for field, value in names.items()}
     errors = {field: [fault] for field, value in stored.items() if (fault := _fault(field, value))}
     if errors:
         raise InvalidFields(errors)
     return {field: (value or None) if field == "username" else value for field, value in stored.items()}
+
+
+def _composed(value: str) -> str:
+    """The name in NFC; one that is too long in any form unchanged, because the time to sort many marks grows with their square."""
+    return value if len(value) > LONGEST_NAME * (1 + MOST_MARKS) else unicodedata.normalize("NFC", value)
 
 
 def _fault(field: str, value: str) -> str | None:

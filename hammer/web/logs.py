@@ -22,8 +22,12 @@ from hammer.web.settings import settings
 
 REQUEST_ID: Final = "X-Request-ID"
 _ID_OF_PROXY: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
-_NUMBERS_AND_TOKENS: Final = re.compile(r"\+\d{6,}|\d{10,}|(?=[\w.-]*\d)[\w.-]{40,}")
-_VALUES: Final = re.compile(r"\+?\d[\d ().-]{2,}\d|(?=[\w.-]*\d)[\w.-]{20,}")
+_WORD: Final = r"(?=[\w.-]*\d)[\w.-]"
+"""A word with a digit from here on."""
+_NO_DIGIT: Final = r"((?:[^\W\d]|[.-]){40,})"
+"""A long word without one, which is kept. It is taken whole: to search each of its letters for a word would take minutes."""
+_NUMBERS_AND_TOKENS: Final = re.compile(rf"\+\d{{6,}}|\d{{10,}}|{_WORD}{{40,}}|{_NO_DIGIT}")
+_VALUES: Final = re.compile(rf"\+?\d[\d ().-]{{2,}}\d|{_WORD}{{20,}}|{_NO_DIGIT}")
 """Masked in the messages of exceptions: drivers and libraries quote values there, so short codes and ids are masked too."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from|^(\x1b\[\d+m)?Press CTRL\+C")
@@ -101,9 +105,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,
         "logger": record.name,
-        "message": _NUMBERS_AND_TOKENS.sub("…", _COLOUR.sub("", record.getMessage())),
+        "message": _NUMBERS_AND_TOKENS.sub(_masked, _COLOUR.sub("", record.getMessage())),
         "request_id": events.request_id.get(),
     }
+
+
+def _masked(found: re.Match[str]) -> str:
+    return found[1] or "…"
 
 
 def _trace(error: BaseException) -> str:
@@ -111,7 +119,7 @@ def _trace(error: BaseException) -> str:
     traces: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        message = _VALUES.sub("…", _one_line(str(current)))
+        message = _VALUES.sub(_masked, _one_line(str(current)))
         traces.append("".join(traceback.format_tb(current.__traceback__)) + f"{type(current).__name__}: {message}")
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "\nand then\n".join(reversed(traces))

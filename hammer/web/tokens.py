@@ -122,10 +122,11 @@ class TokenVerifier:
             raise NotSignedIn from fault
         issued_at_refresh, session_id = claims.get(_REFRESHES), claims.get("sid")
         disables = claims.get(_DISABLES)
-        of_client = claims.get("client_id") == claims["sub"] and isinstance(claims.get("scope"), str) and type(disables) is int
+        of_user = isinstance(session_id, str) and "client_id" not in claims
+        of_client = session_id is None and claims.get("client_id") == claims["sub"] and isinstance(claims.get("scope"), str)
         if claims["type"] != "access" or type(issued_at_refresh) not in (int, NoneType):
             raise NotSignedIn
-        if of_client == isinstance(session_id, str):  # exactly one of the two
+        if not (of_user or (of_client and type(disables) is int)):
             raise NotSignedIn
         scopes = tuple(claims["scope"].split()) if of_client else ()
         return Claims(kid, claims["sub"], session_id, scopes, disables, float(claims["exp"]), issued_at_refresh)
