@@ -341,6 +341,8 @@ def test_with_any_characters_between_its_digits_a_number_is_itself_or_refused(nu
         assert read(typed) == meant
     except InvalidFields:
         assert phones.canonical(RUSSIA, typed) in (meant, None)
+    except RegionNotServed:
+        assert "+" in typed  # which makes it a number of another country
 
 
 @pytest.mark.parametrize("sign", [*SPACES, *UNSEEN, *DASHES], ids=ascii)
@@ -362,7 +364,7 @@ def test_no_other_character_is_a_digit_or_hides_one(sign: str, place: int) -> No
     typed = "+43 664 1234"[:place] + sign + "+43 664 1234"[place:]
     try:
         number = read(typed, region="AT")
-    except InvalidFields:
+    except Refusal:  # a digit of another script may make a number that is not served
         return
     digit = unicodedata.decimal(sign, None)
     spelled = typed if digit is None else typed.replace(sign, str(digit))
