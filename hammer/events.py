@@ -23,7 +23,7 @@ class Kind(StrEnum):
     """The first login of a number created its user."""
     SIGNED_IN = "signed-in"
     TEST_NUMBER_USED = "test-number-used"
-    """Somebody signed in with the fixed code of a test number. `SIGNED_UP` or `SIGNED_IN` follows."""
+    """A person signed in with the fixed code of a test number. `SIGNED_UP` or `SIGNED_IN` follows."""
     SIGN_IN_BLOCKED = "sign-in-blocked"
     """A right code was entered for a blocked user."""
     GUESSES_SPENT = "guesses-spent"

@@ -54,8 +54,8 @@ def refuse_staff(settings: Settings, number: str | None, now: datetime) -> None:
 def refuses_change(settings: Settings, old: str | None, new: str, now: datetime) -> Refusal | None:
     """The refusal of a change of number from or to a test number; None for other changes.
 
-    Whoever knows the code could open an account that comes to the number. And sessions of an account that leaves it may be those of
-    anybody who knows the code.
+    Other people know the code: they could open an account that comes to the number, and may have sessions of an account that leaves
+    it.
     """
     if is_active(settings, new, now):
         return InvalidFields({"telephone_number": [NOT_YOURS]})

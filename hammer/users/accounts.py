@@ -100,7 +100,8 @@ def change(
 ) -> None:
     """Changes those of `username`, `first_name` and `last_name` that are given, and replaces the metadata if they are given.
 
-    Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`, and staff with `NotAllowed` if told to, also where nothing is given.
+    Refuses with `InvalidFields`, `UsernameTaken`, `NotFound`. With `not_staff` a user who is staff is refused with `NotAllowed`,
+    also if nothing is given.
     """
     stored = _stored(names, metadata)
     if not stored and not not_staff:
@@ -276,7 +277,7 @@ def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None, not_staff: bool = False) -> None:
     """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
 
-    Refuses with `NotAllowed` users who would block themselves, and staff if told to; and with `NotFound`.
+    Refuses with `NotAllowed` users who would block themselves, and staff where `not_staff` is set; and with `NotFound`.
     """
     if actor_id == user_id:
         raise NotAllowed(NOT_YOURSELF)
@@ -320,7 +321,7 @@ def _lock_number(tx: Transaction, user_id: str) -> str | None:
 
 
 def _refuse_staff(tx: Transaction, user_id: str) -> None:
-    """Refuses with `NotAllowed` if the user is staff. The row is locked, so nobody becomes staff before the transaction ends."""
+    """Refuses with `NotAllowed` if the user is staff. The row stays locked, so that this is true until the transaction ends."""
     if tx.scalar(select(User.is_staff).where(User.id == user_id).with_for_update(key_share=True)):
         raise NotAllowed(STAFF_CHANGE_STAFF)
 
