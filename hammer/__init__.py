@@ -1,12 +1,12 @@
 """Hammer: phone-number login and invite codes. `create_app` makes the application.
 
     cli                           flask commands for operators
-    auth | api | oauth            blueprints: pages for people | the same flows as JSON | access tokens for apps of the operator
+    auth | api | oauth            blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps
     web                           tokens, access, request limits, languages, branding, headers, origins, static files, logs,
                                   metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                    doctor, retention, gauges, readiness, demo data
     users                         accounts, people, exports, transfers
-    login                         login by code, verifications
+    login | grants                login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
     sessions | invites | clients  sessions, revocation, known devices, keys | activation, invite codes, tombstones |
                                   apps of the operator and their secrets
     sms | quotas | events         outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened

@@ -1,5 +1,5 @@
-"""The tables: users, clients, referrals, sessions, verifications, devices, limits, messages, idempotency keys, tombstones, keys,
-events.
+"""The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, limits,
+messages, idempotency keys, tombstones, keys, events.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, false, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, false, func, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hammer import codes
@@ -22,6 +22,8 @@ class SessionKind(StrEnum):
     """By a cookie, on pages."""
     PROGRAM = "program"
     """By bearer tokens, in the API."""
+    APP = "app"
+    """By the tokens of an app that its user signed in to (OpenID Connect). They are no tokens of the API."""
 
 
 class Scope(StrEnum):
@@ -43,9 +45,41 @@ class Scope(StrEnum):
     """Manage webhooks."""
 
 
-SESSION_LIFETIME = {SessionKind.BROWSER: timedelta(days=14), SessionKind.PROGRAM: timedelta(days=30)}
+class SignInScope(StrEnum):
+    """What an app that people sign in to may ask them for (OpenID Connect Core §5.4, §11)."""
+
+    OPENID = "openid"
+    """Sign in. Without it there is nothing to ask for."""
+    PROFILE = "profile"
+    """Their names and username."""
+    PHONE = "phone"
+    """Their telephone number."""
+    INVITES = "invites"
+    """Their invite code, whether they activated one, and how many people activated theirs."""
+    OFFLINE_ACCESS = "offline_access"
+    """All of that also later, while they are not there: a refresh token."""
+
+
+class SigningAlgorithm(StrEnum):
+    """How id tokens and logout tokens are signed (RFC 7518 §3.1, RFC 8037 §3.1)."""
+
+    RS256 = "RS256"
+    """What every app understands (OpenID Connect Discovery §3)."""
+    ES256 = "ES256"
+    EDDSA = "EdDSA"
+
+
+SESSION_LIFETIME = {
+    SessionKind.BROWSER: timedelta(days=14),
+    SessionKind.PROGRAM: timedelta(days=30),
+    SessionKind.APP: timedelta(days=30),
+}
 """A session ends this long after the login, even if it is in use. NIST SP 800-63B-4 §2.1.3 allows at most 30 days."""
-SESSION_IDLE = {SessionKind.BROWSER: timedelta(days=3), SessionKind.PROGRAM: timedelta(days=14)}
+SESSION_IDLE = {
+    SessionKind.BROWSER: timedelta(days=3),
+    SessionKind.PROGRAM: timedelta(days=14),
+    SessionKind.APP: timedelta(days=14),
+}
 """A session ends this long after its last use. A browser may be shared; a program runs on the phone of its user."""
 SEEN_EVERY = timedelta(hours=1)
 """How often the last use of a session is recorded. An idle session ends at most this much too early, and never too late."""
@@ -55,6 +89,9 @@ def _index_of_few(table: str, column: str) -> Index:
     """An index for a column that is empty in most rows. Rows where it is empty are not in the index."""
     not_empty = text(f"{column} IS NOT NULL")
     return Index(f"ix_{table}_{column}", column, postgresql_where=not_empty, sqlite_where=not_empty)
+
+
+_WAITING = text("ended_at IS NULL")
 
 
 class User(Base):
@@ -107,6 +144,21 @@ class Client(Base):
     disabled_at: Mapped[datetime | None]
     disables: Mapped[int] = mapped_column(server_default="0")
     """How often it was disabled. Its valid tokens contain this number."""
+    redirect_uris: Mapped[str] = mapped_column(Text, server_default="")
+    """Where people may be sent after they signed in to it (RFC 6749 §3.1.2), with spaces between them; empty for a client that
+    nobody signs in to."""
+    post_logout_redirect_uris: Mapped[str] = mapped_column(Text, server_default="")
+    """Where people may be sent after they signed out (OpenID Connect RP-Initiated Logout §3.1), with spaces between them."""
+    backchannel_logout_uri: Mapped[str | None] = mapped_column(Text)
+    """Where its server is told that a session ended (OpenID Connect Back-Channel Logout §2.2)."""
+    algorithm: Mapped[str] = mapped_column(String(5), server_default=SigningAlgorithm.RS256)
+    """The `SigningAlgorithm` of its id tokens."""
+    first_party: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it is the operator's own app, whose users are not asked what it may know."""
+    public: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it has no secret, since it cannot keep one: an app in a browser or on a telephone (RFC 6749 §2.1)."""
+    pkce_required: Mapped[bool] = mapped_column(server_default=true())
+    """Whether a sign-in must be bound to the browser that began it (RFC 7636). Off only for old apps."""
 
 
 class Referral(Base):
@@ -138,7 +190,12 @@ class Session(Base):
     device_id: Mapped[str | None] = mapped_column(String(22))
     """The known device that signed in. That device may be forgotten by now. None for sessions from before migration 0007."""
     client_id: Mapped[str | None] = mapped_column(String(22))
-    """The client through which its code was asked for; None for our own pages, and for programs without a client."""
+    """The client through which its code was asked for, or, for the kind `app`, that the user signed in to; None for our own pages,
+    and for programs without a client."""
+    parent_id: Mapped[str | None] = mapped_column(String(22))
+    """For the kind `app`: the session of the browser in which the user signed in to the app. It ends with that one."""
+    scopes: Mapped[str | None] = mapped_column(String(60))
+    """For the kind `app`: `SignInScope`s with spaces between them."""
     refreshes: Mapped[int] = mapped_column(default=0)
     """How often the refresh token was exchanged. The one valid refresh token contains this number."""
     refreshes_received: Mapped[int | None]
@@ -151,7 +208,7 @@ class Session(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
-    __table_args__ = (_index_of_few("sessions", "ended_at"),)
+    __table_args__ = (_index_of_few("sessions", "ended_at"), _index_of_few("sessions", "parent_id"))
 
     @staticmethod
     def opening(
@@ -171,6 +228,72 @@ class Session(Base):
             "seen_at": now,
             "expires_at": now + SESSION_LIFETIME[kind],
         }
+
+
+class Authorization(Base):
+    """A request of an app to sign a person in, from the moment it is made until its code is exchanged (RFC 6749 §4.1). The code is
+    computed from this row and a secret that is not in the database."""
+
+    __tablename__ = "authorizations"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    client_id: Mapped[RandomId]
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[str] = mapped_column(String(60))
+    """`SignInScope`s with spaces between them."""
+    state: Mapped[str | None] = mapped_column(Text)
+    nonce: Mapped[str | None] = mapped_column(Text)
+    code_challenge: Mapped[str | None] = mapped_column(String(43))
+    prompt: Mapped[str] = mapped_column(String(40), server_default="")
+    """Pages that the app wants to be shown (OpenID Connect Core §3.1.2.1), with spaces between their names."""
+    max_age: Mapped[int | None]
+    """The largest age of the person's login that the app accepts, in seconds."""
+    login_hint: Mapped[str | None] = mapped_column(String(16))
+    """The number that the app expects, in E.164."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    """Until then the person can answer; then, and from their answer on, until then the code can be exchanged."""
+    session_id: Mapped[str | None] = mapped_column(String(22))
+    """The session of the browser in which the person allowed it; None before."""
+    consumed_at: Mapped[datetime | None]
+    """When its code was exchanged."""
+    grant_id: Mapped[str | None] = mapped_column(String(22))
+    """The session of the app that was opened for the code."""
+
+
+class Consent(Base):
+    """What a person allows an app to know. It is remembered, so that they are asked once."""
+
+    __tablename__ = "consents"
+
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    client_id: Mapped[RandomId] = mapped_column(primary_key=True)
+    scopes: Mapped[str] = mapped_column(String(60))
+    """`SignInScope`s with spaces between them."""
+    given_at: Mapped[datetime]
+
+
+class LogoutNotice(Base):
+    """Tells the server of an app that a session of its user ended (OpenID Connect Back-Channel Logout). Its token is made when it
+    is sent."""
+
+    __tablename__ = "logout_notices"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    """The `jti` of the token, the same in all tries."""
+    client_id: Mapped[RandomId]
+    user_id: Mapped[RandomId]
+    session_id: Mapped[RandomId]
+    """The session of the kind `app` that ended: the `sid` in its id tokens."""
+    tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    delivered: Mapped[bool | None]
+    """Whether the app confirmed it, once that is known."""
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    due_at: Mapped[datetime]
+    """When it may be sent, or sent again. While a worker has claimed it, this is the end of the lease."""
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_logout_notices_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),)
 
 
 class Verification(Base):
@@ -275,9 +398,6 @@ class MessageState(StrEnum):
     """Its code was used before it was sent."""
 
 
-_WAITING = text("ended_at IS NULL")
-
-
 class Message(Base):
     """A message in the outbox. Its words are composed when it is sent, so no code is stored here."""
 
@@ -325,7 +445,8 @@ class Tombstone(Base):
 
 
 class TokenKey(Base):
-    """A key that signs access tokens. The private key is computed from this id and a secret that is not in the database."""
+    """A key that signs access tokens or id tokens. The private key is computed from this id and a secret that is not in the
+    database; an RSA key cannot be computed, so it is stored, encrypted with that secret."""
 
     __tablename__ = "token_keys"
 
@@ -333,6 +454,12 @@ class TokenKey(Base):
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
     """From this moment on it signs nothing. Tokens that it signed stay valid until they expire."""
+    purpose: Mapped[str] = mapped_column(String(6), server_default="access")
+    """Which tokens it signs: `access` or `id`."""
+    algorithm: Mapped[str] = mapped_column(String(5), server_default=SigningAlgorithm.EDDSA)
+    """A `SigningAlgorithm`. Access tokens have EdDSA."""
+    encrypted: Mapped[bytes | None]
+    """The private key of RS256."""
 
 
 class Event(Base):

@@ -11,7 +11,7 @@ from config import fault_of_origin, serialized_origin
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Client, Device, Scope, Session
+from hammer.models import Authorization, Client, Consent, Device, Scope, Session
 from hammer.refusals import N_, InvalidFields, NotFound
 
 SENDS_PER_HOUR: Final = 100
@@ -57,6 +57,11 @@ def allowed(client: Client) -> frozenset[Scope]:
 def may_sign_in(tx: Transaction, client_id: str) -> bool:
     """Whether people may sign in through the client: not if it is disabled or removed, also at this moment."""
     return LOCK.value(tx, client=client_id) is not None
+
+
+def is_enabled(client_id: str) -> bool:
+    """Whether there is such a client, and it is not disabled."""
+    return FIND_CALLER.row(db.session(), Client, client=client_id) is not None
 
 
 def find(name: str) -> Client:
@@ -129,6 +134,8 @@ def remove(client_id: str) -> None:
         if tx.scalar(delete(Client).where(Client.id == client_id).returning(Client.id)) is None:
             raise NotFound
         _end_sessions(tx, client_id)
+        for table in (Authorization, Consent):
+            tx.execute(delete(table).where(table.client_id == client_id))
         events.note(tx, events.Kind.CLIENT_REMOVED, client_id=client_id)
 
 

@@ -129,7 +129,7 @@ def confirm_code(
         proved = verifications.guess(tx, settings, verification_id, code, key=key, now=now)
         outcome = proved if isinstance(proved, Refusal) else _sign_in(tx, settings, proved, kind, device, address, key, now)
         if instead_of is not None and isinstance(outcome, SignedIn):
-            revocation.end(tx, outcome.user.id, Session.id == instead_of)
+            revocation.replace(tx, outcome.user.id, instead_of, outcome.session.id)
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome

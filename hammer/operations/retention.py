@@ -18,10 +18,12 @@ from hammer.db.database import Base, db, transaction
 from hammer.invites import tombstones
 from hammer.models import (
     SESSION_LIFETIME,
+    Authorization,
     Counter,
     Device,
     Event,
     IdempotencyKey,
+    LogoutNotice,
     Message,
     SendAllowance,
     Session,
@@ -29,6 +31,7 @@ from hammer.models import (
     Verification,
 )
 from hammer.quotas import idempotency, texts
+from hammer.sessions import revocation
 
 VERIFICATIONS_KEPT = timedelta(hours=24)
 """How long verifications and their messages are kept after their end. It is long enough to find out why a login failed today. It is
@@ -45,6 +48,10 @@ DEVICES_KEPT = timedelta(days=400)
 COUNTERS_KEPT = timedelta(hours=24)
 """How long counters are kept after their end. If a clock was ahead for some hours, the counts of today must still be there when it
 is right again."""
+AUTHORIZATIONS_KEPT = timedelta(hours=24)
+"""How long requests of apps are kept after their end: a code that is used a second time revokes what was given for it."""
+LOGOUT_NOTICES_KEPT = timedelta(days=7)
+"""How long logout notices are kept: long enough to find out why an app did not sign somebody out."""
 EVENTS_KEPT = timedelta(days=365)
 """How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
 
@@ -74,6 +81,8 @@ def prune() -> dict[str, int]:
         + _clear(Message, notices),
         "verifications": _clear(Verification, verifications),
         "sessions": _clear(Session, sessions),
+        "authorizations": _clear(Authorization, Authorization.expires_at <= now - AUTHORIZATIONS_KEPT),
+        "logout notices": _clear(LogoutNotice, LogoutNotice.created_at <= now - LOGOUT_NOTICES_KEPT),
         "send allowances": _clear(SendAllowance, _spent_allowance(now)),
         "counters": _clear(Counter, Counter.ends_at <= now - COUNTERS_KEPT),
         "devices": _clear(Device, Device.used_at <= now - DEVICES_KEPT),
@@ -94,11 +103,15 @@ def restored() -> dict[str, int]:
         "texts": _clear(Message, Message.verification_id.is_not(None)),
         "verifications": _clear(Verification, anything),
         "devices": _clear(Device, anything),
+        "authorizations": _clear(Authorization, anything),
         "idempotency keys": _clear(IdempotencyKey, anything),
     }
-    with transaction() as tx:
-        over = update(Session).where(Session.ended_at.is_(None)).values(ended_at=clock.now())
-        return gone | {"sessions": len(tx.scalars(over.returning(Session.id)).all())}
+    ended, live = 0, select(Session.id).where(Session.ended_at.is_(None)).limit(MOST_AT_ONCE)
+    while ids := db.session.scalars(live).all():
+        with transaction() as tx:
+            revocation.end_matching(tx, Session.id.in_(ids))
+        ended += len(ids)
+    return gone | {"sessions": ended}
 
 
 def _correct_future_moments(now: datetime) -> None:

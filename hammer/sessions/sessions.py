@@ -25,6 +25,9 @@ from hammer.sessions import revocation
 GRACE = timedelta(seconds=30)
 """How long a spent refresh token still gets the same successor, if no token of that answer was used: answers get lost."""
 
+OF_PEOPLE: Final = (SessionKind.BROWSER, SessionKind.PROGRAM)
+"""The kinds of sessions that a one-time code opens."""
+
 FIND_CALLER: Final = prepared(
     select(
         User.id,
@@ -81,7 +84,7 @@ def cookie(settings: Settings, session: Session) -> str:
 
 def refresh_token(settings: Settings, session: Session) -> str:
     """The only refresh token of `session` that is valid now."""
-    return codes.proof(settings.key("sessions"), SessionKind.PROGRAM, session.id, session.refreshes)
+    return codes.proof(settings.key("sessions"), session.kind, session.id, session.refreshes)
 
 
 def by_cookie(settings: Settings, shown: str) -> Caller | None:
@@ -117,20 +120,27 @@ def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None 
     return Caller(user_id, found_id, is_staff)
 
 
-def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = None) -> Session:
+def refresh(
+    settings: Settings,
+    shown: str,
+    *which: ColumnElement[bool],
+    kind: SessionKind = SessionKind.PROGRAM,
+    key: idempotency.Key | None = None,
+) -> Session:
     """Exchanges a refresh token: the session, ready for its next pair of tokens.
 
     A token that is used twice ends the session (RFC 9700 §4.14.2), unless its answer was lost: then the same successor is given
     again. An answer counts as lost for `GRACE` after the exchange, while no token of it was used. A request that is repeated with
-    its `key` gets the same successor too, until that one is exchanged, and ends nothing. Refuses with `NotSignedIn`.
+    its `key` gets the same successor too, until that one is exchanged, and ends nothing. Refuses with `NotSignedIn`, and ends the
+    session, where it does not match `which`.
     """
-    claim = codes.read_proof(settings.key("sessions"), SessionKind.PROGRAM, shown)
+    claim = codes.read_proof(settings.key("sessions"), kind, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
     now = clock.now()
     may_sign_in = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
-    current = and_(Session.id == session_id, _live(now, SessionKind.PROGRAM), may_sign_in)
+    current = and_(Session.id == session_id, is_live(now, kind), may_sign_in, *which)
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
             return _refreshed_before(tx, current, Session.refreshes == number + 1)
@@ -138,7 +148,7 @@ def refresh(settings: Settings, shown: str, *, key: idempotency.Key | None = Non
         if session is not None:
             idempotency.keep(tx, key)
         else:
-            _end_the_stolen(tx, session_id, number, now)
+            _end_the_stolen(tx, session_id, number)
             idempotency.free(tx, key)
     if session is None:
         raise NotSignedIn
@@ -177,7 +187,7 @@ def devices(user_id: str) -> list[SignedInDevice]:
     """The user's live sessions, newest first, at most 100."""
     shown = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at, Client.name)
     with_client = select(*shown).outerjoin(Client, Client.id == Session.client_id)
-    mine = with_client.where(Session.user_id == user_id, _live(clock.now()))
+    mine = with_client.where(Session.user_id == user_id, is_live(clock.now()))
     newest = mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE)
     return [SignedInDevice(*row) for row in db.session.execute(newest)]
 
@@ -185,7 +195,7 @@ def devices(user_id: str) -> list[SignedInDevice]:
 def sign_out(user_id: str, session_id: str) -> None:
     """Ends the session of the caller at once, with all its tokens. Its device stays known. Refuses with `NotFound`."""
     with transaction() as tx:
-        ended = revocation.end(tx, user_id, Session.id == session_id, _live(clock.now()), noted_as=events.Kind.SESSION_ENDED)
+        ended = revocation.end(tx, user_id, Session.id == session_id, is_live(clock.now()), noted_as=events.Kind.SESSION_ENDED)
     if not ended:
         raise NotFound
 
@@ -197,7 +207,7 @@ def end(user_id: str, session_id: str, *, asked_in: str | None = None) -> None:
     """
     if "\0" in session_id:  # PostgreSQL refuses it in a string, and no id contains it
         raise NotFound
-    meant = Session.id == session_id, _live(clock.now())
+    meant = Session.id == session_id, is_live(clock.now())
     with transaction() as tx:
         not_mine = [known_devices.all_but_that_of(tx, asked_in)] if asked_in and asked_in != session_id else []
         known_devices.forget(tx, user_id, known_devices.signed_in_by(*meant), *not_mine)
@@ -212,7 +222,7 @@ def end_others(user_id: str, session_id: str) -> None:
         revocation.end_all(tx, user_id, but=session_id, noted_as=events.Kind.SESSIONS_ENDED)
 
 
-def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime) -> None:
+def _end_the_stolen(tx: Transaction, session_id: str, number: int) -> None:
     """Ends a session whose refresh token was used twice, and forgets its device: a thief may have copied the device's token too.
 
     A session that has expired, or whose token was not exchanged, is only ended. One that has ended stays as it is.
@@ -221,14 +231,14 @@ def _end_the_stolen(tx: Transaction, session_id: str, number: int, now: datetime
     stolen = tx.scalar(select(Session.user_id).where(*this, Session.refreshes > number))
     if stolen is not None:
         known_devices.forget(tx, stolen, known_devices.signed_in_by(*this))
-    ended = tx.scalar(update(Session).where(*this).values(ended_at=now).returning(Session.id))
-    if stolen is not None and ended is not None:
+    ended = revocation.end_matching(tx, *this)
+    if stolen is not None and ended:
         events.note(tx, events.Kind.REFRESH_REUSED, stolen)
 
 
-def _live(now: datetime, *kinds: SessionKind) -> ColumnElement[bool]:
-    """Whether a session is live: not ended, not expired, and used recently. Limited to these kinds, if any are given."""
-    used = [and_(Session.kind == kind, Session.seen_at > now - SESSION_IDLE[kind]) for kind in kinds or SESSION_IDLE]
+def is_live(now: datetime, *kinds: SessionKind) -> ColumnElement[bool]:
+    """Whether a session is live: not ended, not expired, and used recently. Of these kinds, by default of those `OF_PEOPLE`."""
+    used = [and_(Session.kind == kind, Session.seen_at > now - SESSION_IDLE[kind]) for kind in kinds or OF_PEOPLE]
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
 
 

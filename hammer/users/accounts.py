@@ -19,7 +19,7 @@ from hammer.db.database import Transaction, db, transaction
 from hammer.invites import tombstones
 from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
-from hammer.models import Device, Session, User, Verification
+from hammer.models import Consent, Device, Session, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import (
@@ -252,7 +252,8 @@ def delete(
         _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
-        for table in (Session, Device):  # devices again: a login that got its locks first has left a new one
+        revocation.end(tx, user_id)  # apps that the user signed in to are told
+        for table in (Session, Consent, Device):  # devices again: a login that got its locks first has left a new one
             tx.execute(delete_from(table).where(table.user_id == user_id))
         events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)
         idempotency.keep(tx, key)

@@ -1,0 +1,153 @@
+"""Signing in to an app: `request`, `store`, `next_step`, `approve` (authorization code flow, RFC 6749 §4.1).
+
+The code is computed from the row and a key outside the database, and never stored: a dump of the database signs nobody in.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import and_, select, update
+
+from config import Settings
+from hammer import clock, codes, events
+from hammer.db.database import Transaction, db, transaction
+from hammer.db.prepared import prepared
+from hammer.models import Authorization, Client, Consent, Session, SignInScope
+from hammer.refusals import NotFound
+from hammer.sessions.sessions import Caller
+
+LIFETIME: Final = timedelta(minutes=30)
+"""How long people have for an answer: long enough for some texts that are late."""
+CODE_LIFETIME: Final = timedelta(seconds=60)
+"""How long a code can be exchanged. RFC 6749 §4.1.2 recommends at most ten minutes."""
+
+KIND: Final = "authorization-code"
+
+INSERT_CONSENT: Final = prepared(lambda insert: insert(Consent).on_conflict_do_nothing().returning(Consent.user_id))
+
+
+class Step(StrEnum):
+    """What a person has to do before they are signed in to the app."""
+
+    SIGN_IN = "sign-in"
+    PROVE = "prove"
+    """Prove their number again: the app wants a newer login."""
+    CONSENT = "consent"
+
+
+def request(
+    client: Client,
+    *,
+    redirect_uri: str,
+    scopes: Iterable[str],
+    state: str | None = None,
+    nonce: str | None = None,
+    code_challenge: str | None = None,
+    prompt: Iterable[str] = (),
+    max_age: int | None = None,
+    login_hint: str | None = None,
+) -> Authorization:
+    """A request of this client, made of parameters that were checked, and not stored.
+
+    `max_age` is in seconds; `login_hint` is a number in E.164.
+    """
+    now = clock.now()
+    return Authorization(
+        id=codes.random_id(),
+        client_id=client.id,
+        redirect_uri=redirect_uri,
+        scopes=_words(scopes),
+        state=state,
+        nonce=nonce,
+        code_challenge=code_challenge,
+        prompt=" ".join(prompt),
+        max_age=max_age,
+        login_hint=login_hint,
+        created_at=now,
+        expires_at=now + LIFETIME,
+    )
+
+
+def store(asked: Authorization, *, allowed_in: str | None = None) -> None:
+    """Stores a request. When nothing is left to do for the person, `allowed_in` is their session, and its code can be exchanged."""
+    if allowed_in is not None:
+        asked.session_id, asked.expires_at = allowed_in, clock.now() + CODE_LIFETIME
+    with transaction() as tx:
+        tx.add(asked)
+
+
+def find(authorization_id: str) -> tuple[Authorization, Client] | None:
+    """The request with this id and its client. It may be over or answered. None if there is none, or its client is disabled."""
+    if not codes.is_id(authorization_id):  # PostgreSQL refuses a NUL in a value
+        return None
+    with_client = select(Authorization, Client).join(Client, Client.id == Authorization.client_id)
+    found = db.session.execute(with_client.where(Authorization.id == authorization_id, Client.disabled_at.is_(None))).one_or_none()
+    return (found.Authorization, found.Client) if found else None
+
+
+def is_open(asked: Authorization) -> bool:
+    """Whether the person can still answer the request."""
+    return asked.session_id is None and clock.now() < asked.expires_at
+
+
+def next_step(asked: Authorization, client: Client, caller: Caller | None) -> Step | None:
+    """What the caller has to do next; None if nothing is left to do. The request need not be stored."""
+    if caller is None:
+        return Step.SIGN_IN
+    remembered = and_(Consent.user_id == Session.user_id, Consent.client_id == client.id)
+    both = select(Session.created_at, Consent.scopes).outerjoin(Consent, remembered).where(Session.id == caller.session_id)
+    proved_at, allowed = db.session.execute(both).one()
+    prompts = asked.prompt.split()
+    if proved_at < asked.created_at:
+        too_old = asked.max_age is not None and proved_at < clock.now() - timedelta(seconds=asked.max_age)
+        if too_old or "login" in prompts:
+            return Step.PROVE
+    if {"consent", "select_account"}.intersection(prompts):
+        return Step.CONSENT
+    return None if client.first_party or set(asked.scopes.split()).issubset((allowed or "").split()) else Step.CONSENT
+
+
+def approve(settings: Settings, authorization_id: str, caller: Caller) -> str:
+    """The code for the app, which can be exchanged once within `CODE_LIFETIME`. What the caller allowed is remembered.
+
+    When the answer is sent again, it is the same code until that is exchanged. Refuses with `NotFound` when the request is over, or
+    was answered in another session.
+    """
+    now = clock.now()
+    this = Authorization.id == authorization_id, Authorization.expires_at > now, Authorization.consumed_at.is_(None)
+    answer = update(Authorization).where(*this, Authorization.session_id.is_(None)).returning(Authorization)
+    with transaction() as tx:
+        asked = tx.scalar(answer.values(session_id=caller.session_id, expires_at=now + CODE_LIFETIME))
+        if asked is None:
+            asked = tx.scalar(select(Authorization).where(*this, Authorization.session_id == caller.session_id))
+        else:
+            _remember(tx, caller.user_id, asked)
+        if asked is None:
+            raise NotFound
+        return code(settings, asked)
+
+
+def code(settings: Settings, asked: Authorization) -> str:
+    """The code of a request that was allowed."""
+    return codes.proof(settings.key("authorizations"), KIND, asked.id)
+
+
+def _remember(tx: Transaction, user_id: str, asked: Authorization) -> None:
+    """Adds the scopes to those that the user allows the client. Of the operator's own apps nothing is remembered."""
+    if tx.scalar(select(Client.first_party).where(Client.id == asked.client_id)):
+        return
+    INSERT_CONSENT.value(tx, user_id=user_id, client_id=asked.client_id, scopes="", given_at=clock.now())
+    this = Consent.user_id == user_id, Consent.client_id == asked.client_id
+    before = tx.scalar(select(Consent.scopes).where(*this).with_for_update()) or ""
+    allowed = _words({*before.split(), *asked.scopes.split()})
+    if allowed != before:
+        tx.execute(update(Consent).where(*this).values(scopes=allowed, given_at=clock.now()))
+        events.note(tx, events.Kind.CONSENT_GIVEN, user_id, client_id=asked.client_id)
+
+
+def _words(scopes: Iterable[str]) -> str:
+    """The scopes in our order, with spaces between them."""
+    given = set(scopes)
+    return " ".join(scope for scope in SignInScope if scope in given)

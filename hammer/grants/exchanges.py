@@ -1,0 +1,161 @@
+"""The tokens of apps that people sign in to: `exchange`, `refresh`, `revoke`, and whose an access token is.
+
+What an app is given for a code is a session of the kind `app`. Its access token opens `/oauth/userinfo` and nothing else.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+
+from config import ACCESS_TOKEN_LIFETIME, Settings
+from hammer import clock, codes, events
+from hammer.clients import registry
+from hammer.db.database import Transaction, db, transaction
+from hammer.db.prepared import insert_row
+from hammer.grants import authorizations
+from hammer.models import SESSION_LIFETIME, Authorization, Session, SessionKind, SignInScope, User
+from hammer.refusals import NotSignedIn
+from hammer.sessions import revocation, sessions
+from hammer.sessions.sessions import GRACE, is_live
+
+ACCESS: Final = "app-access"
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an app is given for a code."""
+
+    session: Session
+    """Its id is the `sid` of the id token, its `created_at` the time at which the person proved their number."""
+    nonce: str | None
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Whom an access token of an app is about, and what it shows about them."""
+
+    user_id: str
+    client_id: str
+    scopes: frozenset[SignInScope]
+
+
+def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str, verifier: str | None) -> Grant | None:
+    """Exchanges a code; None for one that is wrong, expired, used, or of another client, address or verifier.
+
+    The code is spent before anything is compared. Whoever uses it a second time also ends what was given for it (RFC 6749 §4.1.2).
+    """
+    claim = codes.read_proof(settings.key("authorizations"), authorizations.KIND, code)
+    if claim is None:
+        return None
+    now = clock.now()
+    this = Authorization.id == claim[0], Authorization.client_id == client_id
+    spend = update(Authorization).where(*this, Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None))
+    with transaction() as tx:
+        if not registry.may_sign_in(tx, client_id):
+            return None
+        spent = tx.scalar(spend.values(consumed_at=now).returning(Authorization))
+        if spent is None:
+            _revoke_replayed(tx, tx.scalar(select(Authorization.grant_id).where(*this)))
+            return None
+        right = now < spent.expires_at and spent.redirect_uri == redirect_uri and _proves(spent.code_challenge, verifier)
+        session = _open(tx, spent, now) if right else None
+    return Grant(session, spent.nonce) if session else None
+
+
+def refresh(settings: Settings, client_id: str, refresh_token: str) -> Session:
+    """The session, ready for its next tokens: see `sessions.refresh`. Refuses with `NotSignedIn`, also the token of
+    another client, whose session ends: the token was stolen."""
+    return sessions.refresh(settings, refresh_token, Session.client_id == client_id, kind=SessionKind.APP)
+
+
+def revoke(settings: Settings, client_id: str, token: str) -> None:
+    """Ends the session of an access or refresh token, also an old one (RFC 7009). Does nothing for a token of another client."""
+    claims = (codes.read_proof(settings.key("sessions"), kind, token) for kind in (SessionKind.APP, ACCESS))
+    claim = next(filter(None, claims), None)
+    if claim is None:
+        return
+    with transaction() as tx:
+        over = update(Session).where(Session.id == claim[0], Session.client_id == client_id, Session.ended_at.is_(None))
+        user_id = tx.scalar(over.values(ended_at=clock.now()).returning(Session.user_id))
+        if user_id is not None:
+            events.note(tx, events.Kind.APP_SIGNED_OUT, user_id, client_id=client_id)
+
+
+def access_token(settings: Settings, session: Session) -> str:
+    """The access token of a session of an app. It is valid for `ACCESS_TOKEN_LIFETIME`, and until the next one is used."""
+    return codes.proof(settings.key("sessions"), ACCESS, session.id, session.refreshes)
+
+
+def holder(settings: Settings, access_token: str) -> Holder:
+    """Whom this access token is about. Refuses with `NotSignedIn`."""
+    claim = codes.read_proof(settings.key("sessions"), ACCESS, access_token)
+    if claim is None:
+        raise NotSignedIn
+    session_id, number = claim
+    caller = sessions.caller(session_id, SessionKind.APP, issued_at_refresh=number)
+    session = db.session.get(Session, session_id) if caller else None
+    if session is None or not _is_fresh(session, number) or not registry.is_enabled(str(session.client_id)):
+        raise NotSignedIn
+    return Holder(session.user_id, str(session.client_id), frozenset(map(SignInScope, (session.scopes or "").split())))
+
+
+def _is_fresh(session: Session, number: int) -> bool:
+    """Whether the access token with this number is the newest one and has not expired, or was the newest one until just now."""
+    now = clock.now()
+    lifetime = {session.refreshes: ACCESS_TOKEN_LIFETIME, session.refreshes - 1: GRACE}.get(number)
+    return lifetime is not None and session.refreshed_at - clock.APART <= now < session.refreshed_at + lifetime
+
+
+def _proves(challenge: str | None, verifier: str | None) -> bool:
+    """Whether the verifier is the one whose S256 challenge began the request (RFC 7636 §4.6). One without a challenge is refused:
+    somebody took the challenge away (RFC 9700 §2.1.1)."""
+    if challenge is None or verifier is None:
+        return challenge is verifier
+    if not _VERIFIER.fullmatch(verifier):
+        return False
+    return codes.same(challenge, codes.base64url(hashlib.sha256(verifier.encode()).digest()))
+
+
+def _open(tx: Transaction, spent: Authorization, now: datetime) -> Session | None:
+    """Opens the app's session in that of the browser; None if that one is over by now. It is locked: if it ends at the same moment,
+    the new session is seen and ends as well."""
+    may_sign_in = User.blocked_at.is_(None), User.deleted_at.is_(None)
+    live = select(Session).join(User).where(Session.id == spent.session_id, is_live(now, SessionKind.BROWSER), *may_sign_in)
+    parent = tx.scalar(live.with_for_update(read=True, of=Session))
+    if parent is None:
+        return None
+    scopes = spent.scopes.split()
+    expires_at = parent.expires_at
+    if SignInScope.OFFLINE_ACCESS in scopes:
+        expires_at = parent.created_at + SESSION_LIFETIME[SessionKind.APP]
+    opened = insert_row(
+        tx,
+        Session,
+        id=codes.random_id(),
+        user_id=parent.user_id,
+        kind=SessionKind.APP,
+        device=parent.device,
+        client_id=spent.client_id,
+        parent_id=parent.id,
+        scopes=spent.scopes,
+        refreshes=0,
+        refreshed_at=now,
+        created_at=parent.created_at,
+        seen_at=now,
+        expires_at=expires_at,
+    )
+    tx.execute(update(Authorization).where(Authorization.id == spent.id).values(grant_id=opened.id))
+    events.note(tx, events.Kind.APP_SIGNED_IN, parent.user_id, client_id=spent.client_id)
+    return opened
+
+
+def _revoke_replayed(tx: Transaction, grant_id: str | None) -> None:
+    if grant_id is not None and revocation.end_matching(tx, Session.id == grant_id):
+        of_user = select(Session.user_id, Session.client_id).where(Session.id == grant_id)
+        user_id, client_id = tx.execute(of_user).one()
+        events.note(tx, events.Kind.CODE_REPLAYED, user_id, client_id=client_id)
