@@ -271,7 +271,7 @@ def test_a_session_that_was_used_in_the_future_is_idle_from_now_on(settings: Set
 @in_context
 @pytest.mark.requirement("SES-03")
 @pytest.mark.parametrize("far", [JUMP, timedelta(days=3650)], ids=["five hours", "ten years"])
-@pytest.mark.parametrize("kind", SESSION_LIFETIME)
+@pytest.mark.parametrize("kind", sessions.OF_PEOPLE)
 def test_a_session_from_the_future_lasts_as_long_as_one_from_now(
     settings: Settings, clock: Traveller, far: timedelta, kind: SessionKind
 ) -> None:

@@ -47,7 +47,7 @@ def test_the_newest_hundred_sessions_are_shown_and_those_of_one_moment_by_their_
     assert ids(anna.id) == [f"new-{n:03}" for n in range(MOST_PER_PAGE)]
 
 
-@pytest.mark.parametrize("kind", SESSION_IDLE)
+@pytest.mark.parametrize("kind", sessions.OF_PEOPLE)
 def test_a_session_is_shown_until_it_is_idle_for_too_long(settings: Settings, clock: Traveller, kind: SessionKind) -> None:
     anna = sign_in(settings, ANNA, kind=kind)
     clock.shift(SESSION_IDLE[kind] - timedelta(microseconds=1))

@@ -42,7 +42,9 @@ class Refreshing(Machine):
         client: Client = getattr(self, who)
         now = datetime.now(UTC)
         was_lost = client.number == self.newest - 1 and not self.arrived and now < self.issued_at + timedelta(seconds=30)
-        shown = sessions.refresh_token(self.settings, Session(id=self.session.id, refreshes=client.number))
+        shown = sessions.refresh_token(
+            self.settings, Session(id=self.session.id, kind=SessionKind.PROGRAM, refreshes=client.number)
+        )
         if self.dead or (client.number != self.newest and not was_lost):
             with pytest.raises(NotSignedIn):
                 sessions.refresh(self.settings, shown)
