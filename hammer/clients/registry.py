@@ -1,17 +1,18 @@
 """Which clients there are, and which one is calling. OAuth 2.0 (RFC 6749 §1.1) calls an app or a backend a client."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import fault_of_origin, serialized_origin
 from hammer import clock, codes, events
+from hammer.clients import uris
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Authorization, Client, Consent, Device, Scope, Session
+from hammer.models import Authorization, Client, Consent, Device, Scope, Session, SigningAlgorithm
 from hammer.refusals import N_, InvalidFields, NotFound
 
 SENDS_PER_HOUR: Final = 100
@@ -23,6 +24,9 @@ NOT_A_NAME: Final = N_("A name is one line of 1 to 80 characters.")
 NOT_A_SCOPE: Final = N_("There is no such scope.")
 NOT_AN_ORIGIN: Final = N_("An origin is an address like https://app.example.com.")
 NOT_A_LIMIT: Final = N_("Must be a whole number from 0 to 1000000.")
+NOT_AN_ALGORITHM: Final = N_("Type one of RS256, ES256 and EdDSA.")
+NO_SCOPES_IF_PUBLIC: Final = N_("Give a public client no scopes: it has no secret to call the API with.")
+PKCE_IF_PUBLIC: Final = N_("Leave PKCE on for a public client: nothing else binds its codes to it.")
 
 FIND_CALLER: Final = prepared(select(Client).where(Client.id == bindparam("client"), Client.disabled_at.is_(None)))
 # The row is locked: a client that is disabled at the same moment waits, and then its new session and device end as well. It locks
@@ -59,9 +63,17 @@ def may_sign_in(tx: Transaction, client_id: str) -> bool:
     return LOCK.value(tx, client=client_id) is not None
 
 
-def is_enabled(client_id: str) -> bool:
-    """Whether there is such a client, and it is not disabled."""
-    return FIND_CALLER.row(db.session(), Client, client=client_id) is not None
+def enabled(client_id: str) -> Client | None:
+    """The client with this id; None if there is none, or it is disabled."""
+    if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
+        return None
+    return FIND_CALLER.row(db.session(), Client, client=client_id)
+
+
+def public_client(client_id: str) -> Client | None:
+    """The public client with this id, which authenticates by no secret; None if there is none, or it is disabled."""
+    client = enabled(client_id)
+    return client if client is not None and client.public else None
 
 
 def find(name: str) -> Client:
@@ -85,29 +97,51 @@ def origins() -> frozenset[str]:
     return frozenset(origin for of_one in each for origin in of_one.split())
 
 
-def add(name: str, scopes: Iterable[str], *, origins: Iterable[str] = (), sends_per_hour: int = SENDS_PER_HOUR) -> Client:
-    """A new client. Refuses with `InvalidFields`, also for a name that another client has."""
-    columns = _read(name=name, scopes=scopes, origins=origins, sends_per_hour=sends_per_hour)
-    client = Client(id=codes.random_id(), generation=0, created_at=clock.now(), **columns)
+def add(
+    name: str,
+    scopes: Iterable[str] = (),
+    *,
+    origins: Iterable[str] = (),
+    sends_per_hour: int = SENDS_PER_HOUR,
+    public: bool = False,
+    **sign_in: object,
+) -> Client:
+    """A new client. `sign_in` takes what `change` takes for people who sign in. Refuses with `InvalidFields`, also for a name that
+    another client has."""
+    given = {"name": name, "scopes": scopes, "origins": origins, "sends_per_hour": sends_per_hour, **sign_in}
+    columns = _read(given, public=public)
+    client = Client(id=codes.random_id(), generation=0, created_at=clock.now(), public=public, **columns)
     try:
         with transaction() as tx:
             tx.add(client)
             tx.flush()
             events.note(tx, events.Kind.CLIENT_ADDED, client_id=client.id)
+            if not client.pkce_required:
+                events.note(tx, events.Kind.CLIENT_PKCE_OFF, client_id=client.id)
     except IntegrityError as error:
         raise InvalidFields({"name": [NAME_TAKEN]}) from error
     return client
 
 
 def change(client_id: str, **given: object) -> None:
-    """Changes those of `name`, `scopes`, `origins` and `sends_per_hour` that are given. Its tokens have the new scopes at once.
+    """Changes those of `name`, `scopes`, `origins`, `sends_per_hour`, `redirect_uris`, `post_logout_redirect_uris`,
+    `backchannel_logout_uri`, `algorithm`, `first_party` and `pkce_required` that are given.
 
-    Refuses with `InvalidFields` and `NotFound`.
+    Its tokens have the new scopes at once. Who is about to be sent to an address that is taken away does not arrive there. Refuses
+    with `InvalidFields` and `NotFound`.
     """
     try:
         with transaction() as tx:
-            _update(tx, client_id, **_read(**given))
+            client = tx.scalar(select(Client).where(Client.id == client_id).with_for_update())
+            if client is None:
+                raise NotFound
+            columns, had_pkce = _read(given, public=client.public), client.pkce_required
+            _update(tx, client_id, **columns)
             events.note(tx, events.Kind.CLIENT_CHANGED, client_id=client_id)
+            if had_pkce and columns.get("pkce_required") is False:
+                events.note(tx, events.Kind.CLIENT_PKCE_OFF, client_id=client_id)
+            if "redirect_uris" in columns:
+                _end_requests_to_others(tx, client_id, str(columns["redirect_uris"]).split())
     except IntegrityError as error:
         raise InvalidFields({"name": [NAME_TAKEN]}) from error
 
@@ -139,33 +173,74 @@ def remove(client_id: str) -> None:
         events.note(tx, events.Kind.CLIENT_REMOVED, client_id=client_id)
 
 
-def _read(**given: object) -> dict[str, object]:
+def _read(given: Mapping[str, object], *, public: bool) -> dict[str, object]:
     """Columns of a client from what an operator typed. Refuses with `InvalidFields`, which reports every bad field."""
-    columns, errors = dict(given), {}
-    if "name" in given:
-        columns["name"] = str(given["name"]).strip()
-        if not 0 < len(str(columns["name"])) <= LONGEST_NAME or not str(columns["name"]).isprintable():
-            errors["name"] = [NOT_A_NAME]
-    if "scopes" in given:
-        scopes = set(_words(given["scopes"]))
-        columns["scopes"] = " ".join(scope for scope in Scope if scope in scopes)
-        if scopes - set(Scope):
-            errors["scopes"] = [NOT_A_SCOPE]
-    if "origins" in given:
-        origins = _words(given["origins"])
-        if any(map(fault_of_origin, origins)):
-            errors["origins"] = [NOT_AN_ORIGIN]
-        else:
-            columns["origins"] = " ".join(dict.fromkeys(map(serialized_origin, origins)))
-    if "sends_per_hour" in given and not 0 <= int(str(given["sends_per_hour"])) <= MOST_SENDS_PER_HOUR:
-        errors["sends_per_hour"] = [NOT_A_LIMIT]
+    read = {field: _READERS[field](value, public) for field, value in given.items()}
+    errors = {field: [fault] for field, (_, fault) in read.items() if fault}
     if errors:
         raise InvalidFields(errors)
-    return columns
+    return {field: column for field, (column, _) in read.items()}
 
 
-def _words(given: object) -> list[str]:
-    return [word for each in given for word in str(each).split() or [""]] if isinstance(given, Iterable) else []
+# Each of these answers with a column, and with what is wrong with it.
+
+
+def _name(given: str, _: bool) -> tuple[str, str]:
+    name = given.strip()
+    return name, "" if 0 < len(name) <= LONGEST_NAME and name.isprintable() else NOT_A_NAME
+
+
+def _scopes(given: Iterable[str], public: bool) -> tuple[str, str]:
+    scopes = set(_words(given))
+    fault = NOT_A_SCOPE if scopes - set(Scope) else NO_SCOPES_IF_PUBLIC if public and scopes else ""
+    return " ".join(scope for scope in Scope if scope in scopes), fault
+
+
+def _origins(given: Iterable[str], _: bool) -> tuple[str, str]:
+    origins = _words(given)
+    if any(map(fault_of_origin, origins)):
+        return "", NOT_AN_ORIGIN
+    return " ".join(dict.fromkeys(map(serialized_origin, origins))), ""
+
+
+def _limit(given: int, _: bool) -> tuple[int, str]:
+    return given, "" if 0 <= given <= MOST_SENDS_PER_HOUR else NOT_A_LIMIT
+
+
+def _redirect_uris(given: Iterable[str], public: bool) -> tuple[str, str]:
+    each = list(dict.fromkeys(given))
+    faults = filter(None, (uris.fault_of_redirect_uri(uri, public=public) for uri in each))
+    return " ".join(each), next(faults, uris.TOO_MANY if len(each) > uris.MOST else "")
+
+
+def _server(given: str | None, _: bool) -> tuple[str | None, str]:
+    return given, "" if given is None else uris.fault_of_server(given)
+
+
+def _algorithm(given: str, _: bool) -> tuple[str, str]:
+    return given, "" if given in set(SigningAlgorithm) else NOT_AN_ALGORITHM
+
+
+def _pkce(given: bool, public: bool) -> tuple[bool, str]:
+    return given, PKCE_IF_PUBLIC if public and not given else ""
+
+
+_READERS: Final[Mapping[str, Callable[[Any, bool], tuple[object, str]]]] = {
+    "name": _name,
+    "scopes": _scopes,
+    "origins": _origins,
+    "sends_per_hour": _limit,
+    "redirect_uris": _redirect_uris,
+    "post_logout_redirect_uris": _redirect_uris,
+    "backchannel_logout_uri": _server,
+    "algorithm": _algorithm,
+    "first_party": lambda given, _: (given, ""),
+    "pkce_required": _pkce,
+}
+
+
+def _words(given: Iterable[str]) -> list[str]:
+    return [word for each in given for word in each.split() or [""]]
 
 
 def _update(tx: Transaction, client_id: str, **values: object) -> None:
@@ -177,3 +252,9 @@ def _end_sessions(tx: Transaction, client_id: str) -> None:
     """Ends the sessions of a client whose row is locked, and makes its devices strangers: it may have kept their tokens."""
     tx.execute(delete(Device).where(Device.client_id == client_id))
     tx.execute(update(Session).where(Session.client_id == client_id, Session.ended_at.is_(None)).values(ended_at=clock.now()))
+
+
+def _end_requests_to_others(tx: Transaction, client_id: str, redirect_uris: list[str]) -> None:
+    """Deletes the requests that lead to other addresses, unless their codes were exchanged: those are kept to notice a replay."""
+    unused = Authorization.client_id == client_id, Authorization.consumed_at.is_(None)
+    tx.execute(delete(Authorization).where(*unused, Authorization.redirect_uri.not_in(redirect_uris)))

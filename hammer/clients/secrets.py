@@ -17,12 +17,13 @@ from hammer.db.database import transaction
 from hammer.models import Client
 from hammer.quotas import addresses, counters
 from hammer.quotas.counters import HOUR, Limit
-from hammer.refusals import NotFound, TooManyRequests
+from hammer.refusals import N_, NotAllowed, NotFound, TooManyRequests
 
 OVERLAP: Final = timedelta(hours=24)
 """How long the secret before is valid after a rotation."""
 WRONG_PER_HOUR: Final = 20
 """Wrong secrets that one address may try at one client. The networks around it have multiples of it: `addresses.TIMES`."""
+NO_SECRET: Final = N_("A public client has no secret.")
 _KIND: Final = "client-secret"
 
 
@@ -32,12 +33,15 @@ def secret(settings: Settings, client: Client) -> str:
 
 
 def rotate(settings: Settings, client_id: str) -> str:
-    """A new secret. The one before is valid for `OVERLAP` more. Refuses with `NotFound`."""
+    """A new secret. The one before is valid for `OVERLAP` more. Refuses with `NotFound`, and with
+    `NotAllowed` for a public client."""
     following = update(Client).where(Client.id == client_id).values(generation=Client.generation + 1, rotated_at=clock.now())
     with transaction() as tx:
         client = tx.scalar(following.returning(Client))
         if client is None:
             raise NotFound
+        if client.public:
+            raise NotAllowed(NO_SECRET)
         events.note(tx, events.Kind.CLIENT_ROTATED, client_id=client_id)
         return secret(settings, client)
 
@@ -49,7 +53,7 @@ def older_until(client: Client) -> datetime | None:
 
 
 def authenticate(settings: Settings, client_id: str, shown: str, *, address: str) -> Client | None:
-    """The client with this id and this secret; None for a wrong secret, and for a client that is unknown or disabled.
+    """The client with this id and this secret; None for a wrong secret, and for a client that is unknown, disabled or public.
 
     Refuses with `TooManyRequests` after `WRONG_PER_HOUR` wrong secrets from one address at one client (more from a wide network),
     right ones too.
@@ -63,7 +67,7 @@ def authenticate(settings: Settings, client_id: str, shown: str, *, address: str
     ]
     with transaction() as tx:
         client = FIND_CALLER.row(tx, Client, client=client_id)
-        if client is None:
+        if client is None or client.public:
             return None
         spent = len(counters.take(tx, limits, now)) < len(limits)
         right = not spent and claim is not None and claim[0] == client.id and _is_valid(client, claim[1], now)

@@ -99,7 +99,7 @@ def holder(settings: Settings, access_token: str) -> Holder:
     session_id, number = claim
     caller = sessions.caller(session_id, SessionKind.APP, issued_at_refresh=number)
     session = db.session.get(Session, session_id) if caller else None
-    if session is None or not _is_fresh(session, number) or not registry.is_enabled(str(session.client_id)):
+    if session is None or not _is_fresh(session, number) or registry.enabled(str(session.client_id)) is None:
         raise NotSignedIn
     return Holder(session.user_id, str(session.client_id), frozenset(map(SignInScope, (session.scopes or "").split())))
 
