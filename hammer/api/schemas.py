@@ -67,6 +67,7 @@ CLIENT_ID = ID | {
     "description": "The client (an app of the operator’s) that called; null for none.",
     "example": "b5rT8kLwAmVn2oQ7yX0m3Z",
 }
+SIGN_IN_SCOPES = {"description": "What an app may know, with spaces between the scopes.", "example": "openid profile phone"}
 DEVICE_TOKEN = {"example": "hX3o9t4nTQm0cH2k7J9dVw.0.3p0rT9vWk2bQx7YzL1mN8aS5dF6gH4jK0uI3oP9eR2c"}
 
 
@@ -381,11 +382,19 @@ class ExportedProfileOut(UserOut):
 
 
 class ExportedSessionOut(DeviceOut):
-    kind = fields.String(required=True, metadata={"description": "`browser` or `program`.", "example": "program"})
+    kind = fields.String(required=True, metadata={"description": "`browser`, `program`, or `app`.", "example": "program"})
     device_id = fields.String(
         required=True, allow_none=True, metadata={"description": "The id in `devices`, if the device is still known."} | DEVICE_ID
     )
     client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
+    parent_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=SESSION_ID
+        | ID
+        | {"description": "For an app: the id of the session of the browser, in which the user signed in to it."},
+    )
+    scopes = fields.String(required=True, allow_none=True, metadata=SIGN_IN_SCOPES)
     refreshes = fields.Integer(required=True, metadata={"description": "How often the session got new tokens.", "example": 3})
     refreshes_received = fields.Integer(
         required=True,
@@ -393,6 +402,14 @@ class ExportedSessionOut(DeviceOut):
         metadata={"description": "The newest of these whose tokens were used within 30 seconds.", "example": 3},
     )
     ended_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
+class ExportedConsentOut(Out):
+    """What an app that the user signed in to may know."""
+
+    client_id = fields.String(required=True, metadata=ID | {"description": "The app.", "example": CLIENT_ID["example"]})
+    scopes = fields.String(required=True, metadata=SIGN_IN_SCOPES)
+    given_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
 class ExportedDeviceOut(Out):
@@ -488,6 +505,9 @@ class ExportOut(Out):
     activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
     invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
     sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
+    consents = fields.List(
+        fields.Nested(ExportedConsentOut), required=True, metadata={"description": "What apps that the user signed in to may know."}
+    )
     devices = fields.List(
         fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Devices that signed in before."}
     )

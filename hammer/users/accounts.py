@@ -19,7 +19,7 @@ from hammer.db.database import Transaction, db, transaction
 from hammer.invites import tombstones
 from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
-from hammer.models import Consent, Device, Session, User, Verification
+from hammer.models import Authorization, Consent, Device, Session, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import (
@@ -253,6 +253,8 @@ def delete(
         tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
         revocation.end(tx, user_id)  # apps that the user signed in to are told
+        theirs = select(Session.id).where(Session.user_id == user_id)
+        tx.execute(delete_from(Authorization).where(or_(Authorization.session_id.in_(theirs), Authorization.login_hint == number)))
         for table in (Session, Consent, Device):  # devices again: a login that got its locks first has left a new one
             tx.execute(delete_from(table).where(table.user_id == user_id))
         events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)

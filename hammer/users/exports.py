@@ -11,7 +11,7 @@ from config import FULL, MASKED, Settings
 from hammer import events
 from hammer.db.database import db, transaction
 from hammer.invites import tombstones
-from hammer.models import Counter, Device, Event, Message, Referral, SendAllowance, Session, User, Verification
+from hammer.models import Consent, Counter, Device, Event, Message, Referral, SendAllowance, Session, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import guesses, invite_attempts, texts
 from hammer.users import people
@@ -32,6 +32,7 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
         "activated_at": _activated_at(user_id),
         "invitees": _invitees(settings, user_id),
         "sessions": _rows(Session, Session.user_id == user_id, Session.created_at, without=["user_id"]),
+        "consents": _rows(Consent, Consent.user_id == user_id, Consent.given_at, without=["user_id"]),
         "devices": _rows(Device, Device.user_id == user_id, Device.known_since, without=["user_id"]),
         "verifications": _verifications(user_id, number),
         "limits": _limits(settings, user_id, number),

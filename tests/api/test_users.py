@@ -161,6 +161,7 @@ def test_export_is_everything_about_the_caller(anna: Program, boris: Program) ->
         "activated_at",
         "invitees",
         "sessions",
+        "consents",
         "devices",
         "verifications",
         "limits",

@@ -20,15 +20,22 @@ from hammer.login.verifications import Asker
 from hammer.models import Event, Message, SendAllowance, SessionKind, User, Verification
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import UnknownInvite, WrongCode
-from hammer.sessions import devices
+from hammer.sessions import devices, sessions
 from hammer.users import accounts, exports
-from tests import delivery
+from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
 from tests.people import Browser, Program
 
 OTHER, PENDING = "+79290000004", "+79290000005"
 NAMES = {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"}
-STAYS = {"users.id", "referrals.referee_id", "referrals.referrer_id", "events.user_id", "events.actor_id"}
+STAYS = {
+    "users.id",
+    "referrals.referee_id",
+    "referrals.referrer_id",
+    "events.user_id",
+    "events.actor_id",
+    "logout_notices.user_id",
+}
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
 IMPERSONAL = {"token_keys", "clients"}
 """Tables without data about users."""
@@ -75,8 +82,8 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
         asked = accounts.ask_number(settings, them.user.id, them.session.id, number, HOME).verification
         accounts.change_number(settings, them.user.id, them.session.id, asked.id, right(settings, asked))
     soon()
-    at_home = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
-    confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
+    asked = ask(settings, ANNA, asker=Asker(HOME.address, "en", devices.token(settings, them.device)))
+    at_home = confirm(settings, asked, right(settings, asked), kind=SessionKind.BROWSER)
     soon()
     key = idempotency.make_key(settings, "key", call="signup", body=ANNA)
     attacked = by_code.send_code(settings, ANNA, HOME, invite_code=boris.invite_code, key=key).verification
@@ -85,6 +92,11 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     delivery.deliver(settings)  # the notices to her old numbers are sent
     accounts.ask_number(settings, them.user.id, them.session.id, PENDING, HOME)
     exports.export(settings, them.user.id)
+    shop = apps.add_app()
+    apps.sign_in(settings, shop, at_home.session)
+    apps.ask(shop, login_hint=ANNA)
+    apps.ask(shop, login_hint=BORIS)
+    sessions.sign_out(them.user.id, at_home.session.id)
     return them
 
 

@@ -28,7 +28,7 @@ from hammer.operations import retention
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
 from hammer.sessions import devices
 from hammer.users import accounts, exports, people
-from tests import delivery
+from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
 from tests.people import Browser, Program
 
@@ -142,12 +142,15 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     move(settings, them, DORA)
     move(settings, them, ANNA)
     at_home = ask(settings, asker=replace(HOME, device_token=devices.token(settings, them.device)))
-    confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
+    known = confirm(settings, at_home, right(settings, at_home), kind=SessionKind.BROWSER)
     soon()
     attacked = ask(settings, invite_code=boris.invite_code)
     with pytest.raises(WrongCode):
         confirm(settings, attacked, wrong(settings, attacked))
     exports.export(settings, them.user.id)
+    shop = apps.add_app()
+    apps.sign_in(settings, shop, known.session)
+    apps.sign_in(settings, shop, sign_in(settings, BORIS, kind=SessionKind.BROWSER).session)
     return them
 
 
@@ -179,7 +182,8 @@ def test_the_export_has_every_column_that_the_document_says_it_has(settings: Set
 def test_the_export_has_every_row_of_the_user_and_none_of_others(settings: Settings, anna: SignedIn) -> None:
     export = exports.export(settings, anna.user.id)
     assert (export["profile"]["id"], export["profile"]["first_name"]) == (anna.user.id, "Анна")
-    assert [len(export[name]) for name in ("sessions", "devices", "invitees")] == [2, 1, 1]
+    assert [len(export[name]) for name in ("sessions", "consents", "devices", "invitees")] == [3, 1, 1, 1]
+    assert [session["scopes"] for session in export["sessions"] if session["kind"] == SessionKind.APP] == ["openid phone"]
     assert {asked["telephone_number"] for asked in export["verifications"]} == {ANNA}
     assert {limit["scope"]: limit["taken"] for limit in export["limits"]} == {"guesses": 1, "invites/number": 1, "invites/life": 1}
     assert sorted(sent["known_devices"] for sent in export["texts"]) == [False, True]
@@ -240,7 +244,7 @@ def test_long_after_a_deletion_no_row_about_a_number_is_left(settings: Settings,
     stored = "\n".join(everything_stored())
     assert [one for one in hashes if one in stored] == []
     left = {name for name, table in db.metadata.tables.items() if db.session.execute(table.select()).first()}
-    assert left <= {"users", "referrals", "counters", "token_keys"}
+    assert left <= {"users", "referrals", "counters", "token_keys", "clients", "consents"}  # a consent of Boris
     gone = db.session.get_one(User, anna.user.id)
     named = (gone.telephone_number, gone.username, gone.first_name, gone.last_name, gone.is_staff)
     assert named == (None, None, "", "", False)
