@@ -65,6 +65,8 @@ SHORTEST_TOKEN = 16
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 ACCESS_TOKEN_LEEWAY = timedelta(seconds=30)
 """Clocks of our machines may differ by this much."""
+ID_TOKEN_LIFETIME = timedelta(minutes=5)
+"""An app reads an id token once, when it gets it."""
 INSTANCE = Path(__file__).parent / "instance"
 ENV_FILE = Path(__file__).resolve().parent / ".env"
 """Every process reads this file. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""

@@ -315,23 +315,36 @@ class SessionOut(DeviceOut):
 
 
 class KeyOut(Out):
-    """A JSON Web Key (RFC 7517, RFC 8037)."""
+    """A JSON Web Key (RFC 7517, RFC 8037). What there is besides `kty`, `kid`, `use` and `alg` depends on `alg`."""
 
     kty = fields.String(required=True, metadata={"example": "OKP"})
-    crv = fields.String(required=True, metadata={"example": "Ed25519"})
-    x = fields.String(
-        required=True, metadata={"description": "The public key.", "example": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-    )
-    kid = fields.String(
-        required=True,
-        metadata={"description": "The thumbprint of the key (RFC 7638).", "example": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
-    )
+    crv = fields.String(metadata={"description": "For `EdDSA` and `ES256`.", "example": "Ed25519"})
+    x = fields.String(metadata={"description": "For `EdDSA` the public key, for `ES256` a part of it."})
+    y = fields.String(metadata={"description": "For `ES256`."})
+    n = fields.String(metadata={"description": "For `RS256`."})
+    e = fields.String(metadata={"description": "For `RS256`."})
+    kid = fields.String(required=True, metadata={"description": "The thumbprint of the key (RFC 7638)."})
     use = fields.String(required=True, metadata={"example": "sig"})
-    alg = fields.String(required=True, metadata={"example": "EdDSA"})
+    alg = fields.String(required=True, metadata={"description": "`EdDSA`, `ES256` or `RS256`.", "example": "EdDSA"})
 
 
 class KeysOut(Out):
-    keys = fields.List(fields.Nested(KeyOut), required=True)
+    keys = fields.List(
+        fields.Nested(KeyOut),
+        required=True,
+        metadata={
+            "example": [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                    "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                }
+            ]
+        },
+    )
 
 
 class UserOut(Out):

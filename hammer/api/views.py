@@ -199,13 +199,14 @@ def end_session(session_id: str) -> None:
 @any_query
 @well_known.response(200, s.KeysOut, headers=_CACHED)
 def list_keys() -> ResponseReturnValue:
-    """The keys that access tokens are signed with
+    """The keys that access tokens and id tokens are signed with
 
-    For services that verify tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are the address of this
+    For services that verify access tokens themselves: `alg` is `EdDSA`, `typ` is `at+jwt`, `iss` and `aud` are the address of this
     service. Fetch the keys again when a token names an unknown one. A signature does not show whether the session has ended since;
-    only `GET /users/me/` does.
+    only `GET /users/me/` does. The keys of other algorithms sign id tokens only.
     """
-    return {"keys": [key.published for key in tokens.ring().published()]}, {"Cache-Control": f"public, max-age={KEYS_LIVE_SECONDS}"}
+    trusted = tokens.ring().published() + tokens.id_token_keys().published()
+    return {"keys": [key.published for key in trusted]}, {"Cache-Control": f"public, max-age={KEYS_LIVE_SECONDS}"}
 
 
 @blueprint.get("/users/", tags=["users"])

@@ -138,11 +138,17 @@ def init_app(app: Flask) -> None:
     issuer.encode_key_loader(lambda _: g.signing.private)
     issuer.additional_headers_loader(lambda _: {"typ": _KIND, "kid": g.signing.kid})
     app.extensions["hammer.web.tokens"] = TokenVerifier(settings(app))
+    app.extensions["hammer.web.id_token_keys"] = keys.IdTokenKeys(settings(app))
 
 
 def ring() -> keys.KeyRing:
     """The keys that sign and verify access tokens."""
     return _verifier().ring
+
+
+def id_token_keys() -> keys.IdTokenKeys:
+    """The keys that sign id tokens and logout tokens."""
+    return cast(keys.IdTokenKeys, current_app.extensions["hammer.web.id_token_keys"])
 
 
 def pair(session: Session) -> dict[str, Any]:

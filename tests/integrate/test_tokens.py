@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
@@ -82,7 +83,8 @@ def encoded(part: object) -> str:
 
 def with_a_shared_secret(key: Key, body: str) -> str:
     signed = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key.kid})}.{body}"
-    signature = hmac.digest(key.public.public_bytes_raw(), signed.encode(), hashlib.sha256)
+    public = key.public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    signature = hmac.digest(public, signed.encode(), hashlib.sha256)
     return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 

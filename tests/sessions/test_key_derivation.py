@@ -27,6 +27,7 @@ def test_a_key_is_computed_as_in_earlier_versions(settings: Settings) -> None:
     private = Ed25519PrivateKey.from_private_bytes(hmac.digest(settings.key("tokens"), b"first", hashlib.sha256))
     public = unpadded(private.public_key().public_bytes_raw())
     thumbprint = hashlib.sha256(json.dumps({"crv": "Ed25519", "kty": "OKP", "x": public}, separators=(",", ":")).encode())
+    assert isinstance(key.private, Ed25519PrivateKey)
     assert key.private.private_bytes_raw() == private.private_bytes_raw()
     assert key.kid == unpadded(thumbprint.digest())
     assert key.published == {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": key.kid, "use": "sig", "alg": "EdDSA"}
@@ -35,9 +36,9 @@ def test_a_key_is_computed_as_in_earlier_versions(settings: Settings) -> None:
 def test_the_first_key_was_there_from_the_beginning_and_others_since_their_rotation(settings: Settings, clock: Traveller) -> None:
     began = time_of_day.now()
     assert [key.created_at for key in keys.every(settings)] == [None]
-    second = keys.rotate(settings)
+    [second] = keys.rotate(settings)
     clock.shift(1)
-    third = keys.rotate(settings)
+    [third] = keys.rotate(settings)
     assert (second.created_at, third.created_at) == (began, began + timedelta(seconds=1))
     assert (second.retired_at, third.retired_at) == (None, None)
     found = keys.every(settings)

@@ -37,12 +37,14 @@ from tests.serving import ROOT, Answer, Server, at_once
 
 ANNA = "+79290000001"
 SECOND = timedelta(seconds=1)
+TRUSTED_AFTER_RETIREMENT = keys.TRUSTED_AFTER_RETIREMENT[keys.Purpose.ACCESS]
 Statements = Callable[[], AbstractContextManager[list[str]]]
 
 
 def rotate(settings: Settings, *, ahead: timedelta = timedelta(0)) -> str:
     """Rotates the keys. Returns the name of the new one."""
-    return keys.rotate(settings, ahead=ahead).kid
+    [new] = keys.rotate(settings, ahead=ahead)
+    return new.kid
 
 
 def published(client: FlaskClient) -> list[dict[str, str]]:
@@ -165,7 +167,7 @@ def test_a_key_may_be_published_before_it_signs(settings: Settings, clock: Trave
     assert keys.KeyRing(settings).signing().kid == old
     clock.shift(SECOND)
     assert keys.KeyRing(settings).signing().kid == new
-    clock.shift(keys.TRUSTED_AFTER_RETIREMENT)
+    clock.shift(TRUSTED_AFTER_RETIREMENT)
     assert [key.kid for key in keys.KeyRing(settings).published()] == [new]
 
 
@@ -208,7 +210,8 @@ def test_parallel_rotations_happen_one_after_another(app: Flask, settings: Setti
 @pytest.mark.usefixtures("context")
 def test_nothing_in_the_database_signs_anything(settings: Settings) -> None:
     rotate(settings)
-    raw = [key.private.private_bytes_raw() for key in keys.every(settings)]
+    kind = serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    raw = [key.private.private_bytes(*kind) for key in keys.every(settings)]
     stored = "\n".join(everything_stored())
     for seed in raw:
         assert seed.hex() not in stored
@@ -290,14 +293,14 @@ def say(app: Flask, *words: str) -> str:
 
 def test_keys_are_listed_with_their_use(app: Flask, clock: Traveller) -> None:
     first = say(app, "list").splitlines()
-    assert first[0].split() == ["KEY", "MADE", "(UTC)", "RETIRES"]
-    assert first[1].split()[1:] == ["–", "–", "signs"]
+    assert first[0].split() == ["KEY", "FOR", "ALGORITHM", "MADE", "(UTC)", "RETIRES"]
+    assert first[1].split()[1:] == ["access-tokens", "EdDSA", "–", "–", "signs"]
 
     assert "signs from now on" in say(app, "rotate")
     clock.shift(timedelta(minutes=1))
     output = say(app, "rotate", "--ahead", "10")
     rows = [row.split() for row in say(app, "list").splitlines()[1:]]
-    until = datetime.now(UTC) - timedelta(minutes=1) + keys.TRUSTED_AFTER_RETIREMENT
+    until = datetime.now(UTC) - timedelta(minutes=1) + TRUSTED_AFTER_RETIREMENT
 
     assert "UTC on" in output
     assert [row[-1] for row in rows[1:]] == ["signs", "next"]

@@ -73,7 +73,7 @@ def parts(token: str) -> tuple[Part, Part]:
     return header, claims
 
 
-def put_together(header: object, claims: object, sign: Callable[[bytes], bytes]) -> str:
+def put_together(header: object, claims: object, sign: Callable[..., bytes]) -> str:
     """A token of any header and claims; a library would refuse to make most of them."""
     signed = ".".join(base64(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in (header, claims))
     return f"{signed}.{base64(sign(signed.encode()))}"
@@ -175,7 +175,7 @@ def test_public_values_are_not_accepted_as_secrets(app: Flask, anna: Program, al
     header, claims = parts(anna.tokens["access_token"])
     key = signing(app)
     known = [
-        key.public.public_bytes_raw(),
+        key.public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw),
         key.published["x"].encode(),
         json.dumps(key.published).encode(),
         key.public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
