@@ -42,6 +42,7 @@ import config
 from hammer import create_app
 from hammer.db.database import db
 from hammer.operations import readiness
+from hammer.sessions import keys
 from hammer.sms import gateways
 from hammer.web import logs, origins, tokens
 from tests import delivery, parts, serving
@@ -220,6 +221,7 @@ def app(built_once: Flask, settings: config.Settings) -> Iterator[Flask]:
     assert built_once.config["SETTINGS"] == settings  # `databases.empty()` has the same address each time
     # Forget what the tests before have left in memory: keys that were read, and whether the database could be written to.
     built_once.extensions["hammer.web.tokens"] = tokens.TokenVerifier(settings)
+    built_once.extensions["hammer.web.id_token_keys"] = keys.IdTokenKeys(settings)
     built_once.extensions["hammer.web.origins"] = origins.ClientOrigins()
     built_once.extensions["hammer.web.health"] = readiness.WriteCheck()
     as_built = dict(built_once.config)
