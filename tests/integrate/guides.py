@@ -12,8 +12,12 @@ from tests.serving import ROOT
 
 FOLDER: Final = ROOT / "docs" / "integrate"
 EXAMPLES: Final = FOLDER / "examples"
-GUIDES: Final = sorted(FOLDER.glob("*.md"))
-_BLOCK: Final = re.compile(r"(?:^\[`([\w./-]+)`\]\(examples/([\w./-]+)\):\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GUIDES: Final = sorted(FOLDER.rglob("*.md"))
+_BLOCK: Final = re.compile(
+    r"(?:^\[`([\w./-]+)`\]\(((?:\.\./)?examples/)([\w./-]+)\):\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+NOT_TRIED: Final = "**Not tried here.**"
+"""Stands in a guide whose settings are from the documents of the product alone. Its code runs in no test."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,18 @@ class Block:
     language: str
     code: str
 
+    @property
+    def name(self) -> str:
+        """For the names of tests."""
+        return f"{self.guide.relative_to(FOLDER)}-{self.example}"
+
 
 def blocks() -> list[Block]:
     """All blocks of code of all guides."""
     found = []
     for guide in GUIDES:
-        for name, example, language, code in _BLOCK.findall(guide.read_text()):
-            assert name == example, f"{guide.name} links to {example} and says {name}"
+        for name, _, example, language, code in _BLOCK.findall(guide.read_text()):
+            assert name == example, f"{guide} links to {example} and says {name}"
             found.append(Block(guide, example, language, code))
     return found
 
@@ -42,10 +51,10 @@ def main() -> None:
 
 
 def _with_the_example(block: re.Match[str]) -> str:
-    name, example, language, _ = block.groups()
+    name, folder, example, language, _ = block.groups()
     if not example:
         return block[0]
-    return f"[`{name}`](examples/{example}):\n\n```{language}\n{(EXAMPLES / example).read_text()}```"
+    return f"[`{name}`]({folder}{example}):\n\n```{language}\n{(EXAMPLES / example).read_text()}```"
 
 
 if __name__ == "__main__":

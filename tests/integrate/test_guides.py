@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integrate.guides import EXAMPLES, Block, blocks
+from tests.integrate.guides import EXAMPLES, FOLDER, NOT_TRIED, Block, blocks
 
 NOT_RUN = {"kotlin", "swift", "console", "http", "json", "sh"}
 """Languages of blocks that are in a guide alone. `sh` is run by tests/test_readme.py."""
@@ -10,7 +10,7 @@ NOT_RUN = {"kotlin", "swift", "console", "http", "json", "sh"}
 SHOWN = [block for block in blocks() if block.example]
 
 
-@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.guide.name}-{block.example}")
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: block.name)
 def test_a_guide_shows_the_file_that_runs(block: Block) -> None:
     assert block.code == (EXAMPLES / block.example).read_text()
 
@@ -22,4 +22,15 @@ def test_every_example_is_shown() -> None:
 
 
 def test_other_blocks_are_of_languages_that_no_test_runs() -> None:
-    assert {block.language for block in blocks() if not block.example} <= NOT_RUN
+    others = {block.language for block in blocks() if not block.example and NOT_TRIED not in block.guide.read_text()}
+
+    assert others <= NOT_RUN
+
+
+def test_a_guide_to_a_product_shows_the_file_that_runs_or_says_that_it_was_not_tried() -> None:
+    products = set((FOLDER / "sign-in").glob("*.md")) - {FOLDER / "sign-in" / "README.md"}
+    shown = {block.guide for block in SHOWN}
+    said = {guide for guide in products if NOT_TRIED in guide.read_text()}
+
+    assert products == (shown & products) | said
+    assert shown.isdisjoint(said)
