@@ -259,6 +259,20 @@ def serialized_origin(url: str) -> str:
     return f"{parts.scheme}://{host.rstrip(':')}" + ("" if parts.port in (None, usual) else f":{parts.port}")
 
 
+def _hosts(hosts: list[str]) -> None:
+    wrong = [f"{host!a}: Name a host alone, like grafana.internal or 10.0.0.7." for host in hosts if not _is_host(host)]
+    if wrong:
+        raise ValidationError(wrong)
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a host name or an address, without a scheme, a port or brackets."""
+    try:
+        return bool(ipaddress.ip_address(host)) and "%" not in host
+    except ValueError:
+        return bool(re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", host)) and len(host) <= LONGEST_HOST
+
+
 def _origin(url: str) -> None:
     if fault := fault_of_origin(url, "https://login.example.com"):
         raise ValidationError(fault)
@@ -692,6 +706,13 @@ class Settings:
         "How people see the numbers of those who activated their code: whole, masked (`+7········01`), or only how many and "
         "when.",
         check=OneOf(INVITEE_NUMBERS),
+    )
+    webhook_hosts: frozenset[str] = setting(
+        "HAMMER_WEBHOOK_HOSTS", list, [],
+        "Hosts to which Hammer may post although they are in your own network or have its own address, like "
+        "`grafana.internal,10.0.0.7`; also by `http://`. All others need `https://` and public addresses: the URL of an app must "
+        "not lead Hammer into the network behind it. In development Hammer may post to its own machine.",
+        item=str.strip, check=_hosts, convert=lambda hosts: frozenset(host.lower() for host in hosts), empty_is_unset=True,
     )
     metrics_token: str = setting(
         "HAMMER_METRICS_TOKEN", str, "",

@@ -11,7 +11,8 @@
                                   apps of the operator and their secrets
     sms | quotas | events         outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
     models                        every table
-    db | codes                    database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs
+    db | codes | outgoing         database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |
+                                  posts to servers of others, and which ones may be reached
     parsing                       phones, characters: what people type
     refusals | clock              every way a rule can say no | the time
 

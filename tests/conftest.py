@@ -97,6 +97,7 @@ SETTINGS = config.Settings(
     apple_apps=(),
     invitee_numbers="full",
     requests_per_address_minute=0,
+    webhook_hosts=frozenset(),
     metrics_token="",
     metrics_directory="",
     proxy_hops=0,

@@ -336,6 +336,20 @@ def test_origins_are_read_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch
     assert read(monkeypatch, HAMMER_ORIGINS=typed).origins == meant
 
 
+@pytest.mark.parametrize(
+    "host", ["http://hook.internal", "hook.internal:8080", "[::1]", "10.0.0.0/8", "*", "*.internal", "a..b", "ключ"]
+)
+def test_what_is_no_host_alone_is_reported(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    [problem] = problems(monkeypatch, HAMMER_WEBHOOK_HOSTS=f"hook.internal,{host}")
+    assert problem == f"HAMMER_WEBHOOK_HOSTS: {host!a}: Name a host alone, like grafana.internal or 10.0.0.7."
+
+
+def test_hosts_are_read_as_the_guard_compares_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch).webhook_hosts == read(monkeypatch, HAMMER_WEBHOOK_HOSTS="").webhook_hosts == frozenset()
+    named = read(monkeypatch, HAMMER_WEBHOOK_HOSTS="Hook.Internal, hook,10.0.0.7,FD00::7").webhook_hosts
+    assert named == {"hook.internal", "hook", "10.0.0.7", "fd00::7"}
+
+
 def test_the_application_does_not_start_with_a_bad_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAMMER_CODE_TTL_SECONDS", "601")
     with pytest.raises(Misconfigured, match="does not start"):
