@@ -1,51 +1,118 @@
-"""`clients`: apps and backends that may call the API for themselves."""
+"""`clients`: apps and backends that may call the API for themselves, and apps that people sign in to."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import click
 
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
 from hammer.clients import registry, secrets
-from hammer.models import Client, Scope
+from hammer.models import Client, Scope, SigningAlgorithm
 from hammer.refusals import NotFound
+from hammer.sessions.keys import IdTokenKeys
 from hammer.web.settings import settings
 
-_scopes = click.option(
-    "--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, help="What it may do; may be repeated."
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+OPTIONS: Final = (
+    click.option(
+        "--scope",
+        "scopes",
+        type=click.Choice([scope.value for scope in Scope]),
+        multiple=True,
+        help="What it may do; may be repeated.",
+    ),
+    click.option("--origin", "origins", metavar="URL", multiple=True, help="Whose browsers may call it; may be repeated."),
+    click.option(
+        "--sends-per-hour", type=click.IntRange(0, registry.MOST_SENDS_PER_HOUR), help="Texts an hour that it may ask for."
+    ),
+    click.option(
+        "--redirect-uri",
+        "redirect_uris",
+        metavar="URL",
+        multiple=True,
+        help="Where people arrive after they signed in to it, exactly as it says in its requests; may be repeated.",
+    ),
+    click.option(
+        "--post-logout-redirect-uri",
+        "post_logout_redirect_uris",
+        metavar="URL",
+        multiple=True,
+        help="Where people may arrive after they signed out; may be repeated.",
+    ),
+    click.option("--backchannel-logout-uri", metavar="URL", help="Where its server hears that a session has ended."),
+    click.option(
+        "--algorithm",
+        type=click.Choice([each.value for each in SigningAlgorithm]),
+        help="What signs its id tokens; RS256 by default.",
+    ),
+    click.option(
+        "--first-party/--third-party", default=None, help="Whether it is yours, so people are not asked what it may know."
+    ),
+    click.option(
+        "--pkce/--no-pkce", "pkce_required", default=None, help="Whether it has to use PKCE. Without it only for old apps."
+    ),
 )
-_origins = click.option("--origin", "origins", metavar="URL", multiple=True, help="Whose browsers may call it; may be repeated.")
-_sends = click.option(
-    "--sends-per-hour",
-    type=click.IntRange(0, registry.MOST_SENDS_PER_HOUR),
-    help="Texts an hour that it may ask for.",
-)
+NOTHING: Final = {
+    "scopes": (),
+    "origins": (),
+    "redirect_uris": (),
+    "post_logout_redirect_uris": (),
+    "backchannel_logout_uri": None,
+}
+"""What `change` can take away, by options like `--no-scopes`."""
+
+ONCE: Final = "The secret is shown this once. Keep it where no browser and no telephone can read it."
+
+
+def _with(options: tuple[Callable[[Decorated], Decorated], ...]) -> Callable[[Decorated], Decorated]:
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _option(field: str) -> str:
+    return f"--no-{field.replace('_', '-')}"
 
 
 @commands.group(cls=Group)
 def clients() -> None:
-    """See and change the apps that call the API. CLIENT is an id or a name."""
+    """See and change the apps that call the API, or that people sign in to. CLIENT is an id or a name."""
 
 
 @clients.command()
 @click.argument("name")
-@_scopes
-@_origins
-@_sends
-def add(name: str, scopes: tuple[str, ...], origins: tuple[str, ...], sends_per_hour: int | None) -> None:
+@_with(OPTIONS)
+@click.option(
+    "--public", is_flag=True, help="It can keep no secret: an app in a browser or on a telephone. This cannot be changed."
+)
+def add(name: str, public: bool, **given: Any) -> None:
     """Register a client called NAME, and show its secret."""
-    limit = registry.SENDS_PER_HOUR if sends_per_hour is None else sends_per_hour
-    client = registry.add(name, scopes, origins=origins, sends_per_hour=limit)
-    _print_secret(client, secrets.secret(settings(), client))
+    client = registry.add(name, public=public, **{field: value for field, value in given.items() if value is not None})
+    secret = [] if public else [("client_secret:", secrets.secret(settings(), client))]
+    print_table((), [("client_id:", client.id), *secret, *_of_sign_in(client)])
+    if public:
+        click.echo("It has no secret: it is public.", err=True)
+    else:
+        click.echo(ONCE, err=True)
+    _make_key(client)
     _warn(client)
 
 
 @clients.command("list")
 def list_clients() -> None:
     """List the clients."""
-    rows = [(c.name, c.id, c.scopes, str(c.sends_per_hour), minute(c.created_at), _status(c)) for c in registry.every()]
+    rows = [
+        (c.name, c.id, c.scopes, str(c.sends_per_hour), _sign_in(c), minute(c.created_at), _status(c)) for c in registry.every()
+    ]
     if not rows:
         click.echo("There are no clients. To register one: flask --app wsgi clients add NAME --scope users:read", err=True)
         return
-    print_table(("NAME", "ID", "SCOPES", "TEXTS/HOUR", "ADDED (UTC)", ""), rows)
+    print_table(("NAME", "ID", "SCOPES", "TEXTS/HOUR", "SIGN-IN", "ADDED (UTC)", ""), rows)
 
 
 @clients.command()
@@ -59,42 +126,51 @@ def show(client: str) -> None:
         "scopes": found.scopes,
         "origins": found.origins,
         "texts an hour": str(found.sends_per_hour),
+        "secret": "none: it is public"
+        if found.public
+        else f"changed {minute(found.rotated_at)}"
+        if found.rotated_at
+        else "the first",
         "added": minute(found.created_at),
-        "secret changed": minute(found.rotated_at),
         "status": _status(found),
     }
+    if found.redirect_uris or found.post_logout_redirect_uris or found.backchannel_logout_uri:
+        facts |= {
+            "post-logout addresses": found.post_logout_redirect_uris,
+            "back-channel logout": found.backchannel_logout_uri or "",
+            "algorithm": found.algorithm,
+            "people are asked": "no, it is yours" if found.first_party else "yes",
+            "pkce": "required" if found.pkce_required else "off",
+        }
     print_table((), ((f"{fact}:", value or "–") for fact, value in facts.items()))
+    if found.redirect_uris:
+        click.echo("\nFor the settings of the app:")
+        print_table((), [("client_id:", found.id), *_of_sign_in(found)])
 
 
 @clients.command()
 @click.argument("client")
-@click.option("--name", help="What people read in the list of their devices.")
-@_scopes
-@click.option("--no-scopes", is_flag=True, help="Take all scopes away.")
-@_origins
-@click.option("--no-origins", is_flag=True, help="Take all origins away.")
-@_sends
-def change(
-    client: str,
-    name: str | None,
-    scopes: tuple[str, ...],
-    no_scopes: bool,
-    origins: tuple[str, ...],
-    no_origins: bool,
-    sends_per_hour: int | None,
-) -> None:
-    """Change what CLIENT may do, from its next request on. Scopes and origins that are given replace those before."""
-    if (scopes and no_scopes) or (origins and no_origins):
-        raise click.UsageError("Give new scopes or --no-scopes, new origins or --no-origins, not both.")
-    given: dict[str, object] = {"name": name, "sends_per_hour": sends_per_hour}
-    given |= {"scopes": scopes if scopes or no_scopes else None, "origins": origins if origins or no_origins else None}
-    given = {field: value for field, value in given.items() if value is not None}
-    if not given:
-        raise click.UsageError("Say what to change: --name, --scope, --no-scopes, --origin, --no-origins or --sends-per-hour.")
+@click.option("--name", help="What people read in the list of their devices, and when they sign in to it.")
+@_with(OPTIONS)
+@_with(tuple(click.option(_option(field), is_flag=True, help="Take it away, or all of them.") for field in NOTHING))
+def change(client: str, **given: Any) -> None:
+    """Change what CLIENT may do, from its next request on. Scopes and addresses that are given replace those before."""
+    changes = {
+        field: value for field, value in given.items() if field not in NOTHING and not field.startswith("no_") and value is not None
+    }
+    for field, nothing in NOTHING.items():
+        is_given = given[field] != nothing
+        if is_given and given[f"no_{field}"]:
+            raise click.UsageError(f"Give a new value or {_option(field)}, not both.")
+        if is_given or given[f"no_{field}"]:
+            changes[field] = given[field]
+    if not changes:
+        raise click.UsageError("Say what to change. To see the options: flask --app wsgi clients change --help")
     found = _find(client)
-    registry.change(found.id, **given)
+    registry.change(found.id, **changes)
     changed = registry.find(found.id)
     click.echo(f"{changed.name} is changed.")
+    _make_key(changed)
     _warn(changed)
 
 
@@ -153,13 +229,40 @@ def _find(client: str) -> Client:
 
 def _print_secret(client: Client, secret: str) -> None:
     print_table((), (("client_id:", client.id), ("client_secret:", secret)))
-    click.echo("The secret is shown this once. Keep it where no browser and no telephone can read it.", err=True)
+    click.echo(ONCE, err=True)
+
+
+def _of_sign_in(client: Client) -> Iterator[tuple[str, str]]:
+    """What the operator copies into an app that people sign in to, besides its id and secret."""
+    redirect_uris = client.redirect_uris.split()
+    if redirect_uris:
+        yield "issuer:", settings().public_url
+        yield "discovery:", f"{settings().public_url}/.well-known/openid-configuration"
+        yield from (("redirect_uri:", uri) for uri in redirect_uris)
+
+
+def _make_key(client: Client) -> None:
+    """Makes the key that signs the client's id tokens, so that it is published before the first of them."""
+    if client.redirect_uris:
+        IdTokenKeys(settings()).ensure(SigningAlgorithm(client.algorithm))
 
 
 def _warn(client: Client) -> None:
-    """Says that a client with the scope for codes may ask for none, which is hardly meant."""
+    """Says what is hardly meant."""
     if Scope.CODES_SEND in registry.allowed(client) and not client.sends_per_hour:
         click.echo(f"Warning: it has the scope {Scope.CODES_SEND}, but may ask for 0 texts an hour.", err=True)
+    if not client.redirect_uris and (client.public or client.post_logout_redirect_uris or client.backchannel_logout_uri):
+        click.echo("Warning: people cannot sign in to it before it has a redirect URI (--redirect-uri).", err=True)
+    if not client.pkce_required:
+        click.echo("Warning: without PKCE, a stolen code can be used in another browser. Use --pkce if the app can.", err=True)
+
+
+def _sign_in(client: Client) -> str:
+    """How people sign in to it, in short; empty if they do not."""
+    if not client.redirect_uris:
+        return "public" if client.public else ""
+    marks = {"public": client.public, "first party": client.first_party, "no PKCE": not client.pkce_required}
+    return ", ".join([client.algorithm, *(mark for mark, holds in marks.items() if holds)])
 
 
 def _status(client: Client) -> str:

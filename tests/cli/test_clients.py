@@ -105,7 +105,7 @@ def test_list_and_show_say_which_clients_are_disabled(run: Run, shop: str) -> No
     said(run("clients", "disable", "Shop"))
 
     heads, other, disabled = said(run("clients", "list")).splitlines()
-    assert heads.split() == ["NAME", "ID", "SCOPES", "TEXTS/HOUR", "ADDED", "(UTC)"]
+    assert heads.split() == ["NAME", "ID", "SCOPES", "TEXTS/HOUR", "SIGN-IN", "ADDED", "(UTC)"]
     assert (other.split()[0], disabled.split()[:3]) == ("Other", ["Shop", shop, "users:read"])
     assert "disabled since" in disabled
     assert "disabled" not in other
