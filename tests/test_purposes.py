@@ -22,7 +22,7 @@ from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.login import verifications
 from hammer.login.verifications import Asker
-from hammer.models import Client, Counter, Message, SendAllowance, SessionKind, Verification
+from hammer.models import Client, Counter, Message, SendAllowance, SessionKind, SigningAlgorithm, Verification
 from hammer.refusals import NotSignedIn, Refusal
 from hammer.sessions import devices, keys, sessions
 from hammer.sms import outbox
@@ -117,6 +117,23 @@ def receipt(app: Flask, theirs: Settings) -> bool:
     return app.test_client().get(urlsplit(url).path, query_string={"status": "delivered"}).status_code == 204
 
 
+def id_token(app: Flask, theirs: Settings, algorithm: SigningAlgorithm) -> bool:
+    made = keys.IdTokenKeys(theirs).signing(algorithm)
+    return keys.IdTokenKeys(app.config["SETTINGS"]).known(made.kid) is not None
+
+
+def id_token_of_es256(app: Flask, theirs: Settings) -> bool:
+    return id_token(app, theirs, SigningAlgorithm.ES256)
+
+
+def id_token_of_eddsa(app: Flask, theirs: Settings) -> bool:
+    return id_token(app, theirs, SigningAlgorithm.EDDSA)
+
+
+def id_token_of_rs256(app: Flask, theirs: Settings) -> bool:
+    return id_token(app, theirs, SigningAlgorithm.RS256)
+
+
 def form_cookie(app: Flask, theirs: Settings) -> bool:
     return bool(theirs.flask()["SECRET_KEY"] == app.config["SECRET_KEY"])
 
@@ -126,6 +143,9 @@ GIVEN: dict[str, Callable[[Flask, Settings], bool]] = {
     "sessions ": refresh_token,
     "devices": device_token,
     "tokens": access_token,
+    "id-tokens": id_token_of_es256,
+    "id-tokens ": id_token_of_eddsa,
+    "id-tokens-rsa": id_token_of_rs256,
     "codes": one_time_code,
     "receipts": receipt,
     "clients": client_secret,

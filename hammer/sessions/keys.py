@@ -79,8 +79,8 @@ class Key:
     purpose: Purpose
     algorithm: SigningAlgorithm
     kid: str
-    public: PublicKey = field(repr=False)
-    private: PrivateKey = field(repr=False)
+    public: PublicKey = field(repr=False, compare=False)
+    private: PrivateKey = field(repr=False, compare=False)
     created_at: datetime | None
     """None for the first key of access tokens, which always existed."""
     retired_at: datetime | None
@@ -162,7 +162,7 @@ class IdTokenKeys(_CachedKeys):
         self._making = Lock()
 
     def signing(self, algorithm: SigningAlgorithm) -> Key:
-        """The key that signs now. It may have to be made, in a transaction of its own."""
+        """The key that signs now. It may have to be made, so this is not for use inside a transaction."""
         return _signing(self._known(RELOAD).values(), algorithm) or self.ensure(algorithm)
 
     def known(self, kid: str) -> Key | None:
