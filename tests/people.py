@@ -126,6 +126,8 @@ class Browser:
         self.app = app
         self.client = app.test_client()
         self.at = "/"
+        self.last: TestResponse | None = None
+        """The page that it shows."""
 
     def get(self, path: str) -> Page:
         answer = self.client.get(path, follow_redirects=True, headers={"Accept-Language": "en"})
@@ -140,11 +142,16 @@ class Browser:
         return self._arrive(answer)
 
     def _arrive(self, answer: TestResponse) -> Page:
-        self.at = answer.request.path
+        self.at, self.last = answer.request.path, answer
         return Page(answer.text)
 
     def sign_in(self, telephone_number: str, typing: Callable[[str], str] = str, *, code: str | None = None) -> None:
-        phone_form = self.get("/login/").form_with("telephone_number")
+        page = self.enter(self.get("/login/"), telephone_number, typing, code=code)
+        assert self.at.startswith("/profile"), f"{self.at}: {page.words}"
+
+    def enter(self, page: Page, telephone_number: str, typing: Callable[[str], str] = str, *, code: str | None = None) -> Page:
+        """Signs in on the page with the phone form. Returns the page that follows."""
+        phone_form = page.form_with("telephone_number")
         assert phone_form is not None
         page = self.send(phone_form, telephone_number=telephone_number)
         code_form = page.form_with("code")
@@ -152,8 +159,7 @@ class Browser:
         digits = re.sub(r"\D", "", telephone_number)
         with self.app.app_context():
             code = code or delivery.code_for(self.app.config["SETTINGS"], f"+7{digits[-10:]}")
-        page = self.send(code_form, code=typing(code))
-        assert self.at.startswith("/profile"), f"{self.at}: {page.words}"
+        return self.send(code_form, code=typing(code))
 
     def is_signed_in(self) -> bool:
         answer = self.client.get("/profile/")

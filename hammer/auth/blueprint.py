@@ -2,12 +2,15 @@
 
 from flask import Blueprint, request
 
-from hammer.auth import kept_invites
 from hammer.invites import invite_codes
+from hammer.web.pages import apps, kept_invites
 from hammer.web.pages.frame import frame
 
 blueprint = Blueprint("auth", __name__)
 frame(blueprint)
+
+
+blueprint.before_request(apps.load)
 
 
 @blueprint.before_request

@@ -8,7 +8,6 @@ from flask import Response, flash, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from hammer.auth import kept_invites
 from hammer.auth.blueprint import blueprint
 from hammer.auth.profile_page import ProfilePage, seen_as
 from hammer.invites import activation, invite_codes
@@ -19,6 +18,7 @@ from hammer.sessions.sessions import Caller
 from hammer.users import accounts, exports, people
 from hammer.web import languages, request_limits, tokens
 from hammer.web.access import public
+from hammer.web.pages import kept_invites
 from hammer.web.pages.frame import (
     PROOF_TOO_OLD,
     TOO_LATE,

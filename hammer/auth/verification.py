@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from markupsafe import Markup
 
-from hammer.auth import forms, kept_invites
+from hammer.auth import forms
 from hammer.auth.blueprint import blueprint
 from hammer.auth.code_form import CodeForm, asker
 from hammer.login import by_code
@@ -20,6 +20,7 @@ from hammer.refusals import N_, Conflict, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.users import accounts, people
 from hammer.web import request_limits, tokens
+from hammer.web.pages import apps, kept_invites
 from hammer.web.pages.filters import explained, strong
 from hammer.web.pages.filters import phone as phone_number
 from hammer.web.pages.forms import Phone
@@ -42,9 +43,9 @@ _NEED_PROOF: Final = ("auth.number", "auth.delete")
 
 def _next_page(requested: str | None = None) -> str:
     """The endpoint of the page to show after a proof: `requested`, or the one in the signed cookie. The profile if that page
-    needs no proof."""
+    needs no proof; for a sign-in to an app, the one that leads on to it."""
     then = requested or session.get("then")
-    return then if then in _NEED_PROOF else "auth.profile"
+    return apps.next_page(then if then in _NEED_PROOF else "auth.profile")
 
 
 LOGIN: Final = CodeForm("verification", N_("Sign in"), "auth.code", "auth.resend", number_page="auth.phone")
@@ -65,7 +66,7 @@ def home() -> ResponseReturnValue:
 @signed_out
 def phone() -> ResponseReturnValue:
     """The phone form. Sends a code to the number, and leads to the code form."""
-    form = Phone(telephone_number=LOGIN.number())
+    form = Phone(telephone_number=LOGIN.number() or apps.expected_number())
     if shows_only():
         return render_template("phone.html", form=form)
     typed = form.telephone_number.data or ""
@@ -82,7 +83,7 @@ def code() -> ResponseReturnValue:
         return go("auth.phone")
 
     def sign_in(typed: str) -> ResponseReturnValue:
-        return _signed_in_at("auth.profile", _confirm(asked, typed, form_key("", asked.id)))
+        return _signed_in_at(apps.next_page("auth.profile"), _confirm(asked, typed, form_key("", asked.id)))
 
     return LOGIN.enter(asked, sign_in)
 
@@ -221,7 +222,7 @@ def _confirm(asked: Verification, typed: str, key: idempotency.Key, *, instead_o
 
 def _signed_in_at(endpoint: str, opened: by_code.SignedIn) -> ResponseReturnValue:
     """Leads to a page with the cookies of the session that was opened."""
-    forget_all_but(kept_invites.KEY)
+    forget_all_but(kept_invites.KEY, apps.KEY)
     response = go(endpoint)
     tokens.set_cookies(response, opened.session, opened.device)
     return response

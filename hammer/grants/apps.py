@@ -63,6 +63,15 @@ def forget(user_id: str, client_id: str) -> None:
             raise NotFound
 
 
+def sign_out(user_id: str, session_id: str) -> None:
+    """Ends the session of the browser in which this session of an app was opened, with all other apps that were signed in to there.
+    Does nothing if both are over."""
+    with transaction() as tx:
+        of_browser = tx.scalar(select(Session.parent_id).where(Session.id == session_id, Session.user_id == user_id))
+        either = or_(Session.id == session_id, Session.id == of_browser)
+        revocation.end(tx, user_id, either, noted_as=events.Kind.SESSION_ENDED)
+
+
 def _end(tx: Transaction, user_id: str, client_id: str) -> bool:
     in_app = Session.kind == SessionKind.APP, Session.client_id == client_id
     ended = revocation.end_matching(tx, Session.user_id == user_id, *in_app)

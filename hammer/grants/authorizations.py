@@ -109,6 +109,12 @@ def next_step(asked: Authorization, client: Client, caller: Caller | None) -> St
     return None if client.first_party or set(asked.scopes.split()).issubset((allowed or "").split()) else Step.CONSENT
 
 
+def allowed(user_id: str, client_id: str) -> frozenset[str]:
+    """The scopes that the user allowed the client before."""
+    remembered = select(Consent.scopes).where(Consent.user_id == user_id, Consent.client_id == client_id)
+    return frozenset((db.session.scalar(remembered) or "").split())
+
+
 def approve(settings: Settings, authorization_id: str, caller: Caller) -> str:
     """The code for the app, which can be exchanged once within `CODE_LIFETIME`. What the caller allowed is remembered.
 

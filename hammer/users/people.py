@@ -12,12 +12,12 @@ from sqlalchemy import ColumnElement, Select, bindparam, desc, func, literal, li
 from sqlalchemy.orm import aliased
 
 from config import Settings
-from hammer import codes
+from hammer import codes, events
 from hammer.db.database import db
 from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
 from hammer.db.prepared import Prepared, prepared
 from hammer.invites import invite_codes
-from hammer.models import Referral, User
+from hammer.models import Event, Referral, User
 from hammer.parsing import phones
 from hammer.parsing.characters import plain
 from hammer.refusals import NotFound
@@ -47,6 +47,10 @@ class Profile:
     """What the operator’s apps wrote."""
     is_staff: bool
     blocked_at: datetime | None
+
+
+CHANGES: Final = (events.Kind.USER_RENAMED, events.Kind.NUMBER_CHANGED)
+"""The kinds of events after which a profile is another one."""
 
 
 def find(settings: Settings, name: str) -> str:
@@ -247,3 +251,12 @@ def _select_newest(referrers: int) -> Prepared[str]:
         for n in range(referrers)
     ]
     return prepared(union_all(*of_each).order_by(desc("activated_at"), desc("referee_id")))
+
+
+def changed_at(user_id: str) -> datetime:
+    """When the user's names or number were last changed; since when they are here, if never. Refuses with `NotFound`."""
+    last = select(func.max(Event.at)).where(Event.user_id == user_id, Event.kind.in_(CHANGES)).scalar_subquery()
+    changed = db.session.scalar(select(func.coalesce(last, User.date_joined)).where(User.id == user_id))
+    if changed is None:
+        raise NotFound
+    return changed

@@ -16,8 +16,8 @@ OURS: Final = ("ru", "en")
 """The first is the default."""
 LANGUAGES: Final = tuple(dict.fromkeys((*OURS, *messages.languages())))
 """Codes of all languages: `ru`, `en`, and every other folder of messages."""
-OAUTH: Final = "/oauth/token"
-PROGRAMS: Final = ("/api/", "/.well-known/", OAUTH)
+OAUTH: Final = ("/oauth/token", "/oauth/revoke", "/oauth/userinfo")
+PROGRAMS: Final = ("/api/", "/.well-known/", *OAUTH)
 """Paths for programs. Programs get no cookie: they name the language in each request."""
 FALLBACK: Final = "en"
 """What the API speaks to those who ask for other languages: more of them read English than Russian."""

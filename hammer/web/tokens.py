@@ -18,6 +18,7 @@ import jwt
 from flask import Flask, Response, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token
 from jwt.exceptions import PyJWTError
+from werkzeug.wrappers import Response as BaseResponse
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
 from hammer import clock, codes, events
@@ -325,7 +326,7 @@ def set_cookies(response: Response, session: Session, device: Device) -> None:
     _set_cookie(response, DEVICE_COOKIE, devices.token(settings(), device), DEVICE_COOKIE_LIFETIME)
 
 
-def clear_cookie(response: Response) -> None:
+def clear_cookie(response: BaseResponse) -> None:
     """Signs the browser out. It remains a known device."""
     response.delete_cookie(cookie_name(SESSION_COOKIE), secure=settings().https, httponly=True, samesite="Lax")
 

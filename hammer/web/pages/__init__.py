@@ -5,7 +5,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from hammer import codes
 from hammer.web.languages import PROGRAMS
-from hammer.web.pages import csrf, templates
+from hammer.web.pages import apps, csrf, templates
 from hammer.web.pages.filters import FILTERS
 from hammer.web.pages.frame import context
 from hammer.web.settings import settings
@@ -24,6 +24,7 @@ class SessionsOfPages(SecureCookieSessionInterface):
 def init_app(app: Flask) -> None:
     """Gives templates their filters and variables, and protects forms."""
     csrf.init_app(app)
+    apps.init_app(app)
     app.session_interface = SessionsOfPages()
     app.context_processor(context)
     if folder := settings(app).templates:

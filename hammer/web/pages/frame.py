@@ -20,7 +20,7 @@ from hammer.sessions.sessions import Caller
 from hammer.users import people
 from hammer.web import branding, languages, logs, tokens
 from hammer.web.access import Access, guarded
-from hammer.web.pages import errors, forms
+from hammer.web.pages import apps, errors, forms
 from hammer.web.settings import settings
 from hammer.web.statuses import status_of
 
@@ -69,12 +69,13 @@ def answers_repeats(done: Callable[[idempotency.Key], ResponseReturnValue | None
 
 
 def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Guards a view for people who are signed out: leads those who are signed in to their profile."""
+    """Guards a view for people who are signed out: leads those who are signed in to their profile, or on to
+    the app that they are signing in to."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         visitor = tokens.visitor()
-        return _to_profile(visitor) if visitor else _to_form_page() or view(*args, **kwargs)
+        return _past_sign_in(visitor) if visitor else _to_form_page() or view(*args, **kwargs)
 
     return guarded(Access.PUBLIC, checked)
 
@@ -98,6 +99,7 @@ def context() -> dict[str, Any]:
     """
     visitor = g.get("visitor")
     return {
+        "app": apps.shown(),
         "example": phones.example(settings().region),
         "here": errors.here,
         "language": languages.chosen(),
@@ -125,6 +127,10 @@ def _refuse_form_of_another_user(caller: Caller) -> Response | None:
         return None
     flash(gettext(_OTHER_NUMBER))
     return go("auth.profile")
+
+
+def _past_sign_in(visitor: Caller) -> Response:
+    return go(apps.CONTINUE) if apps.current_id() else _to_profile(visitor)
 
 
 def _to_profile(visitor: Caller) -> Response:

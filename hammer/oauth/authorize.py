@@ -1,0 +1,97 @@
+"""Reading the request of an app to sign a person in (OpenID Connect Core §3.1.2.1): `read`.
+
+Like `server`, this module is imported at the first such request, since it needs Authlib.
+"""
+
+import re
+from typing import Any, Final
+
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
+from flask import request
+
+from hammer.grants import authorizations
+from hammer.models import Authorization, Client, SignInScope
+from hammer.oauth.server import Server
+from hammer.parsing import phones
+from hammer.web.settings import settings
+
+PROMPTS: Final = ("none", "login", "consent", "select_account")
+LONGEST: Final = 2000
+"""Characters of a `state` or a `nonce`, which are stored."""
+NOT_SUPPORTED: Final = {
+    "request": "request_not_supported",
+    "request_uri": "request_uri_not_supported",
+    "registration": "registration_not_supported",
+}
+"""Parameters that must be refused where they are not supported (OpenID Connect Core §6, §7.2.1)."""
+_PRINTABLE: Final = re.compile(r"[!-~]*", re.ASCII)
+_LARGEST_AGE: Final = 10**9
+
+
+class _NotSupported(OAuth2Error):  # type: ignore[misc]
+    """Another error than those that Authlib knows."""
+
+
+def read(server: Server) -> tuple[Authorization, Client]:
+    """The request in the address, checked and not stored, and its client.
+
+    Raises `OAuth2Error`. It has a `redirect_uri` where the app may learn of the error: where the client and its address are
+    registered.
+    """
+    sent = request.args
+    for name in ("client_id", "redirect_uri", "response_type"):  # Authlib writes them into sentences that must be ASCII
+        if not _PRINTABLE.fullmatch(sent.get(name, "").replace(" ", "")):
+            raise InvalidRequestError(f"The parameter {name} is malformed.")
+    for name in sent:
+        if len(sent.getlist(name)) > 1:
+            raise InvalidRequestError("A parameter is repeated.")
+    grant = server.get_consent_grant(request)
+    try:
+        return _checked(grant.client.client), grant.client.client
+    except OAuth2Error as error:
+        error.redirect_uri = grant.redirect_uri
+        raise
+
+
+def _checked(client: Client) -> Authorization:
+    """The request of this client, after what Authlib checks: the address, the type of the response, and the challenge."""
+    sent = request.args
+    for name, error in NOT_SUPPORTED.items():
+        if name in sent:
+            raise _NotSupported(f"The parameter {name} is not supported.", error=error)
+    if sent.get("response_mode", "query") != "query":
+        raise InvalidRequestError("The only response_mode is query.")
+    scopes = sent.get("scope", "").split()
+    if SignInScope.OPENID not in scopes:
+        raise InvalidScopeError("The scope openid is missing.")
+    for name in ("state", "nonce"):
+        if len(sent.get(name, "")) > LONGEST or "\0" in sent.get(name, ""):
+            raise InvalidRequestError(f"The parameter {name} is longer than {LONGEST} characters, or malformed.")
+    return authorizations.request(
+        client,
+        redirect_uri=sent["redirect_uri"],
+        scopes=scopes,
+        state=sent.get("state"),
+        nonce=sent.get("nonce"),
+        code_challenge=sent.get("code_challenge") or None,
+        prompt=_prompts(sent.get("prompt", "")),
+        max_age=_max_age(sent.get("max_age")),
+        login_hint=phones.canonical(settings(), sent.get("login_hint", "")),
+    )
+
+
+def _prompts(given: str) -> list[str]:
+    prompts = given.split()
+    if set(prompts) - set(PROMPTS) or len(prompts) > len(PROMPTS):
+        raise InvalidRequestError(f"There is no such prompt. There are {' '.join(PROMPTS)}.")
+    if "none" in prompts and len(prompts) > 1:
+        raise InvalidRequestError("The prompt none goes with no other.")
+    return prompts
+
+
+def _max_age(given: Any) -> int | None:
+    if given is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,12}", given, re.ASCII):
+        raise InvalidRequestError("The parameter max_age is not a number of seconds.")
+    return min(int(given), _LARGEST_AGE)
