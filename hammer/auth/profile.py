@@ -1,8 +1,10 @@
 """The views of the profile and of what is done there, and the landing page of an invite link."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from flask import Response, flash, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
@@ -10,6 +12,7 @@ from flask_babel import gettext
 
 from hammer.auth.blueprint import blueprint
 from hammer.auth.profile_page import ProfilePage, seen_as
+from hammer.grants import apps
 from hammer.invites import activation, invite_codes
 from hammer.quotas import idempotency
 from hammer.refusals import Conflict, Invalid, NotAllowed, NotFound, RetryLater
@@ -94,6 +97,21 @@ def end(caller: Caller, session_id: str) -> ResponseReturnValue:
         return make_response(ProfilePage(caller).show(), 404)
     flash(gettext("The device is signed out."), "devices")
     return _back(caller, "devices")
+
+
+@blueprint.route("/profile/apps/<client_id>/end/", methods=["GET", "POST"])
+@signed_in
+def end_app(caller: Caller, client_id: str) -> ResponseReturnValue:
+    """Signs the caller out of an app. What they allowed it stays allowed."""
+    return _leave_app(caller, partial(apps.end, caller.user_id, client_id), gettext("You are signed out of the app."))
+
+
+@blueprint.route("/profile/apps/<client_id>/forget/", methods=["GET", "POST"])
+@signed_in
+def forget_app(caller: Caller, client_id: str) -> ResponseReturnValue:
+    """Signs the caller out of an app and withdraws what they allowed it."""
+    done = gettext("The app is forgotten. Next time it asks you again.")
+    return _leave_app(caller, partial(apps.forget, caller.user_id, client_id), done)
 
 
 @blueprint.get("/profile/export/")
@@ -196,6 +214,16 @@ def _back(caller: Caller, place: str) -> ResponseReturnValue:
     """Back to the profile. What was typed into its form and is not saved yet stays there."""
     page = ProfilePage(caller)
     return page.show() if page.names.changed() or page.invite.invite_code.data else go("auth.profile", place)
+
+
+def _leave_app(caller: Caller, leave: Callable[[], None], done: str) -> ResponseReturnValue:
+    try:
+        leave()
+    except NotFound:
+        flash(gettext("You are not signed in to that app any more."), "apps")
+        return make_response(ProfilePage(caller).show(), 404)
+    flash(done, "apps")
+    return _back(caller, "apps")
 
 
 def _goodbye(sentence: str, *kept: str) -> Response:

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from hammer.auth import forms, pictures
 from hammer.db.pagination import Page
+from hammer.grants import apps
 from hammer.invites import activation, invite_codes
 from hammer.invites.activation import Invitee
 from hammer.parsing import phones
@@ -72,6 +73,7 @@ class ProfilePage:
             "seen_as": seen_as(self.me),
             # This device comes first: the page folds all but the first few.
             "devices": sorted(devices, key=lambda device: device.id != self.caller.session_id),
+            "apps": apps.apps(self.caller.user_id),
             "link": link,
             "qr": pictures.qr(link),
             "growth": pictures.growth(self.me.invite_count, activation.by_week(self.caller.user_id, WEEKS_OF_GROWTH)),

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select
 
-from hammer import clock, events
+from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
 from hammer.models import Client, Consent, Session, SessionKind, SignInScope
@@ -73,6 +73,8 @@ def sign_out(user_id: str, session_id: str) -> None:
 
 
 def _end(tx: Transaction, user_id: str, client_id: str) -> bool:
+    if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
+        raise NotFound
     in_app = Session.kind == SessionKind.APP, Session.client_id == client_id
     ended = revocation.end_matching(tx, Session.user_id == user_id, *in_app)
     if ended:

@@ -92,6 +92,8 @@ UNSAFE = [
     "/profile/invite/decline/",
     "/profile/sessions/",
     "/profile/sessions/x/",
+    "/profile/apps/x/end/",
+    "/profile/apps/x/forget/",
     "/profile/delete/",
     "/profile/proof/",
     "/profile/proof/send/",

@@ -53,6 +53,8 @@ FORM_PAGES: Final = {
     "auth.decline": "auth.profile",
     "auth.end": "auth.profile",
     "auth.end_others": "auth.profile",
+    "auth.end_app": "auth.profile",
+    "auth.forget_app": "auth.profile",
 }
 """Endpoints that only take a form -> the endpoint of the page with that form. The page is shown when the form must only be shown
 again, and when the address is opened by GET."""
@@ -105,11 +107,11 @@ def _sentences(error: Exception, number: int) -> tuple[str, str]:
     return gettext(what), gettext(then)
 
 
-def here() -> str:
+def here(**query: str) -> str:
     """The address that opens this page again; the first page when this one cannot be opened by a link."""
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
-        return url_for("auth.home")
+        return url_for("auth.home", **query)
     if rule.endpoint in FORM_PAGES:
-        return url_for(FORM_PAGES[rule.endpoint])
-    return url_for(rule.endpoint, **(request.view_args or {}))
+        return url_for(FORM_PAGES[rule.endpoint], **query)
+    return url_for(rule.endpoint, **(request.view_args or {}), **query)

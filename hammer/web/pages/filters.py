@@ -28,6 +28,13 @@ def phone(e164: str) -> str:
     return before.replace(" ", "\N{NO-BREAK SPACE}") + space + last.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
+def masked(e164: str) -> str:
+    """A number without its middle, for pages where its owner only has to recognise it: `+7 929 ···-43-01`."""
+    written = phone(phones.pretty(e164))
+    places = [place for place, character in enumerate(written) if character.isdecimal()]
+    return "".join("·" if place in places[4:-4] else character for place, character in enumerate(written))
+
+
 def unbroken(sentence: str) -> str:
     """The sentence, with each telephone number in it kept on one line."""
     return re.sub(r"\+\d[\d -]+\d", lambda number: phone(number[0]), sentence)
@@ -134,6 +141,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "country": country,
     "day": day,
     "grouped": grouped,
+    "masked": masked,
     "minute": minute,
     "moment": moment,
     "phone": phone,
