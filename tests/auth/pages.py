@@ -101,6 +101,9 @@ UNSAFE = [
     "/profile/number/code/",
     "/profile/number/resend/",
     "/logout/",
+    "/oauth/continue",
+    "/oauth/other",
+    "/oauth/logout/confirm",
 ]
 
 

@@ -18,7 +18,8 @@ from tests.people import Browser, Program
 
 EVERYONE = {
     "api.signup", "api.resend_code", "api.confirm_code", "api.refresh",
-    "oauth.token", "oauth.description",
+    "oauth.token", "oauth.revoke", "oauth.userinfo", "oauth.description",
+    "sign_in.authorize", "sign_in.continue_", "sign_in.leave", "sign_in.other", "sign_in.logout", "sign_in.confirm_logout",
     "auth.home", "auth.phone", "auth.code", "auth.resend", "auth.landing",
     "documents.bundle", "documents.openapi_json", "documents.openapi_yaml", "documents.redoc",
     "branding.mark", "branding.style",
