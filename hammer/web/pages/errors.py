@@ -1,7 +1,7 @@
 """Error pages. Each says what happened and what to do next."""
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from flask import Response, make_response, render_template, request, url_for
 from flask_babel import gettext
@@ -107,7 +107,7 @@ def _sentences(error: Exception, number: int) -> tuple[str, str]:
     return gettext(what), gettext(then)
 
 
-def here(**query: str) -> str:
+def here(**query: Any) -> str:
     """The address that opens this page again; the first page when this one cannot be opened by a link."""
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
