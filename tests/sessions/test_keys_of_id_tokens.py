@@ -325,3 +325,40 @@ def test_the_api_never_reads_the_keys_of_id_tokens(app: Flask, clock: Traveller,
     clock.shift(keys.RELOAD)
     assert program.is_signed_in()
     assert app.extensions["hammer.web.id_token_keys"]._read_at is None
+
+
+# -- by hand ------------------------------------------------------------------------------------------------------------------
+
+
+def say(app: Flask, *words: str) -> str:
+    result = app.test_cli_runner().invoke(args=["keys", *words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def listed(app: Flask) -> list[tuple[str, ...]]:
+    """What each key is for, its algorithm and its use, in the order of the list."""
+    return [(row[1], row[2], row[-1]) for row in map(str.split, say(app, "list").splitlines()[1:])]
+
+
+def test_both_kinds_of_keys_are_listed_and_each_is_rotated_by_itself(app: Flask, settings: Settings, clock: Traveller) -> None:
+    with app.app_context():
+        for algorithm in (RS256, ES256):
+            IdTokenKeys(settings).ensure(algorithm)
+    of_access, es256, rs256 = (("access-tokens", "EdDSA"), ("id-tokens", "ES256"), ("id-tokens", "RS256"))
+    assert listed(app) == [(*of_access, "signs"), (*es256, "signs"), (*rs256, "signs")]
+
+    said = say(app, "rotate", "--for", "id-tokens", "--ahead", "10").splitlines()
+    assert [line.split()[1] for line in said] == ["(ES256)", "(RS256)"]
+    assert [use for *_, use in listed(app)] == ["signs", "signs", "next", "signs", "next"]
+    clock.shift(timedelta(minutes=20))
+    assert [use for *_, use in listed(app)] == ["signs", "over", "signs", "over", "signs"]
+
+    assert "(EdDSA) signs from now on" in say(app, "rotate")
+    assert [key for *key, use in listed(app) if use == "signs"] == [list(of_access), list(es256), list(rs256)]
+    assert [key[0] for key in listed(app)] == ["access-tokens"] * 2 + ["id-tokens"] * 4
+
+
+def test_without_apps_there_is_no_key_of_id_tokens_to_rotate(app: Flask) -> None:
+    assert "no key for id tokens yet" in say(app, "rotate", "--for", "id-tokens")
+    assert listed(app) == [("access-tokens", "EdDSA", "signs")]
