@@ -6,6 +6,7 @@ tabs do not mix. The signed cookie has the ids of the requests that this browser
 
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from flask import Flask, g, has_request_context, request, session, url_for
 
@@ -31,6 +32,8 @@ class App:
     leave: str
     """The address that leads back to the app."""
     first_party: bool = False
+    host: str = ""
+    """The host of the address that the person is sent back to; empty for an app on their own device."""
 
 
 def init_app(app: Flask) -> None:
@@ -78,9 +81,12 @@ def shown() -> App | None:
     named = current_id()
     if named is None:
         return None
-    _, client = g.get("asked_by_app") or (None, None)
+    asked, client = g.get("asked_by_app") or (None, None)
     leave = url_for("sign_in.leave", authorization=named)
-    return App(client.name, leave, client.first_party) if client else App("", leave)
+    if asked is None or client is None:
+        return App("", leave)
+    back = urlsplit(asked.redirect_uri)
+    return App(client.name, leave, client.first_party, back.netloc if back.scheme in ("http", "https") else "")
 
 
 def _carry(endpoint: str, values: dict[str, Any]) -> None:
