@@ -73,6 +73,27 @@ class Outline(HTMLParser):
         return found
 
 
+def assert_well_built(page: TestResponse) -> None:
+    """The structure that every page has, and what none has: styles and scripts inside, double ids, fields without a label."""
+    at, outline = f"{page.request.method} {page.request.path} ({page.status_code})", Outline(page)
+    ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
+    ownerless = {one["form"] for tag in ("button", "input") for one in outline.all(tag) if "form" in one} - set(ids)
+    labelled = {label["for"] for label in outline.all("label")}
+    fields = [field for field in outline.all("input") if field.get("type") != "hidden"]
+    assert outline.all("html") == [{"lang": "en"}], at
+    assert [len(outline.all(tag)) for tag in ("title", "h1", "main", "header", "footer", "nav")] == [1] * 6, at
+    assert outline.tags[[tag for tag, _ in outline.tags].index("body") + 1] == ("a", {"href": "#main"}), at
+    assert len(ids) == len(set(ids)), at
+    assert not ownerless, at
+    assert {field["id"] for field in fields} <= labelled, at
+    assert all(set((field.get("aria-describedby") or "").split()) <= set(ids) for field in fields), at
+    assert all((script["src"] or "").startswith("/static/") and "defer" in script for script in outline.all("script")), at
+    assert not outline.all("style"), at
+    assert not [name for _, attributes in outline.tags for name in attributes if name == "style" or name.startswith("on")], at
+    assert {"name": "referrer", "content": "same-origin"} in outline.all("meta"), at
+    assert page.headers["Cache-Control"] == "no-store", at
+
+
 def form_of(client: FlaskClient, path: str, field: str) -> Form:
     return Page(client.get(path).text).form_with(field) or pytest.fail("no form")
 

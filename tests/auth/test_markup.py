@@ -14,7 +14,20 @@ from werkzeug.test import TestResponse
 from hammer import auth
 from hammer.auth import pictures
 from tests.actions import wrong_code
-from tests.auth.pages import ANNA, BORIS, UNSAFE, CodeFor, Outline, invite_code, plain, rows, send, sign_in, words
+from tests.auth.pages import (
+    ANNA,
+    BORIS,
+    UNSAFE,
+    CodeFor,
+    Outline,
+    assert_well_built,
+    invite_code,
+    plain,
+    rows,
+    send,
+    sign_in,
+    words,
+)
 from tests.people import Page
 
 
@@ -79,23 +92,7 @@ def test_every_page_is_well_built(client: FlaskClient, other_client: FlaskClient
     pages = list(each_page(client, other_client, code_for))
 
     for page in pages:
-        at, outline = f"{page.request.method} {page.request.path} ({page.status_code})", Outline(page)
-        ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
-        ownerless = {one["form"] for tag in ("button", "input") for one in outline.all(tag) if "form" in one} - set(ids)
-        labelled = {label["for"] for label in outline.all("label")}
-        fields = [field for field in outline.all("input") if field.get("type") != "hidden"]
-        assert outline.all("html") == [{"lang": "en"}], at
-        assert [len(outline.all(tag)) for tag in ("title", "h1", "main", "header", "footer", "nav")] == [1] * 6, at
-        assert outline.tags[[tag for tag, _ in outline.tags].index("body") + 1] == ("a", {"href": "#main"}), at
-        assert len(ids) == len(set(ids)), at
-        assert not ownerless, at
-        assert {field["id"] for field in fields} <= labelled, at
-        assert all(set((field.get("aria-describedby") or "").split()) <= set(ids) for field in fields), at
-        assert all((script["src"] or "").startswith("/static/") and "defer" in script for script in outline.all("script")), at
-        assert not outline.all("style"), at
-        assert not [name for _, attributes in outline.tags for name in attributes if name == "style" or name.startswith("on")], at
-        assert {"name": "referrer", "content": "same-origin"} in outline.all("meta"), at
-        assert page.headers["Cache-Control"] == "no-store", at
+        assert_well_built(page)
     assert len(pages) == 15
 
 
