@@ -17,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 from sqlalchemy import event, make_url
@@ -31,15 +32,24 @@ from hammer.db.database import db
 from hammer.login import verifications
 from tests.actions import wrong_code
 from tests.benchmarks import floor, hammer_app, servers
+from tests.benchmarks.app_client import FORM, AppClient, register
 from tests.benchmarks.load import Connection, Operations, Person, run
 from tests.databases import PostgresDatabases, SqliteFiles, migrate
 
 FLOOR, HAMMER = "floor", "Hammer"
 PEOPLE = 50
 """The users of each application before the measurement. Each has an invitee and has activated a code."""
-OPERATIONS = {"profile": 1, "new login": 2, "returning login": 2, "refused code": 1, "activation": 1}
+OPERATIONS = {
+    "profile": 1,
+    "new login": 2,
+    "returning login": 2,
+    "refused code": 1,
+    "activation": 1,
+    "authorize": 1,
+    "token": 1,
+}
 """The measured operations, and how many requests each takes."""
-TARGETS = {"profile": 2.0, "new login": 2.5, "returning login": 2.5, "refused code": 2.5}
+TARGETS = {"profile": 2.0, "new login": 2.5, "returning login": 2.5, "refused code": 2.5, "authorize": 2.5, "token": 2.5}
 GUESSES = 3
 
 
@@ -49,7 +59,10 @@ class Application:
     server: servers.Server
     operations: Operations
     numbers: Iterator[str]
+    url: str
     people: list[Person] = field(default_factory=list)
+    client: AppClient | None = None
+    """The app that people sign in to."""
 
     def newcomers(self, many: int) -> list[Person]:
         return [Person(next(self.numbers)) for _ in range(many)]
@@ -60,6 +73,7 @@ class Application:
         run(self.server.port, 4, self.operations.sign_in, self.people)
         for inviter, invitee in itertools.pairwise(self.people):
             self.invite([invitee], inviter, 1)
+        self.client = register(self.url, self.people, of_floor=self.name == FLOOR)
 
     def invite(self, people: Sequence[Person], inviter: Person, connections: int) -> Any:
         async def activate(at: Connection, person: Person) -> None:
@@ -100,6 +114,13 @@ def sample(app: Application, operation: str, connections: int, many: int) -> Sam
         run(port, connections, operations.sign_up, people)
         guesses = (people * GUESSES)[:many]
         measured = partial(run, port, connections, operations.guess_wrong, guesses)
+    elif operation in ("authorize", "token") and app.client is not None:
+        people = [replace(app.people[n % PEOPLE]) for n in range(many)]
+        if operation == "token":
+            run(port, connections, app.client.authorize, people)
+        measured = partial(
+            run, port, connections, app.client.authorize if operation == "authorize" else app.client.exchange, people
+        )
     else:
         run(port, connections, operations.sign_in, people)
         measured = partial(app.invite, people, app.people[0], connections)
@@ -117,7 +138,7 @@ def applications(url: Callable[[], str]) -> Iterator[list[Application]]:
             address = url()
             environment = hammer_app.ENVIRONMENT | {"DATABASE_URL": address if name == HAMMER else plain(address)}
             server = running.enter_context(servers.serve(make, environment))
-            app = Application(name, server, Operations(code_of(name)), numbers())
+            app = Application(name, server, Operations(code_of(name)), numbers(), address)
             app.settle()
             made.append(app)
         yield made
@@ -201,7 +222,7 @@ def _statements(name: str) -> dict[str, int]:
     else:
         app = hammer_app.make()
         seen = _watched(app)
-    client, counts, supply = app.test_client(), {}, numbers()
+    client, counts, supply = app.test_client(use_cookies=False), {}, numbers()
 
     def call(what: str, method: str, path: str, body: dict[str, str] | None, token: str = "", status: int = 200) -> Any:
         headers = {"X-Forwarded-For": "10.1.1.1", "X-Forwarded-Proto": "https", "Host": "login.example.com"}
@@ -221,6 +242,20 @@ def _statements(name: str) -> dict[str, int]:
         came = call(f"code, {what}", "POST", "/auth/code/", body | {"code": right})
         return came["access_token"], came["invite_code"]
 
+    def sign_in_to_app(number: str) -> None:
+        signed_in = Person(number)
+        party = register(os.environ["DATABASE_URL"], [signed_in], of_floor=name == FLOOR)
+        headers = {"X-Forwarded-For": "10.1.1.1", "X-Forwarded-Proto": "https", "Host": "login.example.com"}
+        seen.clear()
+        asked = client.get(party.address, headers=headers | {"Cookie": signed_in.cookie})
+        counts["authorize"] = len(seen)
+        given = dict(parse_qsl(urlsplit(asked.headers["Location"]).query))
+        seen.clear()
+        sent = {"data": party.body(given["code"]), "content_type": FORM}
+        answer = client.post("/oauth/token", headers=headers | {"Authorization": party.credentials}, **sent)
+        counts["token"] = len(seen)
+        assert answer.status_code == 200, answer.data
+
     anna, boris, clara = (sign_in(next(supply), "new") for _ in range(3))
     number = next(supply)
     sign_in(number, "new")
@@ -228,6 +263,7 @@ def _statements(name: str) -> dict[str, int]:
     call("activation", "POST", "/users/me/invite/", {"invite_code": anna[1]}, boris[0])
     call("activation", "POST", "/users/me/invite/", {"invite_code": boris[1]}, clara[0])
     call("profile, with an inviter and an invitee", "GET", "/users/me/", None, boris[0])
+    sign_in_to_app(number)
     return counts
 
 

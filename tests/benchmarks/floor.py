@@ -1,24 +1,31 @@
 """The floor: bare Flask with raw driver calls, which sends Hammer's statements to the same tables, with the same durability.
 
-It has no documented routes, no checks of fields, no parsing of numbers, no signed tokens, no languages, no log and no headers. It
-has every statement that a rule needs, in the same order and the same transactions. So it measures the cost of the database, its
-driver, Flask and the server without an application.
+It has no documented routes, no checks of fields, no parsing of numbers, no signed access tokens, no languages, no log and no
+headers. It has every statement that a rule needs, in the same order and the same transactions, and signs id tokens. So it measures
+the cost of the database, its driver, Flask, the server and that signature without an application.
 """
 
 import contextlib
+import hashlib
 import hmac
 import os
 import secrets
 import sqlite3
 import threading
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
+import jwt
 import psycopg
-from flask import Flask, request
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from flask import Flask, redirect, request
+from werkzeug.wrappers import Response
 
 KEY = b"only for benchmarks, 32 bytes and more of it"
+RSA = generate_private_key(65537, 2048)
 MOST = 100_000_000
 _here = threading.local()
 statements: list[str] = []
@@ -190,12 +197,12 @@ def code() -> tuple[dict[str, Any], int]:
 
 
 def profile() -> dict[str, Any]:
-    return _profile(database(), _caller(database()))
+    return _profile(database(), _user(database()))
 
 
 def activate() -> dict[str, Any]:
     db, now, typed = database(), datetime.now(UTC), request.get_json()["invite_code"]
-    user_id = _caller(db)
+    user_id = _user(db)
     with db.transaction():
         if isinstance(db, OnPostgres):
             db.run("SELECT pg_advisory_xact_lock(hashtext('activate'))")
@@ -236,6 +243,78 @@ def activate() -> dict[str, Any]:
     return _profile(db, user_id)
 
 
+def authorize() -> Response:
+    db, now, sent = database(), datetime.now(UTC), request.args
+    client = db.run("SELECT id, redirect_uris, first_party FROM clients WHERE id = %s AND disabled_at IS NULL", sent["client_id"])
+    if not client or client[0][1] != sent["redirect_uri"]:
+        raise ValueError
+    _, session_id = _caller(db, request.cookies["session"], "browser")
+    proved_at, allowed = db.run(
+        "SELECT s.created_at, c.scopes FROM sessions s LEFT JOIN consents c ON c.user_id = s.user_id AND c.client_id = %s "
+        "WHERE s.id = %s",
+        *(sent["client_id"], session_id),
+    )[0]
+    if not proved_at or not set(sent["scope"].split()) <= set(allowed.split()):
+        raise ValueError
+    row_id = secrets.token_urlsafe(16)
+    with db.transaction():
+        db.run(
+            "INSERT INTO authorizations (id, client_id, redirect_uri, scopes, state, nonce, code_challenge, prompt, created_at, "
+            "expires_at, session_id) VALUES (%s, %s, %s, %s, %s, %s, %s, '', %s, %s, %s)",
+            *(row_id, sent["client_id"], sent["redirect_uri"], sent["scope"], sent["state"], sent["nonce"], sent["code_challenge"]),
+            *(now, now + timedelta(seconds=60), session_id),
+        )
+    answer = urlencode({"code": f"{row_id}.{_hash(row_id)}", "state": sent["state"], "iss": "https://login.example.com"})
+    return redirect(f"{sent['redirect_uri']}?{answer}", 303)
+
+
+def token() -> dict[str, Any]:
+    db, now, sent = database(), datetime.now(UTC), request.form
+    client_id, _, secret = b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
+    limits = [(f"secrets/{_hash(client_id + request.headers['X-Forwarded-For'])}", _hour(now), 20, now + timedelta(hours=1))]
+    with db.transaction():
+        if not db.run("SELECT id, algorithm, generation FROM clients WHERE id = %s AND disabled_at IS NULL", client_id):
+            raise ValueError
+        if len(_take(db, limits, now)) < len(limits) or not hmac.compare_digest(secret, _hash(client_id)):
+            raise OverflowError
+        scope, period, *_ = limits[0]
+        db.run("UPDATE counters SET taken = taken - 1 WHERE scope = %s AND period = %s", scope, period)
+    row_id, _, signature = sent["code"].partition(".")
+    if not hmac.compare_digest(signature, _hash(row_id)):
+        raise ValueError
+    grant_id = secrets.token_urlsafe(16)
+    with db.transaction():
+        db.run("SELECT id FROM clients WHERE id = %s AND disabled_at IS NULL FOR KEY SHARE", client_id)
+        redirect_uri, challenge, scopes, session_id, nonce = db.run(
+            "UPDATE authorizations SET consumed_at = %s WHERE id = %s AND client_id = %s AND consumed_at IS NULL "
+            "AND session_id IS NOT NULL RETURNING redirect_uri, code_challenge, scopes, session_id, nonce",
+            *(now, row_id, client_id),
+        )[0]
+        shown = urlsafe_b64encode(hashlib.sha256(sent["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        if redirect_uri != sent["redirect_uri"] or not hmac.compare_digest(challenge, shown):
+            raise ValueError
+        user_id, created_at, expires_at = db.run(
+            "SELECT s.user_id, s.created_at, s.expires_at FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = %s "
+            "AND s.kind = 'browser' AND s.ended_at IS NULL AND s.expires_at > %s AND u.blocked_at IS NULL AND u.deleted_at IS NULL "
+            "FOR KEY SHARE",
+            *(session_id, now),
+        )[0]
+        db.run(
+            "INSERT INTO sessions (id, user_id, kind, device, client_id, parent_id, scopes, refreshes, refreshed_at, created_at, "
+            "seen_at, expires_at) VALUES (%s, %s, 'app', '', %s, %s, %s, 0, %s, %s, %s, %s)",
+            *(grant_id, user_id, client_id, session_id, scopes, now, created_at, now, expires_at),
+        )
+        db.run("UPDATE authorizations SET grant_id = %s WHERE id = %s", grant_id, row_id)
+        _note(db, "app-signed-in", user_id, now)
+    return {
+        "access_token": f"{grant_id}.{_hash(grant_id)}",
+        "token_type": "Bearer",
+        "expires_in": 900,
+        "scope": scopes,
+        "id_token": jwt.encode({"sub": user_id, "aud": client_id, "sid": grant_id, "nonce": nonce}, RSA, "RS256"),
+    }
+
+
 def nothing() -> dict[str, Any]:
     """Measures Flask and the server without statements."""
     return {}
@@ -256,18 +335,23 @@ def make() -> Flask:
     app.post("/api/v1/auth/code/")(code)
     app.get("/api/v1/users/me/")(profile)
     app.post("/api/v1/users/me/invite/")(activate)
+    app.get("/oauth/authorize")(authorize)
+    app.post("/oauth/token")(token)
     app.get("/healthz")(nothing)
     return app
 
 
-def _caller(db: OnSqlite | OnPostgres) -> str:
+def _user(db: OnSqlite | OnPostgres) -> str:
+    return _caller(db, request.headers["Authorization"].removeprefix("Bearer "), "program")[0]
+
+
+def _caller(db: OnSqlite | OnPostgres, session_id: str, kind: str) -> tuple[str, str]:
     caller = db.run(
-        "SELECT u.id, s.id, u.is_staff FROM users u JOIN sessions s ON u.id = s.user_id WHERE s.id = %s AND s.kind = 'program' "
+        "SELECT u.id, s.id, u.is_staff FROM users u JOIN sessions s ON u.id = s.user_id WHERE s.id = %s AND s.kind = %s "
         "AND s.ended_at IS NULL AND s.expires_at > %s AND u.blocked_at IS NULL AND u.deleted_at IS NULL",
-        *(request.headers["Authorization"].removeprefix("Bearer "), datetime.now(UTC)),
+        *(session_id, kind, datetime.now(UTC)),
     )
-    user_id: str = caller[0][0]
-    return user_id
+    return caller[0][0], caller[0][1]
 
 
 def _profile(db: OnSqlite | OnPostgres, user_id: str) -> dict[str, Any]:

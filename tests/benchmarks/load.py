@@ -23,6 +23,8 @@ class Person:
     invite_code: str = ""
     device_token: str = ""
     verification_id: str = ""
+    cookie: str = ""
+    authorization_code: str = ""
 
 
 class Connection:
@@ -37,18 +39,24 @@ class Connection:
 
     async def call(self, method: str, path: str, body: dict[str, str] | None = None, *, token: str = "", expect: int = 200) -> Any:
         sent = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} /api/v1{path} HTTP/1.1\r\n{self.head}Content-Length: {len(sent)}\r\n"
-        head += "Content-Type: application/json\r\n" if body is not None else ""
-        head += f"Authorization: Bearer {token}\r\n" if token else ""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        _, read = await self.send(method, f"/api/v1{path}", sent, headers, expect=expect)
+        return json.loads(read)
+
+    async def send(self, method: str, target: str, body: bytes, headers: dict[str, str], *, expect: int) -> tuple[str, bytes]:
+        """The head and the body of an answer, which must have the status `expect`."""
+        head = f"{method} {target} HTTP/1.1\r\n{self.head}Content-Length: {len(body)}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         began = time.perf_counter()
-        self.writer.write(f"{head}\r\n".encode() + sent)
+        self.writer.write(f"{head}\r\n".encode() + body)
         answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         length = int(answer.lower().partition("content-length: ")[2].partition("\r\n")[0])
         read = await self.reader.readexactly(length)
         self.latencies.append(time.perf_counter() - began)
         if int(answer[9:12]) != expect:
-            raise RuntimeError(f"{method} {path}: {answer[:12]} {read.decode()}")
-        return json.loads(read)
+            raise RuntimeError(f"{method} {target}: {answer[:12]} {read.decode()}")
+        return answer, read
 
 
 @dataclass(frozen=True)
