@@ -7,7 +7,7 @@ import click
 
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
-from hammer.clients import registry, secrets
+from hammer.clients import registry, secrets, uris
 from hammer.models import Client, Scope, SigningAlgorithm
 from hammer.refusals import NotFound
 from hammer.sessions.keys import IdTokenKeys
@@ -92,6 +92,7 @@ def clients() -> None:
 )
 def add(name: str, public: bool, **given: Any) -> None:
     """Register a client called NAME, and show its secret."""
+    _check_backchannel(given["backchannel_logout_uri"])
     client = registry.add(name, public=public, **{field: value for field, value in given.items() if value is not None})
     secret = [] if public else [("client_secret:", secrets.secret(settings(), client))]
     print_table((), [("client_id:", client.id), *secret, *_of_sign_in(client)])
@@ -167,6 +168,7 @@ def change(client: str, **given: Any) -> None:
     if not changes:
         raise click.UsageError("Say what to change. To see the options: flask --app wsgi clients change --help")
     found = _find(client)
+    _check_backchannel(given["backchannel_logout_uri"])
     registry.change(found.id, **changes)
     changed = registry.find(found.id)
     click.echo(f"{changed.name} is changed.")
@@ -239,6 +241,11 @@ def _of_sign_in(client: Client) -> Iterator[tuple[str, str]]:
         yield "issuer:", settings().public_url
         yield "discovery:", f"{settings().public_url}/.well-known/openid-configuration"
         yield from (("redirect_uri:", uri) for uri in redirect_uris)
+
+
+def _check_backchannel(uri: str | None) -> None:
+    if uri is not None:
+        uris.check_backchannel(settings(), uri)
 
 
 def _make_key(client: Client) -> None:

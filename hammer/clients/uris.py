@@ -1,4 +1,4 @@
-"""What is wrong with an address of an app that an operator typed: one that browsers are sent to, or one of its server.
+"""What is wrong with an address of an app that an operator typed: one that browsers are sent to, or one that we post to.
 
 An address is stored as it was typed, because apps send theirs with each request, and the two must be equal. So one that browsers
 read as another address is refused: after `/../`, a backslash or the host `127.1` people would arrive elsewhere.
@@ -6,15 +6,19 @@ read as another address is refused: after `/../`, a backslash or the host `127.1
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
-from config import fault_of_origin
-from hammer.refusals import N_
+from config import Settings, fault_of_origin
+from hammer.outgoing.guard import Guard, Refused
+from hammer.refusals import N_, InvalidFields
 
 LONGEST: Final = 2000
 MOST: Final = 20
 """Addresses of one kind that a client may have."""
+RESOLVE_SECONDS: Final = 3
+"""How long an operator waits for the addresses of a host."""
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 TOO_MANY: Final = N_("Type at most 20 addresses.")
@@ -23,6 +27,9 @@ NO_ADDRESS: Final = N_(
     "Type a whole address, like https://app.example.com/callback; for a public client also com.example.app:/callback."
 )
 NO_SERVER: Final = N_("Type the whole address of a server, like https://app.example.com/logout.")
+NOT_REACHED: Final = N_(
+    "Type an address with https:// and a public host, or name its host in HAMMER_WEBHOOK_HOSTS: Hammer may not post to this one."
+)
 NEEDS_HTTPS: Final = N_("Type an address that begins with https://. http:// is for localhost, 127.0.0.1 and [::1] only.")
 NOT_AS_SENT: Final = N_("Type the address as browsers send it: in ASCII, without spaces and backslashes, and without /./ and /../.")
 HAS_FRAGMENT: Final = N_("Type the address without # and what follows it.")
@@ -55,6 +62,18 @@ def fault_of_server(uri: str) -> str:
         return HAS_USER
     is_one = scheme in ("https", "http") and not fault_of_origin(f"{scheme}://{host}") and _is_read_as_written(host)
     return "" if is_one else NO_SERVER
+
+
+def check_backchannel(settings: Settings, uri: str) -> None:
+    """Refuses with `InvalidFields` an address that Hammer may not post to. A host that has no address now may have one later."""
+    fault = fault_of_server(uri)
+    try:
+        with suppress(OSError):
+            Guard.of(settings).check(uri, RESOLVE_SECONDS)
+    except Refused:
+        fault = fault or NOT_REACHED
+    if fault:
+        raise InvalidFields({"backchannel_logout_uri": [fault]})
 
 
 def _fault_of_text(uri: str) -> str:

@@ -5,11 +5,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy import delete, exists, false, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -21,17 +19,15 @@ from hammer import clock, events
 from hammer.db.database import db, transaction
 from hammer.login import test_numbers
 from hammer.models import Event, MessageState, User, Verification
-from hammer.operations import readiness
+from hammer.operations import doctor_of_clients, readiness
+from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
 from hammer.parsing import phones
 from hammer.refusals import Invalid, Unavailable
 from hammer.sessions import devices
 from hammer.sms import gateways, messages, outbox
 from hammer.users import people
 
-FINE: Final = "fine"
-ADVICE: Final = "advice"
-"""It works, but could be better."""
-WRONG: Final = "wrong"
+__all__ = ["ADVICE", "FINE", "WRONG", "Finding", "examine", "first_line"]
 
 LEAST_FREE_BYTES = 200 * 1000 * 1000
 OLDEST_POSTGRESQL = 13
@@ -44,16 +40,6 @@ NUMBERS_SEEN = 10_000
 WAITS_LONG = timedelta(minutes=2)
 """A text that waits longer than this is reported."""
 MIGRATE = "Run: flask --app wsgi db upgrade"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The state of one part of the deployment, and what to do unless it is fine."""
-
-    state: str
-    part: str
-    how: str
-    remedy: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -273,6 +259,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield from _outbox()
         yield _numbers(settings)
         yield from _test_users(settings)
+        yield from doctor_of_clients.examine(settings)
         yield from _advice_for_production(settings, on_sqlite)
 
 

@@ -1,4 +1,5 @@
-"""`post`: one request to a server of others, within a time limit, of which nothing but the status is kept.
+"""`post`: one request to a server of others, within a time limit, of which nothing but the status is kept; `fault_of`: whether a
+server could be posted to.
 
 Redirects are not followed, proxies of the environment are not used, and no more than a part of the answer is read.
 """
@@ -89,7 +90,21 @@ def post(
             answer.read(MOST_OF_BODY)
             return Outcome(status=answer.status)
     except tuple(_FAULTS) as error:
-        return Outcome(fault=next(fault for kind, fault in _FAULTS.items() if isinstance(error, kind)))
+        return Outcome(fault=_fault(error))
+
+
+def fault_of(guard: Guard, url: str, *, seconds: float) -> Fault | None:
+    """Why the server of `url` cannot be posted to; None if it accepts a connection. No request is sent. Takes `seconds` at most."""
+    until = time.monotonic() + seconds
+    try:
+        _connected(guard.check(url, seconds), until, None).close()
+    except tuple(_FAULTS) as error:
+        return _fault(error)
+    return None
+
+
+def _fault(error: Exception) -> Fault:
+    return next(fault for kind, fault in _FAULTS.items() if isinstance(error, kind))
 
 
 @cache

@@ -1,20 +1,23 @@
 """Commands about clients that people sign in to."""
 
 import re
+from dataclasses import replace
 
 import pytest
+from click.testing import Result
 from flask import Flask
 from sqlalchemy import select
 
-from hammer.clients import registry, secrets
+from config import Settings
+from hammer.clients import registry, secrets, uris
 from hammer.db.database import db
 from hammer.models import Client, TokenKey
-from tests.cli.commands import Run, refused, said
+from tests.cli.commands import Made, Run, refused, said
 
 CALLBACK = "https://app.example.com/callback"
 OTHER = "http://localhost:3000/callback"
 OWN = "com.example.app:/callback"
-LOGOUT = "https://app.example.com/logout"
+LOGOUT = "https://127.0.0.1:8443/logout"
 
 
 def stored(app: Flask, name: str) -> Client:
@@ -142,12 +145,26 @@ def test_an_address_is_not_given_and_taken_away_at_once(run: Run, app: Flask, gr
         (["--redirect-uri", CALLBACK, "--redirect-uri", OWN], "for a public client also com.example.app:/callback."),
         (["--post-logout-redirect-uri", f"{CALLBACK}#x"], "Type the address without # and what follows it."),
         (["--backchannel-logout-uri", ""], "Type the whole address of a server"),
+        (["--backchannel-logout-uri", "http://10.0.0.7/"], "or name its host in HAMMER_WEBHOOK_HOSTS"),
     ],
 )
 def test_add_and_change_say_what_to_type_instead(run: Run, app: Flask, grafana: Client, words: list[str], sentence: str) -> None:
     assert sentence in refused(run("clients", "add", "New", *words))
     assert sentence in refused(run("clients", "change", "Grafana", *words))
     assert "New" not in said(run("clients", "list"))
+
+
+def test_a_server_is_registered_where_hammer_may_post_or_has_no_address_yet(app_with: Made, settings: Settings) -> None:
+    production = replace(settings, env="production", public_url="https://login.example.com", webhook_hosts=frozenset({"10.0.0.7"}))
+    run = app_with(production).test_cli_runner()
+
+    def add(uri: str) -> Result:
+        return run.invoke(args=["clients", "add", uri, "--redirect-uri", CALLBACK, "--backchannel-logout-uri", uri])
+
+    assert uris.NOT_REACHED in refused(add("http://127.0.0.1/"))
+    assert uris.NOT_REACHED in refused(add("http://10.0.0.8/"))
+    for allowed in ("http://10.0.0.7/", "https://nowhere.invalid/"):
+        said(add(allowed))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from hammer.outgoing.guard import Guard
-from hammer.outgoing.post import Fault, Outcome, post
+from hammer.outgoing.post import Fault, Outcome, fault_of, post
 from tests.outgoing.servers import OK, Answer, Server, certificate, dripping, fixed, serving
 
 PUBLIC = "127.0.0.2"
@@ -201,3 +202,20 @@ def test_an_answer_that_is_not_http_is_named_in_one_word(guard: Guard, answer: b
 def test_a_server_without_tls_is_named_in_one_word(guard: Guard) -> None:
     with serving(fixed(OK), reads=False) as server:
         assert post(guard, f"https://127.0.0.1:{server.port}/", b"", FORM, seconds=LONG) == Outcome(fault=Fault.TLS)
+
+
+# Whether a server could be posted to
+
+
+def test_a_server_that_accepts_connections_is_sent_no_request(guard: Guard) -> None:
+    heard = SimpleQueue[bytes]()
+    with serving(lambda connection, _: heard.put(connection.recv(1)), reads=False) as server:
+        assert fault_of(guard, f"http://127.0.0.1:{server.port}/", seconds=LONG) is None
+        assert heard.get(timeout=LONG) == b""
+
+
+def test_the_fault_of_a_server_is_that_of_a_post(guard: Guard, tmp_path: Path) -> None:
+    of_server, _ = certificate(tmp_path, "localhost")
+    with serving(fixed(OK), tls=of_server) as server:
+        for url in (f"https://localhost:{server.port}/", "http://127.0.0.1:5129/", "http://10.0.0.7/", "ftp://127.0.0.1/"):
+            assert fault_of(guard, url, seconds=LONG) == post(guard, url, b"", FORM, seconds=LONG).fault is not None, url
