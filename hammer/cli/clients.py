@@ -81,7 +81,7 @@ def _option(field: str) -> str:
 
 @commands.group(cls=Group)
 def clients() -> None:
-    """See and change the apps that call the API, or that people sign in to. CLIENT is an id or a name."""
+    """See and change the apps that you registered. CLIENT is an id or a name."""
 
 
 @clients.command()

@@ -18,7 +18,7 @@ _NAMES: Final = {purpose: name for name, purpose in TOKENS.items()}
 
 @commands.group(cls=Group)
 def keys() -> None:
-    """See and change the keys that sign access tokens and id tokens."""
+    """See and change the keys that sign tokens."""
 
 
 @keys.command("list")

@@ -26,14 +26,16 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
     with app.app_context():
         ask(settings)
     clock.shift(timedelta(days=2))
-    told = said(run("prune"))
-    assert told.startswith("Deleted 1 texts, 1 verifications, 0 sessions, 1 send allowances, 5 counters, ")
+    said_of_it = said(run("prune"))
+    assert said_of_it.startswith("Deleted 1 texts, 1 verifications, 0 sessions, 0 authorizations, 0 logout notices, ")
+    assert ", 1 send allowances, 5 counters, " in said_of_it
 
 
 def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run, app: Flask, settings: Settings) -> None:
     with app.app_context():
         verification, signed_in = ask(settings), sign_in(settings, BORIS)
-    assert "Voided 2 texts, 2 verifications, 1 devices, 0 idempotency keys, 1 sessions." in said(run("prune", "--restored"))
+    voided = "Voided 2 texts, 2 verifications, 1 devices, 0 authorizations, 0 idempotency keys, 1 sessions."
+    assert voided in said(run("prune", "--restored"))
     with app.app_context():
         with pytest.raises(WrongCode):
             confirm(settings, verification, right(settings, verification))
