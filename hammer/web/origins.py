@@ -1,7 +1,8 @@
 """Which pages of other origins a browser lets read our answers (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-The API can be called from the origins of `HAMMER_ORIGINS` and of the clients, and from no other by default. It takes no cookies, so
-browsers are never allowed to send them. What any service may know, like the keys that verify tokens, can be read from anywhere.
+The API, and the calls by which apps sign people in, can be called from the origins of `HAMMER_ORIGINS` and of the clients, and from
+no other by default. They take no cookies, so browsers are never allowed to send them. What any service may know, like the keys that
+verify tokens, can be read from anywhere. Pages, like those on which people sign in to an app, can be read from nowhere.
 """
 
 import re
@@ -19,8 +20,14 @@ from hammer.db.database import AWAY
 from hammer.web.settings import settings
 
 API: Final = "/api/"
-FOR_EVERYONE: Final = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+OF_APPS: Final = {"/oauth/token": ("POST",), "/oauth/revoke": ("POST",), "/oauth/userinfo": ("GET", "POST")}
+"""The calls by which an app signs people in, with their methods."""
+FOR_EVERYONE: Final = (
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+)
 REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Accept-Language")
 RESPONSE_HEADERS: Final = ("RateLimit", "RateLimit-Policy", "Retry-After", "Link", "WWW-Authenticate", "X-Request-ID")
 PREFLIGHT: Final = timedelta(minutes=10)
@@ -55,12 +62,13 @@ def _share(response: Response) -> Response:
     """Adds the headers that let a page of another origin read this answer, an error too, if it may."""
     if request.path in FOR_EVERYONE:
         return _readable_by("*", ["GET"], response)
-    if request.path.startswith(API):
+    methods = METHODS if request.path.startswith(API) else OF_APPS.get(request.path)
+    if methods:
         response.vary.add("Origin")
         origin = request.headers.get("Origin")
         if origin and _is_allowed(origin):
             # As a pattern: Flask-CORS compares strings without regard to case, and takes some of them for patterns.
-            return _readable_by(re.compile(re.escape(origin) + r"\Z"), METHODS, response)
+            return _readable_by(re.compile(re.escape(origin) + r"\Z"), methods, response)
     return response
 
 

@@ -23,7 +23,8 @@ APP = "https://app.example.com"
 LOOPBACK = "http://[::1]:3000"
 STRANGER = "https://good.evil"
 PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,idempotency-key,x-other"}
-PUBLIC = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
+PUBLIC = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+OF_APPS = {"/oauth/token": "POST", "/oauth/revoke": "POST", "/oauth/userinfo": "GET, POST"}
 
 
 @pytest.fixture
@@ -42,12 +43,18 @@ def shared(answer: TestResponse) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.lower().startswith("access-control")}
 
 
+def is_call(where: str) -> bool:
+    """Whether what `routes.every_answer` names is a call of the API or of an app, which pages of some origins may make."""
+    path = where.split()[1]
+    return path.startswith("/api/") or path in OF_APPS
+
+
 def may_read(answer: TestResponse, origin: str = APP) -> bool:
     return answer.headers.getlist("Access-Control-Allow-Origin") == [origin]
 
 
 @pytest.mark.requirement("API-07")
-def test_a_page_may_read_every_answer_of_the_api_and_of_nothing_else(opened: Flask) -> None:
+def test_a_page_may_read_every_answer_to_a_call_and_nothing_else(opened: Flask) -> None:
     opened.add_url_rule("/api/v1/broken/", "broken", lambda: 1 / 0)  # type: ignore[arg-type]
     opened.testing = False
     client = opened.test_client()
@@ -55,8 +62,9 @@ def test_a_page_may_read_every_answer_of_the_api_and_of_nothing_else(opened: Fla
     answers = list(routes.every_answer(opened, client, "http://localhost"))
 
     assert {answer.status_code for where, answer in answers if " /api/" in where} >= {200, 401, 404, 405, 413, 415, 422, 500}
+    assert {where.split()[1] for where, _ in answers if is_call(where)} >= set(OF_APPS)
     for where, answer in answers:
-        if " /api/" in where:
+        if is_call(where):
             assert may_read(answer), where
             assert "Origin" in answer.vary, where
             assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"], where
@@ -65,7 +73,7 @@ def test_a_page_may_read_every_answer_of_the_api_and_of_nothing_else(opened: Fla
         else:
             assert shared(answer) == {}, where
         assert "Access-Control-Allow-Credentials" not in answer.headers, where
-        assert "Set-Cookie" not in answer.headers or " /api/" not in where, where
+        assert "Set-Cookie" not in answer.headers or not is_call(where), where
 
 
 @pytest.mark.requirement("API-07")
@@ -74,7 +82,7 @@ def test_without_origins_no_page_may_read_an_answer_except_what_is_public(app: F
     client.environ_base["HTTP_ORIGIN"] = APP
     for where, answer in routes.every_answer(app, client, "http://localhost"):
         assert set(shared(answer).values()) & {"*", APP} == ({"*"} if where.endswith(PUBLIC) else set()), where
-        assert " /api/" not in where or "Origin" in answer.vary, where
+        assert not is_call(where) or "Origin" in answer.vary, where
 
 
 @pytest.mark.requirement("API-07")
@@ -126,6 +134,23 @@ def test_a_preflight_says_what_a_page_may_send_and_for_how_long(opened: Flask, o
         "Access-Control-Expose-Headers": "Link, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID",
         "Access-Control-Max-Age": "600",
     }
+
+
+@pytest.mark.requirement("API-07")
+@pytest.mark.parametrize(("at", "methods"), OF_APPS.items())
+def test_a_preflight_of_an_app_allows_the_methods_of_its_call(app: Flask, client_id: str, at: str, methods: str) -> None:
+    for origin in (APP, LOOPBACK):
+        allowed = shared(call(app, origin, "OPTIONS", at, **PREFLIGHT | {"Access-Control-Request-Method": "POST"}))
+        assert (allowed["Access-Control-Allow-Origin"], allowed["Access-Control-Allow-Methods"]) == (origin, methods)
+    assert shared(call(app, STRANGER, "OPTIONS", at, **PREFLIGHT)) == {}
+
+
+@pytest.mark.requirement("API-07")
+@pytest.mark.parametrize("at", ["/oauth/authorize", "/oauth/continue", "/oauth/leave", "/oauth/logout", "/oauth/token/", "/oauth/"])
+def test_no_page_may_read_what_people_are_shown_on_the_way_to_an_app(app: Flask, client_id: str, at: str) -> None:
+    for origin in (APP, STRANGER, "null"):
+        for method in ("GET", "POST", "OPTIONS"):
+            assert shared(call(app, origin, method, at, **PREFLIGHT)) == {}, method
 
 
 def test_without_a_page_an_answer_names_no_origin(opened: Flask) -> None:
