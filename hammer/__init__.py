@@ -28,6 +28,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 import config
 from hammer import api, auth, cli, oauth
 from hammer.db import database
+from hammer.grants import logout_notices
 from hammer.refusals import Refusal
 from hammer.sms import outbox
 from hammer.web import (
@@ -65,6 +66,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         static_files,
         database,
         outbox,
+        logout_notices,
         languages,
         branding,
         tokens,

@@ -10,6 +10,7 @@ from flask import current_app
 from hammer import clock
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
+from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import MessageState
 from hammer.parsing import phones
@@ -68,23 +69,26 @@ def try_gateways(ctx: click.Context, phone: str) -> None:
 @commands.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Texts that are sent at the same time.")
 def worker(threads: int) -> None:
-    """Send texts until SIGTERM or SIGINT.
+    """Send texts and logout notices until SIGTERM or SIGINT.
 
-    At a signal, the worker finishes the texts that it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you
-    like, on one or more machines.
+    At a signal, the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you like, on
+    one or more machines.
     """
     gateways.check(settings())
     stop = threading.Event()
     handlers_before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    senders = outbox.sender_threads(current_app._get_current_object(), threads)  # type: ignore[attr-defined]  # for other threads
-    senders.start()
-    log.info("Sending texts in %d threads.", threads)
-    while not stop.wait(1) and senders.alive:
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
+    senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app)]
+    for sender in senders:
+        sender.start()
+    log.info("Sending texts in %d threads, and logout notices in %d.", threads, logout_notices.THREADS)
+    while not stop.wait(1) and all(sender.alive for sender in senders):
         pass
     for number, handler in handlers_before.items():  # a second signal ends the process at once
         signal.signal(number, handler)
     a_thread_died = not stop.is_set()
-    senders.stop()
+    for sender in senders:
+        sender.stop()
     if a_thread_died:
         raise click.ClickException("A sender thread died; its traceback is above. Start the worker again.")
-    log.info("Stopped. All texts that were being sent are finished.")
+    log.info("Stopped. All texts and logout notices that were being sent are finished.")

@@ -4,6 +4,7 @@ A worker claims a row by moving the row's due time ahead by the length of the le
 worker claims the row. So the work on a row may be done twice, but no row is lost.
 """
 
+import atexit
 import logging
 import random
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +22,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 from hammer import clock
 from hammer.db.database import Base, Transaction, db, transaction
 from hammer.refusals import Unavailable
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 Row = TypeVar("Row", bound=Base)
 
@@ -193,3 +197,17 @@ class Workers:
             pause *= random.uniform(0.5, 1)  # noqa: S311  # so that the threads do not all look at the same moment
             if not self._stopping.is_set() and self._queue.added.wait(pause):
                 self._queue.added.clear()
+
+
+def start_with_server(app: "Flask", name: str, workers: Workers) -> None:
+    """Starts the threads with the first request, or when the server calls `app.extensions[name]`. At the end of the process they
+    finish what they are working on."""
+    started = threading.Lock()
+
+    def start() -> None:
+        if started.acquire(blocking=False):  # only the first call gets the lock, which is never released
+            workers.start()
+            atexit.register(workers.stop)
+
+    app.before_request(start)
+    app.extensions[name] = start

@@ -17,6 +17,7 @@ import config
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import db, transaction
+from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import Event, MessageState, User, Verification
 from hammer.operations import doctor_of_clients, readiness
@@ -152,6 +153,18 @@ def _outbox() -> Iterator[Finding]:
         yield Finding(FINE, "texts", f"none has waited for long, and none of the newest {outbox.COUNTED} was given up")
 
 
+def _logout_notices() -> Iterator[Finding]:
+    """Reports notices to apps that were due long ago, and those that were given up. Nothing where there is nothing to say."""
+    overdue, part = logout_notices.status().overdue, "logout notices"
+    if overdue > WAITS_LONG:
+        how = f"one has been due for {overdue.total_seconds() / 60:.0f} minutes"
+        yield Finding(ADVICE, part, how, "Start a server or `flask --app wsgi worker`; if one is running, look at its log.")
+    for client, count in sorted(logout_notices.given_up_lately().items()):
+        how = f"{count} for {client} {'was' if count == 1 else 'were'} given up in the last 24 hours: people may still be signed in"
+        remedy = f"The log of the worker or server says why. To see the address: flask --app wsgi clients show '{client}'"
+        yield Finding(ADVICE, part, how, remedy)
+
+
 def _guessing(settings: Settings) -> Iterator[Finding]:
     """The limit on accounts taken over by guessing, and the attacks that it does not cover (`docs/guessing.md`)."""
     how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever an attacker spends"
@@ -257,6 +270,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _writable(on_sqlite)
         yield _clocks(on_sqlite)
         yield from _outbox()
+        yield from _logout_notices()
         yield _numbers(settings)
         yield from _test_users(settings)
         yield from doctor_of_clients.examine(settings)

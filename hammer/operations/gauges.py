@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import AWAY, Transaction, db
+from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import Event, MessageState, Verification
 from hammer.quotas import guesses, texts
@@ -52,6 +53,7 @@ def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
             answers,
             *_guessing(tx, settings, now),
             *_texts(tx, settings, now),
+            *_logout_notices(),
             *_events(tx, settings, now),
             *_codes(tx, settings, now),
         ]
@@ -85,6 +87,13 @@ def _texts(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge
         dict.fromkeys(((MessageState.GIVEN_UP, ""), (MessageState.UNNEEDED, ""), (MessageState.WAITING, "")), 0.0) | status.newest
     )
     yield Gauge("texts_newest", f"The newest {outbox.COUNTED} texts by state and gateway.", ("state", "gateway"), by_state.items())
+
+
+def _logout_notices() -> Iterator[Gauge]:
+    status = logout_notices.status()
+    yield _single("logout_notices_waiting", "Notices that wait to be posted to apps.", status.waiting)
+    help_text = "Seconds that the oldest waiting notice has waited, also for its next try."
+    yield _single("logout_notices_waiting_seconds", help_text, status.oldest_waiting.total_seconds())
 
 
 def _events(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:

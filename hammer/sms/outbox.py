@@ -4,11 +4,9 @@ A verb adds a message in its own transaction and calls `wake_senders` after the 
 may be sent twice, but none is lost: see `hammer.db.queue`. Its text is composed when it is sent, so no code is stored here.
 """
 
-import atexit
 import hmac
 import logging
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +19,7 @@ from hammer import clock, codes
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE, NO_PLACE, Page
 from hammer.db.prepared import insert_row
-from hammer.db.queue import Policy, Queue, Workers
+from hammer.db.queue import Policy, Queue, Workers, start_with_server
 from hammer.models import Message, MessageState, Verification
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound
@@ -44,9 +42,7 @@ log = logging.getLogger(__name__)
 def init_app(app: "Flask") -> None:
     """Checks the gateways and prepares the sender threads. Raises `Misconfigured` if a gateway cannot be used.
 
-    The threads start with the first request, or when the server calls `app.extensions["hammer.sms.outbox"]`. At the end of the
-    process they finish the messages that they are sending. No threads start with `HAMMER_SMS_THREADS=0`, and none in tests, which
-    call `deliver_next`.
+    No threads start with `HAMMER_SMS_THREADS=0`, and none in tests, which call `deliver_next`.
     """
     settings: Settings = app.config["SETTINGS"]
     for language, shortcoming in messages.shortcomings(settings).items():
@@ -55,16 +51,7 @@ def init_app(app: "Flask") -> None:
     if app.testing or not settings.sms_threads:
         return
     gateways.check(settings)
-    threads = sender_threads(app, settings.sms_threads)
-    started = threading.Lock()
-
-    def start() -> None:
-        if started.acquire(blocking=False):  # only the first call gets the lock, which is never released
-            threads.start()
-            atexit.register(threads.stop)
-
-    app.before_request(start)
-    app.extensions["hammer.sms.outbox"] = start
+    start_with_server(app, "hammer.sms.outbox", sender_threads(app, settings.sms_threads))
 
 
 def sender_threads(app: "Flask", count: int) -> Workers:

@@ -138,8 +138,8 @@ def test_a_worker_that_is_stopped_finishes_the_texts_that_it_sends(
         assert process.wait(timeout=30) == 0, (tmp_path / "log").read_text()
     assert states(server.database_url) == {"sent": THREADS, "waiting": 2}
     begun, stopped = map(json.loads, (tmp_path / "log").read_text().splitlines())
-    assert begun["message"] == f"Sending texts in {THREADS} threads."
-    assert stopped["message"] == "Stopped. All texts that were being sent are finished."
+    assert begun["message"] == f"Sending texts in {THREADS} threads, and logout notices in 2."
+    assert stopped["message"] == "Stopped. All texts and logout notices that were being sent are finished."
     assert set(gateway.texts_to().values()) == {1}
 
 
