@@ -112,7 +112,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-SLOW = ("deployment", "browser", "integrate", "real")
+SLOW = ("deployment", "browser", "integrate", "peers", "real")
 """Folders of tests that start several programs each."""
 
 

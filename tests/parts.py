@@ -1,4 +1,4 @@
-"""Programs of others that some tests need: Chromium, Kannel, PostgreSQL, Redis, proxies."""
+"""Programs of others that some tests need: Apache, Chromium, Kannel, PostgreSQL, Redis, proxies."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 PACKAGES: Final = {
+    "apache2": "apache2-bin",
     "bearerbox": "kannel",
     "chromium": "chromium",
     "docker-compose": "docker-compose",
@@ -16,6 +17,7 @@ PACKAGES: Final = {
     "fakesmsc": "kannel-extras",
     "haproxy": "haproxy",
     "javac": "default-jdk-headless",
+    "mod_auth_openidc.so": "libapache2-mod-auth-openidc",
     "nginx": "nginx-light",
     "node": "nodejs",
     "openssl": "openssl",
@@ -24,9 +26,10 @@ PACKAGES: Final = {
     "smsbox": "kannel",
     "systemd-analyze": "systemd",
 }
-"""Program -> the Debian package that has it. `.ci/run` installs all of them."""
+"""Program, or module of Apache -> the Debian package that has it. `.ci/run` installs all of them."""
 _POSTGRESQL: Final = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
-_PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/kannel/test", *_POSTGRESQL])
+_FURTHER: Final = ("/usr/sbin", "/usr/lib/apache2/modules", "/usr/lib/kannel/test")
+_PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), *_FURTHER, *_POSTGRESQL])
 
 
 def program(name: str) -> str:
@@ -35,7 +38,8 @@ def program(name: str) -> str:
     If it is missing, the test is skipped with a reason that names the package. In CI (the variable `CI` is set) the test fails
     instead, because a skipped test is easily overlooked there.
     """
-    found = os.environ.get(f"TEST_{name.upper()}") or shutil.which(name, path=_PLACES)
+    mode = os.F_OK if name.endswith(".so") else os.F_OK | os.X_OK
+    found = os.environ.get(f"TEST_{name.upper()}") or shutil.which(name, mode, _PLACES)
     if found:
         return found
     sentence = f"This needs {name}: apt-get install {PACKAGES[name]}"

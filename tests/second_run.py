@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("tests/browser/", "tests/deployment/", "tests/integrate/", "tests/real/")
+FOLDERS = ("tests/browser/", "tests/deployment/", "tests/integrate/", "tests/peers/", "tests/real/")
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 OUTCOME = "hammer/outcome"
 

@@ -41,7 +41,7 @@ def libraries() -> Path:
     for name in ("requirements.txt", "package.json"):
         installed = LIBRARIES / name
         if not installed.exists() or installed.read_text() != Path(__file__).with_name(name).read_text():
-            sentence = "This needs what the examples of the guides use: tests/integrate/install"
+            sentence = "This needs the libraries of apps of others: tests/integrate/install"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(sentence)
     return LIBRARIES
 

@@ -1,0 +1,1 @@
+"""Programs of others sign people in through a running Hammer, as relying parties of OpenID Connect."""

@@ -1,0 +1,81 @@
+"""Sites in Chromium: by Auth.js, by passport-openidconnect, which knows no PKCE, by django-allauth, and in Apache by Debian's
+mod_auth_openidc, which knows no EdDSA. All but that of passport-openidconnect are the examples of the guides."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests import serving
+from tests.integrate.conftest import surroundings_of_an_app
+from tests.peers.conftest import Register, Visit
+from tests.peers.sites import KINDS, Site, allow, prove, running
+from tests.serving import Server
+
+pytestmark = pytest.mark.needs("apache2", "chromium", "mod_auth_openidc.so", "node")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def site(request: pytest.FixtureRequest, server: Server, register: Register, programs: Path, libraries: Path) -> Iterator[Site]:
+    kind, port = KINDS[request.param], serving.free_port()
+    home = f"http://localhost:{port}"
+    addresses = ("--redirect-uri", home + kind.callback, "--post-logout-redirect-uri", f"{home}/")
+    hears = ("--backchannel-logout-uri", home + kind.backchannel) if kind.backchannel else ()
+    app = register(request.param, *addresses, *hears, *kind.options)
+    known = surroundings_of_an_app(libraries) | {
+        "LOGIN_URL": server.url,
+        "LOGIN_CLIENT_ID": app.id,
+        "LOGIN_CLIENT_SECRET": app.secret,
+        "SITE_URL": home,
+        "SITE_SECRET": "of-the-site-for-tests-of-32-bytes",
+    }
+    with running(kind, programs, known, port):
+        yield Site(home, kind)
+
+
+@pytest.fixture
+def sub(server: Server, number: str) -> str:
+    """The id of the user with this number."""
+    token = server.sign_in(number)["access_token"]
+    return str(server.call("GET", "/users/me/", token=token).json["id"])
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+def test_a_person_signs_in_and_out_with_new_and_with_remembered_consent(
+    site: Site, server: Server, visit: Visit, number: str, sub: str, scripts: bool
+) -> None:
+    page = visit(site.url, java_script_enabled=scripts)
+
+    site.sign_in(page)
+    prove(page, number, scripts=scripts)
+    allow(page)
+
+    site.expect_inside(page, number, sub)
+    site.sign_out(page)
+    site.expect_outside(page)
+    page.goto(f"{server.url}/profile/")
+    expect(page).to_have_url(re.compile(f"^{server.url}/login/"))
+
+    site.sign_in(page)
+    prove(page, number, scripts=scripts)
+
+    site.expect_inside(page, number, sub)
+
+
+def test_a_person_who_is_signed_in_to_hammer_sees_no_page_of_it_on_the_way_to_an_app_that_they_allowed(
+    site: Site, visit: Visit, number: str, sub: str
+) -> None:
+    page = visit(site.url, locale="ru")
+    site.sign_in(page)
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    prove(page, number)
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    allow(page)
+    site.expect_inside(page, number, sub)
+    page.context.clear_cookies(domain="localhost")
+
+    site.sign_in(page)
+
+    site.expect_inside(page, number, sub)
