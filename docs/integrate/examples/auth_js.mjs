@@ -14,6 +14,7 @@ const hammer = {
   clientId: LOGIN_CLIENT_ID,
   clientSecret: LOGIN_CLIENT_SECRET,
   checks: ["pkce", "state", "nonce"],
+  style: { logo: "" }, // without it, browsers ask authjs.dev for a picture
   authorization: { params: { scope: "openid profile phone" } },
   idToken: false, // ask /oauth/userinfo for names and number: the id token does not contain them
   profile: (claims) => ({ id: claims.sub, name: claims.name ?? claims.preferred_username ?? claims.phone_number }),
@@ -40,7 +41,7 @@ app.use(/^\/auth\/(.*)/, ExpressAuth(config));
 
 app.get("/", async (request, response) => {
   const session = await getSession(request, config);
-  if (!session) return response.send('<p><a href="/auth/signin">Sign in</a></p>');
+  if (!session) return response.send('<p><a href="/auth/signin?callbackUrl=/">Sign in</a></p>');
   const { id, name } = session.user;
   response.send(`<p>You are ${escaped(name)}, with the id ${escaped(id)}. <a href="/auth/signout?callbackUrl=/out">Sign out</a></p>`);
 });
