@@ -6,7 +6,7 @@ Like `server`, this module is imported at the first such request, since it needs
 import re
 from typing import Any, Final
 
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedResponseTypeError
 from flask import request
 
 from hammer.grants import authorizations
@@ -38,14 +38,16 @@ def read(server: Server) -> tuple[Authorization, Client]:
     Raises `OAuth2Error`. It has a `redirect_uri` where the app may learn of the error: where the client and its address are
     registered.
     """
-    sent = request.args
-    for name in ("client_id", "redirect_uri", "response_type"):  # Authlib writes them into sentences that must be ASCII
-        if not _PRINTABLE.fullmatch(sent.get(name, "").replace(" ", "")):
+    for name in ("client_id", "redirect_uri"):  # Authlib writes them into sentences that must be ASCII
+        if not _PRINTABLE.fullmatch(request.args.get(name, "")):
             raise InvalidRequestError(f"The parameter {name} is malformed.")
-    for name in sent:
-        if len(sent.getlist(name)) > 1:
-            raise InvalidRequestError("A parameter is repeated.")
-    grant = server.get_consent_grant(request)
+    if any(len(values) > 1 for _, values in request.args.lists()):
+        raise InvalidRequestError("A parameter is repeated.")
+    try:
+        grant = server.get_consent_grant(request)
+    except UnsupportedResponseTypeError as error:
+        error.description = "The only response_type is code."  # Authlib's sentence shows what was sent, which can be any sentence
+        raise
     try:
         return _checked(grant.client.client), grant.client.client
     except OAuth2Error as error:
@@ -55,7 +57,7 @@ def read(server: Server) -> tuple[Authorization, Client]:
 
 def _checked(client: Client) -> Authorization:
     """The request of this client, after what Authlib checks: the address, the type of the response, and the challenge."""
-    sent = request.args
+    sent = {name: value for name, value in request.args.items() if value}  # one without a value is none (RFC 6749 §3.1)
     for name, error in NOT_SUPPORTED.items():
         if name in sent:
             raise _NotSupported(f"The parameter {name} is not supported.", error=error)
@@ -73,7 +75,7 @@ def _checked(client: Client) -> Authorization:
         scopes=scopes,
         state=sent.get("state"),
         nonce=sent.get("nonce"),
-        code_challenge=sent.get("code_challenge") or None,
+        code_challenge=sent.get("code_challenge"),
         prompt=_prompts(sent.get("prompt", "")),
         max_age=_max_age(sent.get("max_age")),
         login_hint=phones.canonical(settings(), sent.get("login_hint", "")),

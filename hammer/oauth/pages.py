@@ -5,7 +5,9 @@ whole chain of redirects that a form begins, also of the form that took the one-
 our forms leads, redirects to apps: it may be called in a hidden frame of an app, in which browsers show no page of ours.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -51,17 +53,18 @@ def authorize() -> ResponseReturnValue:
         return redirect(f"{request.path}?{urlencode(list(request.form.items(multi=True)))}", 303)
     from authlib.oauth2.rfc6749.errors import OAuth2Error  # noqa: PLC0415  # see `lazy`
 
+    _choose_language()
     try:
         asked, client = lazy.read_request()
     except OAuth2Error as error:
         return _refused(error)
-    _choose_language()
     visitor, hint = tokens.visitor(), id_tokens.read_hint(request.args.get("id_token_hint", ""))
-    if hint is not None and visitor is not None and hint.user_id != visitor.user_id:
+    is_other = hint is not None and visitor is not None and hint.user_id != visitor.user_id
+    if is_other:
         asked.prompt = f"{asked.prompt} select_account".strip()
     step = authorizations.next_step(asked, client, visitor)
     if "none" in asked.prompt.split() and step is not None:
-        return redirect(_address(asked, error=NEEDS[step]), 303)
+        return redirect(_address(asked, error=NEEDS[Step.SIGN_IN if is_other else step]), 303)
     if invite := invite_codes.read_path(request.args.get("invite", "")):
         kept_invites.add(invite)
     if visitor is not None and step is None and ("none" in asked.prompt.split() or _invite_to_ask(visitor) is None):
@@ -126,6 +129,8 @@ def logout() -> ResponseReturnValue:
     here at once; otherwise the person is asked."""
     _choose_language()
     hint, caller = id_tokens.read_hint(request.values.get("id_token_hint", "")), tokens.visitor()
+    if hint is not None and (request.values.get("client_id") or hint.client_id) != hint.client_id:
+        hint = None  # the token of another app (OpenID Connect RP-Initiated Logout §2)
     way_on, client = _way_on_after_logout(hint)
     is_theirs = hint is not None and (caller is None or caller.user_id == hint.user_id)
     if hint is not None and is_theirs:
@@ -134,7 +139,8 @@ def logout() -> ResponseReturnValue:
             _sign_out(caller)
     elif caller is not None:
         kept = {name: request.values[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in request.values}
-        return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client))
+        here = partial(_this_page, [*kept.items()])
+        return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client), here=here)
     response = redirect(way_on, 303) if way_on else make_response(_signed_out_page(client, ""))
     return _signed_out_response(response)
 
@@ -154,9 +160,17 @@ def _refused(error: "OAuth2Error") -> ResponseReturnValue:
     """The error, where the app can read it; a page where the app or its address is not known (RFC 6749 §4.1.2.1)."""
     logs.refused(error.error)
     if not error.redirect_uri:
-        return render_template("oauth/over.html", reason=error.description or error.error, way_on=""), 400
+        here = partial(_this_page, [*request.args.items(multi=True)])
+        return render_template("oauth/refused.html", reason=error.description or error.error, here=here), 400
     said = {"error": error.error, "error_description": error.description or ""}
-    return redirect(_with_query(error.redirect_uri, said, request.args.get("state")), 303)
+    return redirect(_with_query(error.redirect_uri, said, request.args.get("state") or None), 303)
+
+
+def _this_page(sent: Sequence[tuple[str, str]], **query: str) -> str:
+    """The address of this page with the parameters that were `sent`, for the links to other languages. Not by `url_for`, in which
+    some names have a meaning of their own."""
+    others = [(name, value) for name, value in sent if name not in query]
+    return f"{request.path}?{urlencode([*others, *query.items()])}"
 
 
 def _address(asked: Authorization, **said: str) -> str:
@@ -186,7 +200,7 @@ def _over(asked: Authorization | None) -> ResponseReturnValue:
     """The page for a request that is over, or that another browser made."""
     parts = urlsplit(asked.redirect_uri) if asked else None
     home = f"{parts.scheme}://{parts.netloc}/" if parts and parts.scheme in ("http", "https") else ""
-    return render_template("oauth/over.html", reason="", way_on=home), 410 if asked else 404
+    return render_template("oauth/over.html", way_on=home), 410 if asked else 404
 
 
 def _invite_to_ask(caller: Caller) -> str | None:
@@ -223,7 +237,7 @@ def _way_on_after_logout(hint: Hint | None) -> tuple[str, Client | None]:
     """Where the app wants the person to be sent, if it registered that address; and the app."""
     client_id = request.values.get("client_id") or (hint.client_id if hint else "")
     client = registry.enabled(client_id)
-    if client is None or (hint is not None and hint.client_id != client_id):
+    if client is None:
         return "", None
     uri, state = request.values.get("post_logout_redirect_uri", ""), request.values.get("state")
     if not uri or uri not in client.post_logout_redirect_uris.split(" "):

@@ -14,7 +14,7 @@ from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestErro
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge
-from authlib.oidc.core.grants import OpenIDCode, OpenIDToken
+from authlib.oidc.core.grants import OpenIDToken
 from flask import Request, Response, current_app, request
 
 from config import ACCESS_TOKEN_LIFETIME
@@ -104,7 +104,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         super().__init__(current_app, query_client=_registered, save_token=lambda *_: None)
         self._client_auth = ClientAuthentication(RegisteredClient)
         self.register_grant(ClientCredentials)
-        self.register_grant(AuthorizationCode, [OnlyS256(), IdTokenForCode()])
+        self.register_grant(AuthorizationCode, [OnlyS256(), IdToken()])
         self.register_grant(RefreshToken, [IdToken()])
         self.register_token_generator(ClientCredentials.GRANT_TYPE, _client_token)
         self.register_token_generator("default", _app_tokens)
@@ -229,19 +229,12 @@ class RefreshToken(RefreshTokenGrant):  # type: ignore[misc]
 
 
 class IdToken(OpenIDToken):  # type: ignore[misc]
-    """The id token beside an access token."""
+    """The id token beside an access token. Authlib's class for codes would also read `prompt`, and refuse `none` to everyone."""
 
     def encode_id_token(self, token: dict[str, Any], sent: _Request) -> str:
         exchanged = sent.authorization_code
         nonce = exchanged.grant.nonce if exchanged else None
         return id_tokens.signed(sent.user, sent.client.client, nonce=nonce, access_token=token["access_token"])
-
-
-class IdTokenForCode(IdToken, OpenIDCode):  # type: ignore[misc]
-    """The same for a code. A nonce may come twice: a code cannot."""
-
-    def exists_nonce(self, nonce: str, sent: _Request) -> bool:
-        return False
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc]
