@@ -31,7 +31,7 @@ from hammer.refusals import TooManyRequests, Unavailable
 from hammer.sessions import sessions
 from hammer.sms import gateways
 from hammer.web.access import public
-from tests import delivery
+from tests import delivery, pictures_of_apps
 from tests.actions import wrong_code
 from tests.conftest import SETTINGS
 from tests.databases import migrate
@@ -303,7 +303,11 @@ def scene_print(visit: Visit) -> None:
     visit.page.emulate_media(media="print")
 
 
-SCENES = {name.removeprefix("scene_").replace("_", "-"): scene for name, scene in globals().items() if name.startswith("scene_")}
+SCENES: dict[str, Callable[[Visit], None]] = {
+    name.removeprefix("scene_").replace("_", "-"): scene
+    for name, scene in (globals() | vars(pictures_of_apps)).items()
+    if name.startswith("scene_")
+}
 
 
 def main() -> None:

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from playwright.sync_api import Locator, Page, expect
-from sqlalchemy import NullPool, create_engine, update
+from sqlalchemy import NullPool, create_engine, insert, update
 
+from hammer import clock, codes
 from hammer.db.database import UtcDateTime, db
+from hammer.models import Client
+from tests.apps import CHALLENGE
 from tests.serving import Server
 
 SEND_CODE = re.compile("^(Sign in|Confirm)$")
@@ -96,6 +100,17 @@ def let_pass(server: Server, **span: float) -> None:
                 mine = update(table).where(*(key == row[key.name] for key in table.primary_key))
                 earlier = {moment.name: row[moment.name] - passed for moment in moments if row[moment.name] is not None}
                 connection.execute(mine.values(earlier))
+
+
+def address_for_app(server: Server, name: str, redirect_uri: str, scope: str, *, public: bool = False, **more: str) -> str:
+    """Registers an app. Returns the address to which it sends people who sign in to it."""
+    row = {"id": codes.random_id(), "name": name, "redirect_uris": redirect_uri, "scopes": "", "sends_per_hour": 0}
+    engine = create_engine(server.database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(insert(Client).values(row | {"public": public, "created_at": clock.now()}))
+    sent = {"client_id": row["id"], "redirect_uri": redirect_uri, "response_type": "code", "scope": scope, "state": "of the app"}
+    sent |= {"code_challenge": CHALLENGE, "code_challenge_method": "S256"} | more
+    return f"/oauth/authorize?{urlencode(sent)}"
 
 
 def posts(page: Page) -> list[str]:
