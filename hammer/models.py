@@ -258,7 +258,7 @@ class Authorization(Base):
     consumed_at: Mapped[datetime | None]
     """When its code was exchanged."""
     grant_id: Mapped[str | None] = mapped_column(String(22))
-    """The session of the app that was opened for the code."""
+    """The session of the app that was opened for the code, if it was right."""
 
 
 class Consent(Base):

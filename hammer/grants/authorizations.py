@@ -14,7 +14,7 @@ from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Authorization, Client, Consent, Session, SignInScope
+from hammer.models import Authorization, Client, Consent, Session, SignInScope, User
 from hammer.refusals import NotFound
 from hammer.sessions.sessions import Caller
 
@@ -98,7 +98,10 @@ def next_step(asked: Authorization, client: Client, caller: Caller | None) -> St
         return Step.SIGN_IN
     remembered = and_(Consent.user_id == Session.user_id, Consent.client_id == client.id)
     both = select(Session.created_at, Consent.scopes).outerjoin(Consent, remembered).where(Session.id == caller.session_id)
-    proved_at, allowed = db.session.execute(both).one()
+    found = db.session.execute(both).one_or_none()
+    if found is None:  # the caller was deleted just now
+        return Step.SIGN_IN
+    proved_at, allowed = found
     prompts = asked.prompt.split()
     if proved_at < asked.created_at:
         too_old = asked.max_age is not None and proved_at < clock.now() - timedelta(seconds=asked.max_age)
@@ -124,7 +127,11 @@ def approve(settings: Settings, authorization_id: str, caller: Caller) -> str:
     now = clock.now()
     this = Authorization.id == authorization_id, Authorization.expires_at > now, Authorization.consumed_at.is_(None)
     answer = update(Authorization).where(*this, Authorization.session_id.is_(None)).returning(Authorization)
+    # Locked: a deletion of the user at the same moment waits, and then deletes the consent as well.
+    person = select(User.id).where(User.id == caller.user_id, User.deleted_at.is_(None))
     with transaction() as tx:
+        if tx.scalar(person.with_for_update(read=True, key_share=True)) is None:
+            raise NotFound
         asked = tx.scalar(answer.values(session_id=caller.session_id, expires_at=now + CODE_LIFETIME))
         if asked is None:
             asked = tx.scalar(select(Authorization).where(*this, Authorization.session_id == caller.session_id))

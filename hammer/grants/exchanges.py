@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from config import ACCESS_TOKEN_LIFETIME, Settings
 from hammer import clock, codes, events
@@ -53,17 +53,19 @@ def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str
     if claim is None:
         return None
     now = clock.now()
-    this = Authorization.id == claim[0], Authorization.client_id == client_id
-    spend = update(Authorization).where(*this, Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None))
+    this = and_(Authorization.id == claim[0], Authorization.client_id == client_id)
+    unspent = Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None)
+    spend = update(Authorization).where(this, *unspent).values(consumed_at=now, grant_id=codes.random_id())
     with transaction() as tx:
         if not registry.may_sign_in(tx, client_id):
             return None
-        spent = tx.scalar(spend.values(consumed_at=now).returning(Authorization))
+        parent = _lock_parent(tx, this, now)
+        spent = tx.scalar(spend.returning(Authorization))
         if spent is None:
-            _revoke_replayed(tx, tx.scalar(select(Authorization.grant_id).where(*this)))
+            _revoke_replayed(tx, client_id, tx.scalar(select(Authorization.grant_id).where(this)))
             return None
         right = now < spent.expires_at and spent.redirect_uri == redirect_uri and _proves(spent.code_challenge, verifier)
-        session = _open(tx, spent, now) if right else None
+        session = _open(tx, spent, parent, now) if parent and right else None
     return Grant(session, spent.nonce) if session else None
 
 
@@ -74,7 +76,10 @@ def refresh(settings: Settings, client_id: str, refresh_token: str) -> Session:
 
 
 def revoke(settings: Settings, client_id: str, token: str) -> None:
-    """Ends the session of an access or refresh token, also an old one (RFC 7009). Does nothing for a token of another client."""
+    """Ends the session of an access or refresh token, also an old one (RFC 7009). Does nothing for a token of another client.
+
+    The app gets no logout notice: it is the one that asks.
+    """
     claims = (codes.read_proof(settings.key("sessions"), kind, token) for kind in (SessionKind.APP, ACCESS))
     claim = next(filter(None, claims), None)
     if claim is None:
@@ -99,7 +104,7 @@ def holder(settings: Settings, access_token: str) -> Holder:
     session_id, number = claim
     caller = sessions.caller(session_id, SessionKind.APP, issued_at_refresh=number)
     session = db.session.get(Session, session_id) if caller else None
-    if session is None or not _is_fresh(session, number) or registry.enabled(str(session.client_id)) is None:
+    if session is None or not _is_fresh(session, number):
         raise NotSignedIn
     return Holder(session.user_id, str(session.client_id), frozenset(map(SignInScope, (session.scopes or "").split())))
 
@@ -121,22 +126,31 @@ def _proves(challenge: str | None, verifier: str | None) -> bool:
     return codes.same(challenge, codes.base64url(hashlib.sha256(verifier.encode()).digest()))
 
 
-def _open(tx: Transaction, spent: Authorization, now: datetime) -> Session | None:
-    """Opens the app's session in that of the browser; None if that one is over by now. It is locked: if it ends at the same moment,
-    the new session is seen and ends as well."""
+def _lock_parent(tx: Transaction, allowed: ColumnElement[bool], now: datetime) -> Session | None:
+    """The session of the browser in which the request was allowed; None if it is over, or its user may not sign in.
+
+    It is locked, after its user: what ends it at the same moment waits, and then ends the session of the app as well. A deletion
+    locks in the same order.
+    """
     may_sign_in = User.blocked_at.is_(None), User.deleted_at.is_(None)
-    live = select(Session).join(User).where(Session.id == spent.session_id, is_live(now, SessionKind.BROWSER), *may_sign_in)
-    parent = tx.scalar(live.with_for_update(read=True, of=Session))
-    if parent is None:
+    in_session = Authorization.session_id == Session.id
+    user = select(User.id).join(Session).join(Authorization, in_session).where(allowed, *may_sign_in)
+    if tx.scalar(user.with_for_update(read=True, key_share=True, of=User)) is None:
         return None
-    scopes = spent.scopes.split()
+    live = select(Session).join(Authorization, in_session).where(allowed, is_live(now, SessionKind.BROWSER))
+    return tx.scalar(live.with_for_update(read=True, of=Session))
+
+
+def _open(tx: Transaction, spent: Authorization, parent: Session, now: datetime) -> Session:
     expires_at = parent.expires_at
-    if SignInScope.OFFLINE_ACCESS in scopes:
+    # A browser's session that ends early is one of a test number: the app's ends with it.
+    lasts = parent.created_at + SESSION_LIFETIME[SessionKind.BROWSER] <= expires_at
+    if lasts and SignInScope.OFFLINE_ACCESS in spent.scopes.split():
         expires_at = parent.created_at + SESSION_LIFETIME[SessionKind.APP]
     opened = insert_row(
         tx,
         Session,
-        id=codes.random_id(),
+        id=spent.grant_id,
         user_id=parent.user_id,
         kind=SessionKind.APP,
         device=parent.device,
@@ -149,13 +163,11 @@ def _open(tx: Transaction, spent: Authorization, now: datetime) -> Session | Non
         seen_at=now,
         expires_at=expires_at,
     )
-    tx.execute(update(Authorization).where(Authorization.id == spent.id).values(grant_id=opened.id))
     events.note(tx, events.Kind.APP_SIGNED_IN, parent.user_id, client_id=spent.client_id)
     return opened
 
 
-def _revoke_replayed(tx: Transaction, grant_id: str | None) -> None:
+def _revoke_replayed(tx: Transaction, client_id: str, grant_id: str | None) -> None:
     if grant_id is not None and revocation.end_matching(tx, Session.id == grant_id):
-        of_user = select(Session.user_id, Session.client_id).where(Session.id == grant_id)
-        user_id, client_id = tx.execute(of_user).one()
+        user_id = tx.scalar(select(Session.user_id).where(Session.id == grant_id))
         events.note(tx, events.Kind.CODE_REPLAYED, user_id, client_id=client_id)

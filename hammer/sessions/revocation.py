@@ -6,7 +6,7 @@ Back-Channel Logout).
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction
@@ -22,34 +22,44 @@ def end(tx: Transaction, user_id: str, *which: ColumnElement[bool], noted_as: ev
     ended = end_matching(tx, Session.user_id == user_id, *which)
     if ended and noted_as:
         events.note(tx, noted_as, user_id)
-    return ended
+    return bool(ended)
 
 
 def replace(tx: Transaction, user_id: str, old: str, new: str) -> None:
     """Ends the session `old`. The apps that the user signed in to there stay signed in, now with the session `new`."""
-    tx.execute(update(Session).where(Session.parent_id == old, Session.user_id == user_id).values(parent_id=new))
-    end(tx, user_id, Session.id == old)
+    this = Session.id == old, Session.user_id == user_id, Session.ended_at.is_(None)
+    if tx.scalar(update(Session).where(*this).values(ended_at=clock.now()).returning(Session.id)):
+        tx.execute(update(Session).where(Session.parent_id == old, Session.ended_at.is_(None)).values(parent_id=new))
+
+
+def all_but(session_id: str) -> ColumnElement[bool]:
+    """A condition: all sessions except this one and those of apps that were opened in it."""
+    return and_(Session.id != session_id, Session.parent_id.is_distinct_from(session_id))
 
 
 def end_all(tx: Transaction, user_id: str, *, but: str | None = None, noted_as: events.Kind | None = None) -> None:
     """Ends all sessions of the user except `but` and those of apps that were opened in it, and forgets all devices except the one
     on which `but` was opened."""
-    others = () if but is None else (Session.id != but, or_(Session.parent_id.is_(None), Session.parent_id != but))
-    not_its_own = () if but is None else (devices.all_but_that_of(tx, but),)
+    others, not_its_own = ((), ()) if but is None else ((all_but(but),), (devices.all_but_that_of(tx, but),))
     devices.forget(tx, user_id, *not_its_own)
     end(tx, user_id, *others, noted_as=noted_as)
     devices.forget(tx, user_id, *not_its_own)  # a sign-in that came first may have added a device
 
 
-def end_matching(tx: Transaction, *which: ColumnElement[bool]) -> bool:
-    """Ends the sessions that match `which`, of whatever user; False if there were none."""
-    over = update(Session).where(Session.ended_at.is_(None)).values(ended_at=clock.now())
-    ended = tx.execute(over.where(*which).returning(Session.id, Session.kind)).all()
-    # A statement of its own: an app that was signed in to at the same moment is seen only now, since its session waits for ours.
-    browsers = [session_id for session_id, kind in ended if kind == SessionKind.BROWSER]
-    children = tx.scalars(over.where(Session.parent_id.in_(browsers)).returning(Session.id)).all() if browsers else ()
-    add_notices(tx, [*(session_id for session_id, kind in ended if kind == SessionKind.APP), *children])
-    return bool(ended)
+def end_matching(tx: Transaction, *which: ColumnElement[bool]) -> int:
+    """Ends the sessions that match `which`, of whatever user, and those of apps that were opened in them: how many."""
+    # Browsers are locked first, then the others, always in the order of their ids, so that no two transactions wait for each other.
+    # An app that is signed in to at this moment has locked its browser, and is seen by the second statement.
+    browsers = tx.scalars(_locked(Session.kind == SessionKind.BROWSER, *which)).all()
+    these = _locked(or_(and_(*which), Session.parent_id.in_(browsers)))
+    over = update(Session).where(Session.id.in_(these), Session.ended_at.is_(None)).values(ended_at=clock.now())
+    ended = tx.execute(over.returning(Session.id, Session.kind)).all()
+    add_notices(tx, [session_id for session_id, kind in ended if kind == SessionKind.APP])
+    return len(ended)
+
+
+def _locked(*which: ColumnElement[bool]) -> Select[str]:
+    return select(Session.id).where(Session.ended_at.is_(None), *which).order_by(Session.id).with_for_update()
 
 
 def add_notices(tx: Transaction, of_apps: Collection[str]) -> None:

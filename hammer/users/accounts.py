@@ -188,7 +188,7 @@ def change_number(
             session_to_keep = session_id if end_other_sessions else None
             refusal = _set_number(tx, settings, user_id, proved.telephone_number, proved.language, session_to_keep=session_to_keep)
             if refusal is None and end_other_sessions:
-                revocation.end(tx, user_id, Session.id != session_id, noted_as=events.Kind.SESSIONS_ENDED)
+                revocation.end(tx, user_id, revocation.all_but(session_id), noted_as=events.Kind.SESSIONS_ENDED)
             idempotency.keep_outcome(tx, key, refusal)
     if refusal is not None:
         raise refusal
