@@ -1,9 +1,11 @@
 """The apps that a person signed in to, as the person sees them: `apps`, `end`, `forget`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Row, delete, func, null, select
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
@@ -25,23 +27,27 @@ class App:
     scopes: tuple[SignInScope, ...]
     """What it may know about them."""
     signed_in_at: datetime | None
-    """When they signed in to it last; None if they are not signed in to it."""
+    """When it last got tokens for them; None if they are not signed in to it."""
 
 
 def apps(user_id: str) -> list[App]:
     """The apps that the user is signed in to or allowed something, by name, at most 100."""
-    mine = (Session.user_id == user_id, Session.kind == SessionKind.APP, is_live(clock.now(), SessionKind.APP))
-    signed_in = select(Session.client_id, func.max(Session.refreshed_at).label("at")).where(*mine).group_by(Session.client_id)
-    live = signed_in.subquery()
-    allowed = select(Consent).where(Consent.user_id == user_id).subquery()
-    every = (
-        select(Client.id, Client.name, Client.first_party, allowed.c.scopes, live.c.at)
-        .outerjoin(live, live.c.client_id == Client.id)
-        .outerjoin(allowed, allowed.c.client_id == Client.id)
-        .where(or_(live.c.at.is_not(None), allowed.c.scopes.is_not(None)), Client.disabled_at.is_(None))
-    )
-    found = db.session.execute(every.order_by(Client.name).limit(MOST_PER_PAGE)).all()
-    return [App(row.id, row.name, row.first_party, tuple(map(SignInScope, (row.scopes or "").split())), row.at) for row in found]
+    live = Session.user_id == user_id, is_live(clock.now(), SessionKind.APP)
+    used = select(Session.client_id, Session.scopes, func.max(Session.refreshed_at).label("at")).where(*live)
+    allowed = select(Consent.client_id, Consent.scopes, null()).where(Consent.user_id == user_id)
+    known = used.group_by(Session.client_id, Session.scopes).union_all(allowed).subquery()
+    each = select(Client.id, Client.name, Client.first_party, known.c.scopes, known.c.at)
+    rows = db.session.execute(each.join(known, known.c.client_id == Client.id).where(Client.disabled_at.is_(None))).all()
+    found = [_app([row for row in rows if row.id == client_id]) for client_id in {row.id for row in rows}]
+    return sorted(found, key=lambda app: app.name)[:MOST_PER_PAGE]
+
+
+def _app(rows: Sequence[Row[Any]]) -> App:
+    """The app of these rows: each has scopes, and the time of a sign-in with them, or none for a consent."""
+    scopes = {scope for row in rows for scope in row.scopes.split()}
+    signed_in_at = max((row.at for row in rows if row.at), default=None)
+    client = rows[0]
+    return App(client.id, client.name, client.first_party, tuple(scope for scope in SignInScope if scope in scopes), signed_in_at)
 
 
 def end(user_id: str, client_id: str) -> None:
@@ -79,4 +85,4 @@ def _end(tx: Transaction, user_id: str, client_id: str) -> bool:
     ended = revocation.end_matching(tx, Session.user_id == user_id, *in_app)
     if ended:
         events.note(tx, events.Kind.APP_SIGNED_OUT, user_id, client_id=client_id)
-    return ended
+    return bool(ended)
