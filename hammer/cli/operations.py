@@ -18,7 +18,7 @@ from hammer.web.settings import settings
 
 
 @commands.command()
-@click.option("--restored", is_flag=True, help="Also void all codes, sessions and known devices: a backup was restored.")
+@click.option("--restored", is_flag=True, help="Also void all codes, sessions, known devices and consents: a backup was restored.")
 def prune(restored: bool) -> None:
     """Delete data past its retention time. Run it every hour."""
     deleted = retention.prune()

@@ -19,6 +19,7 @@ from hammer.invites import tombstones
 from hammer.models import (
     SESSION_LIFETIME,
     Authorization,
+    Consent,
     Counter,
     Device,
     Event,
@@ -93,10 +94,10 @@ def prune() -> dict[str, int]:
 
 
 def restored() -> dict[str, int]:
-    """Voids all codes, sessions, known devices and answers to repeated requests. Returns how many of each kind.
+    """Voids all codes, sessions, known devices, consents and answers to repeated requests. Returns how many of each kind.
 
-    For use after a backup was restored, or a standby took over that lacked the last transactions: what was used or ended since then
-    would be valid again.
+    For use after a backup was restored, or a standby took over that lacked the last transactions: what was used, ended or withdrawn
+    since then would be valid again.
     """
     anything = true()
     gone = {
@@ -104,13 +105,13 @@ def restored() -> dict[str, int]:
         "verifications": _clear(Verification, anything),
         "devices": _clear(Device, anything),
         "authorizations": _clear(Authorization, anything),
+        "consents": _clear(Consent, anything),
         "idempotency keys": _clear(IdempotencyKey, anything),
     }
     ended, live = 0, select(Session.id).where(Session.ended_at.is_(None)).limit(MOST_AT_ONCE)
     while ids := db.session.scalars(live).all():
         with transaction() as tx:
-            revocation.end_matching(tx, Session.id.in_(ids))
-        ended += len(ids)
+            ended += revocation.end_matching(tx, Session.id.in_(ids))
     return gone | {"sessions": ended}
 
 
