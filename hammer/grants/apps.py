@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, null, select
+from sqlalchemy import Row, delete, func, null, or_, select
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction

@@ -34,7 +34,7 @@ def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Set
 def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run, app: Flask, settings: Settings) -> None:
     with app.app_context():
         verification, signed_in = ask(settings), sign_in(settings, BORIS)
-    voided = "Voided 2 texts, 2 verifications, 1 devices, 0 authorizations, 0 idempotency keys, 1 sessions."
+    voided = "Voided 2 texts, 2 verifications, 1 devices, 0 authorizations, 0 consents, 0 idempotency keys, 1 sessions."
     assert voided in said(run("prune", "--restored"))
     with app.app_context():
         with pytest.raises(WrongCode):

@@ -97,7 +97,7 @@ def test_the_retention_times_are_those_that_are_enforced() -> None:
     ("language", "words"),
     [
         ("en", ("What is kept about you", "Your number, names", "download all of it, and delete it")),
-        ("ru", ("Что мы храним", "Номер, имя", "скачать", "удалить")),
+        ("ru", ("Что мы храним", "Ваш номер, имя", "скачать", "удалить")),
     ],
 )
 def test_the_login_page_informs_people_before_they_give_their_number(
