@@ -8,7 +8,6 @@ const ended = new Set(); // the `sid` of sessions that Hammer has ended. With se
 const hammer = {
   id: "hammer", // the end of the redirect URI: /auth/callback/hammer
   name: "Hammer",
-  style: { logo: "" }, // without it the page asks authjs.dev for a picture
   type: "oidc",
   issuer: LOGIN_URL,
   clientId: LOGIN_CLIENT_ID,
