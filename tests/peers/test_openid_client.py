@@ -197,6 +197,13 @@ def test_it_learns_why_it_gets_no_code(start: Start, server: Server, number: str
         app.sign_in(Visitor(server, number), prompt=prompt)
 
 
+def test_without_a_page_it_signs_a_person_in_whose_consent_is_remembered(start: Start, server: Server, number: str) -> None:
+    app, visitor = start(), Visitor(server, number)
+    first = app.sign_in(visitor)
+
+    assert app.sign_in(visitor, prompt="none")["claims"]["sub"] == first["claims"]["sub"]
+
+
 def test_it_gets_a_newer_login_when_it_asks_for_one(start: Start, server: Server, number: str) -> None:
     app, visitor = start(), Visitor(server, number)
     first = app.sign_in(visitor)

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import serving
+from tests.delivery import wait_until
 from tests.integrate.conftest import surroundings_of_an_app
 from tests.peers.conftest import Register, Visit
 from tests.peers.sites import KINDS, Site, allow, prove, running
@@ -79,3 +80,19 @@ def test_a_person_who_is_signed_in_to_hammer_sees_no_page_of_it_on_the_way_to_an
     site.sign_in(page)
 
     site.expect_inside(page, number, sub)
+
+
+@pytest.mark.parametrize("site", [name for name, kind in KINDS.items() if kind.backchannel], indirect=True)
+def test_a_site_hears_that_a_person_signed_out_of_hammer(site: Site, server: Server, visit: Visit, number: str, sub: str) -> None:
+    page = visit(site.url)
+    site.sign_in(page)
+    prove(page, number)
+    allow(page)
+    site.expect_inside(page, number, sub)
+    assert site.knows(page, sub)
+
+    page.goto(f"{server.url}/profile/")
+    page.locator("form[action^='/logout'] button").click()
+    expect(page.locator("input[name=telephone_number]")).to_be_visible()
+
+    wait_until(lambda: not site.knows(page, sub))
