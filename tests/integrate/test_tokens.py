@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
 from config import ACCESS_TOKEN_LEEWAY, Settings
-from hammer.sessions.keys import Key, KeyRing
+from hammer.models import SigningAlgorithm
+from hammer.sessions.keys import IdTokenKeys, Key, KeyRing
 from tests.cli.commands import CLOSED_PORT
 from tests.conftest import SETTINGS
+from tests.delivery import wait_until
 from tests.integrate.conftest import PORT, Start
 from tests.serving import HOME, Server
 
@@ -36,9 +38,19 @@ NODE, JAVA = pytest.mark.needs("node"), pytest.mark.needs("javac")
 
 
 @pytest.fixture
-def key(server: Server, app_with: Callable[[Settings], Flask]) -> Key:
-    """The key with which the server signs."""
+def of_id_tokens(server: Server, app_with: Callable[[Settings], Flask]) -> dict[str, Key]:
+    """The keys of id tokens, which the server publishes too: of RSA, P-256 and Ed25519."""
     settings = replace(SETTINGS, database_url=server.database_url, public_url=server.url)
+    with app_with(settings).app_context():
+        return {algorithm: IdTokenKeys(settings).ensure(algorithm) for algorithm in SigningAlgorithm}
+
+
+@pytest.fixture
+def key(server: Server, of_id_tokens: dict[str, Key], app_with: Callable[[Settings], Flask]) -> Key:
+    """The key with which the server signs access tokens, one of four that it publishes."""
+    settings = replace(SETTINGS, database_url=server.database_url, public_url=server.url)
+    others = {one.kid for one in of_id_tokens.values()}
+    wait_until(lambda: others < {one["kid"] for one in json.loads(server.request("GET", "/.well-known/jwks.json").body)["keys"]})
     with app_with(settings).app_context():
         return KeyRing(settings).signing()
 
@@ -50,7 +62,9 @@ def token(server: Server, number: str) -> str:
 
 
 @pytest.fixture
-def refused(server: Server, environment: Mapping[str, str], token: str, key: Key) -> dict[str, str]:
+def refused(
+    server: Server, environment: Mapping[str, str], token: str, key: Key, of_id_tokens: Mapping[str, Key]
+) -> dict[str, str]:
     """Tokens that no service may admit, by what is wrong with them."""
     claims = jwt.decode(token, options={"verify_signature": False})
     header, body, signature = token.split(".")
@@ -72,9 +86,19 @@ def refused(server: Server, environment: Mapping[str, str], token: str, key: Key
         "with another person": f"{header}.{encoded(claims | {'sub': 'somebody else'})}.{signature}",
         "not signed": f"{encoded({'alg': 'none', 'typ': 'at+jwt', 'kid': key.kid})}.{body}.",
         "signed with the public key as a secret": with_a_shared_secret(key, body),
+        **{
+            f"an id token by {one.algorithm}": id_token(claims, one, environment["LOGIN_CLIENT_ID"])
+            for one in of_id_tokens.values()
+        },
         "no token": "nonsense",
         "empty": "",
     }
+
+
+def id_token(claims: Mapping[str, Any], key: Key, audience: str) -> str:
+    """Of the same person, for an app (OpenID Connect Core §2)."""
+    named = {name: value for name, value in claims.items() if name in ("iss", "sub", "sid", "iat", "exp")}
+    return jwt.encode(named | {"aud": audience}, key.private, algorithm=key.algorithm, headers={"kid": key.kid, "typ": "JWT"})
 
 
 def encoded(part: object) -> str:

@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from config import Settings
-from hammer.db.database import transaction
+from hammer.db.database import db, transaction
 from hammer.models import SigningAlgorithm, TokenKey
 from hammer.sessions import keys
 from hammer.sessions.keys import IdTokenKeys, Key, Purpose
@@ -69,6 +69,19 @@ def test_processes_that_start_together_end_up_with_one_key_of_each_algorithm(dat
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len({output for output, _ in printed}) == 1
     assert len(printed[0][0].split()) == 3
+
+
+def test_a_rotation_elsewhere_is_seen_also_where_the_rows_are_held(app: Flask, settings: Settings) -> None:
+    def rotate_elsewhere() -> list[Key]:
+        with app.app_context():
+            return keys.rotate(settings, Purpose.ID)
+
+    with app.app_context():
+        IdTokenKeys(settings).ensure(ES256)
+        held = list(db.session.scalars(select(TokenKey)))
+        [[new]] = at_once([rotate_elsewhere])
+        assert [key.kid for key in signing(settings)] == [new.kid]
+    assert len(held) == 1
 
 
 def ensure(settings: Settings, algorithm: SigningAlgorithm = ES256) -> Verb:

@@ -231,15 +231,16 @@ def test_a_row_that_changes_its_purpose_or_algorithm_is_another_key(ring: IdToke
         made.add(key.published["x"])
 
 
-@pytest.mark.usefixtures("context")
 def test_each_rotation_leaves_the_keys_of_the_other_purpose(ring: IdTokenKeys, settings: Settings) -> None:
-    of_access, of_id = KeyRing(settings).signing(), ring.signing(ES256)
-    rotate(settings)
+    """Also where they have the same algorithm."""
+    [of_access] = keys.rotate(settings)
+    of_id = ring.signing(EDDSA)
+    new = rotate(settings)[EDDSA]
     assert KeyRing(settings).signing() == of_access
-    now = IdTokenKeys(settings).signing(ES256)
     keys.rotate(settings)
-    assert IdTokenKeys(settings).signing(ES256) == now != of_id
-    assert len(KeyRing(settings).published()) == 2
+    assert IdTokenKeys(settings).signing(EDDSA) == new
+    assert (len(KeyRing(settings).published()), len(IdTokenKeys(settings).published())) == (3, 2)
+    assert of_id.kid != new.kid
 
 
 # -- rotated ------------------------------------------------------------------------------------------------------------------
