@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import CDPSession, Page, ViewportSize, expect
@@ -10,6 +11,7 @@ from playwright.sync_api import CDPSession, Page, ViewportSize, expect
 from tests.actions import wrong_code
 from tests.browser.actions import (
     Visit,
+    address_for_app,
     ask,
     button,
     code_field,
@@ -282,3 +284,40 @@ def walk(visit: Visit, server: Server, new_number: Callable[[], str]) -> Iterato
     button(boris, "Get the code").click()
     expect(boris.get_by_role("heading", level=1)).to_contain_text("cookies")
     yield inspect("cookies blocked", boris, his)
+    yield from walk_to_an_app(visit(), server, new_number())
+
+
+def walk_to_an_app(page: Page, server: Server, number: str) -> Iterator[State]:
+    """The states that a person meets who signs in to an app."""
+    wire = Wire(page)
+    # The page that leads on to the app would leave before it is inspected.
+    page.route("**/onward.js*", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    everything = "openid phone profile invites offline_access"
+    app = address_for_app(server, "Grafana", "https://app.example/callback", everything)
+
+    page.goto(app)
+    yield inspect("phone form, for an app", page, wire)
+    ask(page, number, start="")
+    yield inspect("code form, for an app", page, wire)
+    enter(page, code_shown(page))
+    expect(page.get_by_role("heading", name="Sign in to Grafana?")).to_be_visible()
+    yield inspect("consent", page, wire)
+    page.get_by_role("link", name="Русский").click()
+    expect(button(page, "Разрешить")).to_be_visible()
+    yield inspect("consent, in Russian", page, wire)
+    page.get_by_role("link", name="English").click()
+    at = page.url
+    button(page, "Allow").click()
+    expect(page.get_by_role("link", name="Continue to Grafana")).to_be_visible()
+    yield inspect("on to the app", page, wire)
+    page.goto("/profile/")
+    yield inspect("profile, with an app", page, wire)
+    let_pass(server, minutes=40)
+    page.goto(at)
+    yield inspect("a sign-in to an app that is over", page, wire)
+    page.goto(f"{app}&max_age=60")
+    yield inspect("a newer code, for an app", page, wire)
+    page.goto(f"/oauth/logout?{urlsplit(app).query}")
+    yield inspect("sign out for an app", page, wire)
+    page.goto("/oauth/authorize")
+    yield inspect("an app that asks in a wrong way", page, wire)
