@@ -131,7 +131,7 @@ def show(client: str) -> None:
         if found.public
         else f"changed {minute(found.rotated_at)}"
         if found.rotated_at
-        else "the first",
+        else "never changed",
         "added": minute(found.created_at),
         "status": _status(found),
     }

@@ -94,6 +94,7 @@ def _is_read_as_written(host: str) -> bool:
 
 def _is_ipv4(name: str) -> bool:
     try:
-        return str(ipaddress.IPv4Address(name)) == name
+        ipaddress.IPv4Address(name)
     except ValueError:
         return False
+    return True

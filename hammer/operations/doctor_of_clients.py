@@ -6,7 +6,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from config import Settings
-from hammer import clock
 from hammer.clients import registry
 from hammer.models import Client
 from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
@@ -53,9 +52,8 @@ def _address(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings, apps: list[Client]) -> Iterator[Finding]:
-    """Reports algorithms that no key signs with. The first sign-in makes a key, which an app that has cached the others lacks."""
-    now = clock.now()
-    signing = {key.algorithm for key in keys.every(settings, keys.Purpose.ID) if key.ends > now}
+    """Reports algorithms without a key. The first sign-in makes a key, which an app that has cached the others lacks."""
+    signing = {key.algorithm for key in keys.every(settings, keys.Purpose.ID)}  # the newest of each signs
     for client in apps:
         if client.algorithm not in signing:
             how = f"no key signs with its algorithm {client.algorithm}; its first sign-in makes one"
