@@ -24,7 +24,8 @@ NOT_SUPPORTED: Final = {
     "registration": "registration_not_supported",
 }
 """Parameters that must be refused where they are not supported (OpenID Connect Core §6, §7.2.1)."""
-_PRINTABLE: Final = re.compile(r"[!-~]*", re.ASCII)
+_SAYABLE: Final = re.compile(r"[!#-\[\]-~]*", re.ASCII)
+"""What may stand in a description (RFC 6749 §4.1.2.1), without blanks."""
 _LARGEST_AGE: Final = 10**9
 
 
@@ -38,8 +39,9 @@ def read(server: Server) -> tuple[Authorization, Client]:
     Raises `OAuth2Error`. It has a `redirect_uri` where the app may learn of the error: where the client and its address are
     registered.
     """
-    for name in ("client_id", "redirect_uri"):  # Authlib writes them into sentences that must be ASCII
-        if not _PRINTABLE.fullmatch(request.args.get(name, "")):
+    for name in ("client_id", "redirect_uri", "response_type"):  # Authlib writes them into sentences, in which few signs may stand
+        sent = request.args.get(name, "")
+        if not _SAYABLE.fullmatch(sent.replace(" ", "") if name == "response_type" else sent):
             raise InvalidRequestError(f"The parameter {name} is malformed.")
     if any(len(values) > 1 for _, values in request.args.lists()):
         raise InvalidRequestError("A parameter is repeated.")
