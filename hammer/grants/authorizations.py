@@ -8,12 +8,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 
 from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
-from hammer.db.prepared import prepared
+from hammer.db.prepared import insert_row, prepared
 from hammer.models import Authorization, Client, Consent, Session, SignInScope, User
 from hammer.refusals import NotFound
 from hammer.sessions.sessions import Caller
@@ -25,7 +25,16 @@ CODE_LIFETIME: Final = timedelta(seconds=60)
 
 KIND: Final = "authorization-code"
 
+FIND_ALLOWED: Final = prepared(
+    select(Session.created_at, Consent.scopes)
+    .outerjoin(Consent, and_(Consent.user_id == Session.user_id, Consent.client_id == bindparam("client")))
+    .where(Session.id == bindparam("browser"))
+)
 INSERT_CONSENT: Final = prepared(lambda insert: insert(Consent).on_conflict_do_nothing().returning(Consent.user_id))
+
+
+STORED: Final = [column.key for column in Authorization.__table__.columns if column.key not in ("consumed_at", "grant_id")]
+"""The columns of a new request."""
 
 
 class Step(StrEnum):
@@ -75,7 +84,7 @@ def store(asked: Authorization, *, allowed_in: str | None = None) -> None:
     if allowed_in is not None:
         asked.session_id, asked.expires_at = allowed_in, clock.now() + CODE_LIFETIME
     with transaction() as tx:
-        tx.add(asked)
+        insert_row(tx, Authorization, **{name: getattr(asked, name) for name in STORED})
 
 
 def find(authorization_id: str) -> tuple[Authorization, Client] | None:
@@ -96,12 +105,10 @@ def next_step(asked: Authorization, client: Client, caller: Caller | None) -> St
     """What the caller has to do next; None if nothing is left to do. The request need not be stored."""
     if caller is None:
         return Step.SIGN_IN
-    remembered = and_(Consent.user_id == Session.user_id, Consent.client_id == client.id)
-    both = select(Session.created_at, Consent.scopes).outerjoin(Consent, remembered).where(Session.id == caller.session_id)
-    found = db.session.execute(both).one_or_none()
-    if found is None:  # the caller was deleted just now
+    found = FIND_ALLOWED.rows(db.session(), client=client.id, browser=caller.session_id)
+    if not found:  # the caller was deleted just now
         return Step.SIGN_IN
-    proved_at, allowed = found
+    [(proved_at, allowed)] = found
     prompts = asked.prompt.split()
     if proved_at < asked.created_at:
         too_old = asked.max_age is not None and proved_at < clock.now() - timedelta(seconds=asked.max_age)

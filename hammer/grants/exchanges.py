@@ -9,20 +9,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 
 from config import ACCESS_TOKEN_LIFETIME, Settings
 from hammer import clock, codes, events
 from hammer.clients import registry
 from hammer.db.database import Transaction, db, transaction
-from hammer.db.prepared import insert_row
+from hammer.db.prepared import insert_row, prepared
 from hammer.grants import authorizations
-from hammer.models import SESSION_LIFETIME, Authorization, Session, SessionKind, SignInScope, User
+from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Authorization, Session, SessionKind, SignInScope, User
 from hammer.refusals import NotSignedIn
 from hammer.sessions import revocation, sessions
-from hammer.sessions.sessions import GRACE, is_live
+from hammer.sessions.sessions import GRACE
 
 ACCESS: Final = "app-access"
+_THIS: Final = and_(Authorization.id == bindparam("request"), Authorization.client_id == bindparam("client"))
+FIND_GRANT: Final = prepared(select(Authorization.grant_id).where(_THIS))
+SPEND: Final = prepared(
+    update(Authorization)
+    .where(_THIS, Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None))
+    .values(consumed_at=bindparam("now"), grant_id=bindparam("grant"))
+    .returning(Authorization)
+)
+LOCK_USER: Final = prepared(
+    select(User.id)
+    .join(Session)
+    .join(Authorization, Authorization.session_id == Session.id)
+    .where(_THIS, User.blocked_at.is_(None), User.deleted_at.is_(None))
+    .with_for_update(read=True, key_share=True, of=User)
+)
+LOCK_BROWSER: Final = prepared(
+    select(Session)
+    .join(Authorization, Authorization.session_id == Session.id)
+    .where(
+        _THIS,
+        Session.kind == SessionKind.BROWSER,
+        Session.ended_at.is_(None),
+        Session.expires_at > bindparam("now"),
+        Session.seen_at > bindparam("unused_since"),
+    )
+    .with_for_update(read=True, of=Session)
+)
+
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
 
 
@@ -53,16 +81,14 @@ def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str
     if claim is None:
         return None
     now = clock.now()
-    this = and_(Authorization.id == claim[0], Authorization.client_id == client_id)
-    unspent = Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None)
-    spend = update(Authorization).where(this, *unspent).values(consumed_at=now, grant_id=codes.random_id())
+    this = {"request": claim[0], "client": client_id}
     with transaction() as tx:
         if not registry.may_sign_in(tx, client_id):
             return None
-        parent = _lock_parent(tx, this, now)
-        spent = tx.scalar(spend.returning(Authorization))
+        parent = _lock_parent(tx, now, **this)
+        spent = SPEND.row(tx, Authorization, **this, now=now, grant=codes.random_id())
         if spent is None:
-            _revoke_replayed(tx, client_id, tx.scalar(select(Authorization.grant_id).where(this)))
+            _revoke_replayed(tx, client_id, FIND_GRANT.value(tx, **this))
             return None
         right = now < spent.expires_at and spent.redirect_uri == redirect_uri and _proves(spent.code_challenge, verifier)
         session = _open(tx, spent, parent, now) if parent and right else None
@@ -126,19 +152,15 @@ def _proves(challenge: str | None, verifier: str | None) -> bool:
     return codes.same(challenge, codes.base64url(hashlib.sha256(verifier.encode()).digest()))
 
 
-def _lock_parent(tx: Transaction, allowed: ColumnElement[bool], now: datetime) -> Session | None:
+def _lock_parent(tx: Transaction, now: datetime, **this: str) -> Session | None:
     """The session of the browser in which the request was allowed; None if it is over, or its user may not sign in.
 
     It is locked, after its user: what ends it at the same moment waits, and then ends the session of the app as well. A deletion
     locks in the same order.
     """
-    may_sign_in = User.blocked_at.is_(None), User.deleted_at.is_(None)
-    in_session = Authorization.session_id == Session.id
-    user = select(User.id).join(Session).join(Authorization, in_session).where(allowed, *may_sign_in)
-    if tx.scalar(user.with_for_update(read=True, key_share=True, of=User)) is None:
+    if LOCK_USER.value(tx, **this) is None:
         return None
-    live = select(Session).join(Authorization, in_session).where(allowed, is_live(now, SessionKind.BROWSER))
-    return tx.scalar(live.with_for_update(read=True, of=Session))
+    return LOCK_BROWSER.row(tx, Session, **this, now=now, unused_since=now - SESSION_IDLE[SessionKind.BROWSER])
 
 
 def _open(tx: Transaction, spent: Authorization, parent: Session, now: datetime) -> Session:
