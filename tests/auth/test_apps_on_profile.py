@@ -60,9 +60,9 @@ def test_the_profile_says_what_an_app_may_know(
 
     page = client.get("/profile/")
 
-    assert f"{HEADING} Shop <b> {known} Signed in just now Sign out Forget" in words(page)
+    assert f"{HEADING} Shop <b> {known} Last used just now Sign out Forget" in words(page)
     assert buttons(client) == ["Sign out of Shop <b>", "Forget Shop <b>"]
-    assert words(page).count("Signed in") == 2  # to the app, and on this device: the app is no device
+    assert words(page).count("Signed in") == 1  # on this device: the app is no device
 
 
 def test_the_operators_own_app_is_never_asked_about_and_cannot_be_forgotten(
@@ -71,7 +71,7 @@ def test_the_operators_own_app_is_never_asked_about_and_cannot_be_forgotten(
     sign_in(client, code_for)
     sign_in_to(app, settings, "openid phone", name="Wiki", first_party=True)
 
-    assert f"{HEADING} Wiki Belongs to Hammer. Signed in just now" in words(client.get("/profile/"))
+    assert f"{HEADING} Wiki Belongs to Hammer. May know your number. Last used just now" in words(client.get("/profile/"))
     assert buttons(client) == ["Sign out of Wiki"]
 
 
