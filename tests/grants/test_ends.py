@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -199,14 +199,14 @@ def test_a_proof_moves_no_other_apps(scene: Scene, instead_of: str) -> None:
     how: dict[str, Any] = {"kind": SessionKind.BROWSER, "device": "", "address": HOME.address, "instead_of": old}
     before = parents()
     newer = by_code.confirm_code(scene.settings, asked.id, right(scene.settings, asked), **how).session
-    assert parents() == before | {newer.id: None}
+    assert parents() == before | {newer.id: (None, None)}
     assert not apps.is_over(scene.theirs)
 
 
-def parents() -> dict[str, str | None]:
-    """Session -> the session in which it was opened."""
+def parents() -> dict[str, tuple[str | None, datetime | None]]:
+    """Session -> the session in which it was opened, and when it ended."""
     db.session.rollback()
-    return {row.id: row.parent_id for row in db.session.execute(select(Session.id, Session.parent_id))}
+    return {row.id: (row.parent_id, row.ended_at) for row in db.session.scalars(select(Session))}
 
 
 def test_a_session_of_a_browser_that_expires_ends_no_offline_access(scene: Scene, clock: Traveller) -> None:
