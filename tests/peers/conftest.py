@@ -1,7 +1,7 @@
 """Relying parties that others wrote, against a running Hammer on loopback. The fixtures here:
 
     server      Hammer in a process of its own; one for all files here
-    register    registers an app by the command line: `register("Shop", "--redirect-uri", URL)`
+    register    registers an app: `register("Shop", redirect_uris=[URL])`
     number      a telephone number that no other test here has
     programs    a folder with relying parties, ours and those of the guides, and the libraries for Node that they use
     visit       opens a page of Chromium for another person who uses a site: `visit(URL)`, `visit(URL, java_script_enabled=False)`
@@ -9,21 +9,23 @@
 `tests/integrate/install` installs the libraries. Without them the tests are skipped; in CI they fail.
 """
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from hammer import create_app
+from hammer.clients import registry, secrets
 from tests import serving
 from tests.browser import chromium, ears
 from tests.browser.conftest import PATIENCE
+from tests.conftest import SETTINGS, close
 from tests.databases import Databases
 from tests.integrate import conftest as examples
 from tests.integrate.guides import EXAMPLES
@@ -53,19 +55,17 @@ def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="package")
-def register(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Register:
-    settings = serving.surroundings() | serving.development(server.database_url, server.port)
-    output = tmp_path_factory.mktemp("registered")
-    turns = count(1)
+def register(server: Server) -> Iterator[Register]:
+    settings = replace(SETTINGS, database_url=server.database_url)
+    application = create_app(settings)
 
-    def add(name: str, *options: str) -> App:
-        printed = output / str(next(turns))
-        command = serving.begin(["flask", "--app", "wsgi", "clients", "add", name, *options], settings, printed)
-        assert command.wait(timeout=120) == 0, printed.read_text()
-        shown = dict(re.findall(r"^(\w+): +(\S+)$", printed.read_text(), re.MULTILINE))
-        return App(shown["client_id"], shown.get("client_secret", ""))
+    def add(name: str, **columns: Any) -> App:
+        with application.app_context():
+            client = registry.add(name, **columns)
+            return App(client.id, "" if client.public else secrets.secret(settings, client))
 
-    return add
+    yield add
+    close(application)
 
 
 @pytest.fixture(scope="package")

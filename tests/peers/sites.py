@@ -12,6 +12,7 @@ from typing import Final
 
 from playwright.sync_api import Page, expect
 
+from hammer.models import SigningAlgorithm
 from tests.integrate.conftest import PORT, answering
 from tests.peers.apache import apache
 
@@ -28,8 +29,8 @@ class Kind:
     sign_out: tuple[str, ...]
     asked: bool = False
     """Whether Hammer asks the person who signs out: the site keeps no id token to show."""
-    options: tuple[str, ...] = ()
-    """Of the client."""
+    algorithm: SigningAlgorithm = SigningAlgorithm.RS256
+    pkce: bool = True
     backchannel: str = ""
     """The path at which it hears that a session has ended (OpenID Connect Back-Channel Logout), if it can."""
     inside: str = "/"
@@ -57,7 +58,7 @@ KINDS: Final = {
         backchannel="/ended",
     ),
     "passport": Kind(
-        ("node", "passport.mjs"), "/callback", ("Sign in",), ("Sign out",), options=("--algorithm", "ES256", "--no-pkce")
+        ("node", "passport.mjs"), "/callback", ("Sign in",), ("Sign out",), algorithm=SigningAlgorithm.ES256, pkce=False
     ),
     "allauth": Kind(
         ("python", "allauth_site.py", "runserver", "--noreload", PORT),
@@ -67,7 +68,7 @@ KINDS: Final = {
         asked=True,
     ),
     "apache-RS256": APACHE,
-    "apache-ES256": replace(APACHE, options=("--algorithm", "ES256")),
+    "apache-ES256": replace(APACHE, algorithm=SigningAlgorithm.ES256),
 }
 
 

@@ -11,6 +11,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from flask import Flask, Response, url_for
 from flask.testing import FlaskClient
 
+from hammer.models import SigningAlgorithm
 from tests.peers.conftest import App, Register
 from tests.peers.visitor import Visitor
 from tests.serving import Server
@@ -22,10 +23,10 @@ SITE: Final = "http://localhost"
 CALLBACK: Final = f"{SITE}/callback"
 
 
-@pytest.fixture(scope="module", params=["RS256", "ES256", "EdDSA"])
+@pytest.fixture(scope="module", params=list(SigningAlgorithm))
 def app(request: pytest.FixtureRequest, register: Register) -> App:
-    addresses = ("--redirect-uri", CALLBACK, "--post-logout-redirect-uri", f"{SITE}/signed-out")
-    return register(f"Authlib {request.param}", *addresses, "--algorithm", request.param)
+    addresses = {"redirect_uris": [CALLBACK], "post_logout_redirect_uris": [f"{SITE}/signed-out"]}
+    return register(f"Authlib {request.param}", algorithm=request.param, **addresses)
 
 
 @pytest.fixture
@@ -105,10 +106,16 @@ def test_a_site_learns_that_a_person_did_not_allow_it(site: FlaskClient, server:
     assert site.get(at).get_json() == {"error": "access_denied"}
 
 
+@pytest.fixture(scope="module")
+def app_of_sessions(register: Register) -> App:
+    return register("Authlib", redirect_uris=[CALLBACK])
+
+
 @pytest.fixture(params=["client_secret_basic", "client_secret_post"])
-def session(request: pytest.FixtureRequest, app: App) -> Iterator[OAuth2Session]:
+def session(request: pytest.FixtureRequest, app_of_sessions: App) -> Iterator[OAuth2Session]:
     with OAuth2Session(
-        app.id, app.secret, token_endpoint_auth_method=request.param, revocation_endpoint_auth_method=request.param,
+        app_of_sessions.id, app_of_sessions.secret,
+        token_endpoint_auth_method=request.param, revocation_endpoint_auth_method=request.param,
         scope="openid phone offline_access", redirect_uri=CALLBACK, code_challenge_method="S256",
     ) as made:  # fmt: skip
         yield made

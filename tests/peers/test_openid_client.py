@@ -64,8 +64,13 @@ def start(server: Server, register: Register, programs: Path) -> Iterator[Start]
 
         def one(algorithm: str = "RS256", method: str = "client_secret_basic") -> RelyingParty:
             if (algorithm, method) not in started:
-                options = ("--redirect-uri", CALLBACK, "--post-logout-redirect-uri", AFTER_LOGOUT, "--algorithm", algorithm)
-                app = register(f"App {algorithm} {method}", *options, *(("--public",) if method == "none" else ()))
+                app = register(
+                    f"App {algorithm} {method}",
+                    redirect_uris=[CALLBACK],
+                    post_logout_redirect_uris=[AFTER_LOGOUT],
+                    algorithm=algorithm,
+                    public=method == "none",
+                )
                 configuration = {
                     "issuer": server.url, "id": app.id, "secret": app.secret, "method": method, "algorithm": algorithm,
                     "callback": CALLBACK, "afterLogout": AFTER_LOGOUT,
