@@ -88,12 +88,17 @@ def store(asked: Authorization, *, allowed_in: str | None = None) -> None:
 
 
 def find(authorization_id: str) -> tuple[Authorization, Client] | None:
-    """The request with this id and its client. It may be over or answered. None if there is none, or its client is disabled."""
+    """The request with this id and its client. It may be over or answered.
+
+    None if there is none, if its client is disabled, or if the address that it leads to is not the client's any more.
+    """
     if not codes.is_id(authorization_id):  # PostgreSQL refuses a NUL in a value
         return None
     with_client = select(Authorization, Client).join(Client, Client.id == Authorization.client_id)
     found = db.session.execute(with_client.where(Authorization.id == authorization_id, Client.disabled_at.is_(None))).one_or_none()
-    return (found.Authorization, found.Client) if found else None
+    if found is None or found.Authorization.redirect_uri not in found.Client.redirect_uris.split():
+        return None
+    return found.Authorization, found.Client
 
 
 def is_open(asked: Authorization) -> bool:

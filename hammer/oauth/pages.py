@@ -240,7 +240,7 @@ def _way_on_after_logout(hint: Hint | None) -> tuple[str, Client | None]:
     if client is None:
         return "", None
     uri, state = request.values.get("post_logout_redirect_uri", ""), request.values.get("state")
-    if not uri or uri not in client.post_logout_redirect_uris.split(" "):
+    if not uri or uri not in client.post_logout_redirect_uris.split():
         return "", client
     return (f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': state})}" if state else uri), client
 

@@ -87,7 +87,7 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]
         return response_type == "code"
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return bool(self.client and redirect_uri in self.client.redirect_uris.split(" "))
+        return bool(self.client and redirect_uri in self.client.redirect_uris.split())
 
     def get_default_redirect_uri(self) -> None:
         """None: an app must name it (OpenID Connect Core §3.1.2.1)."""

@@ -228,3 +228,11 @@ def test_consents_stay_when_the_client_is_disabled_for_a_time(shop: Client, home
     registry.disable(shop.id)
     registry.enable(shop.id)
     assert next_step(shop, home) is None
+
+
+def test_a_request_that_was_stored_just_after_its_address_was_taken_away_leads_nowhere(shop: Client) -> None:
+    asked = apps.request(shop, SCOPES)
+    registry.change(shop.id, redirect_uris=["https://elsewhere.example/callback"])
+    authorizations.store(asked)
+
+    assert authorizations.find(asked.id) is None
