@@ -19,7 +19,7 @@ PARAMETER: Final = "authorization"
 MOST: Final = 5
 """Requests that a browser remembers: the newest."""
 CONTINUE: Final = "sign_in.continue_"
-FLOW: Final = frozenset({"auth.phone", "auth.code", "auth.resend", "auth.send_proof", "auth.prove"})
+FLOW: Final = frozenset({"auth.home", "auth.phone", "auth.code", "auth.resend", "auth.send_proof", "auth.prove"})
 """Endpoints, besides those of the blueprint `sign_in`, whose addresses carry the id."""
 
 
