@@ -72,7 +72,7 @@ if os.environ.get("HAMMER_ENV") == "production":
 
 # Hammer decides which proxies it trusts (HAMMER_PROXY_HOPS). gunicorn must not change their headers.
 forwarded_allow_ips = ""
-limit_request_line = 4094
+limit_request_line = 8190  # requests of apps to sign people in have long addresses
 limit_request_fields = 60
 limit_request_field_size = 8190
 

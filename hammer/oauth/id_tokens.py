@@ -10,6 +10,7 @@ from jwt.exceptions import PyJWTError
 from config import ID_TOKEN_LIFETIME
 from hammer import clock, codes
 from hammer.models import Client, Session, SigningAlgorithm
+from hammer.sessions.keys import Key
 from hammer.web import tokens
 from hammer.web.settings import settings
 
@@ -29,12 +30,17 @@ class Hint:
     """The session of the app."""
 
 
+def signing(client: Client) -> Key:
+    """The key that signs the id tokens of this client now."""
+    return tokens.id_token_keys().signing(SigningAlgorithm(client.algorithm))
+
+
 def signed(session: Session, client: Client, *, nonce: str | None, access_token: str) -> str:
     """A new id token for this session of an app.
 
     Claims of scopes are left to userinfo: apps send id tokens in addresses when people sign out, and logs hold addresses.
     """
-    now, key = int(clock.now().timestamp()), tokens.id_token_keys().signing(SigningAlgorithm(client.algorithm))
+    now, key = int(clock.now().timestamp()), signing(client)
     claims = {
         "iss": settings().public_url,
         "aud": client.id,

@@ -161,6 +161,8 @@ class AuthorizationCode(AuthorizationCodeGrant):  # type: ignore[misc]
 
     def query_authorization_code(self, code: str, client: RegisteredClient) -> _Exchanged | None:
         form = self.request.form
+        assert client.client is not None  # noqa: S101  # Authlib has authenticated it
+        id_tokens.signing(client.client)  # before the code is spent: the first key of all has to be made
         redirect_uri = form.get("redirect_uri", "")
         verifier = form.get("code_verifier")
         grant = exchanges.exchange(settings(), client.client_id, code, redirect_uri=redirect_uri, verifier=verifier)

@@ -43,7 +43,10 @@ def revoke() -> ResponseReturnValue:
 @public
 def userinfo() -> ResponseReturnValue:
     """The claims about the person whose access token an app shows (OpenID Connect Core §5.3)."""
-    shown = tokens.bearer_token() or (request.form.get("access_token", "") if request.mimetype == FORM else "")
+    in_form = request.form.get("access_token", "") if request.mimetype == FORM else ""
+    if in_form and "Authorization" in request.headers:
+        return error_response(400, "invalid_request", "Send the token in the header or in the body, not in both.")
+    shown = tokens.bearer_token() or in_form
     try:
         holder = exchanges.holder(settings(), shown)
         answer = jsonify(claims.claims(holder.user_id, holder.scopes))

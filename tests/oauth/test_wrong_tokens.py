@@ -150,3 +150,10 @@ def test_a_token_of_another_kind_is_no_hint(app: Flask, party: RelyingParty, giv
     for hint in (logout_token, program.tokens["access_token"], given["access_token"], given["refresh_token"]):
         browser.client.get("/oauth/logout", query_string={"id_token_hint": hint})
         assert browser.is_signed_in()
+
+
+def test_a_token_in_the_header_and_in_the_body_is_refused(party: RelyingParty, browser: Browser) -> None:
+    given = party.tokens(browser, ANNA)["access_token"]
+    answer = party.http.post("/oauth/userinfo", data={"access_token": given}, headers={"Authorization": f"Bearer {given}"})
+
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
