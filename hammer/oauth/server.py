@@ -111,7 +111,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         self.register_endpoint(Revocation)
 
     def create_oauth2_request(self, _: Any) -> _Request:
-        return _Request(request)
+        return _Request(request._get_current_object())  # type: ignore[attr-defined]  # a proxy would be asked a hundred times
 
     def handle_error_response(self, _: Any, error: OAuth2Error) -> Response:
         words = "The grant_type is not supported." if error.error == "unsupported_grant_type" else None

@@ -41,7 +41,8 @@ class OnSqlite:
     def run(self, statement: str, *values: object) -> Sequence[Sequence[Any]]:
         statements.append(statement)
         return self.connection.execute(
-            statement.replace("%s", "?").replace("FOR KEY SHARE", ""), [_for_sqlite(value) for value in values]
+            statement.replace("%s", "?").replace("FOR KEY SHARE OF u", "").replace("FOR KEY SHARE", ""),
+            [_for_sqlite(value) for value in values],
         ).fetchall()
 
     @contextlib.contextmanager
@@ -285,6 +286,11 @@ def token() -> dict[str, Any]:
     grant_id = secrets.token_urlsafe(16)
     with db.transaction():
         db.run("SELECT id FROM clients WHERE id = %s AND disabled_at IS NULL FOR KEY SHARE", client_id)
+        db.run(
+            "SELECT u.id FROM users u JOIN sessions s ON s.user_id = u.id JOIN authorizations a ON a.session_id = s.id "
+            "WHERE a.id = %s AND a.client_id = %s AND u.blocked_at IS NULL AND u.deleted_at IS NULL FOR KEY SHARE OF u",
+            *(row_id, client_id),
+        )
         redirect_uri, challenge, scopes, session_id, nonce = db.run(
             "UPDATE authorizations SET consumed_at = %s WHERE id = %s AND client_id = %s AND consumed_at IS NULL "
             "AND session_id IS NOT NULL RETURNING redirect_uri, code_challenge, scopes, session_id, nonce",
