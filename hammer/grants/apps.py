@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, null, or_, select
+from sqlalchemy import Row, delete, exists, func, null, select
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
@@ -69,13 +69,10 @@ def forget(user_id: str, client_id: str) -> None:
             raise NotFound
 
 
-def sign_out(user_id: str, session_id: str) -> None:
-    """Ends the session of the browser in which this session of an app was opened, with all other apps that were signed in to there.
-    Does nothing if both are over."""
-    with transaction() as tx:
-        of_browser = tx.scalar(select(Session.parent_id).where(Session.id == session_id, Session.user_id == user_id))
-        either = or_(Session.id == session_id, Session.id == of_browser)
-        revocation.end(tx, user_id, either, noted_as=events.Kind.SESSION_ENDED)
+def was_opened_in(browser_session_id: str, session_id: str, client_id: str) -> bool:
+    """Whether this session of the app was opened in that session of a browser. It may be over."""
+    this = Session.id == session_id, Session.client_id == client_id, Session.parent_id == browser_session_id
+    return bool(codes.is_id(session_id) and db.session.scalar(select(exists().where(*this))))
 
 
 def _end(tx: Transaction, user_id: str, client_id: str) -> bool:

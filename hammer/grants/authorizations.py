@@ -119,7 +119,7 @@ def next_step(asked: Authorization, client: Client, caller: Caller | None) -> St
         too_old = asked.max_age is not None and proved_at < clock.now() - timedelta(seconds=asked.max_age)
         if too_old or "login" in prompts:
             return Step.PROVE
-    if {"consent", "select_account"}.intersection(prompts):
+    if {"consent", "select_account"}.intersection(prompts) or not _is_assured(client, asked):
         return Step.CONSENT
     return None if client.first_party or set(asked.scopes.split()).issubset((allowed or "").split()) else Step.CONSENT
 
@@ -157,6 +157,12 @@ def approve(settings: Settings, authorization_id: str, caller: Caller) -> str:
 def code(settings: Settings, asked: Authorization) -> str:
     """The code of a request that was allowed."""
     return codes.proof(settings.key("authorizations"), KIND, asked.id)
+
+
+def _is_assured(client: Client, asked: Authorization) -> bool:
+    """Whether only this client can get the answer. Another app on the device can have the same scheme or port, so without a secret
+    the person is asked each time (RFC 8252 §8.6)."""
+    return not client.public or asked.redirect_uri.startswith("https:")
 
 
 def _remember(tx: Transaction, user_id: str, asked: Authorization) -> None:

@@ -101,6 +101,13 @@ def refresh(settings: Settings, client_id: str, refresh_token: str) -> Session:
     return sessions.refresh(settings, refresh_token, Session.client_id == client_id, kind=SessionKind.APP)
 
 
+def scopes(settings: Settings, refresh_token: str) -> frozenset[str]:
+    """The scopes that were given with this refresh token; none for one that is forged."""
+    claim = codes.read_proof(settings.key("sessions"), SessionKind.APP, refresh_token)
+    given = db.session.scalar(select(Session.scopes).where(Session.id == claim[0])) if claim else None
+    return frozenset((given or "").split())
+
+
 def revoke(settings: Settings, client_id: str, token: str) -> None:
     """Ends the session of an access or refresh token, also an old one (RFC 7009). Does nothing for a token of another client.
 

@@ -4,9 +4,10 @@ Like `server`, this module is imported at the first such request, since it needs
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnsupportedResponseTypeError
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
 from flask import request
 
 from hammer.grants import authorizations
@@ -24,8 +25,7 @@ NOT_SUPPORTED: Final = {
     "registration": "registration_not_supported",
 }
 """Parameters that must be refused where they are not supported (OpenID Connect Core §6, §7.2.1)."""
-_SAYABLE: Final = re.compile(r"[!#-\[\]-~]*", re.ASCII)
-"""What may stand in a description (RFC 6749 §4.1.2.1), without blanks."""
+KNOWN: Final = ("response_type", "scope", "state", "nonce", "prompt", "max_age", "code_challenge", "code_challenge_method")
 _LARGEST_AGE: Final = 10**9
 
 
@@ -39,32 +39,29 @@ def read(server: Server) -> tuple[Authorization, Client]:
     Raises `OAuth2Error`. It has a `redirect_uri` where the app may learn of the error: where the client and its address are
     registered.
     """
-    for name in ("client_id", "redirect_uri", "response_type"):  # Authlib writes them into sentences, in which few signs may stand
-        sent = request.args.get(name, "")
-        if not _SAYABLE.fullmatch(sent.replace(" ", "") if name == "response_type" else sent):
-            raise InvalidRequestError(f"The parameter {name} is malformed.")
-    if any(len(values) > 1 for _, values in request.args.lists()):
-        raise InvalidRequestError("A parameter is repeated.")
+    sent = request.args
+    for name in ("client_id", "redirect_uri"):
+        if not sent.get(name):
+            raise InvalidRequestError(f"The parameter {name} is missing.")
+        if len(sent.getlist(name)) > 1:
+            raise InvalidRequestError(f"The parameter {name} is repeated.")
+    client = server.query_client(sent["client_id"])
+    if client is None:
+        raise InvalidRequestError("The client_id is not registered, or the client is disabled.")
+    if not client.check_redirect_uri(sent["redirect_uri"]):
+        raise InvalidRequestError("The redirect_uri is not one of those that are registered for this client.")
     try:
-        grant = server.get_consent_grant(request)
-    except UnsupportedResponseTypeError as error:
-        error.description = "The only response_type is code."  # Authlib's sentence shows what was sent, which can be any sentence
-        raise
-    try:
-        return _checked(grant.client.client), grant.client.client
+        return _checked(server, client.client), client.client
     except OAuth2Error as error:
-        error.redirect_uri = grant.redirect_uri
+        error.redirect_uri = sent["redirect_uri"]
         raise
 
 
-def _checked(client: Client) -> Authorization:
-    """The request of this client, after what Authlib checks: the address, the type of the response, and the challenge."""
+def _checked(server: Server, client: Client) -> Authorization:
+    """The request of this client, which comes from a registered address."""
     sent = {name: value for name, value in request.args.items() if value}  # one without a value is none (RFC 6749 §3.1)
-    for name, error in NOT_SUPPORTED.items():
-        if name in sent:
-            raise _NotSupported(f"The parameter {name} is not supported.", error=error)
-    if sent.get("response_mode", "query") != "query":
-        raise InvalidRequestError("The only response_mode is query.")
+    _refuse_malformed(sent)
+    server.get_consent_grant(request)  # what Authlib checks: the challenge
     scopes = sent.get("scope", "").split()
     if SignInScope.OPENID not in scopes:
         raise InvalidScopeError("The scope openid is missing.")
@@ -84,13 +81,29 @@ def _checked(client: Client) -> Authorization:
     )
 
 
+def _refuse_malformed(sent: Mapping[str, str]) -> None:
+    """Refuses a request that is none of the authorization code flow."""
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise InvalidRequestError(f"The parameter {name} is repeated." if name in KNOWN else "A parameter is repeated.")
+    if "response_type" not in sent:
+        raise InvalidRequestError("The parameter response_type is missing.")
+    if sent["response_type"] != "code":
+        raise _NotSupported("The only response_type is code.", error="unsupported_response_type")
+    for name, error in NOT_SUPPORTED.items():
+        if name in sent:
+            raise _NotSupported(f"The parameter {name} is not supported.", error=error)
+    if sent.get("response_mode", "query") != "query":
+        raise InvalidRequestError("The only response_mode is query.")
+
+
 def _prompts(given: str) -> list[str]:
     prompts = given.split()
-    if set(prompts) - set(PROMPTS) or len(prompts) > len(PROMPTS):
+    if set(prompts) - set(PROMPTS):
         raise InvalidRequestError(f"There is no such prompt. There are {' '.join(PROMPTS)}.")
     if "none" in prompts and len(prompts) > 1:
         raise InvalidRequestError("The prompt none goes with no other.")
-    return prompts
+    return [prompt for prompt in PROMPTS if prompt in prompts]
 
 
 def _max_age(given: Any) -> int | None:

@@ -49,8 +49,8 @@ blueprint.before_request(apps.load)
 @public
 def authorize() -> ResponseReturnValue:
     """Where apps send people to sign in (RFC 6749 §3.1). Leads on to what is left to do, or straight back to the app."""
-    if request.method == "POST":  # from a page of the app; our cookies do not come along with it
-        return redirect(f"{request.path}?{urlencode(list(request.form.items(multi=True)))}", 303)
+    if request.method == "POST":
+        return _by_get()
     from authlib.oauth2.rfc6749.errors import OAuth2Error  # noqa: PLC0415  # see `lazy`
 
     _choose_language()
@@ -58,16 +58,16 @@ def authorize() -> ResponseReturnValue:
         asked, client = lazy.read_request()
     except OAuth2Error as error:
         return _refused(error)
-    visitor, hint = tokens.visitor(), id_tokens.read_hint(request.args.get("id_token_hint", ""))
-    is_other = hint is not None and visitor is not None and hint.user_id != visitor.user_id
-    if is_other:
-        asked.prompt = f"{asked.prompt} select_account".strip()
+    visitor = tokens.visitor()
     step = authorizations.next_step(asked, client, visitor)
-    if "none" in asked.prompt.split() and step is not None:
-        return redirect(_address(asked, error=NEEDS[Step.SIGN_IN if is_other else step]), 303)
+    if visitor is not None and _expects_another(asked, visitor):
+        step = Step.SIGN_IN if asked.prompt == "none" else Step.CONSENT
+        asked.prompt = asked.prompt or "select_account"
+    if asked.prompt == "none" and step is not None:
+        return redirect(_address(asked, error=NEEDS[step]), 303)
     if invite := invite_codes.read_path(request.args.get("invite", "")):
         kept_invites.add(invite)
-    if visitor is not None and step is None and ("none" in asked.prompt.split() or _invite_to_ask(visitor) is None):
+    if visitor is not None and step is None and (asked.prompt == "none" or _invite_to_ask(visitor) is None):
         authorizations.store(asked, allowed_in=visitor.session_id)
         return redirect(_address(asked, code=authorizations.code(settings(), asked)), 303)
     authorizations.store(asked)
@@ -125,24 +125,24 @@ def other() -> ResponseReturnValue:
 @blueprint.route("/oauth/logout", methods=["GET", "POST"])
 @public
 def logout() -> ResponseReturnValue:
-    """Where apps send people to sign out (OpenID Connect RP-Initiated Logout §2). With an id token of the person who is signed in
-    here at once; otherwise the person is asked."""
+    """Where apps send people to sign out (OpenID Connect RP-Initiated Logout §2).
+
+    At once with an id token that the app got in this very session; otherwise the person is asked, since id tokens stand in logs.
+    """
+    if request.method == "POST":
+        return _by_get()
     _choose_language()
-    hint, caller = id_tokens.read_hint(request.values.get("id_token_hint", "")), tokens.visitor()
-    if hint is not None and (request.values.get("client_id") or hint.client_id) != hint.client_id:
-        hint = None  # the token of another app (OpenID Connect RP-Initiated Logout §2)
+    hint, caller = id_tokens.read_hint(request.args.get("id_token_hint", "")), tokens.visitor()
     way_on, client = _way_on_after_logout(hint)
-    is_theirs = hint is not None and (caller is None or caller.user_id == hint.user_id)
-    if hint is not None and is_theirs:
-        signed_in_apps.sign_out(hint.user_id, hint.session_id)
-        if caller is not None:
-            _sign_out(caller)
-    elif caller is not None:
-        kept = {name: request.values[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in request.values}
+    answer = redirect(way_on, 303) if way_on else make_response(_signed_out_page(client, ""))
+    if caller is None:
+        return answer
+    if hint is None or client is None or not signed_in_apps.was_opened_in(caller.session_id, hint.session_id, client.id):
+        kept = {name: request.args[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in request.args}
         here = partial(_this_page, [*kept.items()])
         return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client), here=here)
-    response = redirect(way_on, 303) if way_on else make_response(_signed_out_page(client, ""))
-    return _signed_out_response(response)
+    _sign_out(caller)
+    return _signed_out_response(answer)
 
 
 @blueprint.post("/oauth/logout/confirm")
@@ -154,6 +154,19 @@ def confirm_logout() -> ResponseReturnValue:
     if caller is not None and not shows_only():
         _sign_out(caller)
     return _signed_out_response(make_response(_signed_out_page(client, way_on)))
+
+
+def _expects_another(asked: Authorization, visitor: Caller) -> bool:
+    """Whether the app means another person than the one who is signed in here."""
+    hint = id_tokens.read_hint(request.args.get("id_token_hint", ""))
+    if hint is not None and hint.user_id != visitor.user_id:
+        return True
+    return asked.login_hint is not None and people.profile(settings(), visitor.user_id).telephone_number != asked.login_hint
+
+
+def _by_get() -> ResponseReturnValue:
+    """The same request by GET. Our cookies do not come along with a form of an app's page, and do with the GET that follows."""
+    return redirect(f"{request.path}?{urlencode(list(request.form.items(multi=True)))}".removesuffix("?"), 303)
 
 
 def _refused(error: "OAuth2Error") -> ResponseReturnValue:

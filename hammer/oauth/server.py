@@ -3,6 +3,7 @@
 This module is imported when the first client asks for something: Authlib takes some 20 MB of memory.
 """
 
+import re
 from collections.abc import Set
 from typing import Any
 
@@ -30,9 +31,16 @@ from hammer.sessions import sessions
 from hammer.web import request_limits, tokens
 from hammer.web.settings import settings
 
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
 SECRETS = ["client_secret_basic", "client_secret_post"]
 """How a client that has a secret authenticates (RFC 6749 §2.3.1)."""
 METHODS = [*SECRETS, "none"]
+WORDS = {
+    "unsupported_grant_type": "The grant_type is not supported.",
+    "invalid_grant": "The code or the refresh token is wrong, expired, used or revoked.",
+}
+"""Sentences of ours in place of Authlib's."""
 OF_PEOPLE = ("authorization_code", "refresh_token")
 """The grants of apps that people sign in to."""
 
@@ -114,8 +122,8 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         return _Request(request._get_current_object())  # type: ignore[attr-defined]  # a proxy would be asked a hundred times
 
     def handle_error_response(self, _: Any, error: OAuth2Error) -> Response:
-        words = "The grant_type is not supported." if error.error == "unsupported_grant_type" else None
-        return error_response(error.status_code, error.error, words or error.description or "This is not supported.")
+        words = WORDS.get(error.error) or error.description or "This is not supported."
+        return error_response(error.status_code, error.error, words)
 
     def authenticate_client(self, sent: Any, methods: list[str], endpoint: str = "token") -> RegisteredClient:
         try:
@@ -186,6 +194,9 @@ class OnlyS256(CodeChallenge):  # type: ignore[misc]
         sent, client = grant.request.payload.data, grant.request.client.client
         if sent.get("code_challenge") and sent.get("code_challenge_method") != "S256":
             raise InvalidRequestError("The only code_challenge_method is S256.")
+        challenge = sent.get("code_challenge")
+        if challenge and not _CHALLENGE.fullmatch(challenge):
+            raise InvalidRequestError("The code_challenge is not one of S256: 43 characters of base64url.")
         if client.pkce_required and not sent.get("code_challenge"):
             raise InvalidRequestError("The parameter code_challenge is missing (RFC 7636).")
 
@@ -213,7 +224,9 @@ class RefreshToken(RefreshTokenGrant):  # type: ignore[misc]
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> _Refreshed | None:
-        client = self.request.client
+        client, wanted = self.request.client, self.request.payload.scope
+        if wanted and not set(wanted.split()).issubset(exchanges.scopes(settings(), refresh_token)):
+            raise InvalidScopeError("These scopes were not all given.")  # before the token is spent
         try:
             return _Refreshed(exchanges.refresh(settings(), client.client_id, refresh_token))
         except NotSignedIn:

@@ -30,7 +30,8 @@ _URL: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _NOT_PUBLIC: Final = [
-    ip_network(each) for each in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4")
+    ip_network(each)
+    for each in ("100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4", "3fff::/20")
 ]  # fmt: skip
 """Networks of which `is_global` depends on the version of Python, and multicast."""
 _GLOBAL_UNICAST: Final = ip_network("2000::/3")

@@ -61,7 +61,7 @@ def test_a_code_leads_to_tokens_that_belong_to_the_request(party: RelyingParty, 
 
 def test_a_request_without_a_response_type_is_refused(party: RelyingParty, browser: Browser) -> None:
     back = answered(party.send(browser, response_type=None, **BARE))
-    assert (back["error"], back["state"]) == ("unsupported_response_type", "state of the app")
+    assert (back["error"], back["state"]) == ("invalid_request", "state of the app")
     assert "code" not in back
 
 

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from hammer.clients import registry
 from tests.actions import ANNA, BORIS
 from tests.people import Browser, Page
-from tests.relying_party import RelyingParty, way_on
+from tests.relying_party import RelyingParty, follow, way_on
 
 BYE = "https://app.example/bye"
 SIGN_OUT = "/oauth/logout/confirm"
@@ -37,7 +37,7 @@ def test_with_an_id_token_of_the_person_the_sign_out_is_done_at_once(party: Rely
     given = party.tokens(browser, ANNA, scope="openid offline_access")
     sent = {"id_token_hint": given["id_token"], "post_logout_redirect_uri": BYE, "state": "s & t"}
     address, body = (f"/oauth/logout?{urlencode(sent)}", None) if method == "GET" else ("/oauth/logout", sent)
-    answer = browser.client.open(address, method=method, data=body)
+    answer = follow(browser, browser.client.open(address, method=method, data=body))
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{BYE}?state=s+%26+t")
     assert not browser.is_signed_in()
@@ -66,11 +66,39 @@ def test_a_sign_out_in_one_app_signs_out_of_all_in_this_browser_and_no_other(
     assert elsewhere.is_signed_in()
 
 
-def test_a_browser_that_is_signed_out_ends_the_session_of_the_token(app: Flask, party: RelyingParty, browser: Browser) -> None:
+def test_an_id_token_in_other_hands_ends_nothing(app: Flask, party: RelyingParty, browser: Browser) -> None:
     given = party.tokens(browser, ANNA)
     answer = send(Browser(app), id_token_hint=given["id_token"], post_logout_redirect_uri=BYE)
     assert answer.headers["Location"] == BYE
-    assert party.userinfo(given["access_token"]).status_code == 401
+    assert browser.is_signed_in()
+    assert party.userinfo(given["access_token"]).status_code == 200
+
+
+def test_with_an_id_token_of_an_earlier_session_the_person_is_asked(party: RelyingParty, browser: Browser) -> None:
+    before = party.tokens(browser, ANNA)["id_token"]
+    browser.sign_out()
+    browser.sign_in(ANNA)
+
+    assert send(browser, id_token_hint=before).status_code == 200
+    assert browser.is_signed_in()
+
+
+def test_with_an_id_token_of_a_disabled_app_the_person_is_asked(app: Flask, party: RelyingParty, browser: Browser) -> None:
+    given = party.tokens(browser, ANNA)["id_token"]
+    with app.app_context():
+        registry.disable(party.client_id)
+
+    assert send(browser, id_token_hint=given).status_code == 200
+    assert browser.is_signed_in()
+
+
+def test_a_form_of_another_site_signs_out_nobody(browser: Browser) -> None:
+    browser.sign_in(ANNA)
+    sent = browser.client.post("/oauth/logout", headers={"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
+
+    assert (sent.status_code, sent.headers["Location"]) == (303, "/oauth/logout")
+    assert "hammer=" not in str(sent.headers.getlist("Set-Cookie"))
+    assert browser.is_signed_in()
 
 
 def test_without_an_id_token_the_person_is_asked_and_then_led_on(party: RelyingParty, browser: Browser) -> None:

@@ -110,12 +110,13 @@ def test_no_token_that_is_given_at_the_moment_of_a_logout_works_after_it(
 ) -> None:
     for _ in range(10):
         session = browser_session(there)
+        cookie = {"Cookie": f"hammer={sessions.cookie(there, session)}"}
         hint = shop.exchange(apps.code(there, client, session)).json["id_token"]
         code = apps.code(there, client, session, "openid offline_access")
         answers = at_once(
             [
                 partial(shop.exchange, code),
-                partial(server.request, "GET", f"/oauth/logout?id_token_hint={hint}"),
+                partial(server.request, "GET", f"/oauth/logout?id_token_hint={hint}", headers=cookie),
             ]
         )
         assert answers[1].status == 200

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -11,9 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
+from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from hammer.models import Scope, SigningAlgorithm
+from hammer.sessions.sessions import GRACE
 from hammer.web import tokens
 from tests.actions import ANNA, BORIS
 from tests.backends import Backend
@@ -157,3 +160,10 @@ def test_a_token_in_the_header_and_in_the_body_is_refused(party: RelyingParty, b
     answer = party.http.post("/oauth/userinfo", data={"access_token": given}, headers={"Authorization": f"Bearer {given}"})
 
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
+
+
+def test_a_refresh_that_asks_for_too_much_does_not_spend_the_token(party: RelyingParty, browser: Browser, clock: Traveller) -> None:
+    given = party.tokens(browser, ANNA, scope="openid offline_access")
+    assert party.refresh(given["refresh_token"], scope="openid phone").get_json()["error"] == "invalid_scope"
+    clock.shift(GRACE + timedelta(seconds=1))
+    assert party.refresh(given["refresh_token"]).status_code == 200
