@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, exists, func, null, select
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.models import Client, Consent, Session, SessionKind, SignInScope
+from hammer.models import Authorization, Client, Consent, Session, SessionKind, SignInScope, User
 from hammer.refusals import NotFound
 from hammer.sessions import revocation
 from hammer.sessions.sessions import is_live
@@ -51,7 +51,8 @@ def _app(rows: Sequence[Row[Any]]) -> App:
 
 
 def end(user_id: str, client_id: str) -> None:
-    """Signs the user out of the app, which is told. What they allowed it stays. Refuses with `NotFound`."""
+    """Signs the user out of the app, which is told, and voids its codes that are not exchanged yet. What they allowed it stays.
+    Refuses with `NotFound`."""
     with transaction() as tx:
         if not _end(tx, user_id, client_id):
             raise NotFound
@@ -78,8 +79,12 @@ def was_opened_in(browser_session_id: str, session_id: str, client_id: str) -> b
 def _end(tx: Transaction, user_id: str, client_id: str) -> bool:
     if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
         raise NotFound
+    # An exchange locks the user too: it comes before, and its session is ended here, or after, and finds no request.
+    tx.execute(select(User.id).where(User.id == user_id).with_for_update())
     in_app = Session.kind == SessionKind.APP, Session.client_id == client_id
     ended = revocation.end_matching(tx, Session.user_id == user_id, *in_app)
     if ended:
         events.note(tx, events.Kind.APP_SIGNED_OUT, user_id, client_id=client_id)
-    return bool(ended)
+    theirs = Authorization.session_id.in_(select(Session.id).where(Session.user_id == user_id))
+    voided = revocation.void(tx, *revocation.unused(clock.now()), theirs, Authorization.client_id == client_id)
+    return bool(ended or voided)

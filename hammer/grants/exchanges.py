@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
 from config import ACCESS_TOKEN_LIFETIME, Settings
 from hammer import clock, codes, events
@@ -17,7 +17,7 @@ from hammer.clients import registry
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import insert_row, prepared
 from hammer.grants import authorizations
-from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Authorization, Session, SessionKind, SignInScope, User
+from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Authorization, Client, Consent, Session, SessionKind, SignInScope, User
 from hammer.refusals import NotSignedIn
 from hammer.sessions import revocation, sessions
 from hammer.sessions.sessions import GRACE
@@ -25,9 +25,18 @@ from hammer.sessions.sessions import GRACE
 ACCESS: Final = "app-access"
 _THIS: Final = and_(Authorization.id == bindparam("request"), Authorization.client_id == bindparam("client"))
 FIND_GRANT: Final = prepared(select(Authorization.grant_id).where(_THIS))
+# What the person allowed is read again: they may have withdrawn it since, or the client may be no longer the operator's own.
+_ALLOWED: Final = (
+    select(Session.id)
+    .join(Client, Client.id == Authorization.client_id)
+    .outerjoin(Consent, and_(Consent.user_id == Session.user_id, Consent.client_id == Client.id))
+    .where(Session.id == Authorization.session_id, or_(Client.first_party, Consent.user_id.is_not(None)))
+    .correlate(Authorization)
+    .exists()
+)
 SPEND: Final = prepared(
     update(Authorization)
-    .where(_THIS, Authorization.consumed_at.is_(None), Authorization.session_id.is_not(None))
+    .where(_THIS, Authorization.consumed_at.is_(None), _ALLOWED)
     .values(consumed_at=bindparam("now"), grant_id=bindparam("grant"))
     .returning(Authorization)
 )
@@ -85,7 +94,8 @@ def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str
     with transaction() as tx:
         if not registry.may_sign_in(tx, client_id):
             return None
-        parent = _lock_parent(tx, now, **this)
+        # A new proof at the same moment moves the request to another session of the browser: the second look finds that one.
+        parent = _lock_parent(tx, now, **this) or _lock_parent(tx, now, **this)
         spent = SPEND.row(tx, Authorization, **this, now=now, grant=codes.random_id())
         if spent is None:
             _revoke_replayed(tx, client_id, FIND_GRANT.value(tx, **this))

@@ -5,12 +5,13 @@ Back-Channel Logout).
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction
-from hammer.models import Client, LogoutNotice, Session, SessionKind
+from hammer.models import Authorization, Client, LogoutNotice, Session, SessionKind
 from hammer.sessions import devices
 
 
@@ -26,10 +27,14 @@ def end(tx: Transaction, user_id: str, *which: ColumnElement[bool], noted_as: ev
 
 
 def replace(tx: Transaction, user_id: str, old: str, new: str) -> None:
-    """Ends the session `old`. The apps that the user signed in to there stay signed in, now with the session `new`."""
+    """Ends the session `old`. The apps that the user signed in to there stay signed in, now with the session `new`, and codes that
+    were allowed there stay good."""
+    now = clock.now()
     this = Session.id == old, Session.user_id == user_id, Session.ended_at.is_(None)
-    if tx.scalar(update(Session).where(*this).values(ended_at=clock.now()).returning(Session.id)):
-        tx.execute(update(Session).where(Session.parent_id == old, Session.ended_at.is_(None)).values(parent_id=new))
+    if tx.scalar(update(Session).where(*this).values(ended_at=now).returning(Session.id)) is None:
+        return
+    tx.execute(update(Session).where(Session.id.in_(_locked(Session.parent_id == old))).values(parent_id=new))
+    tx.execute(update(Authorization).where(*unused(now), Authorization.session_id == old).values(session_id=new))
 
 
 def all_but(session_id: str) -> ColumnElement[bool]:
@@ -56,6 +61,19 @@ def end_matching(tx: Transaction, *which: ColumnElement[bool]) -> int:
     ended = tx.execute(over.returning(Session.id, Session.kind)).all()
     add_notices(tx, [session_id for session_id, kind in ended if kind == SessionKind.APP])
     return len(ended)
+
+
+def unused(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Conditions: the requests of apps whose codes can still be exchanged, or that can still be answered."""
+    # An exchange that waited for a lock has read the time before. The index on expires_at finds the few rows.
+    return Authorization.consumed_at.is_(None), Authorization.expires_at > now - clock.APART
+
+
+def void(tx: Transaction, *which: ColumnElement[bool]) -> int:
+    """Deletes the requests of apps that match `which`: how many. Those whose codes were exchanged are kept, to notice a replay."""
+    these = select(Authorization.id).where(Authorization.consumed_at.is_(None), *which).order_by(Authorization.id).with_for_update()
+    gone = delete(Authorization).where(Authorization.id.in_(these), Authorization.consumed_at.is_(None))
+    return len(tx.scalars(gone.returning(Authorization.id)).all())
 
 
 def _locked(*which: ColumnElement[bool]) -> Select[str]:

@@ -1,6 +1,9 @@
 """The apps that a person signed in to, as the person sees them."""
 
+from collections.abc import Callable
+
 import pytest
+from sqlalchemy import select
 from time_machine import Traveller
 
 from config import Settings
@@ -8,7 +11,8 @@ from hammer import events
 from hammer.clients import registry
 from hammer.db.database import db
 from hammer.grants import apps as of_person
-from hammer.models import Client, Event, Session, SessionKind
+from hammer.grants import authorizations
+from hammer.models import Authorization, Client, Event, Session, SessionKind
 from hammer.refusals import NotFound
 from hammer.sessions import sessions
 from tests import apps
@@ -69,6 +73,35 @@ def test_forgetting_also_signs_out(settings: Settings, shop: Client, home: Sessi
     assert seen(home) == []
     kinds = [row.kind for row in db.session.query(Event).filter_by(client_id=shop.id, user_id=home.user_id).order_by(Event.id)]
     assert kinds[-2:] == [events.Kind.APP_SIGNED_OUT, events.Kind.CONSENT_WITHDRAWN]
+
+
+@pytest.mark.parametrize("act", [of_person.end, of_person.forget])
+def test_a_code_from_before_is_worth_nothing_after(
+    settings: Settings, shop: Client, home: Session, act: Callable[[str, str], None]
+) -> None:
+    there = sign_in(settings, kind=SessionKind.BROWSER).session
+    pending = [apps.code(settings, shop, session) for session in (home, there)]  # no session of the app is open
+    act(home.user_id, shop.id)
+    assert [apps.exchange(settings, shop, code) for code in pending] == [None, None]
+    assert apps.exchange(settings, shop, apps.code(settings, shop, home)) is not None
+
+
+def test_the_end_of_an_app_leaves_codes_of_others_and_open_requests(settings: Settings, shop: Client, home: Session) -> None:
+    boris = sign_in(settings, BORIS, kind=SessionKind.BROWSER).session
+    bakery = apps.add_app("Bakery")
+    of_others = [(shop, apps.code(settings, shop, boris)), (bakery, apps.code(settings, bakery, home))]
+    asked = apps.ask(shop)
+    apps.sign_in(settings, shop, home)
+    of_person.forget(home.user_id, shop.id)
+    assert all(apps.exchange(settings, client, code) for client, code in of_others)
+    assert authorizations.approve(settings, asked.id, apps.caller(home))
+
+
+def test_a_replay_is_still_noticed_after_the_app_was_forgotten(settings: Settings, shop: Client, home: Session) -> None:
+    code = apps.code(settings, shop, home)
+    apps.exchange(settings, shop, code)
+    of_person.forget(home.user_id, shop.id)
+    assert db.session.scalars(select(Authorization.consumed_at)).one() is not None
 
 
 def test_people_end_and_forget_only_their_own(settings: Settings, shop: Client, home: Session) -> None:

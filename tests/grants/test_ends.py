@@ -190,6 +190,15 @@ def test_a_new_proof_of_the_number_keeps_the_apps_and_the_new_session_ends_them(
     assert scene.ended == {"home"} | IN_HOME
 
 
+def test_a_code_that_was_allowed_before_a_new_proof_is_exchanged_after_it(scene: Scene) -> None:
+    codes = [apps.code(scene.settings, scene.shop, session) for session in (scene.home, scene.work)]
+    asked = ask(scene.settings)
+    how: dict[str, Any] = {"kind": SessionKind.BROWSER, "device": "", "address": HOME.address, "instead_of": scene.home.id}
+    newer = by_code.confirm_code(scene.settings, asked.id, right(scene.settings, asked), **how).session
+    grants = [apps.exchange(scene.settings, scene.shop, code) for code in codes]
+    assert [grant and grant.session.parent_id for grant in grants] == [newer.id, scene.work.id]
+
+
 @pytest.mark.parametrize("instead_of", ["of nobody", "of another person", "ended"])
 def test_a_proof_moves_no_other_apps(scene: Scene, instead_of: str) -> None:
     if instead_of == "ended":

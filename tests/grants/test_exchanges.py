@@ -12,6 +12,7 @@ from hammer import clock as time_of_day
 from hammer import codes, events
 from hammer.clients import registry
 from hammer.db.database import db
+from hammer.grants import apps as of_person
 from hammer.grants import authorizations
 from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Authorization, Client, Event, Session, SessionKind
 from hammer.sessions import sessions
@@ -123,6 +124,7 @@ def test_the_code_of_a_request_that_was_not_allowed_is_worth_nothing(settings: S
 def test_a_request_that_is_allowed_at_once_is_exchanged_in_a_minute_too(
     settings: Settings, shop: Client, clock: Traveller, home: Session
 ) -> None:
+    apps.sign_in(settings, shop, home)
     in_time, late = apps.request(shop), apps.request(shop)
     for asked in (in_time, late):
         authorizations.store(asked, allowed_in=home.id)
@@ -180,6 +182,17 @@ def test_nothing_is_given_about_a_person_who_is_blocked_or_deleted(settings: Set
     code = apps.code(settings, shop, boris)
     accounts.delete(settings, boris.user_id)
     assert apps.exchange(settings, shop, code) is None
+
+
+def test_nothing_is_given_for_a_code_that_was_allowed_at_once_while_the_consent_was_withdrawn(
+    settings: Settings, shop: Client, home: Session
+) -> None:
+    apps.sign_in(settings, shop, home)
+    asked = apps.request(shop)
+    assert authorizations.next_step(asked, shop, apps.caller(home)) is None
+    of_person.forget(home.user_id, shop.id)
+    authorizations.store(asked, allowed_in=home.id)
+    assert apps.exchange(settings, shop, authorizations.code(settings, asked)) is None
 
 
 def test_nothing_is_given_to_a_client_that_is_disabled_or_removed(settings: Settings, shop: Client, home: Session) -> None:

@@ -70,6 +70,9 @@ class Stage:
     def forgets(self) -> Verb:
         return partial(of_person.forget, self.home.user_id, self.shop.id)
 
+    def ends_the_app(self) -> Verb:
+        return partial(of_person.end, self.home.user_id, self.shop.id)
+
     def is_blocked(self) -> Verb:
         return partial(accounts.set_blocked, self.home.user_id, True)
 
@@ -104,19 +107,19 @@ ENDS: list[Act] = [
     Stage.ends_all_from_elsewhere,
     Stage.ends_it,
     Stage.forgets,
+    Stage.ends_the_app,
     Stage.is_blocked,
     Stage.leaves,
     Stage.moves,
     Stage.is_disabled,
     Stage.is_removed,
 ]
-OF_BROWSER = [act for act in ENDS if act is not Stage.forgets]
-"""What ends every session of the app, also one that is about to be opened."""
 either_way = pytest.mark.parametrize("turned", [False, True], ids=["first", "second"])
 
 
-def play(app: Flask, stage: Stage, first: Act, second: Act, turned: bool) -> None:
-    """Plays both at every step. Afterwards nothing may be left that does not belong together."""
+def play(app: Flask, stage: Stage, first: Act, second: Act, turned: bool, *, signs_out: bool = False) -> None:
+    """Plays both at every step. Afterwards nothing may be left that does not belong together; if it `signs_out`, no session of the
+    app."""
     plays = 0
 
     def scene() -> tuple[Verb, Verb]:
@@ -130,6 +133,9 @@ def play(app: Flask, stage: Stage, first: Act, second: Act, turned: bool) -> Non
             assert ended.raised is None or isinstance(ended.raised, NotFound | WrongCode), (step, ended.raised)
         with app.app_context():
             hold_together(stage, step)
+            if signs_out:
+                mine = Session.client_id == stage.shop.id, Session.kind == SessionKind.APP, Session.ended_at.is_(None)
+                assert db.session.scalars(select(Session.id).where(*mine)).all() == [], step
         plays += 1
     assert plays > 3
 
@@ -159,19 +165,7 @@ def hold_together(stage: Stage, step: str) -> None:
 @either_way
 @pytest.mark.parametrize("end", ENDS)
 def test_an_exchange_at_the_same_time_as_an_end_leaves_no_session_behind(app: Flask, stage: Stage, end: Act, turned: bool) -> None:
-    play(app, stage, Stage.exchanges, end, turned)
-
-
-@pytest.mark.parametrize("end", OF_BROWSER)
-def test_an_exchange_before_an_end_is_ended_by_it(app: Flask, stage: Stage, end: Act) -> None:
-    def scene() -> tuple[Verb, Verb]:
-        stage.new()
-        return end(stage), stage.exchanges()
-
-    for _, _, step in at_every_step(app, scene):
-        with app.app_context():
-            mine = Session.client_id == stage.shop.id, Session.kind == SessionKind.APP, Session.ended_at.is_(None)
-            assert db.session.scalars(select(Session.id).where(*mine)).all() == [], step
+    play(app, stage, Stage.exchanges, end, turned, signs_out=True)
 
 
 @either_way
@@ -226,21 +220,20 @@ def test_two_ends_at_the_same_time_do_not_wait_for_each_other(app: Flask, stage:
     play(app, stage, end_later_rows, other, turned)
 
 
-@pytest.mark.usefixtures("on_postgresql")  # on SQLite the exchange always comes second
-def test_an_exchange_before_a_new_proof_stays_signed_in(app: Flask, stage: Stage) -> None:
+@either_way
+def test_an_exchange_at_the_same_time_as_a_new_proof_stays_signed_in(app: Flask, stage: Stage, turned: bool) -> None:
     def scene() -> tuple[Verb, Verb]:
         stage.new()
-        return stage.proves(), stage.exchanges()
+        verbs = stage.proves(), stage.exchanges()
+        return verbs[::-1] if turned else verbs
 
-    kept = []
-    for _, exchanged, _ in at_every_step(app, scene):
+    for one, other, step in at_every_step(app, scene):
+        exchanged = one if turned else other
         with app.app_context():
             assert not apps.is_over(stage.here)
-            if exchanged.value is not None:
-                assert isinstance(exchanged.value, exchanges.Grant)
-                kept.append(not apps.is_over(exchanged.value.session))
-    assert kept
-    assert all(kept)
+            assert isinstance(exchanged.value, exchanges.Grant), step
+            assert not apps.is_over(exchanged.value.session), step
+            hold_together(stage, step)
 
 
 def test_of_two_exchanges_one_gets_a_session_and_the_replay_ends_it(app: Flask, stage: Stage) -> None:
