@@ -36,6 +36,10 @@ const config = {
 
 const app = express();
 app.set("trust proxy", "loopback"); // a proxy on this machine states the scheme: X-Forwarded-Proto
+app.get("/auth/signin", (request, response, next) => {
+  if (!request.query.error) return next();
+  response.send('<p>You are not signed in. <a href="/">Back</a></p>'); // a person who refused comes back here
+});
 app.use(/^\/auth\/(.*)/, ExpressAuth(config));
 
 app.get("/", async (request, response) => {
