@@ -24,15 +24,17 @@ from hammer.models import Authorization, Client, SignInScope
 from hammer.oauth import id_tokens, lazy
 from hammer.oauth.id_tokens import Hint
 from hammer.parsing import phones
-from hammer.refusals import Conflict, Invalid, NotFound, RetryLater
+from hammer.refusals import Conflict, Invalid, NotFound, Refusal, RetryLater
 from hammer.sessions import sessions
 from hammer.sessions.sessions import Caller
 from hammer.users import people
 from hammer.web import languages, logs, request_limits, tokens
 from hammer.web.access import public
-from hammer.web.pages import apps, kept_invites
+from hammer.web.pages import apps, errors, kept_invites
+from hammer.web.pages.filters import explained
 from hammer.web.pages.frame import forget_all_but, form_key, frame, go, owner_mark, shows_only
 from hammer.web.settings import settings
+from hammer.web.statuses import status_of
 
 if TYPE_CHECKING:
     from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -87,8 +89,10 @@ def continue_() -> ResponseReturnValue:
     if caller is None:
         return go("auth.phone") if authorizations.is_open(asked) else _over(asked)
     sent = not shows_only() and request.form.get("whose") == owner_mark(caller)
-    if sent and "carried" in request.form:
-        _answer_invite(caller, request.form["carried"])
+    refusal = _answer_invite(caller, request.form["carried"]) if sent and "carried" in request.form else None
+    if refusal is not None:
+        logs.refused(refusal.slug)
+        return render_template("oauth/invited.html", refusal=explained(refusal)), status_of(type(refusal)), errors.headers(refusal)
     step = authorizations.next_step(asked, client, caller) if authorizations.is_open(asked) else None
     if step is Step.PROVE:
         return render_template("oauth/prove.html", me=people.profile(settings(), caller.user_id))
@@ -139,8 +143,10 @@ def logout() -> ResponseReturnValue:
         return answer
     if hint is None or client is None or not signed_in_apps.was_opened_in(caller.session_id, hint.session_id, client.id):
         kept = {name: request.args[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in request.args}
+        kept |= {"client_id": client.id} if client else {}  # which the id token may have said alone
         here = partial(_this_page, [*kept.items()])
-        return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client), here=here)
+        home = _home_of(client)
+        return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client), home=home, here=here)
     _sign_out(caller)
     return _signed_out_response(answer)
 
@@ -211,9 +217,13 @@ def _back(way_on: str) -> ResponseReturnValue:
 
 def _over(asked: Authorization | None) -> ResponseReturnValue:
     """The page for a request that is over, or that another browser made."""
-    parts = urlsplit(asked.redirect_uri) if asked else None
-    home = f"{parts.scheme}://{parts.netloc}/" if parts and parts.scheme in ("http", "https") else ""
-    return render_template("oauth/over.html", way_on=home), 410 if asked else 404
+    return render_template("oauth/over.html", way_on=_home(asked.redirect_uri) if asked else ""), 410 if asked else 404
+
+
+def _home(redirect_uris: str) -> str:
+    """Where the app is: the origin of its first address on the web. Empty for an app on the person's own device."""
+    found = (urlsplit(uri) for uri in redirect_uris.split())
+    return next((f"{parts.scheme}://{parts.netloc}/" for parts in found if parts.scheme in ("http", "https")), "")
 
 
 def _invite_to_ask(caller: Caller) -> str | None:
@@ -225,15 +235,18 @@ def _invite_to_ask(caller: Caller) -> str | None:
     return kept_invites.newest()
 
 
-def _answer_invite(caller: Caller, code: str) -> None:
-    """Activates the code, or forgets it. When it cannot be activated, the sign-in goes on; the profile can say more."""
+def _answer_invite(caller: Caller, code: str) -> Refusal | None:
+    """Activates the code, or forgets it. Returns why it could not be activated; the sign-in goes on after that, too."""
     kept_invites.drop(code)
     if "activate" not in request.form:
-        return
-    with suppress(Invalid, Conflict, RetryLater):
-        key = form_key(caller.session_id)
+        return None
+    key = form_key(caller.session_id)
+    try:
         activation.activate(settings(), caller.user_id, code, address=request_limits.address(), key=key)
-        kept_invites.drop_all()
+    except (Invalid, Conflict, RetryLater) as refusal:
+        return refusal
+    kept_invites.drop_all()
+    return None
 
 
 def _choose_language() -> None:
@@ -264,11 +277,16 @@ def _sign_out(caller: Caller) -> None:
 
 
 def _signed_out_page(client: Client | None, way_on: str) -> str:
-    return render_template("oauth/logout.html", signed_out=True, way_on=way_on, app=_named(client))
+    return render_template("oauth/logout.html", signed_out=True, way_on=way_on, app=_named(client), home=_home_of(client))
 
 
 def _named(client: Client | None) -> apps.App | None:
     return apps.App(client.name, leave="") if client else None
+
+
+def _home_of(client: Client | None) -> str:
+    # Not `post_logout_redirect_uri`: it may say that the person is signed out, also to the one who stays.
+    return _home(client.redirect_uris) if client else ""
 
 
 def _signed_out_response(response: BaseResponse, *kept: str) -> BaseResponse:

@@ -102,7 +102,7 @@ def seen(
 
 def test_every_page_names_the_app_and_has_a_way_back(grafana: RelyingParty, seen: dict[str, TestResponse]) -> None:
     for name, page in seen.items():
-        label = "Not now" if name == "consent" else "Back to Grafana"
+        label = "Refuse, back to the app" if name == "consent" else "Back to Grafana"
         back = link(page, label)
         assert urlsplit(back).path == "/oauth/leave", name
         assert re.search(r"[Ss]ign in to Grafana", words(page)), name
@@ -136,10 +136,10 @@ def test_an_error_in_a_flow_has_a_way_back(grafana: RelyingParty, browser: Brows
     ("scope", "told"),
     [
         ("openid", []),
-        ("openid phone", ["Your whole number +7 929 ···-45-67"]),
-        ("openid profile", ["Your names Анна Ковач · anna"]),
+        ("openid phone", ["Your number, with all its digits +7 929 ···-45-67 Some digits are hidden here,"]),
+        ("openid profile", ["Your names and username Анна Ковач · anna And when your profile was last changed."]),
         ("openid invites", ["Your invites Your code is", "You have not activated an invite. You have not invited people yet."]),
-        ("openid offline_access", ["All of this also while you are away"]),
+        ("openid offline_access", ["All of this even when you are not using the app"]),
     ],
 )
 def test_the_consent_page_says_what_is_passed_on(grafana: RelyingParty, browser: Browser, scope: str, told: list[str]) -> None:
@@ -150,9 +150,9 @@ def test_the_consent_page_says_what_is_passed_on(grafana: RelyingParty, browser:
 
     said = words(page)
     assert "app.example Sign in to Grafana? Grafana would see:" in said
-    assert "Your id here It always stays the same" in said
+    assert "Your id in Hammer A random code that never changes." in said
     assert "You are signed in with +7 929 ···-45-67." in said
-    headings = ["Your whole number", "Your names", "Your invites", "All of this also while you are away"]
+    headings = ["Your number, with", "Your names and", "Your invites", "All of this even when"]
     assert [one for one in headings if one in said] == [one for one in headings if any(one in sentence for sentence in told)]
     assert not [sentence for sentence in told if sentence not in said]
     assert "You can take it back in your profile at any time." in said
@@ -171,7 +171,37 @@ def test_the_consent_page_counts_the_people_who_were_invited(app: Flask, grafana
 def test_a_person_without_names_reads_so(grafana: RelyingParty, browser: Browser) -> None:
     browser.sign_in(ANNA)
 
-    assert "Your names You have given none yet." in words(grafana.send(browser, scope="openid profile"))
+    assert "Your names and username You have given none yet." in words(grafana.send(browser, scope="openid profile"))
+
+
+def test_a_username_is_named_where_there_are_no_names(grafana: RelyingParty, browser: Browser) -> None:
+    browser.sign_in(ANNA)
+    form = browser.get("/profile/").form_with("username")
+    assert form is not None
+    browser.send(form, username="anna")
+
+    assert "Your names and username anna And when" in words(grafana.send(browser, scope="openid profile"))
+
+
+def test_an_invite_that_cannot_be_activated_says_why_and_the_sign_in_goes_on(grafana: RelyingParty, browser: Browser) -> None:
+    browser.sign_in(ANNA)
+    grafana.sign_in(browser)
+    asked = grafana.send(browser, invite="ZZZZZZ")
+
+    refused = press(browser, asked, "/oauth/continue", activate="")
+
+    assert "Without the invite" in words(asked)
+    assert "The invite is not activated There is no such invite code" in words(refused)
+    assert not [form for form in Page(refused.text).forms if form.action.startswith("/oauth/continue")]
+    assert_well_built(refused)
+    assert "code" in way_on(browser.client.get(link(refused, "Continue"), headers=ENGLISH))
+    assert "The invite that you activated" not in browser.get("/profile/").words
+
+
+def test_what_the_owner_of_an_invite_sees_is_said_without_showing_the_number(grafana: RelyingParty, browser: Browser) -> None:
+    browser.sign_in(ANNA)
+
+    assert "see your number with all its digits: +7 929 ···-45-67." in words(grafana.send(browser, invite="ZZZZZZ"))
 
 
 def test_what_is_new_is_marked_when_an_app_asks_for_more(grafana: RelyingParty, browser: Browser) -> None:
@@ -181,9 +211,9 @@ def test_what_is_new_is_marked_when_an_app_asks_for_more(grafana: RelyingParty, 
     more = words(grafana.send(browser, scope="openid phone profile"))
     again = words(grafana.send(browser, scope="openid phone", prompt="consent"))
 
-    assert "Grafana now asks for more than you allowed it. It would see: Your whole number +7" in more
-    assert "Your names new" in more
-    assert "Grafana would see: Your whole number +7" in again
+    assert "Grafana now asks for more than you allowed it. It would see: Your number, with all its digits +7" in more
+    assert "Your names and username new" in more
+    assert "Grafana would see: Your number, with all its digits +7" in again
 
 
 def test_the_consent_page_speaks_russian(grafana: RelyingParty, browser: Browser) -> None:
@@ -193,8 +223,9 @@ def test_the_consent_page_speaks_russian(grafana: RelyingParty, browser: Browser
 
     said = words(browser.client.get(other))
 
-    assert "Войти в Grafana? Grafana увидит: Ваш номер целиком +7 929 ···-45-67 Ваше имя Вы его пока не указали." in said
-    assert "Разрешить Не сейчас" in said
+    assert "Войти в приложение «Grafana»? Приложение «Grafana» увидит: Ваш номер полностью, все цифры +7 929 ···-45-67" in said
+    assert "Ваше имя и имя пользователя Вы их пока не указали." in said
+    assert "Разрешить Отказаться и вернуться в приложение" in said
 
 
 def test_another_number_signs_out_and_stays_on_the_way_to_the_app(grafana: RelyingParty, browser: Browser) -> None:
@@ -252,7 +283,8 @@ def test_a_sign_in_that_is_over_leads_to_where_the_app_is(
     elsewhere = Browser(app).client.get(at, headers=ENGLISH)
 
     assert (over.status_code, elsewhere.status_code) == (410, 404)
-    assert "This sign-in is over It is finished, took more than half an hour, or began in another browser." in words(over)
+    assert "This sign-in is over It is finished, or took more than half an hour." in words(over)
+    assert "This browser does not know this sign-in It began in another browser," in words(elsewhere)
     assert link(over, "Open Grafana") == "https://app.example/"
     assert link(elsewhere, "To the home page") == "/"
     for page in (over, elsewhere):
@@ -270,9 +302,29 @@ def test_signing_out_for_an_app_asks_first(app: Flask, browser: Browser) -> None
 
     assert "Sign out? Grafana asks to sign you out." in words(asked)
     assert signed_in
-    assert link(asked, "Stay signed in") == "/profile/"
+    assert link(asked, "Stay signed in") == "https://app.example/"
     assert "You are signed out Back to Grafana" in words(done)
     assert way_on(done) == "https://app.example/bye?state=s"
     assert not browser.is_signed_in()
+    for page in (asked, done):
+        assert_well_built(page)
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "home"),
+    [("https://app.example:8443/back?x=1", "https://app.example:8443/"), ("com.example.app:/back", "")],
+)
+def test_the_pages_of_a_sign_out_lead_to_where_the_app_is(app: Flask, browser: Browser, redirect_uri: str, home: str) -> None:
+    known = RelyingParty(app, redirect_uris=[redirect_uri], public=True)
+    browser.sign_in(ANNA)
+    about = {"client_id": known.client_id, "post_logout_redirect_uri": "https://evil.example/"}
+
+    asked = browser.client.get("/oauth/logout", query_string=about, headers=ENGLISH)
+    done = press(browser, asked, "/oauth/logout/confirm")
+
+    assert link(asked, "Stay signed in") == (home or "/profile/")
+    assert (f'href="{home}">Open Grafana</a>' in done.text) == bool(home)
+    assert ("You can close this page." in words(done)) != bool(home)
+    assert "evil.example" not in done.text
     for page in (asked, done):
         assert_well_built(page)

@@ -48,7 +48,7 @@ def test_a_person_without_apps_sees_no_list(client: FlaskClient, code_for: CodeF
         ("openid", "Knows you only by an id."),
         ("openid phone", "May know your number."),
         ("openid profile invites", "May know your names, your invites."),
-        (EVERYTHING, "May know your number, your names, your invites, also while you are away."),
+        (EVERYTHING, "May know your number, your names, your invites, even when you are not using it."),
         ("openid offline_access", "Knows you only by an id."),
     ],
 )
@@ -60,8 +60,8 @@ def test_the_profile_says_what_an_app_may_know(
 
     page = client.get("/profile/")
 
-    assert f"{HEADING} Shop <b> {known} Last used just now Sign out Forget" in words(page)
-    assert buttons(client) == ["Sign out of Shop <b>", "Forget Shop <b>"]
+    assert f"{HEADING} Shop <b> {known} Last used just now Sign out Sign out and forget" in words(page)
+    assert buttons(client) == ["Sign out of Shop <b>", "Sign out of Shop <b> and forget it"]
     assert words(page).count("Signed in") == 1  # on this device: the app is no device
 
 
@@ -84,7 +84,7 @@ def test_leaving_an_app_keeps_what_it_was_allowed(app: Flask, settings: Settings
     assert (answer.status_code, answer.location) == (303, "/profile/#apps")
     assert not is_signed_in_to(app, shop)
     page = words(client.get("/profile/"))
-    assert f"{HEADING} You are signed out of the app. Shop May know your number. Not signed in now Forget" in page
+    assert f"{HEADING} You are signed out of the app. Shop May know your number. You are not signed in to it now. Forget" in page
     assert "This device" in page
     assert buttons(client) == ["Forget Shop"]
 
@@ -128,7 +128,7 @@ def test_the_apps_of_others_are_out_of_reach(
 
     assert answer.status_code == 404
     assert is_signed_in_to(app, shop)
-    assert buttons(other_client) == ["Sign out of Shop", "Forget Shop"]
+    assert buttons(other_client) == ["Sign out of Shop", "Sign out of Shop and forget it"]
 
 
 @pytest.mark.parametrize("what", ["end", "forget"])

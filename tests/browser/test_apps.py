@@ -104,13 +104,13 @@ def test_going_back_from_the_app_does_not_lead_there_once_more(visit: Visit, ser
     assert len(app.reached) == 1
 
 
-def test_not_now_leads_back_without_a_code(visit: Visit, server: Server, number: str) -> None:
+def test_a_refusal_leads_back_without_a_code(visit: Visit, server: Server, number: str) -> None:
     page = visit()
     app = App(page)
     sign_in(page, number)
     page.goto(address_for_app(server, "Declined", f"{APP}/callback", "openid phone"))
 
-    page.get_by_role("link", name="Not now").click()
+    page.get_by_role("link", name="Refuse, back to the app").click()
 
     assert app.answer()["error"] == ["access_denied"]
 

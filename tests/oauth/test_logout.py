@@ -114,6 +114,15 @@ def test_without_an_id_token_the_person_is_asked_and_then_led_on(party: RelyingP
     assert party.userinfo(given["access_token"]).status_code == 401
 
 
+def test_an_id_token_of_another_session_still_says_which_app_to_lead_back_to(
+    app: Flask, party: RelyingParty, browser: Browser
+) -> None:
+    elsewhere = party.tokens(Browser(app), ANNA)
+    browser.sign_in(ANNA)
+    asked = send(browser, id_token_hint=elsewhere["id_token"], post_logout_redirect_uri=BYE)
+    assert way_on(confirmed(browser, asked)) == BYE
+
+
 def test_with_nothing_the_person_is_asked_and_sees_that_it_is_done(party: RelyingParty, browser: Browser) -> None:
     browser.sign_in(ANNA)
     answer = confirmed(browser, send(browser, state="only a state"))

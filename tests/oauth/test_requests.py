@@ -149,7 +149,8 @@ def test_an_invite_that_cannot_be_read_does_not_disturb(party: RelyingParty, bro
     answer = browser.last
     if asks(answer.text) == "invite":  # one that has the form of a code, and that no user has
         form = next(form for form in Page(answer.text).forms if "carried" in form.fields)
-        answer = browser.client.post(form.action, data=form.fields | {"activate": ""})
+        assert browser.client.post(form.action, data=form.fields | {"activate": ""}).status_code == 422
+        answer = browser.client.get(form.action)
     assert "code" in answered(allow(browser, answer))
 
 
