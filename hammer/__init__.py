@@ -7,8 +7,8 @@
     operations                    doctor, retention, gauges, readiness, demo data
     users                         accounts, people, exports, transfers
     login | grants                login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
-    sessions | invites | clients  sessions, revocation, known devices, keys | activation, invite codes, tombstones |
-                                  apps of the operator and their secrets
+    clients                       apps of the operator and their secrets
+    sessions | invites            sessions, revocation, known devices, keys | activation, invite codes, tombstones
     sms | quotas | events         outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
     models                        every table
     db | codes | outgoing         database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |

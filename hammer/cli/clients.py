@@ -168,10 +168,13 @@ def change(client: str, **given: Any) -> None:
     if not changes:
         raise click.UsageError("Say what to change. To see the options: flask --app wsgi clients change --help")
     found = _find(client)
+    was_first_party = found.first_party
     _check_backchannel(given["backchannel_logout_uri"])
     registry.change(found.id, **changes)
     changed = registry.find(found.id)
     click.echo(f"{changed.name} is changed.")
+    if was_first_party and not changed.first_party:
+        click.echo("Everyone is signed out of it: they were not asked what it may know.")
     _make_key(changed)
     _warn(changed)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from config import fault_of_origin, serialized_origin
@@ -12,13 +12,16 @@ from hammer import clock, codes, events
 from hammer.clients import uris
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Authorization, Client, Consent, Device, Scope, Session, SigningAlgorithm
+from hammer.models import Authorization, Client, Consent, Device, Scope, Session, SessionKind, SigningAlgorithm
 from hammer.refusals import N_, InvalidFields, NotFound
+from hammer.sessions import revocation
 
 SENDS_PER_HOUR: Final = 100
 """Messages an hour that a client may ask for, unless the operator says otherwise."""
 MOST_SENDS_PER_HOUR: Final = 1_000_000
 LONGEST_NAME: Final = 80
+MOST_AT_ONCE: Final = 1000
+"""Sessions that one statement ends: PostgreSQL accepts 65,535 values in one."""
 NAME_TAKEN: Final = N_("There is already a client with this name.")
 NOT_A_NAME: Final = N_("A name is one line of 1 to 80 characters.")
 NOT_A_SCOPE: Final = N_("There is no such scope.")
@@ -127,38 +130,45 @@ def change(client_id: str, **given: object) -> None:
     """Changes those of `name`, `scopes`, `origins`, `sends_per_hour`, `redirect_uris`, `post_logout_redirect_uris`,
     `backchannel_logout_uri`, `algorithm`, `first_party` and `pkce_required` that are given.
 
-    Its tokens have the new scopes at once. Who is about to be sent to an address that is taken away does not arrive there. Refuses
-    with `InvalidFields` and `NotFound`.
+    Its tokens have the new scopes at once. Who is about to be sent to an address that is taken away does not arrive there. From a
+    client that is first party no more everyone is signed out: they were never asked. Refuses with `InvalidFields` and `NotFound`.
     """
     try:
         with transaction() as tx:
             client = tx.scalar(select(Client).where(Client.id == client_id).with_for_update())
             if client is None:
                 raise NotFound
-            columns, had_pkce = _read(given, public=client.public), client.pkce_required
+            columns, had_pkce, was_first_party = _read(given, public=client.public), client.pkce_required, client.first_party
             _update(tx, client_id, **columns)
             events.note(tx, events.Kind.CLIENT_CHANGED, client_id=client_id)
             if had_pkce and columns.get("pkce_required") is False:
                 events.note(tx, events.Kind.CLIENT_PKCE_OFF, client_id=client_id)
+            of_it = Authorization.client_id == client_id
+            if was_first_party and columns.get("first_party") is False:
+                _end_sessions(tx, client_id, Session.kind == SessionKind.APP)
+                revocation.void(tx, of_it)
             if "redirect_uris" in columns:
-                _end_requests_to_others(tx, client_id, str(columns["redirect_uris"]).split())
+                revocation.void(tx, of_it, Authorization.redirect_uri.not_in(str(columns["redirect_uris"]).split()))
     except IntegrityError as error:
         raise InvalidFields({"name": [NAME_TAKEN]}) from error
 
 
 def disable(client_id: str) -> None:
     """Makes the client's secrets and tokens invalid at once, signs out everyone who signed in through it, and forgets the devices.
-    Refuses with `NotFound`."""
+    Its codes and requests are void. Refuses with `NotFound`."""
     with transaction() as tx:
         _update(tx, client_id, disabled_at=func.coalesce(Client.disabled_at, clock.now()), disables=Client.disables + 1)
+        _forget_devices(tx, client_id)
         _end_sessions(tx, client_id)
+        revocation.void(tx, Authorization.client_id == client_id)
         events.note(tx, events.Kind.CLIENT_DISABLED, client_id=client_id)
 
 
 def enable(client_id: str) -> None:
-    """Makes the secrets of a disabled client valid again; its tokens and sessions stay over. Refuses with `NotFound`."""
+    """Makes the secrets of a disabled client valid again; its tokens, sessions and requests stay over. Refuses with `NotFound`."""
     with transaction() as tx:
         _update(tx, client_id, disabled_at=None)
+        revocation.void(tx, Authorization.client_id == client_id)  # one may have been stored just after the client was disabled
         events.note(tx, events.Kind.CLIENT_ENABLED, client_id=client_id)
 
 
@@ -167,7 +177,9 @@ def remove(client_id: str) -> None:
     with transaction() as tx:
         if tx.scalar(delete(Client).where(Client.id == client_id).returning(Client.id)) is None:
             raise NotFound
+        _forget_devices(tx, client_id)
         _end_sessions(tx, client_id)
+        revocation.void(tx, Authorization.client_id == client_id)
         for table in (Authorization, Consent):
             tx.execute(delete(table).where(table.client_id == client_id))
         events.note(tx, events.Kind.CLIENT_REMOVED, client_id=client_id)
@@ -248,13 +260,16 @@ def _update(tx: Transaction, client_id: str, **values: object) -> None:
         raise NotFound
 
 
-def _end_sessions(tx: Transaction, client_id: str) -> None:
-    """Ends the sessions of a client whose row is locked, and makes its devices strangers: it may have kept their tokens."""
-    tx.execute(delete(Device).where(Device.client_id == client_id))
-    tx.execute(update(Session).where(Session.client_id == client_id, Session.ended_at.is_(None)).values(ended_at=clock.now()))
+def _forget_devices(tx: Transaction, client_id: str) -> None:
+    """Makes the devices of a client whose row is locked strangers: it may have kept their tokens."""
+    # In the order of their ids, so that no two transactions wait for each other.
+    these = select(Device.id).where(Device.client_id == client_id).order_by(Device.id).with_for_update()
+    tx.execute(delete(Device).where(Device.id.in_(these)))
 
 
-def _end_requests_to_others(tx: Transaction, client_id: str, redirect_uris: list[str]) -> None:
-    """Deletes the requests that lead to other addresses, unless their codes were exchanged: those are kept to notice a replay."""
-    unused = Authorization.client_id == client_id, Authorization.consumed_at.is_(None)
-    tx.execute(delete(Authorization).where(*unused, Authorization.redirect_uri.not_in(redirect_uris)))
+def _end_sessions(tx: Transaction, client_id: str, *which: ColumnElement[bool]) -> None:
+    """Ends the sessions of a client whose row is locked, or those that match `which`."""
+    live = select(Session.id).where(Session.client_id == client_id, Session.ended_at.is_(None), *which)
+    ids = tx.scalars(live.order_by(Session.id)).all()
+    for start in range(0, len(ids), MOST_AT_ONCE):
+        revocation.end_matching(tx, Session.id.in_(ids[start : start + MOST_AT_ONCE]))

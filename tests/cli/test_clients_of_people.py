@@ -119,7 +119,9 @@ def test_change_replaces_what_is_given_and_takes_away_what_is_named(run: Run, ap
     assert (changed.algorithm, changed.first_party, changed.pkce_required) == ("EdDSA", True, False)
 
     said(run("clients", "change", "Grafana", "--no-post-logout-redirect-uris", "--no-backchannel-logout-uri", "--pkce"))
-    said(run("clients", "change", "Grafana", "--third-party"))
+    out_of_it = "Everyone is signed out of it: they were not asked what it may know."
+    assert out_of_it in said(run("clients", "change", "Grafana", "--third-party"))
+    assert out_of_it not in said(run("clients", "change", "Grafana", "--third-party"))
 
     changed = stored(app, grafana.id)
     assert (changed.redirect_uris, changed.post_logout_redirect_uris, changed.backchannel_logout_uri) == (LOGOUT, "", None)

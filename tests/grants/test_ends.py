@@ -13,7 +13,7 @@ from config import Settings
 from hammer.clients import registry
 from hammer.db.database import db
 from hammer.grants import apps as of_person
-from hammer.grants import exchanges
+from hammer.grants import authorizations, exchanges
 from hammer.login import by_code
 from hammer.models import SESSION_LIFETIME, Client, Session, SessionKind
 from hammer.operations import retention
@@ -162,6 +162,39 @@ def test_a_client_that_is_disabled_or_removed_is_not_notified(scene: Scene, end:
     assert scene.ended == IN_HOME | {"there", "theirs"}
     delete(scene)
     assert apps.notified() == []
+
+
+def test_a_client_that_is_enabled_again_gets_nothing_for_what_was_asked_before(scene: Scene) -> None:
+    code, asked = apps.code(scene.settings, scene.shop, scene.home), apps.ask(scene.shop)
+    registry.disable(scene.shop.id)
+    late = apps.ask(scene.shop)  # read the client just before
+    registry.enable(scene.shop.id)
+    assert apps.exchange(scene.settings, scene.shop, code) is None
+    assert [authorizations.find(one.id) for one in (asked, late)] == [None, None]
+    assert apps.exchange(scene.settings, scene.shop, apps.code(scene.settings, scene.shop, scene.home)) is not None
+
+
+def test_from_an_app_that_is_first_party_no_more_everyone_is_signed_out(scene: Scene) -> None:
+    own = apps.add_app("Own", first_party=True)
+    opened = apps.sign_in(scene.settings, own, scene.home)
+    code, asked = apps.code(scene.settings, own, scene.home), apps.ask(own)
+    registry.change(own.id, first_party=True, name="Ours")
+    assert not apps.is_over(opened)
+    registry.change(own.id, first_party=False)
+    assert apps.is_over(opened)
+    assert apps.notified() == [(own.id, opened.id)]
+    assert apps.exchange(scene.settings, own, code) is None
+    assert authorizations.find(asked.id) is None
+    asked_again = apps.sign_in(scene.settings, own, scene.home)
+    registry.change(own.id, first_party=False)
+    assert not apps.is_over(asked_again)
+    assert scene.ended == set()
+
+
+def test_a_client_with_more_sessions_than_one_statement_ends_ends_them_all(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MOST_AT_ONCE", 3)
+    registry.disable(scene.shop.id)
+    assert scene.ended == IN_HOME | {"there", "theirs"}
 
 
 def test_a_client_that_was_disabled_gets_no_notice_of_a_session_from_before(scene: Scene) -> None:

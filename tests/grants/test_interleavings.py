@@ -24,7 +24,7 @@ from hammer.sessions import sessions
 from hammer.users import accounts
 from tests import actions, apps
 from tests.actions import HOME
-from tests.interleaving import Ended, Verb, at_every_step
+from tests.interleaving import Ended, Verb, at_every_step, while_held
 from tests.serving import at_once
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -218,6 +218,25 @@ def test_two_ends_at_the_same_time_do_not_wait_for_each_other(app: Flask, stage:
         return end(stage)
 
     play(app, stage, end_later_rows, other, turned)
+
+
+@pytest.mark.parametrize(("one", "other"), [(Stage.forgets, Stage.is_disabled), (Stage.is_disabled, Stage.proves)])
+def test_ends_that_meet_at_the_second_of_three_sessions_do_not_wait_for_each_other(
+    app: Flask, stage: Stage, one: Act, other: Act
+) -> None:
+    """One of the two would lock the last session before the first, in the order of the rows on the disk."""
+    with app.app_context():
+        stage.new()
+        opened = [stage.here, *(apps.sign_in(stage.settings, stage.shop, stage.home) for _ in range(2))]
+        each = sorted(opened, key=lambda session: session.id)
+        for session in reversed(each):
+            with transaction() as tx:
+                later = session.expires_at + timedelta(seconds=1)  # a value in an index: the row gets another place in that too
+                tx.execute(update(Session).where(Session.id == session.id).values(expires_at=later))
+        stage.here = each[1]
+        verbs = stage.refreshes(), one(stage), other(stage)
+    ended = while_held(app, *verbs)
+    assert [verb.raised for verb in ended] == [None, None, None]
 
 
 @either_way
