@@ -11,7 +11,7 @@ from hammer.models import Event
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, as in the log; None on the command line."""
 calling_client: ContextVar[str | None] = ContextVar("calling_client", default=None)
-"""The id of the client whose token the current request has; None for all other requests."""
+"""The id of the client that calls with its token or secret, or that sends a person to sign in; None for all other requests."""
 
 
 class Kind(StrEnum):

@@ -30,9 +30,9 @@ def error(fault: Exception) -> Response:
 
 
 def error_response(status: int, slug: str, words: str) -> Response:
-    """An answer with this error. `words` are for developers, in ASCII."""
+    """An answer with this error. `words` are for developers, in ASCII, and are logged: they contain nothing that was sent."""
     if "refusal" not in g:  # a refusal of ours has a more exact name
-        logs.refused(slug)
+        logs.refused(slug, words)
     answer = jsonify({"error": slug, "error_description": words})
     answer.status_code = status
     answer.headers["Cache-Control"] = "no-store"

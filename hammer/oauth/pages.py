@@ -66,6 +66,7 @@ def authorize() -> ResponseReturnValue:
         step = Step.SIGN_IN if asked.prompt == "none" else Step.CONSENT
         asked.prompt = asked.prompt or "select_account"
     if asked.prompt == "none" and step is not None:
+        logs.refused(NEEDS[step])
         return redirect(_address(asked, error=NEEDS[step]), 303)
     if invite := invite_codes.read_path(request.args.get("invite", "")):
         kept_invites.add(invite)
@@ -177,7 +178,7 @@ def _by_get() -> ResponseReturnValue:
 
 def _refused(error: "OAuth2Error") -> ResponseReturnValue:
     """The error, where the app can read it; a page where the app or its address is not known (RFC 6749 §4.1.2.1)."""
-    logs.refused(error.error)
+    logs.refused(error.error, error.description or "")
     if not error.redirect_uri:
         here = partial(_this_page, [*request.args.items(multi=True)])
         return render_template("oauth/refused.html", reason=error.description or error.error, here=here), 400

@@ -139,6 +139,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
 def _registered(client_id: str) -> RegisteredClient | None:
     """The client that people sign in to; None for one that is unknown or disabled."""
     found = registry.enabled(client_id)
+    events.calling_client.set(found.id if found else None)  # for the line in the log
     return RegisteredClient(client_id, found) if found else None
 
 

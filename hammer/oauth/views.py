@@ -6,6 +6,7 @@ from typing import Final, cast
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from hammer import events
 from hammer.grants import exchanges
 from hammer.models import Scope, SigningAlgorithm, SignInScope
 from hammer.oauth import claims, id_tokens, lazy
@@ -49,6 +50,7 @@ def userinfo() -> ResponseReturnValue:
     shown = tokens.bearer_token() or in_form
     try:
         holder = exchanges.holder(settings(), shown)
+        events.calling_client.set(holder.client_id)  # for the line in the log
         answer = jsonify(claims.claims(holder.user_id, holder.scopes))
     except (NotSignedIn, NotFound):
         return _not_a_token(shown)

@@ -44,7 +44,7 @@ MIGRATE = "Run: flask --app wsgi db upgrade"
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Checks all parts, one after the other. Changes nothing."""
+    """Checks all parts, one after the other. Changes nothing, but asks Hammer's own address what apps ask."""
     yield from _mode(settings)
     yield from _secret(settings)
     yield from _private()

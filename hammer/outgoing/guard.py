@@ -106,7 +106,7 @@ class Guard:
         if not 0 < port < 2**16:
             raise Refused
         until = time.monotonic() + seconds
-        addresses = self._addresses(host, seconds)
+        addresses = self.addresses(host, seconds)
         if host not in self.inner_hosts and not self._allows(secure, {_plain(each) for each in addresses}, until):
             raise Refused
         path = read["path"] or "/"
@@ -119,11 +119,14 @@ class Guard:
 
     def _own_addresses(self, until: float) -> set[Address]:
         with suppress(OSError):  # a name that is only known outside
-            return {_plain(each) for each in self._addresses(self.own_host, until - time.monotonic())}
+            return {_plain(each) for each in self.addresses(self.own_host, until - time.monotonic())}
         return set()
 
-    def _addresses(self, host: str, seconds: float) -> list[Address]:
-        """The addresses of a host. The resolver has no time limit: it runs in a thread that is abandoned when the time is over."""
+    def addresses(self, host: str, seconds: float) -> list[Address]:
+        """The addresses of a host. Raises `OSError` if there are none, or none is found in time.
+
+        The resolver has no time limit: it runs in a thread that is abandoned when the time is over.
+        """
         result: SimpleQueue[Sequence[str] | OSError] = SimpleQueue()
 
         def run() -> None:

@@ -1,5 +1,5 @@
 """`post`: one request to a server of others, within a time limit, of which nothing but the status is kept; `fault_of`: whether a
-server could be posted to.
+server could be posted to; `get`: what the operator's own server answers.
 
 Redirects are not followed, proxies of the environment are not used, and no more than a part of the answer is read.
 """
@@ -8,14 +8,17 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from hammer.outgoing.guard import Guard, Refused, Target
+from hammer.outgoing.guard import Guard, Refused, Target, resolve
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -80,17 +83,28 @@ def post(
     """
     until = time.monotonic() + seconds
     try:
-        target = guard.check(url, seconds)
-        with _connected(target, until, trusted) as connected:
-            connection = HTTPConnection(target.host, target.port)
-            connection.sock = _Timed(connected, until)
-            headers = {"Host": target.authority, "Content-Type": content_type, "User-Agent": "Hammer", "Connection": "close"}
-            connection.request("POST", target.path, body, headers)
-            answer = connection.getresponse()
+        with _answer(guard.check(url, seconds), until, trusted, "POST", body, {"Content-Type": content_type}) as answer:
             answer.read(MOST_OF_BODY)
             return Outcome(status=answer.status)
     except tuple(_FAULTS) as error:
         return Outcome(fault=_fault(error))
+
+
+def get(
+    url: str, *, seconds: float, trusted: ssl.SSLContext | None = None, resolve: Callable[[str], Sequence[str]] = resolve
+) -> tuple[Outcome, bytes]:
+    """The answer of the operator's own server, and its body. Takes `seconds` at most, and raises nothing.
+
+    The host may have any address, also an inner one, so this is not for a URL that others gave.
+    """
+    until = time.monotonic() + seconds
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    own = Guard(own_host="", inner_hosts=[host], resolve=resolve)
+    try:
+        with _answer(own.check(url, seconds), until, trusted, "GET") as answer:
+            return Outcome(status=answer.status), answer.read()
+    except tuple(_FAULTS) as error:
+        return Outcome(fault=_fault(error)), b""
 
 
 def fault_of(guard: Guard, url: str, *, seconds: float) -> Fault | None:
@@ -110,6 +124,24 @@ def _fault(error: Exception) -> Fault:
 @cache
 def _of_system() -> ssl.SSLContext:
     return ssl.create_default_context()
+
+
+@contextmanager
+def _answer(
+    target: Target,
+    until: float,
+    trusted: ssl.SSLContext | None,
+    method: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[HTTPResponse]:
+    """The answer to one request, of which the body is still to be read."""
+    with _connected(target, until, trusted) as connected:
+        connection = HTTPConnection(target.host, target.port)
+        connection.sock = _Timed(connected, until)
+        ours = {"Host": target.authority, **headers, "User-Agent": "Hammer", "Connection": "close"}
+        connection.request(method, target.path, body, ours)
+        yield connection.getresponse()
 
 
 def _connected(target: Target, until: float, trusted: ssl.SSLContext | None) -> socket.socket:

@@ -64,9 +64,10 @@ def _warn_of_demo_mode() -> None:
     log.warning("Demo mode is on (HAMMER_DEMO): codes are shown to everyone.")
 
 
-def refused(slug: str) -> None:
-    """Adds the slug of a refusal to the line of this request."""
+def refused(slug: str, reason: str = "") -> None:
+    """Adds a refusal to the line of this request: its slug, and a sentence that says more and contains nothing that was sent."""
     g.refusal = slug
+    g.refusal_reason = _NUMBERS_AND_TOKENS.sub(_masked, reason) or None
 
 
 class ForMachines(logging.Formatter):
@@ -84,7 +85,8 @@ class ForPeople(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields(record)
-        more = {name: value for name, value in getattr(record, "request", {}).items() if name in ("duration_ms", "refusal")}
+        request = getattr(record, "request", {})
+        more = {name: request[name] for name in ("duration_ms", "refusal", "reason") if request.get(name) is not None}
         words = [datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S"), record.levelname, fields["message"]]
         line = _one_line(" ".join([*words, *(f"{name}={value}" for name, value in more.items())]))
         return f"{line}\n{_trace(record.exc_info[1])}" if record.exc_info and record.exc_info[1] else line
@@ -154,6 +156,7 @@ def _log_request(response: Response) -> Response:
         "user_id": getattr(caller, "user_id", None),
         "client_id": events.calling_client.get(),
         "refusal": g.get("refusal"),
+        "reason": g.get("refusal_reason"),
     }
     log.info("%s %s %d", line["method"], line["route"], line["status"], extra={"request": line})
     response.headers[REQUEST_ID] = events.request_id.get() or ""

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 import pytest
 
 from hammer.outgoing.guard import Guard
-from hammer.outgoing.post import Fault, Outcome, fault_of, post
+from hammer.outgoing.post import Fault, Outcome, fault_of, get, post
 from tests.outgoing.servers import OK, Answer, Server, certificate, dripping, fixed, serving
 
 PUBLIC = "127.0.0.2"
@@ -219,3 +219,28 @@ def test_the_fault_of_a_server_is_that_of_a_post(guard: Guard, tmp_path: Path) -
     with serving(fixed(OK), tls=of_server) as server:
         for url in (f"https://localhost:{server.port}/", "http://127.0.0.1:5129/", "http://10.0.0.7/", "ftp://127.0.0.1/"):
             assert fault_of(guard, url, seconds=LONG) == post(guard, url, b"", FORM, seconds=LONG).fault is not None, url
+
+
+# Hammer's own server
+
+
+def test_the_own_server_may_have_an_inner_address_and_its_body_comes_back(tmp_path: Path) -> None:
+    of_server, trusted = certificate(tmp_path, "own.test")
+    with serving(fixed(OK), tls=of_server) as server:
+        url = f"https://own.test:{server.port}/a?b=c"
+        assert get(url, seconds=LONG, trusted=trusted, resolve=lambda _: ["127.0.0.1"]) == (Outcome(status=200), b"ok")
+        assert get(url, seconds=LONG, resolve=lambda _: ["127.0.0.1"]) == (Outcome(fault=Fault.TLS), b"")
+    [request] = server.requests
+    assert request.startswith(b"GET /a?b=c HTTP/1.1\r\n")
+    assert b"\r\nHost: own.test:" in request
+
+
+def test_no_redirect_of_the_own_server_is_followed() -> None:
+    with serving(fixed(b"HTTP/1.1 301 Moved\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n")) as server:
+        assert get(f"http://127.0.0.1:{server.port}/", seconds=LONG) == (Outcome(status=301), b"")
+    assert server.connections == 1
+
+
+def test_a_slow_answer_of_the_own_server_is_given_up() -> None:
+    with serving(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"a")) as server:
+        assert get(f"http://127.0.0.1:{server.port}/", seconds=SHORT) == (Outcome(fault=Fault.TIMEOUT), b"")
