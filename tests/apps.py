@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import select
 
 from config import Settings
@@ -41,7 +42,7 @@ def request(client: Client, scopes: str = SCOPES, **asked: Any) -> Authorization
 def ask(client: Client, scopes: str = SCOPES, **asked: Any) -> Authorization:
     """A stored request of the client."""
     made = request(client, scopes, **asked)
-    authorizations.store(made)
+    authorizations.store(current_app.config["SETTINGS"], made)
     return made
 
 

@@ -15,13 +15,18 @@ from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import insert_row, prepared
 from hammer.models import Authorization, Client, Consent, Session, SignInScope, User
-from hammer.refusals import NotFound
+from hammer.quotas import addresses, counters
+from hammer.quotas.counters import HOUR, Limit
+from hammer.refusals import NotFound, TooManyRequests
 from hammer.sessions.sessions import Caller
 
 LIFETIME: Final = timedelta(minutes=30)
 """How long people have for an answer: long enough for some texts that are late."""
 CODE_LIFETIME: Final = timedelta(seconds=60)
 """How long a code can be exchanged. RFC 6749 §4.1.2 recommends at most ten minutes."""
+PER_ADDRESS_PER_HOUR: Final = 300
+"""Requests of one address that are stored for people who still have something to do: enough for an office, in which everybody signs
+in at nine. The networks around it have multiples of it: `addresses.TIMES`."""
 
 KIND: Final = "authorization-code"
 
@@ -79,11 +84,19 @@ def request(
     )
 
 
-def store(asked: Authorization, *, allowed_in: str | None = None) -> None:
-    """Stores a request. When nothing is left to do for the person, `allowed_in` is their session, and its code can be exchanged."""
+def store(settings: Settings, asked: Authorization, *, allowed_in: str | None = None, address: str | None = None) -> None:
+    """Stores a request. When nothing is left to do for the person, `allowed_in` is their session, and its code can be exchanged.
+
+    With an address it is counted. Refuses with `TooManyRequests` after `PER_ADDRESS_PER_HOUR` from one address (more from a wide
+    network): strangers could fill the disk.
+    """
+    now = clock.now()
     if allowed_in is not None:
-        asked.session_id, asked.expires_at = allowed_in, clock.now() + CODE_LIFETIME
+        asked.session_id, asked.expires_at = allowed_in, now + CODE_LIFETIME
+    limits = [] if address is None else _limits(settings, address)
     with transaction() as tx:
+        if limits and len(counters.take(tx, limits, now)) < len(limits):
+            raise TooManyRequests(retry_after=clock.seconds_until(counters.ends_at(HOUR, now), now))
         insert_row(tx, Authorization, **{name: getattr(asked, name) for name in STORED})
 
 
@@ -163,6 +176,13 @@ def _is_assured(client: Client, asked: Authorization) -> bool:
     """Whether only this client can get the answer. Another app on the device can have the same scheme or port, so without a secret
     the person is asked each time (RFC 8252 §8.6)."""
     return not client.public or asked.redirect_uri.startswith("https:")
+
+
+def _limits(settings: Settings, address: str) -> list[Limit]:
+    return [
+        Limit(f"authorizations/{settings.keyed_hash('addresses', network)}", most, HOUR)
+        for network, most in addresses.shares(address, PER_ADDRESS_PER_HOUR)
+    ]
 
 
 def _remember(tx: Transaction, user_id: str, asked: Authorization) -> None:

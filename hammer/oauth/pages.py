@@ -71,9 +71,9 @@ def authorize() -> ResponseReturnValue:
     if invite := invite_codes.read_path(request.args.get("invite", "")):
         kept_invites.add(invite)
     if visitor is not None and step is None and (asked.prompt == "none" or _invite_to_ask(visitor) is None):
-        authorizations.store(asked, allowed_in=visitor.session_id)
+        authorizations.store(settings(), asked, allowed_in=visitor.session_id)
         return redirect(_address(asked, code=authorizations.code(settings(), asked)), 303)
-    authorizations.store(asked)
+    authorizations.store(settings(), asked, address=request_limits.address())
     apps.remember(asked.id)
     return redirect(f"/oauth/continue?{urlencode({apps.PARAMETER: asked.id})}", 303)
 

@@ -50,7 +50,10 @@ COUNTERS_KEPT = timedelta(hours=24)
 """How long counters are kept after their end. If a clock was ahead for some hours, the counts of today must still be there when it
 is right again."""
 AUTHORIZATIONS_KEPT = timedelta(hours=24)
-"""How long requests of apps are kept after their end: a code that is used a second time revokes what was given for it."""
+"""How long requests of apps are kept after their code expired, if it was exchanged: one that is used a second time revokes what was
+given for it."""
+UNUSED_AUTHORIZATIONS_KEPT = timedelta(hours=1)
+"""How long the others are kept after their end: long enough to say on the page that they are over. Strangers can make many."""
 LOGOUT_NOTICES_KEPT = timedelta(days=7)
 """How long logout notices are kept: long enough to find out why an app did not sign somebody out."""
 EVENTS_KEPT = timedelta(days=365)
@@ -82,7 +85,7 @@ def prune() -> dict[str, int]:
         + _clear(Message, notices),
         "verifications": _clear(Verification, verifications),
         "sessions": _clear(Session, sessions),
-        "authorizations": _clear(Authorization, Authorization.expires_at <= now - AUTHORIZATIONS_KEPT),
+        "authorizations": _clear(Authorization, _spent_authorization(now)),
         "logout notices": _clear(LogoutNotice, LogoutNotice.created_at <= now - LOGOUT_NOTICES_KEPT),
         "send allowances": _clear(SendAllowance, _spent_allowance(now)),
         "counters": _clear(Counter, Counter.ends_at <= now - COUNTERS_KEPT),
@@ -146,6 +149,11 @@ def _move(column: InstrumentedAttribute[datetime], latest: datetime) -> int:
 def _spent_allowance(now: datetime) -> ColumnElement[bool]:
     no_wait = or_(SendAllowance.next_send_at <= now, SendAllowance.next_send_at > now + texts.LONGEST_WAIT + clock.APART)
     return and_(SendAllowance.day_began_at <= now - ALLOWANCES_KEPT, no_wait)
+
+
+def _spent_authorization(now: datetime) -> ColumnElement[bool]:
+    unused_or_old = or_(Authorization.consumed_at.is_(None), Authorization.expires_at <= now - AUTHORIZATIONS_KEPT)
+    return and_(Authorization.expires_at <= now - UNUSED_AUTHORIZATIONS_KEPT, unused_or_old)
 
 
 def _clear(table: type[Base], over: ColumnElement[bool]) -> int:

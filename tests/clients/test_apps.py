@@ -14,6 +14,7 @@ from hammer.db.database import db, transaction
 from hammer.grants import authorizations
 from hammer.models import Authorization, Client, Event, Scope, SigningAlgorithm
 from hammer.refusals import InvalidFields, NotAllowed, NotFound
+from tests import apps
 from tests.actions import STRANGER_ID
 
 CALLBACK = "https://app.example.com/callback"
@@ -177,9 +178,7 @@ def test_a_client_is_found_by_its_id_unless_it_is_disabled(app_of_people: Client
 
 
 def asked(client: Client, redirect_uri: str) -> str:
-    request = authorizations.request(client, redirect_uri=redirect_uri, scopes=["openid"])
-    authorizations.store(request)
-    return request.id
+    return apps.ask(client, redirect_uri=redirect_uri).id
 
 
 def test_nobody_is_sent_to_an_address_that_was_taken_away() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from time_machine import Traveller
 
 from config import Settings
@@ -12,9 +12,9 @@ from hammer.clients import registry
 from hammer.db.database import db
 from hammer.grants import apps as of_person
 from hammer.grants import authorizations
-from hammer.grants.authorizations import Step
+from hammer.grants.authorizations import PER_ADDRESS_PER_HOUR, Step
 from hammer.models import Authorization, Client, Consent, Event, Session, SessionKind
-from hammer.refusals import NotFound
+from hammer.refusals import NotFound, TooManyRequests
 from hammer.users import accounts
 from tests import apps
 from tests.actions import BORIS, STRANGER_ID, no_wait, sign_in
@@ -183,10 +183,10 @@ def test_an_unknown_request_is_not_found(settings: Settings, home: Session) -> N
 
 
 def test_the_request_of_a_disabled_or_removed_client_is_not_found(shop: Client) -> None:
-    asked_id = apps.ask(shop).id
     registry.disable(shop.id)
-    assert authorizations.find(asked_id) is None
+    assert authorizations.find(apps.ask(shop).id) is None
     registry.enable(shop.id)
+    asked_id = apps.ask(shop).id
     assert authorizations.find(asked_id) is not None
     registry.remove(shop.id)
     assert authorizations.find(asked_id) is None
@@ -230,9 +230,35 @@ def test_consents_stay_when_the_client_is_disabled_for_a_time(shop: Client, home
     assert next_step(shop, home) is None
 
 
-def test_a_request_that_was_stored_just_after_its_address_was_taken_away_leads_nowhere(shop: Client) -> None:
+def test_a_request_that_was_stored_just_after_its_address_was_taken_away_leads_nowhere(settings: Settings, shop: Client) -> None:
     asked = apps.request(shop, SCOPES)
     registry.change(shop.id, redirect_uris=["https://elsewhere.example/callback"])
-    authorizations.store(asked)
+    authorizations.store(settings, asked)
 
     assert authorizations.find(asked.id) is None
+
+
+def test_one_address_leaves_so_many_requests_an_hour_and_a_network_some_more(
+    settings: Settings, shop: Client, home: Session, clock: Traveller
+) -> None:
+    def leave(address: str | None) -> None:
+        authorizations.store(settings, apps.request(shop), address=address)
+
+    def stored() -> int:
+        return db.session.scalars(select(func.count()).select_from(Authorization)).one()
+
+    for _ in range(PER_ADDRESS_PER_HOUR):
+        leave("192.0.2.1")
+        leave("2001:db8:0:1::/64")
+        leave("2001:db8:0:2::/64")
+    before = stored()
+    for spent in ("192.0.2.1", "2001:db8:0:1::/64", "2001:db8:0:3::/64"):
+        with pytest.raises(TooManyRequests) as refused:
+            leave(spent)
+        assert 0 < refused.value.retry_after <= 3600
+    assert stored() == before
+    for other in ("192.0.2.2", "2001:db8:0:100::/64", None):
+        leave(other)
+    authorizations.store(settings, apps.request(shop), allowed_in=home.id)
+    clock.shift(3600)
+    leave("192.0.2.1")

@@ -127,7 +127,7 @@ def test_a_request_that_is_allowed_at_once_is_exchanged_in_a_minute_too(
     apps.sign_in(settings, shop, home)
     in_time, late = apps.request(shop), apps.request(shop)
     for asked in (in_time, late):
-        authorizations.store(asked, allowed_in=home.id)
+        authorizations.store(settings, asked, allowed_in=home.id)
     clock.shift(59)
     assert apps.exchange(settings, shop, authorizations.code(settings, in_time))
     clock.shift(1)
@@ -191,7 +191,7 @@ def test_nothing_is_given_for_a_code_that_was_allowed_at_once_while_the_consent_
     asked = apps.request(shop)
     assert authorizations.next_step(asked, shop, apps.caller(home)) is None
     of_person.forget(home.user_id, shop.id)
-    authorizations.store(asked, allowed_in=home.id)
+    authorizations.store(settings, asked, allowed_in=home.id)
     assert apps.exchange(settings, shop, authorizations.code(settings, asked)) is None
 
 

@@ -15,6 +15,7 @@ from hammer.quotas import counters
 from hammer.refusals import NotSignedIn, TooManyRequests
 from hammer.sessions import sessions
 from hammer.users import people
+from tests import apps
 from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, user
 
 pytestmark = pytest.mark.usefixtures("context")
@@ -164,3 +165,22 @@ def test_pruning_twice_finds_nothing_the_second_time(settings: Settings, clock: 
     gone = retention.prune()
     assert min(gone[kind] for kind in ("texts", "sessions", "counters", "devices", "events")) >= 1
     assert sum(retention.prune().values()) == 0
+
+
+def test_a_request_of_an_app_goes_an_hour_after_its_end_and_a_day_after_if_its_code_was_exchanged(
+    settings: Settings, clock: Traveller
+) -> None:
+    shop, home = apps.add_app(), sign_in(settings, kind=SessionKind.BROWSER).session
+    apps.ask(shop)  # can be answered for 30 minutes
+    apps.code(settings, shop, home)  # can be exchanged for one
+    apps.sign_in(settings, shop, home)
+    clock.shift(timedelta(minutes=61) - SECOND)
+    assert retention.prune()["authorizations"] == 0
+    clock.shift(SECOND)
+    assert retention.prune()["authorizations"] == 1
+    clock.shift(timedelta(minutes=29))
+    assert retention.prune()["authorizations"] == 1
+    clock.shift(timedelta(hours=22, minutes=31) - SECOND)
+    assert retention.prune()["authorizations"] == 0
+    clock.shift(SECOND)
+    assert retention.prune()["authorizations"] == 1
