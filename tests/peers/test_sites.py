@@ -77,6 +77,18 @@ def test_a_person_signs_in_and_out_with_new_and_with_remembered_consent(
     site.expect_inside(page, number, sub)
 
 
+@pytest.mark.parametrize("site", ["auth.js"], indirect=True)
+def test_a_person_who_refuses_comes_back_to_a_page_of_the_site(site: Site, visit: Visit, number: str) -> None:
+    page = visit(site.url)
+    site.sign_in(page)
+    prove(page, number)
+    page.get_by_role("link", name="Refuse, back to the app").click()
+
+    expect(page.get_by_text("You are not signed in.")).to_be_visible()
+    page.get_by_role("link", name="Back").click()
+    site.expect_outside(page)
+
+
 @pytest.mark.parametrize("site", ["auth.js", "apache-RS256"], indirect=True)
 def test_a_site_hears_that_a_person_signed_out_of_hammer(site: Site, server: Server, visit: Visit, number: str, sub: str) -> None:
     page = visit(site.url)
