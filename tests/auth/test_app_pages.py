@@ -223,7 +223,7 @@ def test_the_consent_page_speaks_russian(grafana: RelyingParty, browser: Browser
 
     said = words(browser.client.get(other))
 
-    assert "Войти в приложение «Grafana»? Приложение «Grafana» увидит: Ваш номер полностью, все цифры +7 929 ···-45-67" in said
+    assert "Войти в приложение «Grafana»? Приложение «Grafana» увидит: Ваш номер, все цифры +7 929 ···-45-67" in said
     assert "Ваше имя и имя пользователя Вы их пока не указали." in said
     assert "Разрешить Отказаться и вернуться в приложение" in said
 
