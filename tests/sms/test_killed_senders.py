@@ -94,7 +94,7 @@ def test_killing_a_worker_at_any_moment_loses_no_text(serve: Callable[..., Serve
         forget_claims(server.database_url)
     assert states(server.database_url)["waiting"] > 0, "They were killed too late for this to say anything."
     with worker(server.database_url, gateway, tmp_path / "log"):
-        wait_until(all_arrived(server.database_url))
+        wait_until(all_arrived(server.database_url), seconds=240)
     report(gateway, wanted, f"A worker on {server.database_url.partition(':')[0]}")
 
 
@@ -166,7 +166,7 @@ def test_what_was_sent_while_the_database_took_no_writes_is_recorded_later(
         with writes_blocked(server.database_url):
             gateway.open.set()
             time.sleep(1.5 * BUSY_SECONDS)  # longer than a sender waits for a lock
-        wait_until(all_arrived(server.database_url))
+        wait_until(all_arrived(server.database_url), seconds=240)
     assert gateway.texts_to() == {number(1): 1}
 
 
@@ -177,7 +177,7 @@ def test_texts_that_waited_are_sent_by_a_new_server_without_a_request(
     server.ask(number(1))
     process = serving.begin(one_worker(serving.free_port()), environment(server.database_url, gateway), tmp_path / "log")
     try:
-        wait_until(all_arrived(server.database_url))
+        wait_until(all_arrived(server.database_url), seconds=240)
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -189,7 +189,7 @@ def test_two_workers_share_the_texts_and_duplicate_none(serve: Callable[..., Ser
     for n in range(60):
         server.ask(number(n))
     with worker(server.database_url, gateway, tmp_path / "one"), worker(server.database_url, gateway, tmp_path / "two"):
-        wait_until(all_arrived(server.database_url))
+        wait_until(all_arrived(server.database_url), seconds=240)
     assert gateway.texts_to() == {number(n): 1 for n in range(60)}
 
 
@@ -197,7 +197,7 @@ def test_a_server_without_threads_sends_no_text(serve: Callable[..., Server], ga
     server = serve(HAMMER_SMS_THREADS="0", HAMMER_SMS_URL=gateway.template)
     server.ask(number(1))
     with worker(server.database_url, gateway, tmp_path / "log"):
-        wait_until(all_arrived(server.database_url))
+        wait_until(all_arrived(server.database_url), seconds=240)
     server.ask(number(2))
     assert states(server.database_url) == {"sent": 1, "waiting": 1}
     assert gateway.texts_to() == {number(1): 1}
