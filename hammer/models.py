@@ -146,11 +146,11 @@ class Client(Base):
     """How often it was disabled. Its valid tokens contain this number."""
     redirect_uris: Mapped[str] = mapped_column(Text, server_default="")
     """Where people may be sent after they signed in to it (RFC 6749 §3.1.2), with spaces between them; empty for a client that
-    nobody signs in to."""
+    people do not sign in to."""
     post_logout_redirect_uris: Mapped[str] = mapped_column(Text, server_default="")
     """Where people may be sent after they signed out (OpenID Connect RP-Initiated Logout §3.1), with spaces between them."""
     backchannel_logout_uri: Mapped[str | None] = mapped_column(Text)
-    """Where its server is told that a session ended (OpenID Connect Back-Channel Logout §2.2)."""
+    """Where its server gets logout notices (OpenID Connect Back-Channel Logout §2.2)."""
     algorithm: Mapped[str] = mapped_column(String(5), server_default=SigningAlgorithm.RS256)
     """The `SigningAlgorithm` of its id tokens."""
     first_party: Mapped[bool] = mapped_column(server_default=false())

@@ -51,8 +51,8 @@ def _app(rows: Sequence[Row[Any]]) -> App:
 
 
 def end(user_id: str, client_id: str) -> None:
-    """Signs the user out of the app, which is told, and voids its codes that are not exchanged yet. What they allowed it stays.
-    Refuses with `NotFound`."""
+    """Signs the user out of the app, which gets a logout notice, and voids its codes that are not exchanged yet. What they allowed
+    it stays. Refuses with `NotFound`."""
     with transaction() as tx:
         if not _end(tx, user_id, client_id):
             raise NotFound
@@ -71,7 +71,7 @@ def forget(user_id: str, client_id: str) -> None:
 
 
 def was_opened_in(browser_session_id: str, session_id: str, client_id: str) -> bool:
-    """Whether this session of the app was opened in that session of a browser. It may be over."""
+    """Whether the app's session was opened in the given session of a browser. Both may be over."""
     this = Session.id == session_id, Session.client_id == client_id, Session.parent_id == browser_session_id
     return bool(codes.is_id(session_id) and db.session.scalar(select(exists().where(*this))))
 

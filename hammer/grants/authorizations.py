@@ -1,6 +1,6 @@
 """Signing in to an app: `request`, `store`, `next_step`, `approve` (authorization code flow, RFC 6749 §4.1).
 
-The code is computed from the row and a key outside the database, and never stored: a dump of the database signs nobody in.
+The code is computed from the row and a key outside the database, and never stored: a dump of the database opens no app.
 """
 
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ LIFETIME: Final = timedelta(minutes=30)
 CODE_LIFETIME: Final = timedelta(seconds=60)
 """How long a code can be exchanged. RFC 6749 §4.1.2 recommends at most ten minutes."""
 PER_ADDRESS_PER_HOUR: Final = 300
-"""Requests of one address that are stored for people who still have something to do: enough for an office, in which everybody signs
-in at nine. The networks around it have multiples of it: `addresses.TIMES`."""
+"""Requests of one address that are stored for people who still have something to do: enough for an office in which all people
+sign in at nine. The networks around it have multiples of it: `addresses.TIMES`."""
 
 KIND: Final = "authorization-code"
 
@@ -36,7 +36,6 @@ FIND_ALLOWED: Final = prepared(
     .where(Session.id == bindparam("browser"))
 )
 INSERT_CONSENT: Final = prepared(lambda insert: insert(Consent).on_conflict_do_nothing().returning(Consent.user_id))
-
 
 STORED: Final = [column.key for column in Authorization.__table__.columns if column.key not in ("consumed_at", "grant_id")]
 """The columns of a new request."""

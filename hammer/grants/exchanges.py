@@ -84,7 +84,7 @@ class Holder:
 def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str, verifier: str | None) -> Grant | None:
     """Exchanges a code; None for one that is wrong, expired, used, or of another client, address or verifier.
 
-    The code is spent before anything is compared. Whoever uses it a second time also ends what was given for it (RFC 6749 §4.1.2).
+    The code is spent before anything is compared. A second use also ends what was given for it (RFC 6749 §4.1.2).
     """
     claim = codes.read_proof(settings.key("authorizations"), authorizations.KIND, code)
     if claim is None:
@@ -161,7 +161,7 @@ def _is_fresh(session: Session, number: int) -> bool:
 
 def _proves(challenge: str | None, verifier: str | None) -> bool:
     """Whether the verifier is the one whose S256 challenge began the request (RFC 7636 §4.6). One without a challenge is refused:
-    somebody took the challenge away (RFC 9700 §2.1.1)."""
+    an attacker may have taken the challenge away (RFC 9700 §2.1.1)."""
     if challenge is None or verifier is None:
         return challenge is verifier
     if not _VERIFIER.fullmatch(verifier):

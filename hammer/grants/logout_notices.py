@@ -4,7 +4,7 @@ A verb that ends sessions adds the notices in its own transaction (`hammer.sessi
 No notice is lost: see `hammer.db.queue`. An app gets each one once, except after a process was killed between a post and its
 record: then the notice is posted a second time, with the same `jti`.
 
-Nothing wakes the threads after a commit: they look once a second, and nobody waits for a notice.
+Nothing wakes the threads after a commit: they look once a second, and no person waits for a notice.
 """
 
 import logging

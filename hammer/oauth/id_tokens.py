@@ -36,7 +36,7 @@ def signing(client: Client) -> Key:
 
 
 def signed(session: Session, client: Client, *, nonce: str | None, access_token: str) -> str:
-    """A new id token for this session of an app.
+    """A new id token for a session of an app.
 
     Claims of scopes are left to userinfo: apps send id tokens in addresses when people sign out, and logs hold addresses.
     """

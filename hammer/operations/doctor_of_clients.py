@@ -52,8 +52,8 @@ _NO_ANSWER: Final = f"nothing answers there within {SECONDS} seconds"
 def examine(settings: Settings, resolve: Resolve = resolve) -> Iterator[Finding]:
     """What is wrong with clients that are not disabled.
 
-    Reads what Hammer's own address says to apps, looks up the hosts of redirect URIs, and connects to the servers that are to be
-    told about ended sessions, which it sends nothing.
+    Reads what Hammer's own address says to apps, looks up the hosts of redirect URIs, and connects to the servers that get logout
+    notices, to which it sends nothing.
     """
     clients = [client for client in registry.every() if client.disabled_at is None]
     apps = [client for client in clients if client.redirect_uris]
@@ -196,7 +196,7 @@ def _back_channel(settings: Settings, client: Client) -> Iterator[Finding]:
     fault = fault_of(Guard.of(settings), uri, seconds=SECONDS) if uri else None
     if fault:
         why, remedy = _FAULTS[fault]
-        yield _finding(WRONG, client, f"it is not told about ended sessions at {uri}: {why}", remedy)
+        yield _finding(WRONG, client, f"it gets no logout notices at {uri}: {why}", remedy)
 
 
 def _finding(state: str, client: Client, how: str, remedy: str) -> Finding:

@@ -55,7 +55,7 @@ given for it."""
 UNUSED_AUTHORIZATIONS_KEPT = timedelta(hours=1)
 """How long the others are kept after their end: long enough to say on the page that they are over. Strangers can make many."""
 LOGOUT_NOTICES_KEPT = timedelta(days=7)
-"""How long logout notices are kept: long enough to find out why an app did not sign somebody out."""
+"""How long logout notices are kept: long enough to find out why an app did not sign a person out."""
 EVENTS_KEPT = timedelta(days=365)
 """How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
 

@@ -1,7 +1,7 @@
 """Ending sessions, for all verbs that do so. A session that has ended keeps the moment at which it ended.
 
-With the session of a browser end the sessions of the apps that its user signed in to there, and the apps are told (OpenID Connect
-Back-Channel Logout).
+When the session of a browser ends, the sessions of the apps that its user signed in to there end too, and the apps get logout
+notices (OpenID Connect Back-Channel Logout).
 """
 
 from collections.abc import Collection

@@ -252,7 +252,7 @@ def delete(
         _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
-        revocation.end(tx, user_id)  # apps that the user signed in to are told
+        revocation.end(tx, user_id)  # before they are deleted: apps get logout notices
         theirs = select(Session.id).where(Session.user_id == user_id)
         tx.execute(delete_from(Authorization).where(or_(Authorization.session_id.in_(theirs), Authorization.login_hint == number)))
         for table in (Session, Consent, Device):  # devices again: a login that got its locks first has left a new one

@@ -48,7 +48,7 @@ def test_files_and_json_are_no_fields_of_a_form(client: FlaskClient, code_for: C
         client.post(path, json=json, headers={"X-CSRFToken": token}) for json in (dict.fromkeys(fields, 1), [1, 2], "x", None)
     ]
 
-    fine = {200} if path == "/oauth/logout/confirm" else set[int]()  # it has no fields: whoever presses its button is signed out
+    fine = {200} if path == "/oauth/logout/confirm" else set[int]()  # it has no fields, only a button that signs out
     assert {answer.status_code for answer in (answer, *answers)} <= {302, 303, 403, 404, 422, 429} | fine
 
 

@@ -143,7 +143,8 @@ def test_no_form_that_came_too_late_changes_anything(
 
     answer = client.post(path, data=typed | more, headers=OURS)
 
-    assert answer.status_code in (303, 403, 404) or (answer.status_code == 200 and more)
+    fine = (404,) if path == "/oauth/continue" else (303, 403)  # there is no sign-in to an app to continue
+    assert answer.status_code in fine or (answer.status_code == 200 and more)
     assert rows(app) == before
     assert client.get("/profile/").status_code == 200
 
