@@ -166,14 +166,6 @@ def scene_code_ready(visit: Visit) -> None:
     visit.passes(61)
 
 
-def scene_code_six(visit: Visit) -> None:
-    visit.ask()
-    with visit.app.app_context(), db.engine.begin() as rows:
-        rows.execute(update(Verification).values(code_length=6))
-    visit.page.reload()
-    visit.page.locator("#code").press_sequentially("12345")
-
-
 def scene_code_eight(visit: Visit) -> None:
     visit.ask()
     with visit.app.app_context(), db.engine.begin() as rows:
