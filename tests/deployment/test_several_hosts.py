@@ -68,6 +68,7 @@ class Site:
         self.tell_front(f"set server hammer/{web} state drain")
         wait_until(lambda: self.standing(web)["scur"] == "0", f"the last request at {web}")
         self.programs[web].stop()
+        wait_until(lambda: self.standing(web)["status"].startswith("DOWN"), f"haproxy to see that {web} stopped")
         self.programs[web].start()
         self.tell_front(f"set server hammer/{web} state ready")
         wait_until(lambda: self.standing(web)["status"] == "UP", f"{web} to be ready")

@@ -128,8 +128,10 @@ def test_a_worker_that_is_stopped_finishes_the_notices_that_it_posts(
         for receiver in receivers:
             receiver.open.set()
         assert process.wait(timeout=30) == 0, (tmp_path / "log").read_text()
-    assert len(ask(database_url, "select id from logout_notices where delivered")) == logout_notices.THREADS
-    assert set(came(receivers).values()) == {1}
+    delivered = ask(database_url, "select id from logout_notices where delivered")
+    assert len(delivered) >= logout_notices.THREADS
+    assert came(receivers) == dict.fromkeys(delivered, 1)
+    assert set(ask(database_url, "select tries from logout_notices where delivered is null")) <= {0}
 
 
 @pytest.mark.parametrize("command", [serving.flask_run, serving.gunicorn], ids=["flask run", "gunicorn"])
