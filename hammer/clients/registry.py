@@ -12,9 +12,9 @@ from hammer import clock, codes, events
 from hammer.clients import uris
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
-from hammer.models import Authorization, Client, Consent, Device, Scope, Session, SessionKind, SigningAlgorithm
+from hammer.models import Authorization, Client, Consent, Scope, Session, SessionKind, SigningAlgorithm
 from hammer.refusals import N_, InvalidFields, NotFound
-from hammer.sessions import revocation
+from hammer.sessions import devices, revocation
 
 SENDS_PER_HOUR: Final = 100
 """Messages an hour that a client may ask for, unless the operator says otherwise."""
@@ -158,7 +158,7 @@ def disable(client_id: str) -> None:
     Its codes and requests are void. Refuses with `NotFound`."""
     with transaction() as tx:
         _update(tx, client_id, disabled_at=func.coalesce(Client.disabled_at, clock.now()), disables=Client.disables + 1)
-        _forget_devices(tx, client_id)
+        devices.forget_of_client(tx, client_id)
         _end_sessions(tx, client_id)
         revocation.void(tx, Authorization.client_id == client_id)
         events.note(tx, events.Kind.CLIENT_DISABLED, client_id=client_id)
@@ -177,7 +177,7 @@ def remove(client_id: str) -> None:
     with transaction() as tx:
         if tx.scalar(delete(Client).where(Client.id == client_id).returning(Client.id)) is None:
             raise NotFound
-        _forget_devices(tx, client_id)
+        devices.forget_of_client(tx, client_id)
         _end_sessions(tx, client_id)
         revocation.void(tx, Authorization.client_id == client_id)
         for table in (Authorization, Consent):
@@ -258,13 +258,6 @@ def _words(given: Iterable[str]) -> list[str]:
 def _update(tx: Transaction, client_id: str, **values: object) -> None:
     if tx.scalar(update(Client).where(Client.id == client_id).values(values).returning(Client.id)) is None:
         raise NotFound
-
-
-def _forget_devices(tx: Transaction, client_id: str) -> None:
-    """Makes the devices of a client whose row is locked strangers: it may have kept their tokens."""
-    # In the order of their ids, so that no two transactions wait for each other.
-    these = select(Device.id).where(Device.client_id == client_id).order_by(Device.id).with_for_update()
-    tx.execute(delete(Device).where(Device.id.in_(these)))
 
 
 def _end_sessions(tx: Transaction, client_id: str, *which: ColumnElement[bool]) -> None:

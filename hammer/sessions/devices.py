@@ -108,7 +108,18 @@ def forget(tx: Transaction, user_id: str, *which: ColumnElement[bool]) -> None:
     """Makes the user's devices, or those that match `which`, strangers. The codes that they asked for are void."""
     # Of two transactions that end sessions, one may find new devices to forget after it has locked sessions.
     one_at_a_time(tx, f"devices/{user_id}")
-    tx.execute(delete(Device).where(Device.user_id == user_id, *which))
+    _delete(tx, Device.user_id == user_id, *which)
+
+
+def forget_of_client(tx: Transaction, client_id: str) -> None:
+    """Makes the devices of a client whose row is locked strangers: it may have kept their tokens."""
+    _delete(tx, Device.client_id == client_id)
+
+
+def _delete(tx: Transaction, *which: ColumnElement[bool]) -> None:
+    # In the order of their ids, so that no two transactions wait for each other.
+    these = select(Device.id).where(*which).order_by(Device.id).with_for_update()
+    tx.execute(delete(Device).where(Device.id.in_(these)))
 
 
 def signed_in_by(*which: ColumnElement[bool]) -> ColumnElement[bool]:

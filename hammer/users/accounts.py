@@ -19,7 +19,7 @@ from hammer.db.database import Transaction, db, transaction
 from hammer.invites import tombstones
 from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
-from hammer.models import Authorization, Consent, Device, Session, User, Verification
+from hammer.models import Authorization, Consent, Session, User, Verification
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import (
@@ -255,8 +255,9 @@ def delete(
         revocation.end(tx, user_id)  # before they are deleted: apps get logout notices
         theirs = select(Session.id).where(Session.user_id == user_id)
         tx.execute(delete_from(Authorization).where(or_(Authorization.session_id.in_(theirs), Authorization.login_hint == number)))
-        for table in (Session, Consent, Device):  # devices again: a login that got its locks first has left a new one
+        for table in (Session, Consent):
             tx.execute(delete_from(table).where(table.user_id == user_id))
+        devices.forget(tx, user_id)  # again: a login that got its locks first has left a new one
         events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)
         idempotency.keep(tx, key)
     log.info("Deleted user %s.", user_id)  # after a restored backup, users in this log are deleted again: docs/privacy.md
