@@ -201,9 +201,11 @@ def signing(keys: Iterable[Key]) -> Key:
 
 def rotate(settings: Settings, purpose: Purpose = Purpose.ACCESS, *, ahead: timedelta = timedelta(0)) -> list[Key]:
     """Adds a key for each algorithm that has one, which is published at once and signs after `ahead`. The keys before it retire
-    then; they stay trusted for `TRUSTED_AFTER_RETIREMENT`."""
+    then, also those that cannot be decrypted; they stay trusted for `TRUSTED_AFTER_RETIREMENT`."""
     now = clock.now()
-    algorithms = sorted({key.algorithm for key in every(settings, purpose)})
+    stored = db.session.scalars(select(TokenKey.algorithm).where(TokenKey.purpose == purpose).distinct())
+    always = [ALGORITHM] if purpose is Purpose.ACCESS else []
+    algorithms = sorted({*map(SigningAlgorithm, stored), *always})
     made = [_new(settings, purpose, algorithm) for algorithm in algorithms]  # before the transaction: RSA takes 100 ms
     if made:
         with transaction() as tx:

@@ -193,6 +193,16 @@ def test_with_another_secret_every_key_is_another_and_the_stored_one_is_skipped_
         assert IdTokenKeys(settings).signing(key.algorithm) == key  # the first secret still works
 
 
+def test_a_rotation_replaces_a_key_that_cannot_be_decrypted(ring: IdTokenKeys, settings: Settings) -> None:
+    lost = ring.signing(RS256)
+    with_another = other(settings)
+    [made] = keys.rotate(with_another, Purpose.ID)
+    assert made.algorithm == RS256
+    assert keys.every(with_another, Purpose.ID) == [made]
+    [retired] = [key for key in keys.every(settings, Purpose.ID) if key.kid == lost.kid]
+    assert retired.retired_at is not None
+
+
 # -- of no use for access tokens ----------------------------------------------------------------------------------------------
 
 
