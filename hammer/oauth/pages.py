@@ -183,7 +183,7 @@ def _refused(error: "OAuth2Error") -> ResponseReturnValue:
         here = partial(_this_page, [*request.args.items(multi=True)])
         return render_template("oauth/refused.html", reason=error.description or error.error, here=here), 400
     said = {"error": error.error, "error_description": error.description or ""}
-    return redirect(_with_query(error.redirect_uri, said, request.args.get("state") or None), 303)
+    return redirect(_answer_address(error.redirect_uri, said, request.args.get("state") or None), 303)
 
 
 def _this_page(sent: Sequence[tuple[str, str]], **query: str) -> str:
@@ -195,14 +195,17 @@ def _this_page(sent: Sequence[tuple[str, str]], **query: str) -> str:
 
 def _address(asked: Authorization, **said: str) -> str:
     """The app's address with an answer in it."""
-    return _with_query(asked.redirect_uri, said, asked.state)
+    return _answer_address(asked.redirect_uri, said, asked.state)
 
 
-def _with_query(uri: str, said: dict[str, str], state: str | None) -> str:
+def _answer_address(uri: str, said: dict[str, str], state: str | None) -> str:
     """`iss` says who answers, so that an app with several providers cannot mix them up (RFC 9207)."""
     answer = {name: value for name, value in said.items() if value}
-    answer |= ({"state": state} if state is not None else {}) | {"iss": settings().public_url}
-    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
+    return _with_query(uri, answer | ({"state": state} if state is not None else {}) | {"iss": settings().public_url})
+
+
+def _with_query(uri: str, more: dict[str, str]) -> str:
+    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(more)}"
 
 
 def _ask_consent(asked: Authorization, caller: Caller) -> ResponseReturnValue:
@@ -269,7 +272,7 @@ def _way_on_after_logout(hint: Hint | None) -> tuple[str, Client | None]:
     uri, state = request.values.get("post_logout_redirect_uri", ""), request.values.get("state")
     if not uri or uri not in client.post_logout_redirect_uris.split():
         return "", client
-    return (f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': state})}" if state else uri), client
+    return (_with_query(uri, {"state": state}) if state else uri), client
 
 
 def _sign_out(caller: Caller) -> None:

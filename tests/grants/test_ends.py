@@ -208,9 +208,9 @@ def test_a_client_that_was_disabled_gets_no_notice_of_a_session_from_before(scen
 def test_only_clients_with_an_address_for_it_are_notified(settings: Settings, home: Session) -> None:
     quiet, shop = apps.add_app("Quiet", backchannel_logout_uri=None), apps.add_app()
     apps.sign_in(settings, quiet, home)
-    told = apps.sign_in(settings, shop, home)
+    notified = apps.sign_in(settings, shop, home)
     sessions.sign_out(home.user_id, home.id)
-    assert apps.notified() == [(shop.id, told.id)]
+    assert apps.notified() == [(shop.id, notified.id)]
 
 
 def test_a_new_proof_of_the_number_keeps_the_apps_and_the_new_session_ends_them(scene: Scene) -> None:
@@ -232,11 +232,11 @@ def test_a_code_that_was_allowed_before_a_new_proof_is_exchanged_after_it(scene:
     assert [grant and grant.session.parent_id for grant in grants] == [newer.id, scene.work.id]
 
 
-@pytest.mark.parametrize("instead_of", ["of nobody", "of another person", "ended"])
+@pytest.mark.parametrize("instead_of", ["unknown", "of another person", "ended"])
 def test_a_proof_moves_no_other_apps(scene: Scene, instead_of: str) -> None:
     if instead_of == "ended":
         sign_out(scene)
-    old = {"of nobody": "A" * 22, "of another person": str(scene.theirs.parent_id), "ended": scene.home.id}[instead_of]
+    old = {"unknown": "A" * 22, "of another person": str(scene.theirs.parent_id), "ended": scene.home.id}[instead_of]
     asked = ask(scene.settings)
     how: dict[str, Any] = {"kind": SessionKind.BROWSER, "device": "", "address": HOME.address, "instead_of": old}
     before = parents()

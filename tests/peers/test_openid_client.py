@@ -110,7 +110,7 @@ def test_it_signs_a_person_in_with_every_algorithm_as_every_kind_of_app(
 
     again = app.sign_in(visitor)
 
-    # Without a secret, and at an address of the person's own device, the app cannot be told from others there.
+    # Without a secret, and at an address of the person's own device, no one can know this app from another one there.
     assert visitor.seen == (["consent"] if method == "none" else [])
     assert again["claims"]["sub"] == me["id"]
     assert again["claims"]["sid"] != claims["sid"]
