@@ -29,10 +29,13 @@ from sqlalchemy import (
     MetaData,
     String,
     TypeDecorator,
+    delete,
     event,
     func,
     make_url,
     select,
+    table,
+    update,
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -153,6 +156,11 @@ _OPTIONS: Final = {
     "join_transaction_mode": "control_fully",
 }
 db = SQLAlchemy(metadata=Base.metadata, session_options=_OPTIONS)
+
+# SQLAlchemy makes a class for each kind of statement at its first execution. If two threads do that at the same moment, one of them
+# warns that the class is not ready, and compiles the statement at every execution. So they are made here.
+for statement in (update(table("any")), delete(table("any"))):
+    statement._annotate({})
 
 
 def init_app(app: "Flask") -> None:

@@ -100,6 +100,7 @@ def _write(formatter: logging.Formatter) -> None:
     handler.name = __name__
     handler.setFormatter(formatter)
     root.addHandler(handler)
+    logging.captureWarnings(True)  # a warning of Python is a line like all others
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The queue in a table: which row is claimed and for how long, what a claim that was lost may still change, and the threads."""
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +33,12 @@ STEP = timedelta(microseconds=1)
 
 def queue_of(policy: Policy = POLICY) -> Queue[Message]:
     return Queue(Message, policy, id=Message.id, due_at=Message.due_at, tries=Message.tries, waiting=Message.ended_at.is_(None))
+
+
+def test_the_classes_of_statements_are_made_before_a_thread_needs_them() -> None:
+    made = "{Update, Delete} <= set(annotated_classes)"
+    check = f"import hammer.db.database; from sqlalchemy.sql.annotation import *; from sqlalchemy import *; assert {made}"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def add(name: str, due_in: timedelta = timedelta(0), tries: int = 0) -> None:

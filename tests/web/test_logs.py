@@ -6,6 +6,8 @@ import json
 import logging
 import re
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -192,6 +194,17 @@ def test_a_request_id_is_taken_only_from_our_proxy(app: Flask, hops: int, given:
 
 TYPED = "00000000"
 HOSTILE = "a\r\nFAKE line\n\x1b[31mred\x1b[0m\x9b2J\u2028next\u202eesrever\0"
+
+
+@pytest.mark.requirement("LOG-02")
+def test_a_warning_of_a_library_is_one_line_too() -> None:
+    warn = r"""warnings.warn("The number +79991234567\nis old.")"""
+    log = f"import warnings; from hammer.web import logs; logs._write(logs.ForMachines()); {warn}"
+    ran = subprocess.run([sys.executable, "-c", log], capture_output=True, text=True, check=True)
+
+    [line] = lines(io.StringIO(ran.stderr))
+    assert (line["level"], line["logger"]) == ("WARNING", "py.warnings")
+    assert "The number …\nis old." in line["message"]
 
 
 @pytest.mark.requirement("LOG-02")
