@@ -1,20 +1,21 @@
 """Hammer: phone-number login and invite codes. `create_app` makes the application.
 
-    cli                           flask commands for operators
-    auth | api | oauth            blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps
-    web                           tokens, access, request limits, languages, branding, headers, origins, static files, logs,
-                                  metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
-    operations                    doctor, retention, gauges, readiness, demo data
-    users                         accounts, people, exports, transfers
-    login | grants                login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
-    clients                       apps of the operator and their secrets
-    sessions | invites            sessions, revocation, known devices, keys | activation, invite codes, tombstones
-    sms | quotas | events         outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
-    models                        every table
-    db | codes | outgoing         database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |
-                                  posts to servers of others, and which ones may be reached
-    parsing                       phones, characters: what people type
-    refusals | clock              every way a rule can say no | the time
+    cli                             flask commands for operators
+    auth | api | oauth              blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps
+    web                             tokens, access, request limits, languages, branding, headers, origins, static files, logs,
+                                    metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
+    operations                      doctor, retention, gauges, readiness, demo data
+    users                           accounts, people, exports, transfers
+    login | grants                  login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
+    clients                         apps of the operator and their secrets
+    sessions | invites | webhooks   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
+                                    endpoints, deliveries, signatures, event feed
+    sms | quotas | events           outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
+    models                          every table
+    db | codes | outgoing           database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |
+                                    posts to servers of others, and which ones may be reached
+    parsing                         phones, characters: what people type
+    refusals | clock                every way a rule can say no | the time
 
 A module imports from lines below its own only. Packages of one line do not import each other.
 """
@@ -48,6 +49,7 @@ from hammer.web import (
     well_known,
 )
 from hammer.web.pages.errors import error_page
+from hammer.webhooks import deliveries
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -67,6 +69,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         database,
         outbox,
         logout_notices,
+        deliveries,
         languages,
         branding,
         tokens,

@@ -1,7 +1,13 @@
-"""The audit trail: events, written in the same transaction as what they record. Users are named by id only."""
+"""The audit trail: events, written in the same transaction as what they record. Users are named by id only.
 
+Apps are told about some of them, by webhooks and in the event feed (`hammer.webhooks`): `TYPES`.
+"""
+
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from hammer import clock
 from hammer.db.database import Transaction
@@ -69,14 +75,74 @@ class Kind(StrEnum):
     """The code of an app was exchanged a second time. It may be stolen, so what was given for it was revoked."""
     KEY_ROTATED = "key-rotated"
     """A new key signs access tokens or id tokens."""
+    ENDPOINT_ADDED = "endpoint-added"
+    ENDPOINT_CHANGED = "endpoint-changed"
+    """The address of a webhook endpoint, or the types of events that it gets, were changed."""
+    ENDPOINT_ROTATED = "endpoint-secret-rotated"
+    ENDPOINT_DISABLED = "endpoint-disabled"
+    """By hand, because it answered that it is gone, or because it accepted nothing for days."""
+    ENDPOINT_ENABLED = "endpoint-enabled"
+    ENDPOINT_REPLAYED = "endpoint-replayed"
+    """Events were posted to it once more."""
+    ENDPOINT_REMOVED = "endpoint-removed"
+    PING = "ping"
+    """An event that tests a webhook endpoint."""
+
+
+class Type(StrEnum):
+    """What apps are told about. Apps rely on these names; `hammer.webhooks.catalogue` describes each."""
+
+    USER_CREATED = "user.created"
+    USER_RENAMED = "user.renamed"
+    USER_NUMBER_CHANGED = "user.number_changed"
+    USER_BLOCKED = "user.blocked"
+    USER_UNBLOCKED = "user.unblocked"
+    USER_DELETED = "user.deleted"
+    INVITE_ACTIVATED = "invite.activated"
+    SESSIONS_ENDED = "sessions.ended"
+    KEY_ROTATED = "key.rotated"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    PING = "ping"
+
+
+TYPES: Final[Mapping[str, Type]] = MappingProxyType(
+    {
+        Kind.SIGNED_UP: Type.USER_CREATED,
+        Kind.USER_CREATED: Type.USER_CREATED,
+        Kind.USER_RENAMED: Type.USER_RENAMED,
+        Kind.NUMBER_CHANGED: Type.USER_NUMBER_CHANGED,
+        Kind.USER_BLOCKED: Type.USER_BLOCKED,
+        Kind.USER_UNBLOCKED: Type.USER_UNBLOCKED,
+        Kind.USER_DELETED: Type.USER_DELETED,
+        Kind.INVITE_ACTIVATED: Type.INVITE_ACTIVATED,
+        Kind.SESSION_ENDED: Type.SESSIONS_ENDED,
+        Kind.SESSIONS_ENDED: Type.SESSIONS_ENDED,
+        Kind.REFRESH_REUSED: Type.SESSIONS_ENDED,
+        Kind.KEY_ROTATED: Type.KEY_ROTATED,
+        Kind.ENDPOINT_DISABLED: Type.ENDPOINT_DISABLED,
+        Kind.PING: Type.PING,
+    }
+)
+"""Kind of an event -> what apps know it as. They are not told about the other kinds."""
+PUBLISHED: Final = frozenset(TYPES) - {Kind.PING}
+"""The kinds that every endpoint and the feed get. A ping is for one endpoint."""
+UNPUBLISHED: Final = 0
+"""The `sequence` of an event until it is published."""
 
 
 def note(
-    tx: Transaction, kind: Kind, user_id: str | None = None, *, actor_id: str | None = None, client_id: str | None = None
+    tx: Transaction,
+    kind: Kind,
+    user_id: str | None = None,
+    *,
+    actor_id: str | None = None,
+    client_id: str | None = None,
+    endpoint_id: str | None = None,
 ) -> None:
     """Adds an event about `user_id` to the caller's transaction.
 
     `actor_id` is the user who did it, if that is another one. `client_id` is the client; without it, the client that is calling.
+    `endpoint_id` is the webhook endpoint that the event is about.
     """
     insert_row(
         tx,
@@ -87,4 +153,6 @@ def note(
         actor_id=None if actor_id == user_id else actor_id,
         client_id=client_id or calling_client.get(),
         request_id=request_id.get(),
+        endpoint_id=endpoint_id,
+        sequence=UNPUBLISHED if kind in PUBLISHED else None,
     )

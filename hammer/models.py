@@ -1,5 +1,5 @@
 """The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, limits,
-messages, idempotency keys, tombstones, keys, events.
+messages, idempotency keys, tombstones, keys, events, webhooks.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -8,7 +8,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, false, func, text, true
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    func,
+    text,
+    true,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hammer import codes
@@ -92,6 +106,10 @@ def _index_of_few(table: str, column: str) -> Index:
 
 
 _WAITING = text("ended_at IS NULL")
+_UNPUBLISHED = text("sequence = 0")
+_PUBLISHED = text("sequence > 0")
+_BigId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers only the rows of an `INTEGER`."""
 
 
 class User(Base):
@@ -480,4 +498,94 @@ class Event(Base):
     request_id: Mapped[str | None] = mapped_column(String(64))
     """The id of the request in the log."""
 
-    __table_args__ = (_index_of_few("events", "actor_id"),)
+    endpoint_id: Mapped[str | None] = mapped_column(String(22))
+    """The webhook endpoint that it is about."""
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    """Its place in the event feed, from 1. 0 while it waits to be published; None for an event that apps are not told about."""
+
+    __table_args__ = (
+        _index_of_few("events", "actor_id"),
+        Index("ix_events_unpublished", "id", postgresql_where=_UNPUBLISHED, sqlite_where=_UNPUBLISHED),
+        Index("uq_events_sequence", "sequence", unique=True, postgresql_where=_PUBLISHED, sqlite_where=_PUBLISHED),
+    )
+
+
+class Disabled(StrEnum):
+    """Why a webhook endpoint is disabled."""
+
+    BY_HAND = "by hand"
+    GONE = "gone"
+    """It answered with status 410."""
+    FAILING = "failing"
+    """It accepted nothing for days."""
+
+
+class WebhookEndpoint(Base):
+    """A server of an app that is told what happened (Standard Webhooks). Its secret is computed from this row and a key that is not
+    in the database."""
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    types: Mapped[str] = mapped_column(Text, server_default="")
+    """The `events.Type`s that it gets, with spaces between them; empty for all."""
+    client_id: Mapped[str | None] = mapped_column(String(22))
+    """The client that added it, and sees only its own; None for staff and the command line."""
+    generation: Mapped[int] = mapped_column(default=0)
+    """How often its secret was changed. The newest secret contains this number."""
+    rotated_at: Mapped[datetime | None]
+    """When its secret was last changed. The previous one signs too for a time after that."""
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    disabled_for: Mapped[str | None] = mapped_column(String(7))
+    """A `Disabled`."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """Failed posts since the last one that it accepted."""
+    failing_since: Mapped[datetime | None]
+    """When the first of them failed."""
+    claims: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How often a worker claimed it, which identifies a claim."""
+    next_at: Mapped[datetime]
+    """When it may be posted to again. While a worker has claimed it, this is the end of the lease."""
+
+
+class WebhookDelivery(Base):
+    """An event on its way to an endpoint. What is posted is made from the event."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    """In the order in which the events were published."""
+    endpoint_id: Mapped[RandomId] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    tries: Mapped[int] = mapped_column(SmallInteger, default=0)
+    """How often it was posted."""
+    delivered: Mapped[bool | None]
+    """Whether the endpoint accepted it, once that is known."""
+    due_at: Mapped[datetime] = mapped_column(index=True)
+    """When it may be posted, or posted again."""
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "endpoint_id"),
+        Index("ix_webhook_deliveries_waiting", "endpoint_id", "id", postgresql_where=_WAITING, sqlite_where=_WAITING),
+    )
+
+
+class WebhookAttempt(Base):
+    """One post to an endpoint, and what became of it."""
+
+    __tablename__ = "webhook_attempts"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    endpoint_id: Mapped[RandomId] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    event_id: Mapped[int]
+    at: Mapped[datetime] = mapped_column(index=True)
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    """The status of the answer; None if there was none."""
+    fault: Mapped[str | None] = mapped_column(String(7))
+    """An `outgoing.post.Fault`, if there was no answer."""
+    took_ms: Mapped[int]
+
+    __table_args__ = (Index("ix_webhook_attempts_newest", "endpoint_id", "id"),)

@@ -7,8 +7,9 @@ import click
 
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
-from hammer.clients import registry, secrets, uris
+from hammer.clients import registry, secrets
 from hammer.models import Client, Scope, SigningAlgorithm
+from hammer.outgoing import uris
 from hammer.refusals import NotFound
 from hammer.sessions.keys import IdTokenKeys
 from hammer.web.settings import settings
@@ -248,7 +249,7 @@ def _of_sign_in(client: Client) -> Iterator[tuple[str, str]]:
 
 def _check_backchannel(uri: str | None) -> None:
     if uri is not None:
-        uris.check_backchannel(settings(), uri)
+        uris.check_server(settings(), "backchannel_logout_uri", uri)
 
 
 def _make_key(client: Client) -> None:

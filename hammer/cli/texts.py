@@ -16,6 +16,7 @@ from hammer.models import MessageState
 from hammer.parsing import phones
 from hammer.sms import gateways, outbox
 from hammer.web.settings import settings
+from hammer.webhooks import deliveries
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +70,20 @@ def try_gateways(ctx: click.Context, phone: str) -> None:
 @commands.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Texts that are sent at the same time.")
 def worker(threads: int) -> None:
-    """Send texts and logout notices until SIGTERM or SIGINT.
+    """Send texts, logout notices and webhooks until a signal.
 
-    At a signal, the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you like, on
+    At SIGTERM and SIGINT the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you like, on
     one or more machines.
     """
     gateways.check(settings())
     stop = threading.Event()
     handlers_before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
-    senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app)]
+    senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app), deliveries.threads(app)]
     for sender in senders:
         sender.start()
-    log.info("Sending texts in %d threads, and logout notices in %d.", threads, logout_notices.THREADS)
+    counts = threads, logout_notices.THREADS, deliveries.THREADS
+    log.info("Sending texts in %d threads, logout notices in %d, and webhooks in %d.", *counts)
     while not stop.wait(1) and all(sender.alive for sender in senders):
         pass
     for number, handler in handlers_before.items():  # a second signal ends the process at once
@@ -91,4 +93,4 @@ def worker(threads: int) -> None:
         sender.stop()
     if a_thread_died:
         raise click.ClickException("A sender thread died; its traceback is above. Start the worker again.")
-    log.info("Stopped. All texts and logout notices that were being sent are finished.")
+    log.info("Stopped. All texts, logout notices and webhooks that were being sent are finished.")

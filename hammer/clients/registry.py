@@ -9,12 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from config import fault_of_origin, serialized_origin
 from hammer import clock, codes, events
-from hammer.clients import uris
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.prepared import prepared
 from hammer.models import Authorization, Client, Consent, Scope, Session, SessionKind, SigningAlgorithm
+from hammer.outgoing import uris
 from hammer.refusals import N_, InvalidFields, NotFound
 from hammer.sessions import devices, revocation
+from hammer.webhooks import endpoints
 
 SENDS_PER_HOUR: Final = 100
 """Messages an hour that a client may ask for, unless the operator says otherwise."""
@@ -180,6 +181,7 @@ def remove(client_id: str) -> None:
         devices.forget_of_client(tx, client_id)
         _end_sessions(tx, client_id)
         revocation.void(tx, Authorization.client_id == client_id)
+        endpoints.remove_of_client(tx, client_id)
         for table in (Authorization, Consent):
             tx.execute(delete(table).where(table.client_id == client_id))
         events.note(tx, events.Kind.CLIENT_REMOVED, client_id=client_id)

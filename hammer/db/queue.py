@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 Row = TypeVar("Row", bound=Base)
+Result = TypeVar("Result")
 
 IDLE_SECONDS: Final = 1.0
 """How often an idle thread looks for due rows without being woken: for rows that other processes add, and for retries."""
@@ -117,17 +118,18 @@ class Queue(Generic[Row]):
         wait = self.policy.wait(self._value(row, self._tries))
         tx.execute(update(self._model).where(*self.held(row)).values({self._due_at: clock.now() + wait}))
 
-    def record(self, row: Row, write: Callable[[Transaction], object]) -> None:
-        """Calls `write` in a transaction, to record what was done for a claimed row.
+    def record(self, row: Row, write: Callable[[Transaction], Result]) -> Result:
+        """Calls `write` in a transaction, to record what was done for a claimed row. Returns what `write` returns.
 
         While the database is away, this is repeated until the lease ends: work that is not recorded is done twice.
         """
         lease_ends_at = self._value(row, self._due_at)
-        for attempts_left in reversed(range(int(self.policy.lease.total_seconds() / RECORD_AGAIN_SECONDS))):
+        attempts_left = int(self.policy.lease.total_seconds() / RECORD_AGAIN_SECONDS)
+        while True:
+            attempts_left -= 1
             try:
                 with transaction() as tx:
-                    write(tx)
-                return
+                    return write(tx)
             except (Unavailable, SQLAlchemyError):
                 if not attempts_left or clock.now() > lease_ends_at:
                     raise

@@ -51,6 +51,7 @@ TOKEN_LIFETIME: Final = timedelta(minutes=2)
 """The longest that §4 of the standard recommends."""
 LATELY: Final = timedelta(days=1)
 """How long `doctor` reports notices that were given up."""
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _deliver(settings: Settings, notice: LogoutNotice, app: _App | None) -> None
         _give_up(notice, "no result")
     else:
         body = urlencode({"logout_token": logout_token(settings, notice, app.algorithm)}).encode()
-        outcome = post(Guard.of(settings), app.url, body, "application/x-www-form-urlencoded", seconds=POST_SECONDS)
+        outcome = post(Guard.of(settings), app.url, body, FORM, seconds=POST_SECONDS)
         _record(notice, outcome)
 
 

@@ -5,12 +5,15 @@ Redirects are not followed, proxies of the environment are not used, and no more
 """
 
 import io
+import re
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -18,6 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from hammer import clock
 from hammer.outgoing.guard import Guard, Refused, Target, resolve
 
 if TYPE_CHECKING:
@@ -65,6 +69,8 @@ class Outcome:
 
     status: int | None = None
     fault: Fault | None = None
+    retry_after: timedelta | None = None
+    """How long the server asks us to wait."""
 
     @property
     def accepted(self) -> bool:
@@ -75,17 +81,18 @@ class Outcome:
 
 
 def post(
-    guard: Guard, url: str, body: bytes, content_type: str, *, seconds: float, trusted: ssl.SSLContext | None = None
+    guard: Guard, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, trusted: ssl.SSLContext | None = None
 ) -> Outcome:
     """Posts `body`. Takes `seconds` at most, and raises nothing.
 
+    :param headers: `Content-Type`, and what else the server needs.
     :param trusted: the certificates that are trusted; by default those of the system.
     """
     until = time.monotonic() + seconds
     try:
-        with _answer(guard.check(url, seconds), until, trusted, "POST", body, {"Content-Type": content_type}) as answer:
+        with _answer(guard.check(url, seconds), until, trusted, "POST", body, headers) as answer:
             answer.read(MOST_OF_BODY)
-            return Outcome(status=answer.status)
+            return Outcome(answer.status, retry_after=_retry_after(answer.getheader("Retry-After", "")))
     except tuple(_FAULTS) as error:
         return Outcome(fault=_fault(error))
 
@@ -114,6 +121,16 @@ def fault_of(guard: Guard, url: str, *, seconds: float) -> Fault | None:
         _connected(guard.check(url, seconds), until, None).close()
     except tuple(_FAULTS) as error:
         return _fault(error)
+    return None
+
+
+def _retry_after(value: str) -> timedelta | None:
+    """The wait that a header `Retry-After` states, in seconds or as a date (RFC 9110 §10.2.3); None for what is neither."""
+    if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+        return timedelta(seconds=int(value))
+    with suppress(ValueError, TypeError, OverflowError):
+        until = parsedate_to_datetime(value)
+        return until.replace(tzinfo=until.tzinfo or UTC) - clock.now()
     return None
 
 

@@ -9,9 +9,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from config import Settings
-from hammer.clients import registry, secrets, uris
+from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.models import Client, TokenKey
+from hammer.outgoing import uris
 from tests.cli.commands import Made, Run, refused, said
 
 CALLBACK = "https://app.example.com/callback"

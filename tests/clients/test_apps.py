@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from config import Settings
 from hammer import clock
-from hammer.clients import registry, secrets, uris
+from hammer.clients import registry, secrets
 from hammer.db.database import db, transaction
 from hammer.grants import authorizations
 from hammer.models import Authorization, Client, Event, Scope, SigningAlgorithm
+from hammer.outgoing import uris
 from hammer.refusals import InvalidFields, NotAllowed, NotFound
 from tests import apps
 from tests.actions import STRANGER_ID

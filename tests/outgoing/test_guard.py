@@ -48,7 +48,7 @@ def guard() -> Guard:
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_no_spelling_of_this_machine_is_reached(guard: Guard, host: str) -> None:
     with serving(fixed(OK)) as server:
-        outcome = post(guard, f"https://{host}:{server.port}/", b"", "text/plain", seconds=SECONDS)
+        outcome = post(guard, f"https://{host}:{server.port}/", b"", {}, seconds=SECONDS)
     assert server.connections == 0
     assert outcome.fault in (Fault.REFUSED, Fault.RESOLVE)  # not every resolver reads each of these as an address
 

@@ -13,7 +13,7 @@ from tests.outgoing.servers import OK, Answer, Server, certificate, dripping, fi
 
 PUBLIC = "127.0.0.2"
 """The one address that counts as public in these tests."""
-FORM = "application/x-www-form-urlencoded"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LONG, SHORT = 30.0, 0.5
 
 

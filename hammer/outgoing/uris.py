@@ -1,4 +1,4 @@
-"""What is wrong with an address of an app that an operator typed: one that browsers are sent to, or one that we post to.
+"""What is wrong with an address of an app: one that browsers are sent to, or one that we post to.
 
 An address is stored as it was typed, because apps send theirs with each request, and the two must be equal. So one that browsers
 read as another address is refused: after `/../`, a backslash or the host `127.1` people would arrive elsewhere.
@@ -18,7 +18,7 @@ LONGEST: Final = 2000
 MOST: Final = 20
 """Addresses of one kind that a client may have."""
 RESOLVE_SECONDS: Final = 3
-"""How long an operator waits for the addresses of a host."""
+"""How long the caller waits for the addresses of its host."""
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 TOO_MANY: Final = N_("Type at most 20 addresses.")
@@ -64,8 +64,11 @@ def fault_of_server(uri: str) -> str:
     return "" if is_one else NO_SERVER
 
 
-def check_backchannel(settings: Settings, uri: str) -> None:
-    """Refuses with `InvalidFields` an address that Hammer may not post to. A host that has no address now may have one later."""
+def check_server(settings: Settings, field: str, uri: str) -> None:
+    """Refuses with `InvalidFields` an address that Hammer may not post to. A host that has no address now may have one later.
+
+    :param field: what the caller calls the address.
+    """
     fault = fault_of_server(uri)
     try:
         with suppress(OSError):
@@ -73,7 +76,7 @@ def check_backchannel(settings: Settings, uri: str) -> None:
     except Refused:
         fault = fault or NOT_REACHED
     if fault:
-        raise InvalidFields({"backchannel_logout_uri": [fault]})
+        raise InvalidFields({field: [fault]})
 
 
 def _fault_of_text(uri: str) -> str:

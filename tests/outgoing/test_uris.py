@@ -2,7 +2,7 @@
 
 import pytest
 
-from hammer.clients import uris
+from hammer.outgoing import uris
 
 
 def fault(uri: str, *, public: bool = False) -> str:

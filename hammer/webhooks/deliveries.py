@@ -1,0 +1,197 @@
+"""Posts events to endpoints: `deliver_next`, and threads that call it.
+
+A worker claims an endpoint, not a delivery (`hammer.db.queue`), and makes one post for each claim. So an endpoint gets one post at
+a time, and one that does not answer holds up one thread. An event is posted until the endpoint accepts it or the tries are over. It
+is posted twice only if a process is killed between a post and its record, or if a post is recorded later than its claim holds: then
+with the same `webhook-id`.
+
+Nothing wakes the threads after a commit: they look once a second.
+"""
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import ColumnElement, exists, update
+
+from config import Settings
+from hammer import clock
+from hammer.db.database import Transaction, transaction
+from hammer.db.prepared import insert_row
+from hammer.db.queue import Policy, Queue, Workers, start_with_server
+from hammer.models import Disabled, Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from hammer.outgoing.guard import Guard
+from hammer.outgoing.post import Outcome, post
+from hammer.webhooks import endpoints, feed, signing
+from hammer.webhooks.messages import Message, message, select_events
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+POST_SECONDS: Final = 15.0
+"""Time limit of one post, from the name of the host to the answer."""
+WAITS: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 60, 300, 1800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24)))
+)
+"""How long a delivery waits after its first failed try, after the second, and so on: three days and four hours in all."""
+JITTER: Final = 0.25
+"""The share by which a wait is randomly longer, so that deliveries that failed together are not retried together."""
+LONGEST_RETRY_AFTER: Final = timedelta(hours=24)
+"""The longest wait that an endpoint can ask for."""
+PAUSE: Final = timedelta(seconds=5)
+"""How long an endpoint is not posted to after a failed post. It doubles with each further one, up to `LONGEST_PAUSE`."""
+LONGEST_PAUSE: Final = timedelta(minutes=5)
+DISABLED_AFTER: Final = timedelta(days=3)
+"""An endpoint is disabled when it has failed for so long without accepting one post."""
+QUEUE: Final = Queue(
+    WebhookEndpoint,
+    Policy(lease=timedelta(seconds=30), waits=(LONGEST_RETRY_AFTER,)),  # the lease is longer than a post and its record take
+    id=WebhookEndpoint.id,
+    due_at=WebhookEndpoint.next_at,
+    tries=WebhookEndpoint.claims,
+    waiting=WebhookEndpoint.disabled_at.is_(None),
+)
+THREADS: Final = 4
+"""More endpoints than this must hang at the same moment to hold up others, and only until they are paused."""
+
+log = logging.getLogger(__name__)
+
+
+def init_app(app: "Flask") -> None:
+    """Prepares the threads of a server: where it sends no texts, because workers do, it posts no events either."""
+    settings: Settings = app.config["SETTINGS"]
+    if not app.testing and settings.sms_threads:
+        start_with_server(app, "hammer.webhooks.deliveries", threads(app))
+
+
+def threads(app: "Flask") -> Workers:
+    """Threads that deliver events, not started yet."""
+    settings: Settings = app.config["SETTINGS"]
+    return Workers(QUEUE, lambda: deliver_next(settings), name="webhooks", count=THREADS, context=app.app_context)
+
+
+@dataclass(frozen=True)
+class _Work:
+    endpoint: WebhookEndpoint
+    delivery: WebhookDelivery
+    message: Message
+
+
+def deliver_next(settings: Settings) -> bool:
+    """Publishes what waits for it, and posts one delivery. Returns False when there was nothing to do."""
+    published = feed.publish()
+    now = clock.now()
+    if not QUEUE.any_due(now, *_has_work(now)):
+        return bool(published)
+    with transaction() as tx:
+        endpoint = QUEUE.claim(tx, now, *_has_work(now))
+        work = _oldest_due(tx, endpoint, now) if endpoint else None
+    if work is None:
+        return bool(published)
+    _record(work, *_post(settings, work.endpoint, work.message))
+    return True
+
+
+def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
+    """Posts a `ping` at once, also to a disabled endpoint, and logs the attempt. Its result changes nothing. Refuses with
+    `NotFound`."""
+    endpoint = endpoints.find(endpoint_id)
+    with transaction() as tx:
+        event = endpoints.add_ping(tx, endpoint_id)
+    at = clock.now()
+    outcome, took = _post(settings, endpoint, message(event, None))
+    with transaction() as tx:
+        if endpoints.lock(tx, endpoint_id):
+            _log_attempt(tx, endpoint_id, event.id, at, outcome, took)
+    return outcome
+
+
+def _has_work(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return feed.is_receiving(), exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, *_is_due(now))
+
+
+def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return WebhookDelivery.ended_at.is_(None), WebhookDelivery.due_at <= now
+
+
+def _oldest_due(tx: Transaction, endpoint: WebhookEndpoint, now: datetime) -> _Work | None:
+    """None, and the endpoint is released, if a worker whose claim is over has recorded a result since."""
+    due = select_events(WebhookDelivery).join(WebhookDelivery, WebhookDelivery.event_id == Event.id)
+    due = due.where(WebhookDelivery.endpoint_id == endpoint.id, *_is_due(now)).order_by(WebhookDelivery.id).limit(1)
+    found = tx.execute(due).first()
+    if found is None:
+        _release(tx, endpoint, next_at=now)
+        return None
+    event, referrer_id, delivery = found
+    return _Work(endpoint, delivery, message(event, referrer_id))
+
+
+def _release(tx: Transaction, endpoint: WebhookEndpoint, **values: object) -> bool:
+    """Changes the endpoint and ends the claim on it; False if it does not hold any more."""
+    held = update(WebhookEndpoint).where(*QUEUE.held(endpoint)).values(values)
+    return tx.scalar(held.returning(WebhookEndpoint.id)) is not None
+
+
+def _post(settings: Settings, endpoint: WebhookEndpoint, about: Message) -> tuple[Outcome, timedelta]:
+    """Makes one post: what became of it, and how long it took."""
+    body, began = about.body(), time.monotonic()
+    headers = signing.headers(settings, endpoint, about.id, body)
+    outcome = post(Guard.of(settings), endpoint.url, body, headers, seconds=POST_SECONDS)
+    return outcome, timedelta(seconds=time.monotonic() - began)
+
+
+def _record(work: _Work, outcome: Outcome, took: timedelta) -> None:
+    at = clock.now()
+
+    def write(tx: Transaction) -> Disabled | None:
+        if not endpoints.lock(tx, work.endpoint.id):  # it was removed meanwhile
+            return None
+        _log_attempt(tx, work.endpoint.id, work.delivery.event_id, at, outcome, took)
+        if not outcome.accepted:
+            return _failed(tx, work, outcome, at)
+        # This counts even if the claim is over: the endpoint has the event.
+        _release(tx, work.endpoint, next_at=at, failures=0, failing_since=None)
+        _end(tx, work.delivery, at, delivered=True)
+        return None
+
+    if why := QUEUE.record(work.endpoint, write):
+        log.error("The webhook endpoint %s was disabled: %s.", work.endpoint.id, why)
+
+
+def _failed(tx: Transaction, work: _Work, outcome: Outcome, now: datetime) -> Disabled | None:
+    """Records a failed post: why the endpoint was disabled, if it was. Changes nothing if the claim is over."""
+    endpoint, delivery = work.endpoint, work.delivery
+    failing_since = endpoint.failing_since or now
+    asked = min(outcome.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
+    pause = max(asked, min(PAUSE * 2 ** min(endpoint.failures, 10), LONGEST_PAUSE))
+    if not _release(tx, endpoint, next_at=now + pause, failures=endpoint.failures + 1, failing_since=failing_since):
+        return None
+    why = None
+    if outcome.status == HTTPStatus.GONE:
+        why = Disabled.GONE
+    elif now - failing_since >= DISABLED_AFTER:
+        why = Disabled.FAILING
+    if why:
+        endpoints.disable_in(tx, endpoint.id, why)
+    if why is Disabled.GONE or delivery.tries >= len(WAITS):
+        _end(tx, delivery, now, delivered=False)
+    else:
+        wait = max(asked, WAITS[delivery.tries] * random.uniform(1, 1 + JITTER))  # noqa: S311  # protects nothing
+        later = {"due_at": now + wait, "tries": delivery.tries + 1}
+        tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(later))
+    return why
+
+
+def _end(tx: Transaction, delivery: WebhookDelivery, now: datetime, *, delivered: bool) -> None:
+    ended = {"ended_at": now, "delivered": delivered, "tries": delivery.tries + 1}
+    tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(ended))
+
+
+def _log_attempt(tx: Transaction, endpoint_id: str, event_id: int, at: datetime, outcome: Outcome, took: timedelta) -> None:
+    took_ms = round(took / timedelta(milliseconds=1))
+    values = {"at": at, "status": outcome.status, "fault": outcome.fault, "took_ms": took_ms}
+    insert_row(tx, WebhookAttempt, endpoint_id=endpoint_id, event_id=event_id, **values)
