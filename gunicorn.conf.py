@@ -139,7 +139,7 @@ def post_worker_init(worker: Any) -> None:
     app = worker.wsgi
     # A malformed chunked body is a fault of the client. Without this, gunicorn's exception would be answered with 500.
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
-    for threads in ("hammer.sms.outbox", "hammer.grants.logout_notices"):
+    for threads in ("hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"):
         app.extensions.get(threads, lambda: None)()  # starts them now, not at the first request
     for pid in worker.old_workers:
         with suppress(ProcessLookupError):

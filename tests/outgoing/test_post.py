@@ -42,7 +42,7 @@ def test_the_body_arrives_and_the_status_comes_back(guard: Guard) -> None:
         "Host": f"localhost:{server.port}",
         "Accept-Encoding": "identity",
         "Content-Length": "9",
-        "Content-Type": FORM,
+        **FORM,
         "User-Agent": "Hammer",
         "Connection": "close",
     }

@@ -99,8 +99,11 @@ def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
     assert len(memory) == before + 1
 
 
+QUEUES = {"hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"}
+
+
 def sender_names() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("texts-", "notices-")))
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("texts-", "notices-", "webhooks-")))
 
 
 @pytest.mark.parametrize("starts", ["at the first request", "by the server"])
@@ -119,13 +122,13 @@ def test_sender_threads_start_once_and_stop_at_the_end_of_the_process(
     assert sender_names() == []
     for _ in range(2):
         if starts == "by the server":
-            for queue_of in ("hammer.sms.outbox", "hammer.grants.logout_notices"):
+            for queue_of in QUEUES:
                 app.extensions[queue_of]()
         else:
             assert app.test_client().get("/healthz").status_code == 200
-    assert len(at_the_end) == 2
     try:
-        assert sender_names() == ["notices-0", "notices-1", "texts-0", "texts-1"]
+        assert len(at_the_end) == len(QUEUES)
+        assert sender_names() == ["notices-0", "notices-1", "texts-0", "texts-1", *(f"webhooks-{n}" for n in range(4))]
         until(lambda: len(memory) == 1)
     finally:
         for stop in at_the_end:
@@ -138,7 +141,7 @@ def test_a_process_without_sender_threads_does_not_check_its_gateways(
     settings: Settings, app_with: Callable[[Settings], Flask], env: str, threads: int
 ) -> None:
     unusable = replace(settings, env=env, sms_threads=threads, sms_url="twilio://AC1:b@1/{phone}")
-    assert not {"hammer.sms.outbox", "hammer.grants.logout_notices"} & set(app_with(unusable).extensions)
+    assert not QUEUES & set(app_with(unusable).extensions)
 
 
 # Reports

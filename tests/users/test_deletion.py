@@ -37,7 +37,7 @@ STAYS = {
     "logout_notices.user_id",
 }
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
-IMPERSONAL = {"token_keys", "clients"}
+IMPERSONAL = {"token_keys", "clients", "webhook_endpoints", "webhook_deliveries", "webhook_attempts"}
 """Tables without data about users."""
 in_context = pytest.mark.usefixtures("context")
 
