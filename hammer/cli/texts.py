@@ -72,8 +72,8 @@ def try_gateways(ctx: click.Context, phone: str) -> None:
 def worker(threads: int) -> None:
     """Send texts, logout notices and webhooks until a signal.
 
-    At SIGTERM and SIGINT the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you like, on
-    one or more machines.
+    At SIGTERM and SIGINT the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you
+    like, on one or more machines.
     """
     gateways.check(settings())
     stop = threading.Event()
