@@ -9,11 +9,11 @@ The work is done in small transactions, so that no request waits behind a large 
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select, true, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from config import LONGEST_CODE_TTL_SECONDS
-from hammer import clock
+from hammer import clock, events
 from hammer.db.database import Base, db, transaction
 from hammer.invites import tombstones
 from hammer.models import (
@@ -30,9 +30,12 @@ from hammer.models import (
     Session,
     Tombstone,
     Verification,
+    WebhookAttempt,
+    WebhookDelivery,
 )
 from hammer.quotas import idempotency, texts
 from hammer.sessions import revocation
+from hammer.webhooks import deliveries, feed
 
 VERIFICATIONS_KEPT = timedelta(hours=24)
 """How long verifications and their messages are kept after their end. It is long enough to find out why a login failed today. It is
@@ -56,6 +59,9 @@ UNUSED_AUTHORIZATIONS_KEPT = timedelta(hours=1)
 """How long the others are kept after their end: long enough to say on the page that they are over. Strangers can make many."""
 LOGOUT_NOTICES_KEPT = timedelta(days=7)
 """How long logout notices are kept: long enough to find out why an app did not sign a person out."""
+DELIVERIES_KEPT = timedelta(days=30)
+"""How long deliveries to webhook endpoints are kept after they were due, and the log of posts after a post: long enough to find out
+why an app lacks an event. What waits for a disabled endpoint is not posted after that."""
 EVENTS_KEPT = timedelta(days=365)
 """How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
 
@@ -91,7 +97,9 @@ def prune() -> dict[str, int]:
         "counters": _clear(Counter, Counter.ends_at <= now - COUNTERS_KEPT),
         "devices": _clear(Device, Device.used_at <= now - DEVICES_KEPT),
         "tombstones": _clear(Tombstone, Tombstone.expires_at <= now),
-        "events": _clear(Event, Event.at <= now - EVENTS_KEPT),
+        "webhook attempts": _clear(WebhookAttempt, WebhookAttempt.at <= now - DELIVERIES_KEPT),
+        "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - DELIVERIES_KEPT),
+        "events": _clear(Event, and_(Event.at <= now - EVENTS_KEPT, _is_not_the_newest_place())),
         "idempotency keys": _clear(IdempotencyKey, repeated),
     }
 
@@ -101,8 +109,11 @@ def restored() -> dict[str, int]:
 
     For use after a backup was restored, or a standby took over that lacked the last transactions: what was used, ended or withdrawn
     since then would be valid again.
+
+    Also skips places in the event feed, so that new events do not get those that apps saw on events which the backup lacks.
     """
     anything = true()
+    feed.skip_places()
     gone = {
         "texts": _clear(Message, Message.verification_id.is_not(None)),
         "verifications": _clear(Verification, anything),
@@ -129,6 +140,7 @@ def _correct_future_moments(now: datetime) -> None:
         Session.expires_at: now + max(SESSION_LIFETIME.values()),
         Device.used_at: now,
         Tombstone.expires_at: now + tombstones.LIFETIME,
+        WebhookDelivery.due_at: now + deliveries.LONGEST_WAIT,
     }
     moved = sum(_move(column, most) for column, most in latest.items())
     if moved:
@@ -144,6 +156,12 @@ def _move(column: InstrumentedAttribute[datetime], latest: datetime) -> int:
             tx.execute(update(table).where(key.in_(keys), beyond).values({column.key: latest}))
         moved += len(keys)
     return moved
+
+
+def _is_not_the_newest_place() -> ColumnElement[bool]:
+    """The newest event of the feed is kept: the places of new ones go on from there, and apps read on from there."""
+    newest = select(func.max(Event.sequence)).where(Event.sequence > events.UNPUBLISHED).scalar_subquery()
+    return or_(Event.sequence.is_(None), Event.sequence != func.coalesce(newest, -1))
 
 
 def _spent_allowance(now: datetime) -> ColumnElement[bool]:

@@ -40,6 +40,8 @@ WAITS: Final = tuple(
 """How long a delivery waits after its first failed try, after the second, and so on: three days and four hours in all."""
 JITTER: Final = 0.25
 """The share by which a wait is randomly longer, so that deliveries that failed together are not retried together."""
+LONGEST_WAIT: Final = WAITS[-1] * (1 + JITTER)
+"""How far ahead a delivery can be due."""
 LONGEST_RETRY_AFTER: Final = timedelta(hours=24)
 """The longest wait that an endpoint can ask for."""
 PAUSE: Final = timedelta(seconds=5)

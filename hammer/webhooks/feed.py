@@ -22,6 +22,8 @@ from hammer.webhooks.messages import Message, message, select_events
 
 MOST_AT_ONCE: Final = 1000
 """Events that one transaction publishes."""
+SKIPPED: Final = 10**9
+"""Places that `skip_places` skips: more than events can have happened since a backup was made."""
 PLACE_GONE: Final = N_("The feed does not have this place any more. Read it from its beginning, without `after`.")
 
 _PUBLISHED: Final = Event.sequence > events.UNPUBLISHED
@@ -45,6 +47,18 @@ def publish() -> int:
             tx.connection().execute(_NUMBER, places)
             _add_deliveries(tx, [(event_id, events.TYPES[kind]) for event_id, kind in found])
     return len(found)
+
+
+def skip_places() -> None:
+    """Moves the newest event ahead by `SKIPPED` places, and with it all that follow.
+
+    For use after a backup was restored: apps may have seen the next places, on events that the backup lacks, and would take new
+    events with these places for old ones.
+    """
+    with transaction() as tx:
+        one_at_a_time(tx, "publish")
+        newest = select(func.max(Event.sequence)).where(_PUBLISHED).scalar_subquery()
+        tx.execute(update(Event).where(_PUBLISHED, Event.sequence == newest).values(sequence=Event.sequence + SKIPPED))
 
 
 def _add_deliveries(tx: Transaction, published: list[tuple[int, events.Type]]) -> None:

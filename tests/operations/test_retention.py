@@ -1,22 +1,38 @@
 """What `prune` deletes, and what it must keep."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 from time_machine import Traveller
 
 from config import Settings
-from hammer.db.database import db
+from hammer import events
+from hammer.db.database import db, transaction
+from hammer.events import Kind
 from hammer.login import by_code
-from hammer.models import SESSION_LIFETIME, Message, SendAllowance, Session, SessionKind, User, Verification
+from hammer.models import (
+    SESSION_LIFETIME,
+    Event,
+    Message,
+    SendAllowance,
+    Session,
+    SessionKind,
+    User,
+    Verification,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from hammer.operations import retention
 from hammer.quotas import counters
-from hammer.refusals import NotSignedIn, TooManyRequests
+from hammer.refusals import InvalidFields, NotSignedIn, TooManyRequests
 from hammer.sessions import sessions
 from hammer.users import people
+from hammer.webhooks import deliveries, endpoints, feed
 from tests import apps
-from tests.actions import ANNA, BORIS, HOME, ask, confirm, right, sign_in, user
+from tests.actions import ANNA, BORIS, HOME, STRANGER_ID, ask, confirm, right, sign_in, user
+from tests.cli.commands import CLOSED_PORT
 
 pytestmark = pytest.mark.usefixtures("context")
 
@@ -184,3 +200,124 @@ def test_a_request_of_an_app_goes_an_hour_after_its_end_and_a_day_after_if_its_c
     assert retention.prune()["authorizations"] == 0
     clock.shift(SECOND)
     assert retention.prune()["authorizations"] == 1
+
+
+# Webhooks and the event feed
+
+
+def happen(count: int = 1) -> None:
+    """Adds events that apps are told about."""
+    with transaction() as tx:
+        for _ in range(count):
+            events.note(tx, Kind.USER_RENAMED, STRANGER_ID)
+
+
+@pytest.fixture
+def endpoint(context: None, settings: Settings) -> WebhookEndpoint:
+    """An endpoint at which no server listens."""
+    return endpoints.add(settings, f"http://127.0.0.1:{CLOSED_PORT}/hook")
+
+
+@pytest.mark.requirement("PRV-04")
+def test_deliveries_and_attempts_go_after_thirty_days(settings: Settings, endpoint: WebhookEndpoint, clock: Traveller) -> None:
+    happen()
+    feed.publish()
+    endpoints.disable(endpoint.id)
+    deliveries.ping_now(settings, endpoint.id)
+    clock.shift(retention.DELIVERIES_KEPT - SECOND)
+    gone = retention.prune()
+    assert (gone["webhook attempts"], gone["webhook deliveries"]) == (0, 0)
+    clock.shift(SECOND)
+    gone = retention.prune()
+    assert (gone["webhook attempts"], gone["webhook deliveries"], gone["events"]) == (1, 1, 0)
+    assert (left(WebhookAttempt), left(WebhookDelivery), left(WebhookEndpoint)) == (0, 0, 1)
+
+
+def test_a_delivery_that_waits_for_its_next_try_stays(settings: Settings, endpoint: WebhookEndpoint, clock: Traveller) -> None:
+    happen()
+    deliveries.deliver_next(settings)
+    clock.shift(retention.DELIVERIES_KEPT)
+    assert retention.prune()["webhook deliveries"] == 0
+
+
+def test_a_delivery_goes_with_its_event(endpoint: WebhookEndpoint, clock: Traveller) -> None:
+    began = datetime.now(UTC)
+    happen(2)
+    feed.publish()
+    clock.shift(retention.EVENTS_KEPT - timedelta(days=1))
+    endpoints.replay_span(endpoint.id, since=began)
+    clock.shift(timedelta(days=1))
+    retention.prune()
+    assert (left(Event), left(WebhookDelivery)) == (2, 1)  # the newest of the feed, and the replay
+
+
+@pytest.mark.requirement("PRV-04")
+def test_the_newest_event_of_the_feed_stays_so_that_places_go_on(clock: Traveller) -> None:
+    happen(3)
+    feed.publish()
+    with transaction() as tx:
+        events.note(tx, Kind.SIGNED_IN, STRANGER_ID)
+    place = feed.read().after
+    clock.shift(retention.EVENTS_KEPT)
+    assert retention.prune()["events"] == 3
+    happen()
+    page = feed.read(place)
+    assert [message.sequence for message in page.items] == [4]
+    assert retention.prune()["events"] == 1
+
+
+def test_events_go_after_a_year_although_none_was_published(clock: Traveller) -> None:
+    happen(2)
+    clock.shift(retention.EVENTS_KEPT)
+    assert retention.prune()["events"] == 2
+
+
+def test_a_delivery_that_was_added_while_a_clock_was_ahead_does_not_wait_until_then(
+    settings: Settings, endpoint: WebhookEndpoint, clock: Traveller
+) -> None:
+    happen()
+    clock.shift(timedelta(days=300))
+    feed.publish()
+    clock.shift(-timedelta(days=300))
+    retention.prune()
+    clock.shift(deliveries.LONGEST_WAIT)
+    deliveries.deliver_next(settings)
+    assert left(WebhookAttempt) == 1
+
+
+@pytest.mark.usefixtures("clock", "endpoint")
+def test_a_delivery_that_waits_as_long_as_one_can_is_not_changed() -> None:
+    happen()
+    feed.publish()
+    latest = datetime.now(UTC) + deliveries.LONGEST_WAIT
+    with transaction() as tx:
+        tx.execute(update(WebhookDelivery).values(due_at=latest))
+    retention.prune()
+    assert db.session.scalars(select(WebhookDelivery.due_at)).one() == latest
+
+
+def test_after_a_restore_no_event_gets_a_place_that_apps_may_have_seen() -> None:
+    """And an app that reads on from a place that the backup has misses nothing."""
+    happen(2)
+    of_backup = feed.read(limit=1).after
+    happen()
+    newest = feed.read()
+    with transaction() as tx:  # as if the backup had been made before the third
+        tx.execute(delete(Event).where(Event.sequence == 3))
+
+    retention.restored()
+    happen()
+
+    with pytest.raises(InvalidFields):
+        feed.read(newest.after)
+    [second, new] = feed.read(of_backup).items
+    assert second.id == newest.items[1].id
+    assert new.sequence is not None
+    assert new.sequence > feed.SKIPPED > 3
+    assert [message.id for message in feed.read().items] == [newest.items[0].id, second.id, new.id]
+
+
+def test_after_a_restore_an_empty_feed_begins_with_the_first_place() -> None:
+    retention.restored()
+    happen()
+    assert [message.sequence for message in feed.read().items] == [1]

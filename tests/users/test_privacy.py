@@ -14,20 +14,21 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import select, text
 from time_machine import Traveller
 
 from config import Settings
-from hammer import clock
+from hammer import clock, events
 from hammer.db.database import db
 from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
-from hammer.models import Referral, SessionKind, Tombstone, User, Verification
+from hammer.models import Event, Referral, SessionKind, Tombstone, User, Verification
 from hammer.operations import retention
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
 from hammer.sessions import devices
 from hammer.users import accounts, exports, people
+from hammer.webhooks import endpoints, feed
 from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
 from tests.people import Browser, Program
@@ -132,6 +133,7 @@ def move(settings: Settings, them: SignedIn, to: str) -> None:
 @pytest.fixture
 def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     """A user who did everything that users can do, and has changed her number and changed it back."""
+    endpoints.add(settings, "http://127.0.0.1:1/hook")
     them = sign_in(settings, ANNA)
     boris, clara = sign_in(settings, BORIS).user, sign_in(settings, CLARA).user
     accounts.change(them.user.id, {"username": "karenina", "first_name": "Анна", "last_name": "Каренина"})
@@ -151,6 +153,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     shop = apps.add_app()
     apps.sign_in(settings, shop, known.session)
     apps.sign_in(settings, shop, sign_in(settings, BORIS, kind=SessionKind.BROWSER).session)
+    feed.publish()
     return them
 
 
@@ -244,7 +247,9 @@ def test_long_after_a_deletion_no_row_about_a_number_is_left(settings: Settings,
     stored = "\n".join(everything_stored())
     assert [one for one in hashes if one in stored] == []
     left = {name for name, table in db.metadata.tables.items() if db.session.execute(table.select()).first()}
-    assert left <= {"users", "referrals", "counters", "token_keys", "clients", "consents"}  # a consent of Boris
+    of_others = {"clients", "consents", "webhook_endpoints"}  # a consent of Boris
+    assert left <= {"users", "referrals", "counters", "token_keys", "events"} | of_others
+    assert db.session.scalars(select(Event.kind)).all() == [events.Kind.NUMBER_CHANGED]  # the newest that was published
     gone = db.session.get_one(User, anna.user.id)
     named = (gone.telephone_number, gone.username, gone.first_name, gone.last_name, gone.is_staff)
     assert named == (None, None, "", "", False)
