@@ -2,8 +2,8 @@
 
 A worker claims an endpoint, not a delivery (`hammer.db.queue`), and makes one post for each claim. So an endpoint gets one post at
 a time, and one that does not answer holds up one thread. An event is posted until the endpoint accepts it or the tries are over. It
-is posted twice only if a process is killed between a post and its record, or if a post is recorded later than its claim holds: then
-with the same `webhook-id`.
+is posted twice only if a process is killed between a post and its record, if a post is recorded later than its claim holds, or if
+the endpoint is enabled or gets another URL during the post: then with the same `webhook-id`.
 
 Nothing wakes the threads after a commit: they look once a second.
 """
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, exists, update
+from sqlalchemy import ColumnElement, exists, select, update
 
 from config import Settings
 from hammer import clock
@@ -26,6 +26,7 @@ from hammer.db.queue import Policy, Queue, Workers, start_with_server
 from hammer.models import Disabled, Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from hammer.outgoing.guard import Guard
 from hammer.outgoing.post import Outcome, post
+from hammer.refusals import NotFound
 from hammer.webhooks import endpoints, feed, signing
 from hammer.webhooks.messages import Message, message, select_events
 
@@ -49,6 +50,8 @@ PAUSE: Final = timedelta(seconds=5)
 LONGEST_PAUSE: Final = timedelta(minutes=5)
 DISABLED_AFTER: Final = timedelta(days=3)
 """An endpoint is disabled when it has failed for so long without accepting one post."""
+LONGEST_SILENCE: Final = timedelta(days=2)
+"""Longer than a wait between two tries. An endpoint that was not posted to for so long begins to fail with its next failure."""
 QUEUE: Final = Queue(
     WebhookEndpoint,
     Policy(lease=timedelta(seconds=30), waits=(LONGEST_RETRY_AFTER,)),  # the lease is longer than a post and its record take
@@ -78,6 +81,8 @@ def threads(app: "Flask") -> Workers:
 
 @dataclass(frozen=True)
 class _Work:
+    """The rows are as they were at the claim: they belong to no session, which would read them again."""
+
     endpoint: WebhookEndpoint
     delivery: WebhookDelivery
     message: Message
@@ -101,8 +106,10 @@ def deliver_next(settings: Settings) -> bool:
 def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
     """Posts a `ping` at once, also to a disabled endpoint, and logs the attempt. Its result changes nothing. Refuses with
     `NotFound`."""
-    endpoint = endpoints.find(endpoint_id)
     with transaction() as tx:
+        endpoint = endpoints.lock(tx, endpoint_id)
+        if endpoint is None:
+            raise NotFound
         event = endpoints.add_ping(tx, endpoint_id)
     at = clock.now()
     outcome, took = _post(settings, endpoint, message(event, None))
@@ -129,6 +136,8 @@ def _oldest_due(tx: Transaction, endpoint: WebhookEndpoint, now: datetime) -> _W
         _release(tx, endpoint, next_at=now)
         return None
     event, referrer_id, delivery = found
+    for row in (endpoint, delivery):
+        tx.expunge(row)
     return _Work(endpoint, delivery, message(event, referrer_id))
 
 
@@ -157,7 +166,8 @@ def _record(work: _Work, outcome: Outcome, took: timedelta) -> None:
             return _failed(tx, work, outcome, at)
         # This counts even if the claim is over: the endpoint has the event.
         _release(tx, work.endpoint, next_at=at, failures=0, failing_since=None)
-        _end(tx, work.delivery, at, delivered=True)
+        ended = {"ended_at": at, "delivered": True, "tries": work.delivery.tries + 1}
+        tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == work.delivery.id).values(ended))
         return None
 
     if why := QUEUE.record(work.endpoint, write):
@@ -167,7 +177,7 @@ def _record(work: _Work, outcome: Outcome, took: timedelta) -> None:
 def _failed(tx: Transaction, work: _Work, outcome: Outcome, now: datetime) -> Disabled | None:
     """Records a failed post: why the endpoint was disabled, if it was. Changes nothing if the claim is over."""
     endpoint, delivery = work.endpoint, work.delivery
-    failing_since = endpoint.failing_since or now
+    failing_since = endpoint.failing_since if endpoint.failing_since and not _was_silent(tx, endpoint, now) else now
     asked = min(outcome.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
     pause = max(asked, min(PAUSE * 2 ** min(endpoint.failures, 10), LONGEST_PAUSE))
     if not _release(tx, endpoint, next_at=now + pause, failures=endpoint.failures + 1, failing_since=failing_since):
@@ -180,17 +190,21 @@ def _failed(tx: Transaction, work: _Work, outcome: Outcome, now: datetime) -> Di
     if why:
         endpoints.disable_in(tx, endpoint.id, why)
     if why is Disabled.GONE or delivery.tries >= len(WAITS):
-        _end(tx, delivery, now, delivered=False)
+        became: dict[str, object] = {"ended_at": now, "delivered": False}
     else:
-        wait = max(asked, WAITS[delivery.tries] * random.uniform(1, 1 + JITTER))  # noqa: S311  # protects nothing
-        later = {"due_at": now + wait, "tries": delivery.tries + 1}
-        tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(later))
+        wait = WAITS[delivery.tries] * random.uniform(1, 1 + JITTER)  # noqa: S311  # protects nothing
+        became = {"due_at": now + max(asked, wait)}
+    # A delivery that was ended or begun again since the claim stays as it is.
+    as_posted = WebhookDelivery.id == delivery.id, WebhookDelivery.tries == delivery.tries, WebhookDelivery.ended_at.is_(None)
+    tx.execute(update(WebhookDelivery).where(*as_posted).values(tries=delivery.tries + 1, **became))
     return why
 
 
-def _end(tx: Transaction, delivery: WebhookDelivery, now: datetime, *, delivered: bool) -> None:
-    ended = {"ended_at": now, "delivered": delivered, "tries": delivery.tries + 1}
-    tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery.id).values(ended))
+def _was_silent(tx: Transaction, endpoint: WebhookEndpoint, now: datetime) -> bool:
+    """Whether the post before the one that was just logged was too long ago to say that the endpoint failed since."""
+    before = select(WebhookAttempt.at).where(WebhookAttempt.endpoint_id == endpoint.id)
+    at = tx.scalar(before.order_by(WebhookAttempt.id.desc()).offset(1).limit(1))
+    return at is None or now - at > LONGEST_SILENCE
 
 
 def _log_attempt(tx: Transaction, endpoint_id: str, event_id: int, at: datetime, outcome: Outcome, took: timedelta) -> None:

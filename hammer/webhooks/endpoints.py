@@ -80,15 +80,18 @@ def change(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, 
     """Changes those of `url` and `types` that are given. Another URL is posted to at once, however the one before failed. Refuses
     with `InvalidFields` like `add`."""
     columns: dict[str, Any] = _read(settings, given)
-    if "url" in columns:
-        columns |= _afresh()
-    return _update(endpoint_id, by, events.Kind.ENDPOINT_CHANGED, **columns)
+    with transaction() as tx:
+        endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_CHANGED, **columns)
+        if "url" in columns:
+            _begin_again(tx, endpoint_id)
+    return endpoint
 
 
 def rotate(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE) -> str:
     """A new secret. The one before signs too for `signing.OVERLAP`; the one before that is gone at once."""
     following = {"generation": WebhookEndpoint.generation + 1, "rotated_at": clock.now()}
-    endpoint = _update(endpoint_id, by, events.Kind.ENDPOINT_ROTATED, **following)
+    with transaction() as tx:
+        endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ROTATED, **following)
     return signing.secret(settings, endpoint.id, endpoint.generation)
 
 
@@ -109,15 +112,10 @@ def disable_in(tx: Transaction, endpoint_id: str, why: Disabled, by: Manager = C
 
 def enable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
     """Posts to it again: what waits, and what happens from now on. What happened meanwhile can be replayed."""
-    now = clock.now()
     with transaction() as tx:
-        endpoint = _locked(tx, endpoint_id, by)
-        if endpoint.disabled_at is not None:
-            enabled = {"disabled_at": None, "disabled_for": None, **_afresh()}
-            tx.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(enabled))
-            waiting = WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.ended_at.is_(None)
-            tx.execute(update(WebhookDelivery).where(*waiting).values(due_at=now, tries=0))
-            events.note(tx, events.Kind.ENDPOINT_ENABLED, actor_id=by.user_id, endpoint_id=endpoint_id)
+        if _locked(tx, endpoint_id, by).disabled_at is not None:
+            _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ENABLED, disabled_at=None, disabled_for=None)
+            _begin_again(tx, endpoint_id)
     return find(endpoint_id, by)
 
 
@@ -235,23 +233,27 @@ def _read(settings: Settings, given: Mapping[str, Any]) -> dict[str, str]:
     return columns
 
 
-def _afresh() -> dict[str, Any]:
-    """The columns of an endpoint that never failed."""
-    return {"failures": 0, "failing_since": None, "next_at": clock.now()}
+def _begin_again(tx: Transaction, endpoint_id: str) -> None:
+    """Makes it an endpoint that never failed, and what waits for it due, with all tries. A post under way changes neither if it
+    fails: its claim is over. The caller has locked the row."""
+    now, claims = clock.now(), WebhookEndpoint.claims + 1
+    fresh = {"failures": 0, "failing_since": None, "next_at": now, "claims": claims}
+    tx.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(fresh))
+    waiting = WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.ended_at.is_(None)
+    tx.execute(update(WebhookDelivery).where(*waiting).values(due_at=now, tries=0))
 
 
 def _seen(by: Manager) -> tuple[ColumnElement[bool], ...]:
     return () if by.client_id is None else (WebhookEndpoint.client_id == by.client_id,)
 
 
-def _update(endpoint_id: str, by: Manager, kind: events.Kind, **values: Any) -> WebhookEndpoint:
-    """Changes a row and adds an event."""
-    with transaction() as tx:
-        this = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, *_seen(by))
-        endpoint: WebhookEndpoint | None = tx.scalar(this.values(values).returning(WebhookEndpoint))
-        if endpoint is None:
-            raise NotFound
-        events.note(tx, kind, actor_id=by.user_id, endpoint_id=endpoint_id)
+def _update(tx: Transaction, endpoint_id: str, by: Manager, kind: events.Kind, **values: Any) -> WebhookEndpoint:
+    """Changes a row and adds an event, in the transaction of the caller."""
+    this = update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, *_seen(by))
+    endpoint: WebhookEndpoint | None = tx.scalar(this.values(values).returning(WebhookEndpoint))
+    if endpoint is None:
+        raise NotFound
+    events.note(tx, kind, actor_id=by.user_id, endpoint_id=endpoint_id)
     return endpoint
 
 
