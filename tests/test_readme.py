@@ -3,12 +3,18 @@
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import time_machine
 from flask import Flask
+from standardwebhooks import Webhook
 
 import config
+from hammer import clock
+from hammer.events import Type
+from hammer.webhooks.catalogue import CATALOGUE, FIELDS
 from tests.serving import Server
 
 ROOT = Path(__file__).parent.parent
@@ -127,3 +133,32 @@ def test_the_documents_compute_right_from_how_many_logins_a_day_longer_codes_are
     assert expected == {length: round(config.expected_takeovers_per_year(length, 3, budgets), 2) for length in budgets}
     assert re.search(r"from about 10 000 logins a day\s+on, begin with six digits", README)
     assert "From about 10 000 logins a day on six digits are the better start" in guessing
+
+
+def test_the_document_about_webhooks_lists_the_events_of_the_catalogue() -> None:
+    document = (ROOT / "docs" / "webhooks.md").read_text()
+
+    rows = [
+        f"| `{type_}` | {entry.when} | {' '.join(f'`{field}`' for field in entry.fields)} |" for type_, entry in CATALOGUE.items()
+    ]
+    fields = [f"| `{name}` | {meaning} |" for name, meaning in FIELDS.items()]
+
+    assert "\n".join(row.replace("|  |", "| |") for row in rows) + "\n\n" in document
+    assert "\n".join(fields) + "\n\n" in document
+
+
+@pytest.mark.requirement("HOOK-01")
+def test_the_post_in_the_document_about_webhooks_is_signed_with_the_secret_that_it_names() -> None:
+    document = (ROOT / "docs" / "webhooks.md").read_text()
+    [post] = re.findall(r"^POST .+?(?=\n```)", document, re.MULTILINE | re.DOTALL)
+    [secret] = re.findall(r"whsec_[A-Za-z0-9+/=]+", document)
+    head, body = post.split("\n\n")
+    headers = dict(line.split(": ") for line in head.splitlines()[1:])
+    posted_at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+
+    with time_machine.travel(posted_at):
+        read = Webhook(secret).verify(body, headers)
+
+    assert read["type"] == "invite.activated"
+    assert tuple(read["data"]) == CATALOGUE[Type.INVITE_ACTIVATED].fields
+    assert headers["webhook-id"].endswith(f"_{clock.microseconds(datetime.fromisoformat(read['timestamp']))}")

@@ -94,8 +94,8 @@ def answering(command: tuple[str, ...], at: Path, environment: dict[str, str], p
     program, *words = (word.replace(PORT, str(port)) for word in command)
     found = shutil.which(program, path=environment["PATH"])
     assert found, f"{program} is not installed."
-    log = at.parent / f"{port}.log"
-    with log.open("wb") as output:
+    log = log_of(at, port)
+    with log.open("ab") as output:
         process = subprocess.Popen([found, *words], cwd=at, env=environment | {"PORT": str(port)}, stdout=output, stderr=output)
     try:
         wait_until(lambda: process.poll() is not None or takes_connections(port))
@@ -104,6 +104,11 @@ def answering(command: tuple[str, ...], at: Path, environment: dict[str, str], p
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def log_of(at: Path, port: int) -> Path:
+    """Where the output of a server in the folder `at` goes."""
+    return at.parent / f"{port}.log"
 
 
 def takes_connections(port: int) -> bool:
