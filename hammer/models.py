@@ -569,7 +569,7 @@ class WebhookDelivery(Base):
 
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint_id"),
-        Index("ix_webhook_deliveries_waiting", "endpoint_id", "id", postgresql_where=_WAITING, sqlite_where=_WAITING),
+        Index("ix_webhook_deliveries_waiting", "endpoint_id", "due_at", "id", postgresql_where=_WAITING, sqlite_where=_WAITING),
     )
 
 

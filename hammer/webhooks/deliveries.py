@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from config import Settings
 from hammer import clock
@@ -120,18 +120,17 @@ def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
 
 
 def _has_work(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return feed.is_receiving(), exists().where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, *_is_due(now))
-
-
-def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return WebhookDelivery.ended_at.is_(None), WebhookDelivery.due_at <= now
+    # Not EXISTS: PostgreSQL would read all due deliveries for a join, instead of one for each endpoint.
+    waiting = WebhookDelivery.endpoint_id == WebhookEndpoint.id, WebhookDelivery.ended_at.is_(None)
+    earliest = select(func.min(WebhookDelivery.due_at)).where(*waiting).correlate(WebhookEndpoint)
+    return feed.is_receiving(), earliest.scalar_subquery() <= now
 
 
 def _oldest_due(tx: Transaction, endpoint: WebhookEndpoint, now: datetime) -> _Work | None:
     """None, and the endpoint is released, if a worker whose claim is over has recorded a result since."""
     due = select_events(WebhookDelivery).join(WebhookDelivery, WebhookDelivery.event_id == Event.id)
-    due = due.where(WebhookDelivery.endpoint_id == endpoint.id, *_is_due(now)).order_by(WebhookDelivery.id).limit(1)
-    found = tx.execute(due).first()
+    due = due.where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.ended_at.is_(None), WebhookDelivery.due_at <= now)
+    found = tx.execute(due.order_by(WebhookDelivery.due_at, WebhookDelivery.id).limit(1)).first()
     if found is None:
         _release(tx, endpoint, next_at=now)
         return None
