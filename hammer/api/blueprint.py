@@ -201,13 +201,13 @@ def repeatable(view: View) -> View:
     """Hands the view the idempotency key of the request as `key` (None without one), and states the header. Goes below `takes`."""
 
     @wraps(view)
-    def keyed(body: dict[str, Any], **path: Any) -> Any:
-        return view(body, key=_key(body), **path)
+    def keyed(*body: dict[str, Any], **path: str) -> Any:
+        return view(*body, key=_key({**path, **(body[0] if body else {})}), **path)
 
     return cast(View, _documented(parameters=["IdempotencyKey"])(keyed))
 
 
-def _key(body: dict[str, Any]) -> idempotency.Key | None:
+def _key(asked: dict[str, Any]) -> idempotency.Key | None:
     sent = request.headers.get(idempotency.HEADER)
     if sent is None:
         return None
@@ -215,7 +215,7 @@ def _key(body: dict[str, Any]) -> idempotency.Key | None:
     if read is None:
         raise InvalidFields({idempotency.HEADER: [NOT_A_KEY]})
     call, caller = request.endpoint or "", tokens.caller_id()
-    return idempotency.make_key(settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(body, sort_keys=True))
+    return idempotency.make_key(settings(), read[1] or read[2], call=call, caller=caller, body=json.dumps(asked, sort_keys=True))
 
 
 def signed_in(view: View) -> View:

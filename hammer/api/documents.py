@@ -17,7 +17,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from hammer.api import explanations, schemas, views
+from hammer.api import explanations, posts, schemas, views, webhooks
 from hammer.api.blueprint import KEY_HEADER, LANGUAGE_HEADER
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.models import Scope
@@ -41,15 +41,15 @@ SCOPES: Final = {
     Scope.USERS_WRITE: "Create, change, block and delete users who are not staff, and write their metadata. Answers show the user.",
     Scope.USERS_NUMBERS: "See whole telephone numbers.",
     Scope.INVITES_READ: "Read who activated whose invite code.",
-    Scope.EVENTS_READ: "Read what happened. No call needs it yet.",
-    Scope.WEBHOOKS_MANAGE: "Manage webhooks. No call needs it yet.",
+    Scope.EVENTS_READ: "Read what happened, to all users: ids alone.",
+    Scope.WEBHOOKS_MANAGE: "Add endpoints that events are posted to, and manage those that the client added.",
 }
 
 BUNDLES: Final = ("redoc.js", "swagger_bundle.js", "swagger_style.css")
 """The files that are served from the package with ReDoc and Swagger UI."""
 BUNDLES_LIVE_SECONDS: Final = 3600
-PARAMETERS: Final = {"AcceptLanguage": LANGUAGE_HEADER, "IdempotencyKey": KEY_HEADER}
-_ORDER: Final = ("openapi", "info", "servers", "security", "tags", "paths", "components")
+PARAMETERS: Final[dict[str, Tree]] = {"AcceptLanguage": LANGUAGE_HEADER, "IdempotencyKey": KEY_HEADER, **posts.HEADERS}
+_ORDER: Final = ("openapi", "info", "servers", "security", "tags", "paths", "webhooks", "components")
 _REASONS: Final = {"413": "too large", "415": "not JSON"}
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
@@ -76,12 +76,15 @@ def init_app(app: Flask) -> None:
             "servers": [{"url": settings(app).public_url}],
             "components": {"securitySchemes": _security_schemes(settings(app).public_url)},
             "security": [{"bearer": []}],
+            "webhooks": posts.WEBHOOKS,
             "tags": [{"name": tag, "description": text} for tag, text in views.TAGS.items()],
         },
     )
     for name, parameter in PARAMETERS.items():
         described.spec.components.parameter(name, "header", deepcopy(parameter))
-    described.register_blueprint(views.blueprint)
+    for name, schema in posts.SCHEMAS.items():
+        described.spec.components.schema(name, schema)
+    described.register_blueprint(webhooks.blueprint)
     described.register_blueprint(views.well_known)
     app.register_blueprint(blueprint)
     app.register_blueprint(explanations.blueprint)
@@ -254,10 +257,10 @@ def _give_examples(tree: Tree) -> None:
 
 
 def _example(schema: Tree, known: Tree) -> Any:
-    if "$ref" in schema:
-        return _example(known[schema["$ref"].rpartition("/")[2]], known)
     if "example" in schema:
         return deepcopy(schema["example"])  # YAML would write an anchor for an object that stands at two places
+    if "$ref" in schema:
+        return _example(known[schema["$ref"].rpartition("/")[2]], known)
     if "items" in schema:
         return [_example(schema["items"], known)]
     return {name: _example(field, known) for name, field in schema["properties"].items()}

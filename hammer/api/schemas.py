@@ -37,9 +37,10 @@ NEXT_PAGE = {
     "Link": {"schema": {"type": "string"}, "description": 'The address of the next page, if there is one: `<…>; rel="next"`.'}
 }
 ID = {"minLength": 22, "maxLength": 22, "pattern": "^[A-Za-z0-9_-]+$"}
-"""Of users, sessions, verifications, devices and clients."""
+"""Of users, sessions, verifications, devices, clients and webhook endpoints."""
 MOMENT = {"example": "2026-11-23T09:30:00+00:00"}
 SESSION_ID = {"description": "The id of a session, from the list of sessions.", "example": "Xq3vH0c8R1yZb5rT8kLwAg"}
+ENDPOINT_ID = {"description": "The id of a webhook endpoint.", "example": "Zb5rT8kLwAmVn2oQ7yX0m3"}
 IN_PATHS: dict[str, dict[str, Any]] = {
     "username": {
         "description": "`me`, the id of a user, a username, or a telephone number in any spelling.",
@@ -51,6 +52,7 @@ IN_PATHS: dict[str, dict[str, Any]] = {
         },
     },
     "session_id": SESSION_ID | {"schema": {"type": "string"} | ID},
+    "endpoint_id": ENDPOINT_ID | {"schema": {"type": "string"} | ID},
 }
 """Descriptions of the parameters in paths."""
 TOKEN = {"example": "eyJhbGciOiJFZERTQSIsImtpZCI6ImtQcksiLCJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJtVm4yb1E3In0.c2lnbmF0dXJl"}
@@ -96,7 +98,7 @@ def _storable(text: str) -> None:
         raise ValidationError(NOT_TEXT)
 
 
-def _text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
+def text(metadata: dict[str, Any], *, required: bool = True) -> fields.String:
     """A string field for what a person typed."""
     messages: dict[str, str | list[Any] | dict[Any, Any]] = {
         "required": REQUIRED,
@@ -126,14 +128,14 @@ class NumberIn(In):
 class EndUserIn(In):
     """What a client with `codes:send` states about the person it calls for."""
 
-    end_user_address = _text(
+    end_user_address = text(
         {
             "description": "For clients with `codes:send`: the IP address of the person. Limits by address then count this one.",
             "example": "203.0.113.7",
         },
         required=False,
     )
-    end_user_agent = _text(
+    end_user_agent = text(
         {
             "description": "For clients with `codes:send`: the `User-Agent` of the person, for the list of devices.",
             "example": "Mozilla/5.0 (Android 16; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0",
@@ -143,13 +145,13 @@ class EndUserIn(In):
 
 
 class SignupIn(EndUserIn, NumberIn):
-    telephone_number = _text(NUMBER)
-    invite_code = _text(
+    telephone_number = text(NUMBER)
+    invite_code = text(
         TYPED_INVITE
         | {"description": "Another user’s code, activated at the first login. If that is not possible, the login succeeds anyway."},
         required=False,
     )
-    device_token = _text(
+    device_token = text(
         DEVICE_TOKEN
         | {"description": "From the latest login on this device. With it, strangers cannot use up the texts and guesses."},
         required=False,
@@ -157,19 +159,19 @@ class SignupIn(EndUserIn, NumberIn):
 
 
 class ResendIn(EndUserIn):
-    verification_id = _text(VERIFICATION_ID)
+    verification_id = text(VERIFICATION_ID)
 
 
 class CodeIn(EndUserIn, NumberIn):
-    verification_id = _text(
+    verification_id = text(
         VERIFICATION_ID | {"description": "From the answer to signup. Can be left out only in demo mode."}, required=False
     )
-    telephone_number = _text(NUMBER | {"description": "In demo mode, instead of `verification_id`."}, required=False)
-    code = _text(CODE)
+    telephone_number = text(NUMBER | {"description": "In demo mode, instead of `verification_id`."}, required=False)
+    code = text(CODE)
 
 
 class RefreshIn(In):
-    refresh_token = _text({"description": "The newest refresh token. Each works once.", "minLength": 1} | REFRESH_TOKEN)
+    refresh_token = text({"description": "The newest refresh token. Each works once.", "minLength": 1} | REFRESH_TOKEN)
 
 
 class _Flag(fields.Boolean):
@@ -182,12 +184,12 @@ class _Flag(fields.Boolean):
 
 
 class NumberChangeIn(NumberIn):
-    telephone_number = _text(NUMBER)
+    telephone_number = text(NUMBER)
 
 
 class NumberCodeIn(In):
-    verification_id = _text(VERIFICATION_ID)
-    code = _text(CODE)
+    verification_id = text(VERIFICATION_ID)
+    code = text(CODE)
     end_other_sessions = _Flag(
         error_messages={"invalid": NOT_A_BOOLEAN, "null": NOT_A_BOOLEAN},
         metadata={"description": "Whether all other devices are signed out.", "example": True},
@@ -199,7 +201,7 @@ _NOT_ME = "[A-Za-z]|[A-LN-Za-ln-z][A-Za-z0-9_.-]|[Mm][A-DF-Za-df-z0-9_.-]|[A-Za-
 
 
 class UserChangeIn(In):
-    username = _text(
+    username = text(
         {
             "description": "Empty for no username. Unique, ignoring case.",
             "example": "ivan",
@@ -208,8 +210,8 @@ class UserChangeIn(In):
         },
         required=False,
     )
-    first_name = _text({"example": "Иван", "maxLength": LONGEST_NAME}, required=False)
-    last_name = _text({"example": "Петров", "maxLength": LONGEST_NAME}, required=False)
+    first_name = text({"example": "Иван", "maxLength": LONGEST_NAME}, required=False)
+    last_name = text({"example": "Петров", "maxLength": LONGEST_NAME}, required=False)
     metadata = fields.Dict(
         keys=fields.String(),
         error_messages={"invalid": NOT_AN_OBJECT, "null": NOT_AN_OBJECT},
@@ -222,11 +224,11 @@ class UserChangeIn(In):
 
 
 class UserIn(UserChangeIn):
-    telephone_number = _text(NUMBER)
+    telephone_number = text(NUMBER)
 
 
 class InviteIn(In):
-    invite_code = _text(TYPED_INVITE | {"minLength": 1})
+    invite_code = text(TYPED_INVITE | {"minLength": 1})
 
 
 class _Count(fields.Integer):

@@ -3,7 +3,6 @@
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 from config import FULL, MASKED, Settings
@@ -22,6 +21,7 @@ from hammer.api.blueprint import (
     takes_query,
     well_known,
 )
+from hammer.api.paging import paged
 from hammer.clients.registry import ClientCaller
 from hammer.db.pagination import Page
 from hammer.invites import activation
@@ -61,6 +61,7 @@ TAGS = {
     "auth": "Login with a number, tokens, and the devices that are signed in.",
     "users": "The caller’s own user, all users for staff, and invites.",
     "texts": "For staff: the state of text messages.",
+    "webhooks": "What happened: a feed of events, servers of apps that are told about them, and what is posted to these servers.",
 }
 CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
 STAFF_WRITE_METADATA: Final = N_("Metadata are written only by staff and by clients with the scope users:write.")
@@ -220,7 +221,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     if isinstance(me, Caller) and not me.is_staff:
         return [people.profile(settings(), me.user_id)]
     page = people.everyone(settings(), **query, by_part_of_number=_sees_numbers())
-    return _page(Page([_shown(profile) for profile in page.items], page.after), query)
+    return paged(Page([_shown(profile) for profile in page.items], page.after), query)
 
 
 @blueprint.post("/users/", tags=["users"])
@@ -340,7 +341,7 @@ def activate_invite_code(body: dict[str, str], username: str, key: Key | None) -
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Users who activated this user's code, newest first"""
-    return _page(activation.invitees(_as_shown(), _user_id(username), **query), query, username=username)
+    return paged(activation.invitees(_as_shown(), _user_id(username), **query), query, username=username)
 
 
 @blueprint.post("/users/me/telephone_number/", tags=["users"])
@@ -392,7 +393,7 @@ def export_user() -> dict[str, Any]:
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     """Text messages of the last day with their states, newest first (staff only)"""
-    return _page(outbox.newest(**query), query)
+    return paged(outbox.newest(**query), query)
 
 
 def _set_blocked(username: str, blocked: bool) -> people.Profile:
@@ -492,11 +493,3 @@ def _code_sent(sent: verifications.CodeSent) -> ResponseReturnValue:
     code = verifications.shown_in_demo(settings(), verification)
     shown = {"demo_code": code} if code else {}
     return answer | shown, request_limits.headers(settings(), sent.quotas)
-
-
-def _page(page: Page[Any], query: dict[str, Any], **path: str) -> ResponseReturnValue:
-    """The items of a page, with the address of the next page in the `Link` header (RFC 8288)."""
-    if page.after is None:
-        return page.items
-    following = url_for(request.endpoint or "", **path | query | {"after": page.after})
-    return page.items, {"Link": f'<{following}>; rel="next"'}

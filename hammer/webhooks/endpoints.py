@@ -16,6 +16,7 @@ from hammer.db.database import Transaction, db, insert, one_at_a_time, transacti
 from hammer.db.pagination import NO_PLACE, Page
 from hammer.models import Disabled, Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from hammer.outgoing import uris
+from hammer.quotas import idempotency
 from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound
 from hammer.webhooks import signing
 from hammer.webhooks.messages import is_message, kinds_of, message_id
@@ -54,8 +55,15 @@ def find(endpoint_id: str, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
     return found
 
 
-def add(settings: Settings, url: str, types: Iterable[str] = (), *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
-    """A new endpoint. It gets what happens from now on.
+def add(
+    settings: Settings,
+    url: str,
+    types: Iterable[str] = (),
+    *,
+    by: Manager = COMMAND_LINE,
+    key: idempotency.Key | None = None,
+) -> WebhookEndpoint:
+    """A new endpoint. It gets what happens from now on. A request that is repeated with its `key` gets the same endpoint.
 
     Refuses with `InvalidFields` a URL that Hammer may not post to and unknown types, and with `NotAllowed` when there are `MOST`.
 
@@ -64,6 +72,9 @@ def add(settings: Settings, url: str, types: Iterable[str] = (), *, by: Manager 
     columns = _read(settings, {"url": url, "types": types})
     now = clock.now()
     with transaction() as tx:
+        before = idempotency.claim(tx, key)
+        if before is not None and (added := tx.get(WebhookEndpoint, before["id"])) is not None:
+            return added
         one_at_a_time(tx, f"webhook endpoints of {by.client_id}")
         if (tx.scalar(select(func.count()).where(WebhookEndpoint.client_id.is_not_distinct_from(by.client_id))) or 0) >= MOST:
             raise NotAllowed(TOO_MANY)
@@ -73,6 +84,7 @@ def add(settings: Settings, url: str, types: Iterable[str] = (), *, by: Manager 
         tx.add(endpoint)
         tx.flush()
         events.note(tx, events.Kind.ENDPOINT_ADDED, actor_id=by.user_id, endpoint_id=endpoint.id)
+        idempotency.keep(tx, key, id=endpoint.id)
     return endpoint
 
 
@@ -80,6 +92,8 @@ def change(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, 
     """Changes those of `url` and `types` that are given. Another URL is posted to at once, however the one before failed. Refuses
     with `InvalidFields` like `add`."""
     columns: dict[str, Any] = _read(settings, given)
+    if not columns:
+        return find(endpoint_id, by)
     with transaction() as tx:
         endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_CHANGED, **columns)
         if "url" in columns:
@@ -87,12 +101,17 @@ def change(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, 
     return endpoint
 
 
-def rotate(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE) -> str:
-    """A new secret. The one before signs too for `signing.OVERLAP`; the one before that is gone at once."""
+def rotate(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, key: idempotency.Key | None = None) -> str:
+    """A new secret. The one before signs too for `signing.OVERLAP`; the one before that is gone at once. A request that is repeated
+    with its `key` gets the same secret."""
     following = {"generation": WebhookEndpoint.generation + 1, "rotated_at": clock.now()}
     with transaction() as tx:
-        endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ROTATED, **following)
-    return signing.secret(settings, endpoint.id, endpoint.generation)
+        before = idempotency.claim(tx, key)
+        if before is None:
+            endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ROTATED, **following)
+            before = {"generation": endpoint.generation}
+            idempotency.keep(tx, key, **before)
+    return signing.secret(settings, endpoint_id, before["generation"])
 
 
 def disable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:

@@ -24,12 +24,23 @@ SIGNED_IN_ONLY = [
     ("POST", "/users/me/invite/"),
     ("GET", "/users/me/invitees/"),
     ("GET", "/users/me/export/"),
+    ("GET", "/events/"),
+    ("GET", "/webhooks/"),
+    ("POST", "/webhooks/"),
+    ("GET", "/webhooks/{endpoint}/"),
+    ("PATCH", "/webhooks/{endpoint}/"),
+    ("DELETE", "/webhooks/{endpoint}/"),
+    ("POST", "/webhooks/{endpoint}/rotate/"),
+    ("POST", "/webhooks/{endpoint}/replay/"),
+    ("GET", "/webhooks/{endpoint}/attempts/"),
 ]
 
 
 @pytest.mark.parametrize(("method", "path"), SIGNED_IN_ONLY)
 def test_every_call_needs_a_bearer_token(program: Program, method: str, path: str) -> None:
-    answer = program.call(method, path.format(session="A" * 22), {} if method in ("POST", "PUT", "PATCH") else None)
+    answer = program.call(
+        method, path.format(session="A" * 22, endpoint="A" * 22), {} if method in ("POST", "PUT", "PATCH") else None
+    )
     problem(answer, 401, "not-signed-in")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 

@@ -41,6 +41,9 @@ BODIES = [
     ("PATCH", "/users/me/", ("username", "first_name", "last_name")),
     ("PUT", "/users/me/", ("username", "first_name", "last_name")),
     ("POST", "/users/me/invite/", ("invite_code",)),
+    ("POST", "/webhooks/", ("url",)),
+    ("PATCH", f"/webhooks/{'A' * 22}/", ("url",)),
+    ("POST", f"/webhooks/{'A' * 22}/replay/", ("message_id",)),
 ]
 GOOD = {
     "telephone_number": "+79298284399",
@@ -52,6 +55,8 @@ GOOD = {
     "invite_code": "Q9UK59",
     "first_name": "Иван",
     "last_name": "Петров",
+    "url": "https://app.example.com/hammer",
+    "message_id": "msg_1_1",
 }
 FIELDS = [(method, path, field, fields) for method, path, fields in BODIES for field in fields]
 
