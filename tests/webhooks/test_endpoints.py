@@ -141,7 +141,7 @@ def test_another_url_is_posted_to_at_once_with_all_tries(
 ) -> None:
     receiver.status = 500
     note()
-    for _ in range(8):
+    for _ in range(6):
         deliver(settings)
         clock.shift(timedelta(hours=3))
     assert deliveries_of(endpoint.id)[0].due_at > time_of_day.now()
