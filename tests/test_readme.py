@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import time_machine
 from flask import Flask
+from flask.testing import FlaskClient
 from standardwebhooks import Webhook
 
 import config
@@ -145,6 +146,20 @@ def test_the_document_about_webhooks_lists_the_events_of_the_catalogue() -> None
 
     assert "\n".join(row.replace("|  |", "| |") for row in rows) + "\n\n" in document
     assert "\n".join(fields) + "\n\n" in document
+
+
+def test_the_document_about_webhooks_lists_every_call(client: FlaskClient) -> None:
+    document = (ROOT / "docs" / "webhooks.md").read_text()
+    paths = client.get("/api/v1/openapi.json").get_json()["paths"]
+    calls = {
+        (method.upper(), path.removeprefix("/api/v1").replace("{endpoint_id}", "{id}"))
+        for path, methods in paths.items()
+        if "/webhooks/" in path
+        for method, call in methods.items()
+        if "operationId" in call and not call.get("deprecated")
+    }
+
+    assert set(re.findall(r"\| `([A-Z]+) (/webhooks/\S*)` \|", document)) == calls
 
 
 @pytest.mark.requirement("HOOK-01")

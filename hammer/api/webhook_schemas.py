@@ -105,7 +105,7 @@ class EventOut(s.Out):
     sequence = fields.Integer(
         required=True,
         metadata={
-            "description": "Its place in the feed: 1, 2, 3 …, without gaps.",
+            "description": "Its place in the feed: later events have higher ones.",
             "example": 4711,
             "minimum": 1,
             "format": "int64",

@@ -68,13 +68,19 @@ def surroundings_of_an_app(libraries: Path) -> dict[str, str]:
 
 def client_of(server: Server) -> dict[str, str]:
     """Registers a client by the command of the guides: its id and its secret, as the examples read them."""
-    flask = str(Path(sys.executable).with_name("flask"))
-    scopes = ("codes:send", "users:read", "users:write")
-    command = [flask, "--app", "wsgi", "clients", "add", "The app", *(word for scope in scopes for word in ("--scope", scope))]
-    settings = serving.surroundings() | serving.development(server.database_url, server.port)
-    run = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=120, check=True)
-    shown = dict(re.findall(r"^(\w+): +(\S+)$", run.stdout, re.MULTILINE))
+    scopes = ("codes:send", "users:read", "users:write", "events:read")
+    shown = command(server, "clients", "add", "The app", *(word for scope in scopes for word in ("--scope", scope)))
     return {"LOGIN_CLIENT_ID": shown["client_id"], "LOGIN_CLIENT_SECRET": shown["client_secret"]}
+
+
+def command(server: Server, *words: str) -> dict[str, str]:
+    """Runs a command where the server is installed: the facts that it shows."""
+    flask = str(Path(sys.executable).with_name("flask"))
+    settings = serving.surroundings() | serving.development(server.database_url, server.port)
+    run = subprocess.run(
+        [flask, "--app", "wsgi", *words], cwd=ROOT, env=settings, capture_output=True, text=True, timeout=120, check=True
+    )
+    return dict(re.findall(r"^(\w+): +(\S+)$", run.stdout, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,15 @@
 """The apps of the guide about webhooks get what happens in Hammer, and accept nothing that it did not sign."""
 
 import json
+import shutil
+import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -14,7 +18,6 @@ from standardwebhooks import Webhook
 
 from config import Settings
 from hammer.events import Type
-from hammer.models import WebhookEndpoint
 from hammer.webhooks import endpoints, signing
 from tests.conftest import SETTINGS
 from tests.delivery import wait_until
@@ -49,10 +52,10 @@ def receive(examples: Path, libraries: Path) -> Receive:
     return lambda name, secret, port: receiving(name, examples, environment, secret, port)
 
 
-def register(settings: Settings, port: int, *types: Type) -> tuple[WebhookEndpoint, str]:
-    """An endpoint for the app that will run on `port`, and its secret."""
+def register(settings: Settings, port: int, *types: Type) -> tuple[str, str]:
+    """Adds an endpoint for the app that will run on `port`: its id and its secret."""
     endpoint = endpoints.add(settings, url_at(port), types)
-    return endpoint, signing.secret(settings, endpoint.id, endpoint.generation)
+    return endpoint.id, signing.secret(settings, endpoint.id, endpoint.generation)
 
 
 @pytest.mark.requirement("HOOK-01")
@@ -61,7 +64,7 @@ def test_an_app_gets_what_happens_and_counts_it_once_though_it_is_posted_twice(
     server: Server, hammer: None, settings: Settings, receive: Receive, numbers: Iterator[str], name: str
 ) -> None:
     port = free_port()
-    endpoint, secret = register(settings, port, Type.USER_CREATED, Type.INVITE_ACTIVATED)
+    endpoint_id, secret = register(settings, port, Type.USER_CREATED, Type.INVITE_ACTIVATED)
     with receive(name, secret, port) as receiver:
         referrer, referee = server.sign_in(next(numbers)), server.sign_in(next(numbers))
         token = referee["access_token"]
@@ -72,7 +75,7 @@ def test_an_app_gets_what_happens_and_counts_it_once_though_it_is_posted_twice(
         wait_until(lambda: len(receiver.events()) == 3)
         got = receiver.events()
 
-        replayed = endpoints.replay_span(endpoint.id, endpoint.created_at)
+        replayed = endpoints.replay_span(endpoint_id, endpoints.find(endpoint_id).created_at)
         wait_until(lambda: len(receiver.seen_before()) == 3)
 
     assert replayed == 3
@@ -127,20 +130,20 @@ def test_an_app_changes_to_a_new_secret_without_losing_an_event(
     server: Server, hammer: None, settings: Settings, receive: Receive, name: str
 ) -> None:
     port = free_port()
-    endpoint, old = register(settings, port)
+    endpoint_id, old = register(settings, port)
 
     def answers() -> list[int | None]:
-        return [attempt.status for attempt, _ in endpoints.attempts(endpoint.id).items]
+        return [attempt.status for attempt, _ in endpoints.attempts(endpoint_id).items]
 
     def ping() -> str:
         """Returns when the app has answered."""
-        before, message = len(answers()), endpoints.ping(endpoint.id)
+        before, message = len(answers()), endpoints.ping(endpoint_id)
         wait_until(lambda: len(answers()) > before)
         return message
 
     with receive(name, old, port):
         pings = [ping()]
-        new = endpoints.rotate(settings, endpoint.id)
+        new = endpoints.rotate(settings, endpoint_id)
         pings.append(ping())
     with receive(name, new, port) as receiver:
         pings.append(ping())
@@ -148,3 +151,37 @@ def test_an_app_changes_to_a_new_secret_without_losing_an_event(
     assert old != new
     assert list(receiver.events()) == pings
     assert answers() == [204, 204, 204]
+
+
+def test_the_feed_has_what_is_posted_and_a_program_reads_on_from_where_it_stopped(
+    server: Server,
+    hammer: None,
+    settings: Settings,
+    receive: Receive,
+    numbers: Iterator[str],
+    examples: Path,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    own = environment | {"EVENTS": str(tmp_path / "events.db")}
+
+    def read_feed() -> list[dict[str, Any]]:
+        """What it stores in one run."""
+        with closing(sqlite3.connect(own["EVENTS"])) as db, suppress(sqlite3.OperationalError):  # it makes the table
+            db.execute("DELETE FROM events")
+            db.commit()
+        python = shutil.which("python", path=own["PATH"])
+        subprocess.run([str(python), "read_feed.py"], cwd=examples, env=own, timeout=60, check=True)
+        with closing(sqlite3.connect(own["EVENTS"])) as db:
+            return [json.loads(body) for [body] in db.execute("SELECT body FROM events ORDER BY rowid")]
+
+    port = free_port()
+    _, secret = register(settings, port)
+    with receive("flask", secret, port) as receiver:
+        read_feed()
+        people = [server.sign_in(next(numbers)) for _ in range(3)]
+        new = read_feed()
+        wait_until(lambda: len(receiver.events()) == len(people))
+
+    assert {event.pop("id"): event for event in new} == receiver.events()
+    assert read_feed() == []
