@@ -6,11 +6,22 @@ A refusal is printed as one line on stderr, with exit code 1.
 import click
 from flask import Flask
 
-from hammer.cli import clients, keys, operations, texts, transfers, users
+from hammer.cli import clients, keys, operations, texts, transfers, users, webhooks
 from hammer.cli.commands import commands, database_fault
 from hammer.db.database import db
 
-__all__ = ["clients", "database_fault", "init_app", "init_migrations", "keys", "operations", "texts", "transfers", "users"]
+__all__ = [
+    "clients",
+    "database_fault",
+    "init_app",
+    "init_migrations",
+    "keys",
+    "operations",
+    "texts",
+    "transfers",
+    "users",
+    "webhooks",
+]
 
 
 def init_app(app: Flask) -> None:

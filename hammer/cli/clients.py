@@ -121,7 +121,7 @@ def list_clients() -> None:
 @click.argument("client")
 def show(client: str) -> None:
     """Show what CLIENT may do. Its secret cannot be shown again."""
-    found = _find(client)
+    found = find_client(client)
     facts = {
         "name": found.name,
         "id": found.id,
@@ -168,7 +168,7 @@ def change(client: str, **given: Any) -> None:
             changes[field] = given[field]
     if not changes:
         raise click.UsageError("Say what to change. To see the options: flask --app wsgi clients change --help")
-    found = _find(client)
+    found = find_client(client)
     was_first_party = found.first_party
     _check_backchannel(given["backchannel_logout_uri"])
     registry.change(found.id, **changes)
@@ -188,12 +188,12 @@ def rotate_secret(client: str, yes: bool) -> None:
 
     Asks for confirmation if the one before that is still in its 24 hours.
     """
-    found = _find(client)
+    found = find_client(client)
     if (older_until := secrets.older_until(found)) and not yes:
         click.echo(f"Two secrets of {found.name} are valid now, the older one until {minute(older_until)} (UTC).", err=True)
         click.confirm("End the older one at once?", abort=True, err=True)
     _print_secret(found, secrets.rotate(settings(), found.id))
-    rotated = _find(found.id)
+    rotated = find_client(found.id)
     click.echo(f"The secret before is valid until {minute(secrets.older_until(rotated))} (UTC).", err=True)
     if rotated.generation > 1:
         click.echo("Those from before that are not valid any more.", err=True)
@@ -204,7 +204,7 @@ def rotate_secret(client: str, yes: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let it get tokens again.")
 def disable(client: str, undo: bool) -> None:
     """Refuse CLIENT's secret and tokens at once, and sign out everyone who signed in through it."""
-    found = _find(client)
+    found = find_client(client)
     if undo:
         registry.enable(found.id)
         click.echo(f"{found.name} may get tokens again.")
@@ -218,7 +218,7 @@ def disable(client: str, undo: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(client: str, yes: bool) -> None:
     """Remove CLIENT for ever, and sign out everyone who signed in through it."""
-    found = _find(client)
+    found = find_client(client)
     name = found.name  # after the removal it cannot be read any more
     if not yes:
         click.confirm(f"Remove {name} for ever?", abort=True)
@@ -226,7 +226,7 @@ def remove(client: str, yes: bool) -> None:
     click.echo(f"{name} is removed.")
 
 
-def _find(client: str) -> Client:
+def find_client(client: str) -> Client:
     try:
         return registry.find(client)
     except NotFound as no:

@@ -14,6 +14,7 @@ from hammer import clock
 from hammer.clients import registry
 from hammer.db.database import db
 from hammer.models import Client, TokenKey
+from hammer.operations.faults import OF_CONNECTION, SECONDS
 from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
 from hammer.outgoing.guard import Guard, resolve
 from hammer.outgoing.post import Fault, fault_of, get
@@ -24,26 +25,10 @@ Resolve = Callable[[str], Sequence[str]]
 CHANGE: Final = "flask --app wsgi clients change"
 DESCRIPTION: Final = "/.well-known/openid-configuration"
 KEYS: Final = "/.well-known/jwks.json"
-SECONDS: Final = 3
-"""How long one server, or the addresses of one host, are waited for."""
-
-_START: Final = "Start the app, or open its port to this machine."
-_FAULTS: Final = {
-    Fault.REFUSED: ("Hammer may not post to it", "Use https:// and a public host, or name the host in HAMMER_WEBHOOK_HOSTS."),
-    Fault.RESOLVE: ("its host has no address", "Correct the host, or let this machine look it up."),
-    Fault.TLS: (
-        "it has no certificate that this machine trusts",
-        "Give it one for its host name, of an authority that is known here.",
-    ),
-    Fault.CONNECT: ("it accepts no connection", _START),
-    Fault.ANSWER: ("it accepts no connection", _START),
-    Fault.TIMEOUT: (f"it accepts no connection within {SECONDS} seconds", _START),
-}
-
 
 _UNREAD: Final = {
     Fault.RESOLVE: ("its host has no address", "Correct HAMMER_PUBLIC_URL, or let this machine look its host up."),
-    Fault.TLS: _FAULTS[Fault.TLS],
+    Fault.TLS: OF_CONNECTION[Fault.TLS],
     Fault.ANSWER: ("what answers there does not speak HTTP as it should", "Let HAMMER_PUBLIC_URL lead to Hammer."),
 }
 _NO_ANSWER: Final = f"nothing answers there within {SECONDS} seconds"
@@ -195,7 +180,7 @@ def _back_channel(settings: Settings, client: Client) -> Iterator[Finding]:
     uri = client.backchannel_logout_uri
     fault = fault_of(Guard.of(settings), uri, seconds=SECONDS) if uri else None
     if fault:
-        why, remedy = _FAULTS[fault]
+        why, remedy = OF_CONNECTION[fault]
         yield _finding(WRONG, client, f"it gets no logout notices at {uri}: {why}", remedy)
 
 

@@ -18,9 +18,10 @@ from hammer import clock, events
 from hammer.db.database import AWAY, Transaction, db
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
-from hammer.models import Event, MessageState, Verification
+from hammer.models import Disabled, Event, MessageState, Verification
 from hammer.quotas import guesses, texts
 from hammer.sms import outbox
+from hammer.webhooks import status as webhooks
 
 LATELY: Final = timedelta(minutes=5)
 """The period in which events are counted."""
@@ -54,6 +55,7 @@ def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
             *_guessing(tx, settings, now),
             *_texts(tx, settings, now),
             *_logout_notices(),
+            *_webhooks(),
             *_events(tx, settings, now),
             *_codes(tx, settings, now),
         ]
@@ -94,6 +96,20 @@ def _logout_notices() -> Iterator[Gauge]:
     yield _single("logout_notices_waiting", "Notices that wait to be posted to apps.", status.waiting)
     help_text = "Seconds that the oldest waiting notice has waited, also for its next try."
     yield _single("logout_notices_waiting_seconds", help_text, status.oldest_waiting.total_seconds())
+
+
+def _webhooks() -> Iterator[Gauge]:
+    status = webhooks.status()
+    most = f"of deliveries and of unpublished events {webhooks.MOST_COUNTED} each at most"
+    help_text = f"Posts to webhook endpoints that wait, also for their next try; {most}."
+    yield _single("webhook_deliveries_waiting", help_text, status.waiting)
+    help_text = "Seconds that the first post in line has been due, also while its endpoint is paused after a failure."
+    yield _single("webhook_deliveries_waiting_seconds", help_text, status.oldest_due.total_seconds())
+    failures = [((endpoint_id,), float(count)) for endpoint_id, count in status.failures.items()]
+    help_text = "Failed posts to an endpoint since the last one that it accepted. Without disabled endpoints."
+    yield Gauge("webhook_failures", help_text, ("endpoint",), failures)
+    disabled = [((why.value,), float(status.disabled[why])) for why in Disabled]
+    yield Gauge("webhook_endpoints_disabled", "Webhook endpoints that are disabled, by reason.", ("reason",), disabled)
 
 
 def _events(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:
