@@ -6,6 +6,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 import time_machine
 from flask import Flask
@@ -148,8 +149,9 @@ def test_the_document_about_webhooks_lists_the_events_of_the_catalogue() -> None
     assert "\n".join(fields) + "\n\n" in document
 
 
-def test_the_document_about_webhooks_lists_every_call(client: FlaskClient) -> None:
+def test_the_document_about_webhooks_lists_every_command_and_every_call(app: Flask, client: FlaskClient) -> None:
     document = (ROOT / "docs" / "webhooks.md").read_text()
+    webhooks = app.cli.commands["webhooks"]
     paths = client.get("/api/v1/openapi.json").get_json()["paths"]
     calls = {
         (method.upper(), path.removeprefix("/api/v1").replace("{endpoint_id}", "{id}"))
@@ -159,6 +161,8 @@ def test_the_document_about_webhooks_lists_every_call(client: FlaskClient) -> No
         if "operationId" in call and not call.get("deprecated")
     }
 
+    assert isinstance(webhooks, click.Group)
+    assert set(re.findall(r"^\| `webhooks (\w+)", document, re.MULTILINE)) == set(webhooks.commands)
     assert set(re.findall(r"\| `([A-Z]+) (/webhooks/\S*)` \|", document)) == calls
 
 

@@ -18,10 +18,10 @@ from standardwebhooks import Webhook
 
 from config import Settings
 from hammer.events import Type
-from hammer.webhooks import endpoints, signing
+from hammer.webhooks import endpoints
 from tests.conftest import SETTINGS
 from tests.delivery import wait_until
-from tests.integrate.conftest import surroundings_of_an_app
+from tests.integrate.conftest import command, surroundings_of_an_app
 from tests.integrate.receivers import Receiver, receiving, url_at
 from tests.serving import Server, free_port
 
@@ -52,10 +52,10 @@ def receive(examples: Path, libraries: Path) -> Receive:
     return lambda name, secret, port: receiving(name, examples, environment, secret, port)
 
 
-def register(settings: Settings, port: int, *types: Type) -> tuple[str, str]:
-    """Adds an endpoint for the app that will run on `port`: its id and its secret."""
-    endpoint = endpoints.add(settings, url_at(port), types)
-    return endpoint.id, signing.secret(settings, endpoint.id, endpoint.generation)
+def register(server: Server, port: int, *types: Type) -> tuple[str, str]:
+    """Adds an endpoint for the app that will run on `port`, by the command of the guide: its id and its secret."""
+    shown = command(server, "webhooks", "add", url_at(port), *(word for type_ in types for word in ("--type", type_)))
+    return shown["id"], shown["secret"]
 
 
 @pytest.mark.requirement("HOOK-01")
@@ -64,7 +64,7 @@ def test_an_app_gets_what_happens_and_counts_it_once_though_it_is_posted_twice(
     server: Server, hammer: None, settings: Settings, receive: Receive, numbers: Iterator[str], name: str
 ) -> None:
     port = free_port()
-    endpoint_id, secret = register(settings, port, Type.USER_CREATED, Type.INVITE_ACTIVATED)
+    endpoint_id, secret = register(server, port, Type.USER_CREATED, Type.INVITE_ACTIVATED)
     with receive(name, secret, port) as receiver:
         referrer, referee = server.sign_in(next(numbers)), server.sign_in(next(numbers))
         token = referee["access_token"]
@@ -130,7 +130,7 @@ def test_an_app_changes_to_a_new_secret_without_losing_an_event(
     server: Server, hammer: None, settings: Settings, receive: Receive, name: str
 ) -> None:
     port = free_port()
-    endpoint_id, old = register(settings, port)
+    endpoint_id, old = register(server, port)
 
     def answers() -> list[int | None]:
         return [attempt.status for attempt, _ in endpoints.attempts(endpoint_id).items]
@@ -176,7 +176,7 @@ def test_the_feed_has_what_is_posted_and_a_program_reads_on_from_where_it_stoppe
             return [json.loads(body) for [body] in db.execute("SELECT body FROM events ORDER BY rowid")]
 
     port = free_port()
-    _, secret = register(settings, port)
+    _, secret = register(server, port)
     with receive("flask", secret, port) as receiver:
         read_feed()
         people = [server.sign_in(next(numbers)) for _ in range(3)]
