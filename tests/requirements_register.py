@@ -161,7 +161,7 @@ REGISTER: Final[dict[str, Requirement]] = {
     "HOOK-02": Requirement("MUST", "Each endpoint has a secret that can be changed without a gap."),
     "HOOK-03": Requirement("MUST", "Deliveries are retried with growing waits and follow no redirect."),
     "HOOK-04": Requirement("MUST", "No delivery reaches a private address.", _HOOKS),
-    "HOOK-05": Requirement("MUST", "Events contain ids and no numbers.", _HOOKS),
+    "HOOK-05": Requirement("MUST", "Events contain ids and no numbers."),
     "HOOK-06": Requirement("LATER", "Asymmetric signatures, and a log of deliveries.", _HOOKS),
     "CRY-01": Requirement(
         "MUST", "Production does not start with weak keys; each purpose has a key; only one host is answered for."

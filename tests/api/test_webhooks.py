@@ -238,7 +238,6 @@ def test_one_event_and_those_of_a_time_are_replayed(app: Flask, settings: Settin
     assert replay(until=minutes(0), message_id=ids["user.blocked"]) == {"until"}
 
 
-@pytest.mark.requirement("HOOK-06")
 def test_attempts_are_paged_newest_first(app: Flask, settings: Settings, shop: Backend, clock: Traveller) -> None:
     with serving(fixed(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         at = f"/webhooks/{add(shop, f'http://127.0.0.1:{server.port}/')['id']}/"
