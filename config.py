@@ -540,7 +540,8 @@ class Settings:
     )
     sms_threads: int = setting(
         "HAMMER_SMS_THREADS", int, 4,
-        "How many texts a serving process sends at once. `0` where `flask --app wsgi worker` sends them, and posts logout notices.",
+        "How many texts a serving process sends at once. `0` where `flask --app wsgi worker` sends them, and posts logout notices "
+        "and webhooks.",
         check=Range(0, 64),
     )
     sms_delay: timedelta = setting(

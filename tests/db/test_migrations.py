@@ -10,12 +10,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 
 from config import Settings
-from hammer import cli
+from hammer import cli, clock, events
 from hammer.db.database import db, transaction
+from hammer.models import WebhookDelivery, WebhookEndpoint
 from hammer.operations.readiness import NEWEST_MIGRATION
+from hammer.webhooks import feed
+from tests.actions import STRANGER_ID
 from tests.conftest import SETTINGS
 from tests.databases import MIGRATIONS, Databases
 from tests.serving import ROOT, surroundings
@@ -169,3 +172,30 @@ def test_flask_db_upgrade_makes_the_tables(databases: Databases) -> None:
     engine = create_engine(url)
     assert set(db.metadata.tables) <= set(inspect(engine).get_table_names())
     engine.dispose()
+
+
+@pytest.mark.usefixtures("bare")
+def test_events_from_before_webhooks_are_in_no_feed_and_outlive_a_downgrade() -> None:
+    flask_migrate.upgrade(MIGRATIONS, revision="0010")
+    with db.engine.begin() as connection:
+        connection.execute(text("insert into events (at, kind) values ('2026-11-29 12:00:00+00:00', 'signed-up')"))
+    before = places()
+
+    flask_migrate.upgrade(MIGRATIONS)
+
+    assert places() == before
+    assert feed.read().items == []
+    with transaction() as tx:
+        events.note(tx, events.Kind.USER_RENAMED, STRANGER_ID)
+        tx.add(WebhookEndpoint(id="e", url="https://app.example.com/", created_at=clock.now(), next_at=clock.now()))
+    assert [message.sequence for message in feed.read().items] == [1]
+    assert db.session.scalars(select(WebhookDelivery.endpoint_id)).all() == ["e"]
+    db.session.remove()
+
+    flask_migrate.downgrade(MIGRATIONS, revision="0010")
+    with db.engine.connect() as connection:
+        kinds = connection.execute(text("select kind from events order by id")).scalars().all()
+    assert kinds == ["signed-up", "user-renamed"]
+    assert not {name for name in tables() if name.startswith("webhook")}
+    flask_migrate.upgrade(MIGRATIONS)
+    assert feed.read().items == []
