@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -20,15 +21,17 @@ from time_machine import Traveller
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import db
+from hammer.events import Type
 from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.models import Event, Referral, SessionKind, Tombstone, User, Verification
 from hammer.operations import retention
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
-from hammer.sessions import devices
+from hammer.sessions import devices, keys, sessions
 from hammer.users import accounts, exports, people
 from hammer.webhooks import endpoints, feed
+from hammer.webhooks.catalogue import CATALOGUE
 from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
 from tests.people import Browser, Program
@@ -210,6 +213,40 @@ def test_the_api_returns_everything_that_the_verb_returns(app: Flask, settings: 
         return {name: shape(value) for name, value in of.items()} if isinstance(of, dict) else None
 
     assert shape(answered) == shape(export)
+
+
+# What apps are told
+
+
+@pytest.mark.requirement("HOOK-05")
+def test_apps_are_told_ids_and_no_number_name_or_code(settings: Settings, anna: SignedIn) -> None:
+    keys.rotate(settings)
+    sessions.end(anna.user.id, anna.session.id)
+    for blocked in (True, False):
+        accounts.set_blocked(anna.user.id, blocked)
+    accounts.delete(settings, anna.user.id)
+    endpoints.disable(endpoints.every()[0].id)
+    feed.publish()
+    ids = {*db.session.scalars(select(User.id)), endpoints.every()[0].id}
+    codes = db.session.scalars(select(User.invite_code)).all()
+    names = [part for number in (ANNA, BORIS, CLARA, DORA) for part in written_as(number)] + [
+        "karenina",
+        "Анна",
+        "Каренина",
+        *codes,
+    ]
+
+    messages = feed.read().items
+
+    assert {message.type for message in messages} == set(CATALOGUE) - {Type.PING}
+    for message in messages:
+        body = json.loads(message.body())
+        assert set(body) == {"type", "timestamp", "sequence", "data"}
+        assert set(body["data"]) == set(CATALOGUE[message.type].fields)
+        assert set(body["data"].values()) <= ids
+        shown = message.id + json.dumps(body, ensure_ascii=False)
+        assert [name for name in names if name in shown] == []
+        assert len(message.body()) < 1000
 
 
 # Deletion
