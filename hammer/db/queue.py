@@ -30,7 +30,8 @@ Row = TypeVar("Row", bound=Base)
 Result = TypeVar("Result")
 
 IDLE_SECONDS: Final = 1.0
-"""How often an idle thread looks for due rows without being woken: for rows that other processes add, and for retries."""
+"""How often the idle threads of a process look for due rows without being woken: for rows that other processes add, and for
+retries. One of them looks for all."""
 AFTER_FAULT_SECONDS: Final = 5.0
 """How long a thread pauses after the database was away."""
 RECORD_AGAIN_SECONDS: Final = 0.2
@@ -167,6 +168,9 @@ class Workers:
         self._name = name
         self._context = context
         self._stopping = threading.Event()
+        self._turn = threading.Lock()
+        self._next_look = 0.0
+        """Before this moment of the monotonic clock no thread looks without being woken."""
         self._threads = [threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True) for n in range(count)]
 
     def start(self) -> None:
@@ -187,18 +191,31 @@ class Workers:
         return all(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
+        must_look = False
         while not self._stopping.is_set():
-            pause = IDLE_SECONDS
+            pause, failed = IDLE_SECONDS, False
             try:
-                with self._context():
-                    while not self._stopping.is_set() and self._work_on_next():
-                        pass
+                if must_look or self._has_turn():
+                    with self._context():
+                        while not self._stopping.is_set() and self._work_on_next():
+                            pass
             except (Unavailable, SQLAlchemyError) as error:
                 log.warning("The queue of %s waits for the database: %s.", self._name, type(error).__name__)
-                pause = AFTER_FAULT_SECONDS
+                pause, failed = AFTER_FAULT_SECONDS, True
             pause *= random.uniform(0.5, 1)  # noqa: S311  # so that the threads do not all look at the same moment
-            if not self._stopping.is_set() and self._queue.added.wait(pause):
+            woken = not self._stopping.is_set() and self._queue.added.wait(pause)
+            if woken:
                 self._queue.added.clear()
+            must_look = woken or failed
+
+    def _has_turn(self) -> bool:
+        """Whether to look now: no other thread of these has looked lately."""
+        with self._turn:
+            now = time.monotonic()
+            if now < self._next_look:
+                return False
+            self._next_look = now + IDLE_SECONDS / 2
+            return True
 
 
 def start_with_server(app: "Flask", name: str, workers: Workers) -> None:

@@ -365,6 +365,16 @@ def test_an_idle_worker_looks_by_itself_once_in_a_while(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("patient")
+def test_one_idle_thread_looks_for_all() -> None:
+    rows, work = queue_of(), Work()
+    with working(work, rows, count=4):
+        until(lambda: work.looks == 1)
+        rows.wake()
+        until(lambda: work.looks > 1)
+    assert work.looks <= 1 + 4
+
+
+@pytest.mark.usefixtures("patient")
 def test_the_threads_keep_no_process_from_ending_and_have_names() -> None:
     before = set(threading.enumerate())
     with working(Work(), queue_of(), count=3) as workers:
@@ -450,6 +460,8 @@ def test_stopping_waits_for_a_worker_that_is_stuck_no_longer_than_a_lease() -> N
     workers = Workers(rows, work.on_next, name="texts", count=2, context=work.context)
     workers.start()
     assert work.began.wait(60)
+    rows.wake()  # the other thread, which does not look by itself while one looks for both
+    until(lambda: work.entered == 2)
     stopping = threading.Thread(target=workers.stop)
     stopping.start()
     stopping.join(30)
