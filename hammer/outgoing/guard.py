@@ -105,6 +105,8 @@ class Guard:
         port = int(read["port"] or (HTTPS_PORT if secure else HTTP_PORT))
         if not 0 < port < 2**16:
             raise Refused
+        if not (secure or self.allows_loopback or host in self.inner_hosts):
+            raise Refused
         until = time.monotonic() + seconds
         addresses = self.addresses(host, seconds)
         if host not in self.inner_hosts and not self._allows(secure, {_plain(each) for each in addresses}, until):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, literal, select
 
 from hammer import clock, events
 from hammer.db.database import Base
@@ -58,8 +58,8 @@ def message_id(event: Event) -> str:
 
 def is_message(shown: str) -> ColumnElement[bool]:
     """A condition: the event of this message id; of none if it is malformed."""
-    made = re.fullmatch(r"msg_(\d{1,9})_(\d{1,17})", shown, re.ASCII)
-    return and_(Event.id == int(made[1]), Event.at == clock.at(int(made[2]))) if made else false()
+    made = re.fullmatch(r"msg_(\d{1,18})_(\d{1,17})", shown, re.ASCII)
+    return and_(Event.id == literal(int(made[1]), BigInteger), Event.at == clock.at(int(made[2]))) if made else false()
 
 
 def kinds_of(types: Iterable[str]) -> list[str]:

@@ -68,6 +68,8 @@ def test_a_url_that_could_be_read_in_two_ways_is_refused(guard: Guard, url: str)
 def test_http_is_refused_without_tls(guard: Guard) -> None:
     with pytest.raises(Refused):
         guard.check("http://8.8.8.8/", SECONDS)
+    with pytest.raises(Refused):
+        guard.check("http://nowhere.invalid/", SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,9 @@ def test_a_disabled_endpoint_refuses_replays_and_pings(settings: Settings, recei
     assert len(receiver.posts) == 1
 
 
-@pytest.mark.parametrize("shown", ["", "msg_1", "msg_1_1", "msg_999999999_1", "msg_1_99999999999999999", "x", "msg_1_1 "])
+@pytest.mark.parametrize(
+    "shown", ["", "msg_1", "msg_1_1", "msg_999999999_1", "msg_999999999999999999_1", "msg_1_99999999999999999", "x", "msg_1_1 "]
+)
 def test_only_events_of_the_feed_can_be_replayed(
     settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, shown: str
 ) -> None:
