@@ -29,7 +29,7 @@ MESSAGE_ID: Final = {
 }
 TYPE: Final = {"description": "The type of the event.", "example": Type.USER_CREATED, "enum": list(Type)}
 SOME_TYPES: Final = [Type.USER_CREATED, Type.USER_DELETED]
-URL: Final = {"example": "https://app.example.com/hammer", "minLength": 1, "maxLength": uris.LONGEST}
+URL: Final = {"example": "https://app.example.com/webhooks", "minLength": 1, "maxLength": uris.LONGEST}
 
 
 class _Moment(fields.AwareDateTime):

@@ -75,6 +75,11 @@ _SIGNED_IN = ('answer["Ваш токен"] === answer.access_token', 'answer["В
 _CODE = {"verification_id": "{{verification}}", "code": "{{code}}"}
 _ASKED = {"verification": "verification_id", "code": "Ваш код активации"}
 _NUMBER = "telephone_number"
+_SERVER = {"url": "http://127.0.0.1:9/webhooks"}
+"""Of the machine that the collection is tried on; nothing listens there."""
+_SERVER_ID = {"endpoint_id": "{{webhook}}"}
+_HAS_SECRET = ('answer.secret.startsWith("whsec_")',)
+_SINCE = {"since": "2026-01-01T00:00:00Z"}
 
 
 def _invite(code: str) -> Tree:
@@ -266,6 +271,37 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("A user's invitees", "list_invitees", 200, path={"username": "{{usernameA}}"}, who="Staff"),
         Step("A user is deleted", "delete_user", 204, path={"username": "{{numberC}}"}, who="Staff"),
         Step("The deleted user is not found", "show_user", 404, path={"username": "{{numberC}}"}, who="Staff", problem="not-found"),
+        Step(
+            "What happened, from the beginning",
+            "list_events",
+            200,
+            query={"limit": "2"},
+            who="Staff",
+            holds=('pm.response.headers.get("Link").includes("after=")', "answer[0].sequence === 1"),
+        ),
+        Step("No such place", "list_events", 422, query={"after": "1.1"}, who="Staff", problem="invalid-fields"),
+        Step("A server that is told", "create_webhook", 201, _SERVER, who="Staff", keeps={"webhook": "id"}, holds=_HAS_SECRET),
+        Step(
+            "A server that may not be told",
+            "create_webhook",
+            422,
+            {"url": "http://10.0.0.1/"},
+            who="Staff",
+            problem="invalid-fields",
+        ),
+        Step("All of them", "list_webhooks", 200, who="Staff", holds=("answer.length === 1", "!answer[0].secret")),
+        Step("One of them", "show_webhook", 200, path=_SERVER_ID, who="Staff", holds=("answer.disabled_at === null",)),
+        Step("For fewer types", "update_webhook", 200, {"types": ["user.created"]}, path=_SERVER_ID, who="Staff"),
+        Step("For all types", "update_webhook_by_post", 200, {"types": []}, path=_SERVER_ID, who="Staff"),
+        Step("A test of it", "test_webhook", 202, path=_SERVER_ID, who="Staff", holds=('answer.message_id.startsWith("msg_")',)),
+        Step("What happened lately, once more", "replay_webhook", 202, _SINCE, path=_SERVER_ID, who="Staff"),
+        Step("Another secret", "rotate_webhook", 200, path=_SERVER_ID, who="Staff", holds=_HAS_SECRET),
+        Step("No posts to it", "disable_webhook", 200, path=_SERVER_ID, who="Staff", holds=('answer.disabled_for === "by hand"',)),
+        Step("No test of it either", "test_webhook", 403, path=_SERVER_ID, who="Staff", problem="not-allowed"),
+        Step("Posts to it again", "enable_webhook", 200, path=_SERVER_ID, who="Staff"),
+        Step("What became of posts", "list_attempts", 200, path=_SERVER_ID, who="Staff"),
+        Step("It is removed", "delete_webhook", 204, path=_SERVER_ID, who="Staff"),
+        Step("It is not there any more", "show_webhook", 404, path=_SERVER_ID, who="Staff", problem="not-found"),
         Step("The staff sign out", "logout", 204, who="Staff"),
     ),
     "6. Good-bye": (
