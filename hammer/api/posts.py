@@ -82,7 +82,7 @@ def _post(type_: Type, entry: Entry) -> Tree:
     example = {field: about["example"] for field, about in fields.items()} | {"data": data}
     return {
         "operationId": f"on_{_name(type_)}",
-        "tags": ["webhooks"],
+        "tags": ["posts"],  # not with calls: openapi-generator would write one class over the other
         "summary": type_,
         "description": entry.when,
         "security": [],

@@ -61,7 +61,8 @@ TAGS = {
     "auth": "Login with a number, tokens, and the devices that are signed in.",
     "users": "The caller’s own user, all users for staff, and invites.",
     "texts": "For staff: the state of text messages.",
-    "webhooks": "What happened: a feed of events, servers of apps that are told about them, and what is posted to these servers.",
+    "webhooks": "What happened: a feed of events, and the servers of apps that are told about them.",
+    "posts": "What is posted to these servers.",
 }
 CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
 STAFF_WRITE_METADATA: Final = N_("Metadata are written only by staff and by clients with the scope users:write.")
