@@ -544,6 +544,8 @@ class WebhookEndpoint(Base):
     """Failed posts since the last one that it accepted."""
     failing_since: Mapped[datetime | None]
     """When the first of them failed."""
+    slow: Mapped[bool | None]
+    """Whether the last post to it took long; None before the first one."""
     claims: Mapped[int] = mapped_column(BigInteger, default=0)
     """How often a worker claimed it, which identifies a claim."""
     next_at: Mapped[datetime]

@@ -17,7 +17,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from hammer.api import explanations, posts, schemas, views, webhooks
+from hammer.api import explanations, posts, schemas, views, webhook_schemas, webhooks
 from hammer.api.blueprint import KEY_HEADER, LANGUAGE_HEADER
 from hammer.api.problems import PROBLEM_JSON, Problem
 from hammer.models import Scope
@@ -110,6 +110,7 @@ def document(app: Flask) -> Tree:
         _describe_paths(tree)
         _describe_problems(tree)
         _open_public_calls(tree)
+        tree["components"]["schemas"]["ReplayIn"]["example"] = webhook_schemas.REPLAY  # of two ways, which exclude each other
         _give_examples(tree)
         _describe_fields(tree)
         app.extensions["hammer.document"] = {part: tree[part] for part in _ORDER}

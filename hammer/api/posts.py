@@ -60,7 +60,7 @@ def _fields(type_: Type, entry: Entry) -> Tree:
         "type": "integer",
         "format": "int64",
         "minimum": 1,
-        "description": "Its place in the event feed. Events can arrive in another order.",
+        "description": "Its number in the event feed. Events can arrive in another order.",
         "example": 4711,
     }
     return {

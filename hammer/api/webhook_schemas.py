@@ -12,7 +12,7 @@ from hammer.events import Type
 from hammer.outgoing import uris
 from hammer.refusals import N_
 from hammer.webhooks.catalogue import FIELDS
-from hammer.webhooks.endpoints import NOT_A_TYPE
+from hammer.webhooks.endpoints import NOT_A_TYPE, TYPES
 
 NOT_AN_ARRAY: Final = N_("This is not an array.")
 NOT_A_MOMENT: Final = N_("Must be a date and a time with a zone, like 2026-11-23T09:30:00Z.")
@@ -50,7 +50,7 @@ def _moment(description: str) -> _Moment:
 
 def _types(description: str, **more: Any) -> fields.List[str]:
     one = fields.String(
-        validate=OneOf(list(Type), error=NOT_A_TYPE),
+        validate=OneOf(TYPES, error=NOT_A_TYPE),
         error_messages=dict.fromkeys(("null", "invalid", "invalid_utf8"), NOT_A_TYPE),
     )
     messages: Any = {"null": NOT_AN_ARRAY, "invalid": NOT_AN_ARRAY}
@@ -69,6 +69,10 @@ class WebhookIn(s.In):
 class WebhookChangeIn(s.In):
     url = s.text(URL | {"description": "Another address. It is posted to at once, however the one before failed."}, required=False)
     types = _types("The types of events that it gets, instead of those before; empty for all.")
+
+
+REPLAY: Final = {"since": "2026-11-23T09:30:00Z", "until": "2026-11-23T12:00:00Z"}
+"""An example of what is replayed."""
 
 
 class ReplayIn(s.In):
@@ -105,7 +109,7 @@ class EventOut(s.Out):
     sequence = fields.Integer(
         required=True,
         metadata={
-            "description": "Its place in the feed: later events have higher ones.",
+            "description": "Its number in the feed: later events have higher ones.",
             "example": 4711,
             "minimum": 1,
             "format": "int64",
@@ -125,7 +129,7 @@ class WebhookOut(s.Out):
     id = fields.String(required=True, metadata=s.ENDPOINT_ID | s.ID)
     url = fields.String(required=True, metadata={"example": URL["example"]})
     types = fields.List(
-        fields.String(metadata={"enum": list(Type)}),
+        fields.String(metadata={"enum": list(TYPES)}),
         required=True,
         metadata={
             "description": "The types of events that it gets; empty for all.",
@@ -135,7 +139,7 @@ class WebhookOut(s.Out):
     client_id = fields.String(
         required=True,
         allow_none=True,
-        metadata=s.CLIENT_ID | {"description": "The client that added it; null for staff and the command line."},
+        metadata=s.CLIENT_ID | {"description": "The client that it belongs to; null for those of staff and the command line."},
     )
     created_at = fields.AwareDateTime(required=True, metadata=s.MOMENT)
     disabled_at = fields.AwareDateTime(
@@ -158,6 +162,11 @@ class WebhookOut(s.Out):
         required=True,
         allow_none=True,
         metadata=s.MOMENT | {"description": "When the first of them failed; null if there are none."},
+    )
+    paused_until = fields.AwareDateTime(
+        required=True,
+        allow_none=True,
+        metadata=s.MOMENT | {"description": "Until when nothing is posted to it after a failed post; null if it is not paused."},
     )
     older_secret_until = fields.AwareDateTime(
         required=True,

@@ -41,9 +41,9 @@ _FURTHER: Final = {
 def list_events(query: dict[str, Any]) -> ResponseReturnValue:
     """What happened, oldest first (staff and clients only)
 
-    A feed without gaps: what happens later comes later. An empty array means that nothing new has happened yet: keep the link, and
-    ask again from it. Events are kept for a limited time. If the place of the link is gone, the answer is `invalid-fields` for
-    `after`: read the feed from its beginning then.
+    New events come only at the end of this feed. An empty array means that nothing new has happened yet: keep the link, and ask
+    again from it. Events are kept for 365 days. If the place of the link is gone, the answer is `invalid-fields` for `after`: read
+    the feed from its beginning then.
     """
     wanted = dict.fromkeys(query.get("type", ()))
     page = feed.read(query.get("after"), kinds=kinds_of(wanted), limit=query["limit"])
@@ -57,7 +57,8 @@ def list_events(query: dict[str, Any]) -> ResponseReturnValue:
 def list_webhooks() -> list[dict[str, Any]]:
     """Endpoints that events are posted to, oldest first (staff and clients only)
 
-    A client sees those that it added, and no others, in this and in all further calls. Staff see all.
+    A client sees those that belong to it, in this and in all further calls: those that it added, and those that the operator added
+    for it. Staff see all.
     """
     return [_shown(endpoint) for endpoint in endpoints.every(_caller())]
 
@@ -96,7 +97,12 @@ def show_webhook(endpoint_id: str) -> dict[str, Any]:
 @takes(w.WebhookChangeIn)
 @blueprint.response(200, w.WebhookOut)
 def update_webhook(body: dict[str, Any], endpoint_id: str) -> dict[str, Any]:
-    """Change what is sent of an endpoint (staff and clients only)"""
+    """Change the fields that are sent of an endpoint (staff and clients only)
+
+    Staff can change the URL only within five minutes after a login with a code; later the answer is `not-allowed`.
+    """
+    if "url" in body:
+        _check_proof()
     return _shown(endpoints.change(settings(), endpoint_id, by=_caller(), **body))
 
 
@@ -134,7 +140,7 @@ def rotate_webhook(endpoint_id: str, key: Key | None) -> dict[str, str]:
 @not_json
 @blueprint.response(202, w.PingOut)
 def test_webhook(endpoint_id: str) -> dict[str, str]:
-    """Post a `ping` to an endpoint soon (staff and clients only)
+    """Post a ping to an endpoint soon (staff and clients only)
 
     `attempts` shows what becomes of it. While the endpoint is disabled, the answer is `not-allowed`.
     """
@@ -150,7 +156,8 @@ def test_webhook(endpoint_id: str) -> dict[str, str]:
 def enable_webhook(endpoint_id: str) -> dict[str, Any]:
     """Post to an endpoint again (staff and clients only)
 
-    It gets what waited for it and what happens from now on. What happened while it was disabled can be replayed.
+    It gets what waited for it and what happens from now on. What happened while it was disabled can be replayed. This also ends the
+    pause of an endpoint that failed.
     """
     return _shown(endpoints.enable(endpoint_id, by=_caller()))
 
@@ -206,7 +213,7 @@ def _caller() -> Manager:
 
 
 def _check_proof() -> None:
-    """Refuses with `NotAllowed` a user who has not proved their number lately, because a secret is shown."""
+    """Refuses with `NotAllowed` a user who has not proved their number lately: a secret is shown, or events go elsewhere."""
     me = tokens.caller()
     if isinstance(me, Caller) and not accounts.proved_lately(me.session_id):
         raise NotAllowed(accounts.SIGN_IN_AGAIN)
@@ -214,4 +221,11 @@ def _check_proof() -> None:
 
 def _shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
     shown = {name: getattr(endpoint, name) for name in _SHOWN}
-    return shown | {"types": endpoint.types.split(), "older_secret_until": signing.older_until(endpoint)}
+    return (
+        shown
+        | {"types": endpoint.types.split()}
+        | {
+            "paused_until": endpoints.paused_until(endpoint),
+            "older_secret_until": signing.older_until(endpoint),
+        }
+    )

@@ -18,9 +18,14 @@ from hammer.web.settings import settings
 
 
 @commands.command()
-@click.option("--restored", is_flag=True, help="Also void all codes, sessions, known devices and consents: a backup was restored.")
+@click.option(
+    "--restored", is_flag=True, help="A backup was restored: also void codes, sessions, devices, consents; skip places of the feed."
+)
 def prune(restored: bool) -> None:
-    """Delete data past its retention time. Run it every hour."""
+    """Delete data past its retention time. Run it every hour.
+
+    --restored also skips places in the event feed, so that new events do not get those that apps saw before.
+    """
     deleted = retention.prune()
     click.echo("Deleted " + _counted(deleted) + ".")
     if restored:

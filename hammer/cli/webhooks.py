@@ -1,16 +1,15 @@
 """`webhooks`: the servers of apps that are told what happens."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-from hammer import clock
 from hammer.cli.clients import ONCE, find_client
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
 from hammer.clients import registry
-from hammer.events import TYPES, Type
+from hammer.events import TYPES
 from hammer.models import Client, Scope, WebhookEndpoint
 from hammer.operations import faults
 from hammer.operations.doctor_of_webhooks import COMMAND, argument
@@ -21,9 +20,8 @@ from hammer.webhooks.messages import message_id
 
 LONGEST_SHOWN: Final = 60
 """Characters of a URL in the list."""
-OF_TYPES: Final = click.option(
-    "--type", "types", type=click.Choice([type_.value for type_ in Type]), multiple=True, help="A type of event; may be repeated."
-)
+_CHOICE: Final = click.Choice([str(type_) for type_ in endpoints.TYPES])
+OF_TYPES: Final = click.option("--type", "types", type=_CHOICE, multiple=True, help="A type of event; may be repeated.")
 
 
 class Moment(click.ParamType[datetime]):
@@ -177,7 +175,6 @@ def enable(endpoint: str) -> None:
     enabled = endpoints.enable(found.id)
     click.echo(f"{enabled.id} is enabled, and gets what waits for it: {status.waiting_for(enabled.id)}.")
     if since:
-        since -= timedelta(minutes=1)  # an event that happened just before it was disabled may have been published after that
         again = f"{COMMAND} replay --since {since:%Y-%m-%dT%H:%M:%SZ} {argument(enabled)}"
         click.echo(f"To post what happened while it was disabled: {again}", err=True)
 
@@ -191,8 +188,6 @@ def replay(endpoint: str, message: str | None, since: datetime | None, until: da
     """Post events to ENDPOINT once more, with the same ids: one of them, or those of a time, of the types that it gets."""
     if (message is None) == (since is None) or (until and not since):
         raise click.UsageError("Give either --message, or --since and perhaps --until.")
-    if since and since >= (until or clock.now()):
-        raise click.UsageError("--since must be before --until, and before now.")
     found = _find(endpoint)
     count = endpoints.replay_span(found.id, since, until) if since else endpoints.replay(found.id, message or "")
     click.echo(f"{count} {'event waits' if count == 1 else 'events wait'} to be posted once more.")
@@ -238,7 +233,11 @@ def _state(clients: dict[str, Client], endpoint: WebhookEndpoint) -> str:
         return f"disabled since {minute(endpoint.disabled_at)}: {endpoint.disabled_for}"
     if endpoint.client_id in clients and clients[endpoint.client_id].disabled_at:
         return "its client is disabled"
-    return f"failing since {minute(endpoint.failing_since)}" if endpoint.failing_since else "enabled"
+    if not endpoint.failing_since:
+        return "enabled"
+    paused_until = endpoints.paused_until(endpoint)
+    paused = f", paused until {paused_until:%Y-%m-%d %H:%M:%S}" if paused_until else ""
+    return f"failing since {minute(endpoint.failing_since)}{paused}"
 
 
 def _short(url: str) -> str:

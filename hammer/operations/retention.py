@@ -8,6 +8,7 @@ The work is done in small transactions, so that no request waits behind a large 
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select, true, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
@@ -19,6 +20,7 @@ from hammer.invites import tombstones
 from hammer.models import (
     SESSION_LIFETIME,
     Authorization,
+    Client,
     Consent,
     Counter,
     Device,
@@ -32,6 +34,7 @@ from hammer.models import (
     Verification,
     WebhookAttempt,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from hammer.quotas import idempotency, texts
 from hammer.sessions import revocation
@@ -135,19 +138,21 @@ def _correct_future_moments(now: datetime) -> None:
     Uncorrected, they would count for as long as the clock was ahead. Sessions are also corrected when they are used (`sessions`);
     this ends those that are not used any more.
     """
-    latest = {
+    latest: dict[InstrumentedAttribute[Any], datetime] = {
         SendAllowance.day_began_at: now,
         Session.expires_at: now + max(SESSION_LIFETIME.values()),
         Device.used_at: now,
         Tombstone.expires_at: now + tombstones.LIFETIME,
         WebhookDelivery.due_at: now + deliveries.LONGEST_WAIT,
+        WebhookEndpoint.rotated_at: now,
+        Client.rotated_at: now,
     }
     moved = sum(_move(column, most) for column, most in latest.items())
     if moved:
         log.warning("Corrected %d moments that were in the future: a clock was ahead.", moved)
 
 
-def _move(column: InstrumentedAttribute[datetime], latest: datetime) -> int:
+def _move(column: InstrumentedAttribute[Any], latest: datetime) -> int:
     """Sets all later moments to `latest`. Searches without a transaction, since there are hardly ever any."""
     table, moved, beyond = column.class_, 0, column > latest + clock.APART
     [key] = inspect(table).primary_key

@@ -105,7 +105,7 @@ class Guard:
         port = int(read["port"] or (HTTPS_PORT if secure else HTTP_PORT))
         if not 0 < port < 2**16:
             raise Refused
-        if not (secure or self.allows_loopback or host in self.inner_hosts):
+        if not (self.allows_loopback or host in self.inner_hosts) and (not secure or host == self.own_host):
             raise Refused
         until = time.monotonic() + seconds
         addresses = self.addresses(host, seconds)

@@ -126,8 +126,8 @@ def fault_of(guard: Guard, url: str, *, seconds: float) -> Fault | None:
 
 def _retry_after(value: str) -> timedelta | None:
     """The wait that a header `Retry-After` states, in seconds or as a date (RFC 9110 §10.2.3); None for what is neither."""
-    if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
-        return timedelta(seconds=int(value))
+    if re.fullmatch(r"[0-9]+", value, re.ASCII):
+        return timedelta(seconds=min(int(value[:10]), 10**9))
     with suppress(ValueError, TypeError, OverflowError):
         until = parsedate_to_datetime(value)
         return until.replace(tzinfo=until.tzinfo or UTC) - clock.now()

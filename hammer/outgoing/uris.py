@@ -26,7 +26,7 @@ TOO_LONG: Final = N_("Type an address of at most 2000 characters.")
 NO_ADDRESS: Final = N_(
     "Type a whole address, like https://app.example.com/callback; for a public client also com.example.app:/callback."
 )
-NO_SERVER: Final = N_("Type the whole address of a server, like https://app.example.com/logout.")
+NO_SERVER: Final = N_("Type the whole address of a server, like https://app.example.com/notify.")
 NOT_REACHED: Final = N_(
     "Type an address with https:// and a public host, or name its host in HAMMER_WEBHOOK_HOSTS: Hammer may not post to this one."
 )

@@ -10,6 +10,7 @@ Nothing wakes the threads after a commit: they look once a second.
 
 import logging
 import random
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -61,9 +62,18 @@ QUEUE: Final = Queue(
     waiting=WebhookEndpoint.disabled_at.is_(None),
 )
 THREADS: Final = 4
-"""More endpoints than this must hang at the same moment to hold up others, and only until they are paused."""
+SLOW: Final = timedelta(seconds=1)
+"""An endpoint whose last post took longer is slow."""
+SLOW_THREADS: Final = 2
+"""Threads of a process that post to slow endpoints at the same time: those that hang, however many, delay only each other."""
+SLOW_OR_NEW_THREADS: Final = 3
+"""Those that post to slow endpoints or to new ones, which may hang too. The others are for endpoints that answer at once."""
 
 log = logging.getLogger(__name__)
+
+_claiming = threading.Lock()
+_busy: dict[str, bool | None] = {}
+"""Endpoint to which this process is posting -> whether it is slow; None for a new one."""
 
 
 def init_app(app: "Flask") -> None:
@@ -91,21 +101,22 @@ class _Work:
 def deliver_next(settings: Settings) -> bool:
     """Publishes what waits for it, and posts one delivery. Returns False when there was nothing to do."""
     published = feed.publish()
-    now = clock.now()
-    if not QUEUE.any_due(now, *_has_work(now)):
-        return bool(published)
-    with transaction() as tx:
-        endpoint = QUEUE.claim(tx, now, *_has_work(now))
-        work = _oldest_due(tx, endpoint, now) if endpoint else None
-    if work is None:
-        return bool(published)
-    _record(work, *_post(settings, work.endpoint, work.message))
+    with _claiming:
+        work = _claim(*_allowed())
+        if work is None:
+            return bool(published)
+        _busy[work.endpoint.id] = work.endpoint.slow
+    try:
+        at = clock.now()
+        _record(work, at, *_post(settings, work.endpoint, work.message))
+    finally:
+        del _busy[work.endpoint.id]
     return True
 
 
 def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
-    """Posts a `ping` at once, also to a disabled endpoint, and logs the attempt. Its result changes nothing. Refuses with
-    `NotFound`."""
+    """Posts a `ping` at once, also to a disabled endpoint, and logs the attempt. If it is accepted, that ends the pause of an
+    endpoint that failed. Refuses with `NotFound`."""
     with transaction() as tx:
         endpoint = endpoints.lock(tx, endpoint_id)
         if endpoint is None:
@@ -114,8 +125,10 @@ def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
     at = clock.now()
     outcome, took = _post(settings, endpoint, message(event, None))
     with transaction() as tx:
-        if endpoints.lock(tx, endpoint_id):
+        if endpoint := endpoints.lock(tx, endpoint_id):
             _log_attempt(tx, endpoint_id, event.id, at, outcome, took)
+            if outcome.accepted and endpoint.failures:
+                endpoints.end_pause(tx, endpoint_id)
     return outcome
 
 
@@ -124,6 +137,25 @@ def _has_work(now: datetime) -> tuple[ColumnElement[bool], ...]:
     waiting = WebhookDelivery.endpoint_id == WebhookEndpoint.id, WebhookDelivery.ended_at.is_(None)
     earliest = select(func.min(WebhookDelivery.due_at)).where(*waiting).correlate(WebhookEndpoint)
     return feed.is_receiving(), earliest.scalar_subquery() <= now
+
+
+def _allowed() -> tuple[ColumnElement[bool], ...]:
+    """The endpoints that a thread may post to now: conditions on them."""
+    slow, slow_or_new = list(_busy.values()).count(True), sum(each is not False for each in _busy.values())
+    if slow_or_new >= SLOW_OR_NEW_THREADS:
+        return (WebhookEndpoint.slow.is_(False),)
+    return (WebhookEndpoint.slow.is_distinct_from(True),) if slow >= SLOW_THREADS else ()
+
+
+def _claim(*which: ColumnElement[bool]) -> _Work | None:
+    """Claims an endpoint, of those that match `which`, and reads its first delivery in line; None if none is due."""
+    now = clock.now()
+    where = (*which, *_has_work(now))
+    if not QUEUE.any_due(now, *where):
+        return None
+    with transaction() as tx:
+        endpoint = QUEUE.claim(tx, now, *where)
+        return _oldest_due(tx, endpoint, now) if endpoint else None
 
 
 def _oldest_due(tx: Transaction, endpoint: WebhookEndpoint, now: datetime) -> _Work | None:
@@ -154,18 +186,18 @@ def _post(settings: Settings, endpoint: WebhookEndpoint, about: Message) -> tupl
     return outcome, timedelta(seconds=time.monotonic() - began)
 
 
-def _record(work: _Work, outcome: Outcome, took: timedelta) -> None:
-    at = clock.now()
+def _record(work: _Work, at: datetime, outcome: Outcome, took: timedelta) -> None:
+    now, slow = clock.now(), took > SLOW
 
     def write(tx: Transaction) -> Disabled | None:
         if not endpoints.lock(tx, work.endpoint.id):  # it was removed meanwhile
             return None
         _log_attempt(tx, work.endpoint.id, work.delivery.event_id, at, outcome, took)
         if not outcome.accepted:
-            return _failed(tx, work, outcome, at)
+            return _failed(tx, work, outcome, now, slow=slow)
         # This counts even if the claim is over: the endpoint has the event.
-        _release(tx, work.endpoint, next_at=at, failures=0, failing_since=None)
-        ended = {"ended_at": at, "delivered": True, "tries": work.delivery.tries + 1}
+        _release(tx, work.endpoint, next_at=now, failures=0, failing_since=None, slow=slow)
+        ended = {"ended_at": now, "delivered": True, "tries": work.delivery.tries + 1}
         tx.execute(update(WebhookDelivery).where(WebhookDelivery.id == work.delivery.id).values(ended))
         return None
 
@@ -173,13 +205,14 @@ def _record(work: _Work, outcome: Outcome, took: timedelta) -> None:
         log.error("The webhook endpoint %s was disabled: %s.", work.endpoint.id, why)
 
 
-def _failed(tx: Transaction, work: _Work, outcome: Outcome, now: datetime) -> Disabled | None:
+def _failed(tx: Transaction, work: _Work, outcome: Outcome, now: datetime, *, slow: bool) -> Disabled | None:
     """Records a failed post: why the endpoint was disabled, if it was. Changes nothing if the claim is over."""
     endpoint, delivery = work.endpoint, work.delivery
     failing_since = endpoint.failing_since if endpoint.failing_since and not _was_silent(tx, endpoint, now) else now
     asked = min(outcome.retry_after or timedelta(0), LONGEST_RETRY_AFTER)
     pause = max(asked, min(PAUSE * 2 ** min(endpoint.failures, 10), LONGEST_PAUSE))
-    if not _release(tx, endpoint, next_at=now + pause, failures=endpoint.failures + 1, failing_since=failing_since):
+    failures = endpoint.failures + 1
+    if not _release(tx, endpoint, next_at=now + pause, failures=failures, failing_since=failing_since, slow=slow):
         return None
     why = None
     if outcome.status == HTTPStatus.GONE:

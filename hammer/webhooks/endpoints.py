@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from config import Settings
 from hammer import clock, codes, events
@@ -25,11 +25,16 @@ MOST: Final = 20
 """Endpoints that one client may have; also that staff and the command line may have together."""
 MOST_REPLAYED: Final = 10_000
 """Events that one call replays."""
-TOO_MANY: Final = N_("There may be 20 endpoints. Remove one first.")
+TOO_MANY: Final = N_("A client may have 20 endpoints, and staff and the command line 20 together. Remove one first.")
 NOT_A_TYPE: Final = N_("There is no such type of event.")
 NO_MESSAGE: Final = N_("There is no such event, or it is not one that this endpoint gets.")
 TOO_LONG_SPAN: Final = N_("More than 10000 events happened in this time. Choose a shorter one, or read the event feed.")
+NO_SPAN: Final = N_("The time must begin before it ends, and before now.")
 IS_DISABLED: Final = N_("The endpoint is disabled. Enable it first.")
+
+
+TYPES: Final = tuple(type_ for type_ in events.Type if type_ is not events.Type.PING)
+"""What an endpoint and a reader of the feed can choose from. A ping comes when it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +135,15 @@ def disable_in(tx: Transaction, endpoint_id: str, why: Disabled, by: Manager = C
 
 
 def enable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
-    """Posts to it again: what waits, and what happens from now on. What happened meanwhile can be replayed."""
+    """Posts to it again: what waits, and what happens from now on. What happened since it was disabled can be replayed. Ends the
+    pause of one that is enabled."""
     with transaction() as tx:
-        if _locked(tx, endpoint_id, by).disabled_at is not None:
-            _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ENABLED, disabled_at=None, disabled_for=None)
+        endpoint = _locked(tx, endpoint_id, by)
+        was_disabled = endpoint.disabled_at is not None
+        if was_disabled or endpoint.failures:
             _begin_again(tx, endpoint_id)
+        if was_disabled:
+            _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ENABLED, disabled_at=None, disabled_for=None)
     return find(endpoint_id, by)
 
 
@@ -155,6 +164,18 @@ def lock(tx: Transaction, endpoint_id: str, by: Manager = COMMAND_LINE) -> Webho
     return found
 
 
+def paused_until(endpoint: WebhookEndpoint) -> datetime | None:
+    """Until when nothing is posted to it after a failed post; None if it is not paused."""
+    return endpoint.next_at if endpoint.failures and not endpoint.disabled_at and endpoint.next_at > clock.now() else None
+
+
+def end_pause(tx: Transaction, endpoint_id: str) -> None:
+    """Makes it an endpoint that never failed, in the transaction of the caller, who has locked its row. A post under way that fails
+    does not change that: its claim is over."""
+    fresh = {"failures": 0, "failing_since": None, "next_at": clock.now(), "claims": WebhookEndpoint.claims + 1}
+    tx.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(fresh))
+
+
 def remove_of_client(tx: Transaction, client_id: str) -> None:
     """Deletes the endpoints of a client that is deleted, in the transaction of the caller."""
     gone = tx.scalars(delete(WebhookEndpoint).where(WebhookEndpoint.client_id == client_id).returning(WebhookEndpoint.id))
@@ -165,7 +186,7 @@ def remove_of_client(tx: Transaction, client_id: str) -> None:
 def ping(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> str:
     """Sends it a `ping` soon: the id of the message. Refuses with `NotAllowed` while it is disabled."""
     with transaction() as tx:
-        _check_enabled(_locked(tx, endpoint_id, by))
+        _make_ready(tx, _locked(tx, endpoint_id, by))
         event = add_ping(tx, endpoint_id, by)
         tx.add(WebhookDelivery(endpoint_id=endpoint_id, event_id=event.id, tries=0, due_at=event.at))
     return message_id(event)
@@ -187,8 +208,10 @@ def add_ping(tx: Transaction, endpoint_id: str, by: Manager = COMMAND_LINE) -> E
 
 
 def replay(endpoint_id: str, message: str, *, by: Manager = COMMAND_LINE) -> int:
-    """Posts one event once more, with the same id: 1. Refuses with `NotAllowed` while the endpoint is disabled, and with
-    `InvalidFields` for an event that is not one of its types."""
+    """Posts one event once more, with the same id: 1. Also ends a pause.
+
+    Refuses with `NotAllowed` while the endpoint is disabled, and with `InvalidFields` for an event that is not one of its types.
+    """
     if not (count := _replay(endpoint_id, by, is_message(message))):
         raise InvalidFields({"message_id": [NO_MESSAGE]})
     return count
@@ -197,8 +220,11 @@ def replay(endpoint_id: str, message: str, *, by: Manager = COMMAND_LINE) -> int
 def replay_span(endpoint_id: str, since: datetime, until: datetime | None = None, *, by: Manager = COMMAND_LINE) -> int:
     """Posts the events of a time once more, from `since` (included) to `until` (not included), or to now: how many.
 
-    Refuses with `NotAllowed` while the endpoint is disabled, and with `InvalidFields` more than `MOST_REPLAYED` events.
+    Refuses with `NotAllowed` while the endpoint is disabled, and with `InvalidFields` more than `MOST_REPLAYED` events and a time
+    that ends before it begins.
     """
+    if since >= (until or clock.now()):
+        raise InvalidFields({"since": [NO_SPAN]})
     return _replay(endpoint_id, by, Event.at >= since, Event.at < (until or clock.now()))
 
 
@@ -206,7 +232,7 @@ def _replay(endpoint_id: str, by: Manager, *which: ColumnElement[bool]) -> int:
     now = clock.now()
     with transaction() as tx:
         endpoint = _locked(tx, endpoint_id, by)
-        _check_enabled(endpoint)
+        _make_ready(tx, endpoint)
         which = (*which, Event.sequence > events.UNPUBLISHED)
         if endpoint.types:
             which = (*which, Event.kind.in_(kinds_of(endpoint.types.split())))
@@ -246,20 +272,20 @@ def _read(settings: Settings, given: Mapping[str, Any]) -> dict[str, str]:
         uris.check_server(settings, "url", given["url"])
     if "types" in given:
         types = set(given["types"])
-        if types - set(events.Type):
+        if types - set(TYPES):
             raise InvalidFields({"types": [NOT_A_TYPE]})
-        columns["types"] = " ".join(type_ for type_ in events.Type if type_ in types)
+        columns["types"] = " ".join(type_ for type_ in TYPES if type_ in types)
     return columns
 
 
 def _begin_again(tx: Transaction, endpoint_id: str) -> None:
-    """Makes it an endpoint that never failed, and what waits for it due, with all tries. A post under way changes neither if it
-    fails: its claim is over. The caller has locked the row."""
-    now, claims = clock.now(), WebhookEndpoint.claims + 1
-    fresh = {"failures": 0, "failing_since": None, "next_at": now, "claims": claims}
-    tx.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(fresh))
+    """Ends a pause, and makes what waits due, with all tries. The caller has locked the row."""
+    now = clock.now()
+    end_pause(tx, endpoint_id)
+    # Those that were never posted stay as they are: they may be very many.
     waiting = WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.ended_at.is_(None)
-    tx.execute(update(WebhookDelivery).where(*waiting).values(due_at=now, tries=0))
+    failed = or_(WebhookDelivery.tries > 0, WebhookDelivery.due_at > now)
+    tx.execute(update(WebhookDelivery).where(*waiting, failed).values(due_at=now, tries=0))
 
 
 def _seen(by: Manager) -> tuple[ColumnElement[bool], ...]:
@@ -282,6 +308,9 @@ def _locked(tx: Transaction, endpoint_id: str, by: Manager) -> WebhookEndpoint:
     return endpoint
 
 
-def _check_enabled(endpoint: WebhookEndpoint) -> None:
+def _make_ready(tx: Transaction, endpoint: WebhookEndpoint) -> None:
+    """Refuses with `NotAllowed` an endpoint that is disabled, and ends the pause of one that failed."""
     if endpoint.disabled_at is not None:
         raise NotAllowed(IS_DISABLED)
+    if endpoint.failures:
+        end_pause(tx, endpoint.id)

@@ -7,6 +7,7 @@ and new events come only at its end.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 
@@ -22,6 +23,8 @@ from hammer.webhooks.messages import Message, message, select_events
 
 MOST_AT_ONCE: Final = 1000
 """Events that one transaction publishes."""
+MOST_DELIVERIES: Final = 10_000
+"""Deliveries that one transaction adds, about: with many endpoints it publishes fewer events."""
 SKIPPED: Final = 10**9
 """Places that `skip_places` skips: more than events can have happened since a backup was made."""
 PLACE_GONE: Final = N_("The feed does not have this place any more. Read it from its beginning, without `after`.")
@@ -35,17 +38,26 @@ _NUMBER: Final = (
 def publish() -> int:
     """Gives the events that wait for it their place in the feed, and adds their deliveries. Returns how many they were, at most
     `MOST_AT_ONCE`; further ones wait for the next call."""
-    waiting = select(Event.id, Event.kind).where(Event.sequence == events.UNPUBLISHED).order_by(Event.id).limit(MOST_AT_ONCE)
+    waiting = select(Event.id, Event.kind, Event.at).where(Event.sequence == events.UNPUBLISHED).order_by(Event.id)
     if not db.session.execute(waiting.limit(1)).first():
         return 0
     with transaction() as tx:
         one_at_a_time(tx, "publish")
-        found = tx.execute(waiting).all()
+        endpoints = _endpoints(tx)
+        found = tx.execute(waiting.limit(min(MOST_AT_ONCE, MOST_DELIVERIES // (len(endpoints) or 1) + 1))).all()
         if found:
             newest = tx.scalar(select(func.max(Event.sequence)).where(_PUBLISHED)) or 0
-            places = [{"event": event_id, "place": place} for place, (event_id, _) in enumerate(found, newest + 1)]
+            places = [{"event": event.id, "place": place} for place, event in enumerate(found, newest + 1)]
             tx.connection().execute(_NUMBER, places)
-            _add_deliveries(tx, [(event_id, events.TYPES[kind]) for event_id, kind in found])
+            now = clock.now()
+            rows = [
+                {"endpoint_id": endpoint.id, "event_id": event.id, "tries": 0, "due_at": now}
+                for event in found
+                for endpoint in endpoints
+                if endpoint.wants(event.kind, event.at)
+            ]
+            if rows:
+                tx.execute(insert(WebhookDelivery), rows)
     return len(found)
 
 
@@ -61,22 +73,32 @@ def skip_places() -> None:
         tx.execute(update(Event).where(_PUBLISHED, Event.sequence == newest).values(sequence=Event.sequence + SKIPPED))
 
 
-def _add_deliveries(tx: Transaction, published: list[tuple[int, events.Type]]) -> None:
-    # The endpoints are locked, so that none is removed before its deliveries are there.
-    receiving = select(WebhookEndpoint).where(is_receiving()).with_for_update(read=True, key_share=True)
-    endpoints, now = tx.scalars(receiving).all(), clock.now()
-    rows = [
-        {"endpoint_id": endpoint.id, "event_id": event_id, "tries": 0, "due_at": now}
-        for event_id, type_ in published
-        for endpoint in endpoints
-        if not endpoint.types or type_ in endpoint.types.split()
+@dataclass(frozen=True)
+class _Endpoint:
+    id: str
+    types: frozenset[str]
+    disabled_at: datetime | None
+    """When it was disabled, or its client."""
+
+    def wants(self, kind: str, at: datetime) -> bool:
+        """Whether it gets an event of this kind that happened then. What happened just before it was disabled waits for it."""
+        return (not self.types or events.TYPES[kind] in self.types) and (self.disabled_at is None or at < self.disabled_at)
+
+
+def _endpoints(tx: Transaction) -> list[_Endpoint]:
+    """All endpoints. They are locked, so that none is removed before its deliveries are there."""
+    columns = WebhookEndpoint.id, WebhookEndpoint.types, WebhookEndpoint.disabled_at, Client.disabled_at
+    rows = select(*columns).outerjoin(Client, Client.id == WebhookEndpoint.client_id)
+    rows = rows.where(or_(WebhookEndpoint.client_id.is_(None), Client.id.is_not(None)))
+    found = tx.execute(rows.with_for_update(of=WebhookEndpoint, read=True, key_share=True))
+    return [
+        _Endpoint(id_, frozenset(types.split()), min((at for at in disabled if at), default=None))
+        for id_, types, *disabled in found
     ]
-    if rows:
-        tx.execute(insert(WebhookDelivery), rows)
 
 
 def is_receiving() -> ColumnElement[bool]:
-    """Whether an endpoint is posted to, and gets new events: neither it nor its client is disabled."""
+    """Whether an endpoint is posted to: neither it nor its client is disabled."""
     enabled = exists().where(Client.id == WebhookEndpoint.client_id, Client.disabled_at.is_(None))
     return and_(WebhookEndpoint.disabled_at.is_(None), or_(WebhookEndpoint.client_id.is_(None), enabled))
 
@@ -90,7 +112,7 @@ def read(after: str | None = None, *, kinds: Iterable[str] = (), limit: int = MO
     :param after: `Page.after` of a page before. Refuses with `InvalidFields` a place that the feed does not have (any more).
     :param kinds: kinds of events; empty for all.
     """
-    publish()  # as many as fill a page, so that the feed needs no worker
+    publish()  # so that the feed needs no worker
     begin = _read_place(after)
     newest = db.session.execute(select(Event.sequence, Event.at).where(_PUBLISHED).order_by(Event.sequence.desc()).limit(1)).first()
     if newest is None:

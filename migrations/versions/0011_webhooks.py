@@ -32,6 +32,7 @@ def upgrade() -> None:  # rewrites no row, on both databases
         sa.Column("disabled_for", sa.String(7)),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("failing_since", sa.DateTime(timezone=True)),
+        sa.Column("slow", sa.Boolean),
         sa.Column("claims", sa.BigInteger, nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_endpoints"),

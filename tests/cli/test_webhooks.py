@@ -123,13 +123,14 @@ def test_add_says_what_is_wrong(run: Run, words: list[str], sentence: str) -> No
 def test_add_refuses_more_endpoints_than_there_may_be(run: Run) -> None:
     for _ in range(endpoints.MOST):
         said(run("webhooks", "add", URL))
-    assert "There may be 20 endpoints." in refused(run("webhooks", "add", URL))
+    assert "20 endpoints" in refused(run("webhooks", "add", URL))
 
 
 def test_a_misspelt_type_is_answered_with_all_types(run: Run) -> None:
     result = run("webhooks", "add", URL, "--type", "user.delete")
     assert result.exit_code == 2
-    assert all(type_ in result.stderr for type_ in Type)
+    assert all(f"'{type_}'" in result.stderr for type_ in endpoints.TYPES)
+    assert "ping" not in result.stderr
 
 
 def test_list_shows_long_urls_in_part_and_show_shows_the_whole(run: Run) -> None:
@@ -260,7 +261,7 @@ def test_rotate_does_not_ask_after_the_24_hours(run: Run, hook: str, clock: Trav
 def test_what_waits_while_an_endpoint_is_disabled_goes_out_and_the_rest_is_replayed_as_it_says(
     run: Run, app: Flask, server: Server, clock: Traveller
 ) -> None:
-    """The rest is also what happened just before, and was published after it was disabled."""
+    """What happened just before, and was published after it was disabled, waits too."""
     url = f"http://127.0.0.1:{server.port}/hook"
     endpoint_id, _ = secret_in(said(run("webhooks", "add", url)))
     happen(app)
@@ -275,9 +276,9 @@ def test_what_waits_while_an_endpoint_is_disabled_goes_out_and_the_rest_is_repla
     clock.shift(1)
     enabled = run("webhooks", "enable", url)
 
-    assert said(enabled) == f"{endpoint_id} is enabled, and gets what waits for it: 1.\n"
+    assert said(enabled) == f"{endpoint_id} is enabled, and gets what waits for it: 2.\n"
     deliver(app)
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
     said(run(*enabled.stderr.partition("flask --app wsgi ")[2].split()))
     deliver(app)
     assert len({re.findall(rb"webhook-id: (\S+)", request)[0] for request in server.requests}) == 4  # 3, and that it was disabled
@@ -318,14 +319,17 @@ def test_replay_posts_one_message_or_those_of_a_time_once_more(run: Run, app: Fl
         [],
         ["--message", "msg_1_1", "--since", "2026-11-30"],
         ["--until", "2026-11-30"],
-        ["--since", "2026-11-30", "--until", "2026-11-30"],
         ["--since", "yesterday"],
         ["--since", "0001-01-01T00:00+10:00"],
-        ["--since", "9000-01-01"],
     ],
 )
 def test_replay_refuses_what_cannot_be_meant(run: Run, hook: str, words: list[str]) -> None:
     assert run("webhooks", "replay", *words, "--", hook).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["--since", "2026-11-30", "--until", "2026-11-30"], ["--since", "9000-01-01"]])
+def test_replay_refuses_a_time_that_ends_before_it_begins(run: Run, hook: str, words: list[str]) -> None:
+    assert endpoints.NO_SPAN in refused(run("webhooks", "replay", *words, "--", hook))
 
 
 def test_replay_says_that_there_is_no_such_message(run: Run, hook: str) -> None:

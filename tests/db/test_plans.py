@@ -16,7 +16,7 @@ from tests.conftest import SETTINGS
 from tests.databases import Databases
 
 PEOPLE = 2000
-GROWS = "users|clients|referrals|sessions|devices|verifications|texts|events|counters|send_allowances|idempotency_keys"
+GROWS = "users|referrals|sessions|devices|verifications|texts|events|counters|send_allowances|idempotency_keys"
 READ_WHOLE = re.compile(rf"Seq Scan on (?:{GROWS})\b|SCAN (?:{GROWS})\b(?! USING)")
 A_NAME = re.compile("search by (a name|username|the last digits|what nobody)")
 

@@ -125,15 +125,57 @@ def test_an_endpoint_that_is_enabled_gets_what_waited_at_once_with_all_tries(
     assert [post.json["sequence"] for post in receiver.posts[came:]] == [1, 2]
 
 
-def test_enabling_an_enabled_endpoint_changes_nothing(
+def test_enabling_an_endpoint_that_failed_ends_its_pause(
     settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, clock: Traveller
 ) -> None:
     receiver.status = 500
     note()
     deliver(settings)
-    endpoints.enable(endpoint.id)
     assert deliver_next(settings) is False
-    assert stored(endpoint.id).failures == 1
+    receiver.status = 200
+    endpoints.enable(endpoint.id)
+    assert deliver_next(settings) is True
+    assert stored(endpoint.id).failures == 0
+
+
+@pytest.mark.parametrize("asks", ["ping", "ping at once", "replay"])
+def test_what_is_asked_for_ends_the_pause_of_an_endpoint_that_failed(
+    settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, clock: Traveller, asks: str
+) -> None:
+    receiver.status, receiver.headers = 503, {"Retry-After": "86400"}
+    note()
+    deliver(settings)
+    receiver.status = 200
+    if asks == "ping":
+        endpoints.ping(endpoint.id)
+    elif asks == "replay":
+        endpoints.replay(endpoint.id, receiver.ids[0])
+    else:
+        assert deliveries.ping_now(settings, endpoint.id).accepted
+        note()
+    came = len(receiver.posts)
+    deliver(settings)
+    assert len(receiver.posts) == came + 1
+
+
+def test_what_happened_before_it_was_disabled_waits_for_it(
+    settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, clock: Traveller
+) -> None:
+    """Also if it was published later. What happened since is replayed."""
+    note()
+    clock.shift(1)
+    disabled_at = endpoints.disable(endpoint.id).disabled_at
+    assert disabled_at is not None
+    clock.shift(1)
+    note()
+    feed.publish()
+    endpoints.enable(endpoint.id)
+    deliver(settings)
+    assert [post.json["sequence"] for post in receiver.posts] == [1]
+    clock.shift(1)
+    endpoints.replay_span(endpoint.id, disabled_at)
+    deliver(settings)
+    assert [post.json["sequence"] for post in receiver.posts] == [1, 2, 3]  # the second is that it was disabled
 
 
 def test_another_url_is_posted_to_at_once_with_all_tries(
@@ -216,7 +258,7 @@ def test_a_time_is_replayed_by_types_from_its_start_to_before_its_end(
         (moments[1], moments[4], came[1:3]),
         (moments[0], moments[2], came[:2]),
         (moments[0] - timedelta(days=1), None, came[:3]),  # the last event is not before now
-        (moments[4] + timedelta(seconds=1), None, []),
+        (moments[3] + timedelta(seconds=1), moments[4], []),
     ):
         before = len(receiver.posts)
         assert endpoints.replay_span(endpoint.id, since, until) == len(again)

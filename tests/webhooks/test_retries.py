@@ -354,7 +354,7 @@ def test_a_slow_post_that_another_worker_repeated_counts_if_it_was_accepted_and_
             again = deliveries.QUEUE.claim(tx, time_of_day.now())
             assert again is not None
             lease_ends_at, claims = again.next_at, again.claims
-        deliveries._record(slow, Outcome(status=status), timedelta(seconds=31))
+        deliveries._record(slow, time_of_day.now(), Outcome(status=status), timedelta(seconds=31))
         now = stored(endpoint.id)
         assert (now.next_at, now.claims, now.failures, now.failing_since) == (lease_ends_at, claims, 0, None)
         [delivery] = deliveries_of(endpoint.id)

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,43 @@ def test_endpoints_that_hang_drip_or_are_away_do_not_delay_the_others(
     assert hanging.most_at_once == 1
 
 
+def test_endpoints_that_hang_however_many_do_not_delay_those_that_answer_at_once(
+    app: Flask, settings: Settings, receivers: list[Receiver]
+) -> None:
+    hanging, _, good = receivers
+    with app.app_context():
+        endpoints.add(settings, good.url)
+        note()
+        deliver(settings)  # so that it is known to answer at once
+        hanging.open.clear()
+        for count in range(6):
+            endpoints.add(settings, f"{hanging.url}?{count}")
+        note()
+        with working(app):
+            wait_until(lambda: len(hanging.posts) == deliveries.SLOW_OR_NEW_THREADS)
+            note(EVENTS)
+            wait_until(lambda: len(good.posts) == EVENTS + 2)
+            assert len(hanging.posts) == deliveries.SLOW_OR_NEW_THREADS
+            hanging.open.set()
+    assert sequences(good) == list(range(1, EVENTS + 3))
+
+
+def test_an_endpoint_that_answers_slowly_leaves_threads_to_the_others(
+    settings: Settings, context: None, receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "SLOW", timedelta(0))
+    for receiver in receivers:
+        endpoints.add(settings, receiver.url)
+    note()
+    deliver(settings)
+    note()
+    feed.publish()
+    monkeypatch.setattr(deliveries, "_busy", {"one": True, "two": True})
+    assert deliveries.deliver_next(settings) is False
+    monkeypatch.setattr(deliveries, "_busy", {"one": True})
+    assert deliveries.deliver_next(settings) is True
+
+
 def test_an_endpoint_that_hangs_is_left_alone_for_a_while(
     settings: Settings, context: None, receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +185,7 @@ def test_a_worker_that_is_stopped_finishes_its_posts(
         receiver.open.clear()
     prepare(beside, receivers, 5)
     with worker(database_url, tmp_path / "log") as process:
-        wait_until(lambda: all(receiver.posts for receiver in receivers))
+        wait_until(lambda: len([receiver for receiver in receivers if receiver.posts]) == deliveries.SLOW_OR_NEW_THREADS)
         process.send_signal(stop)
         for receiver in receivers:
             receiver.open.set()
