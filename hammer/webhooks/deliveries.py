@@ -72,8 +72,8 @@ SLOW_OR_NEW_THREADS: Final = 3
 log = logging.getLogger(__name__)
 
 _claiming = threading.Lock()
-_busy: dict[str, bool | None] = {}
-"""Endpoint to which this process is posting -> whether it is slow; None for a new one."""
+_busy: dict[tuple[str, int], bool | None] = {}
+"""Claim under which this process is posting -> whether the endpoint is slow; None for a new one."""
 
 
 def init_app(app: "Flask") -> None:
@@ -105,12 +105,13 @@ def deliver_next(settings: Settings) -> bool:
         work = _claim(*_allowed())
         if work is None:
             return bool(published)
-        _busy[work.endpoint.id] = work.endpoint.slow
+        claim = work.endpoint.id, work.endpoint.claims
+        _busy[claim] = work.endpoint.slow
     try:
         at = clock.now()
         _record(work, at, *_post(settings, work.endpoint, work.message))
     finally:
-        del _busy[work.endpoint.id]
+        del _busy[claim]
     return True
 
 

@@ -119,9 +119,9 @@ def test_an_endpoint_that_answers_slowly_leaves_threads_to_the_others(
     deliver(settings)
     note()
     feed.publish()
-    monkeypatch.setattr(deliveries, "_busy", {"one": True, "two": True})
+    monkeypatch.setattr(deliveries, "_busy", {("one", 1): True, ("two", 1): True})
     assert deliveries.deliver_next(settings) is False
-    monkeypatch.setattr(deliveries, "_busy", {"one": True})
+    monkeypatch.setattr(deliveries, "_busy", {("one", 1): True})
     assert deliveries.deliver_next(settings) is True
 
 
@@ -142,6 +142,24 @@ def test_an_endpoint_that_hangs_is_left_alone_for_a_while(
         assert deliveries.deliver_next(settings)
     assert [len(receiver.posts) for receiver in receivers] == [1, 1, 1]
     assert deliveries.deliver_next(settings) is False
+
+
+def test_a_post_that_begins_during_another_one_to_the_same_endpoint_disturbs_no_thread(
+    app: Flask, settings: Settings, receivers: list[Receiver]
+) -> None:
+    receiver = receivers[0]
+    receiver.open.clear()
+    with app.app_context():
+        endpoint_id = endpoints.add(settings, receiver.url).id
+        note()
+    with working(app):
+        wait_until(lambda: len(receiver.posts) == 1)
+        with app.app_context():
+            endpoints.change(settings, endpoint_id, url=receiver.url)  # which ends the claim
+        wait_until(lambda: len(receiver.posts) == 2)
+        receiver.open.set()
+    assert receiver.most_at_once == 2
+    assert deliveries._busy == {}
 
 
 # Processes
