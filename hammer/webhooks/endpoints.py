@@ -32,7 +32,6 @@ TOO_LONG_SPAN: Final = N_("More than 10000 events happened in this time. Choose 
 NO_SPAN: Final = N_("The time must begin before it ends, and before now.")
 IS_DISABLED: Final = N_("The endpoint is disabled. Enable it first.")
 
-
 TYPES: Final = tuple(type_ for type_ in events.Type if type_ is not events.Type.PING)
 """What an endpoint and a reader of the feed can choose from. A ping comes when it is asked for."""
 

@@ -5,13 +5,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, text
 
 from config import Settings
 from hammer.grants import logout_notices
@@ -20,6 +19,7 @@ from tests.databases import Databases
 from tests.delivery import wait_until
 from tests.fake_gateway import FakeGateway, fake_gateway
 from tests.grants.test_logout_notices import app_at, jtis, sign_out_of
+from tests.workers import ask, worker
 
 pytestmark = pytest.mark.processes
 
@@ -43,26 +43,6 @@ def database_url(databases: Databases) -> str:
 def app(settings: Settings, database_url: str, app_with: Callable[[Settings], Flask]) -> Flask:
     """On the database of the workers. It posts nothing."""
     return app_with(replace(settings, database_url=database_url))
-
-
-@contextmanager
-def worker(database_url: str, log: Path) -> Iterator[serving.Process]:
-    environment = serving.surroundings() | serving.development(database_url, 5000)
-    process = serving.begin(["flask", "--app", "wsgi", "worker"], environment, log)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(timeout=10)
-
-
-def ask(database_url: str, sql: str) -> list[str]:
-    engine = create_engine(database_url)
-    with engine.begin() as connection:
-        done = connection.execute(text(sql))
-        found = list(done.scalars()) if done.returns_rows else []
-    engine.dispose()
-    return found
 
 
 def wait_for_all(database_url: str) -> None:

@@ -25,7 +25,8 @@ from tests.integrate.conftest import surroundings_of_an_app
 from tests.integrate.receivers import COMMANDS, receiving, url_at
 from tests.serving import free_port
 from tests.webhooks.test_killed_deliveries import ACTIVATIONS, CALLERS, Deployment, call, people
-from tests.webhooks.workers import wait_for_all, worker
+from tests.webhooks.workers import wait_for_all
+from tests.workers import worker
 
 
 @pytest.mark.needs("node")

@@ -31,7 +31,8 @@ from tests import serving
 from tests.actions import number
 from tests.databases import Databases
 from tests.webhooks.receivers import Post, Receiver
-from tests.webhooks.workers import ask, wait_for_all, worker
+from tests.webhooks.workers import wait_for_all
+from tests.workers import ask, worker
 
 pytestmark = pytest.mark.processes
 

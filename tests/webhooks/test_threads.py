@@ -21,7 +21,8 @@ from tests.delivery import wait_until
 from tests.outgoing import servers
 from tests.webhooks.receivers import Receiver, receiving
 from tests.webhooks.steps import deliver, note
-from tests.webhooks.workers import ask, wait_for_all, worker
+from tests.webhooks.workers import wait_for_all
+from tests.workers import ask, worker
 
 EVENTS = 40
 
