@@ -61,8 +61,8 @@ TAGS = {
     "auth": "Login with a number, tokens, and the devices that are signed in.",
     "users": "The caller’s own user, all users for staff, and invites.",
     "texts": "For staff: the state of text messages.",
-    "webhooks": "What happened: a feed of events, and the servers of apps that are told about them.",
-    "posts": "What is posted to these servers.",
+    "webhooks": "A feed of events, and the endpoints that events are posted to.",
+    "posts": "What is posted to the servers of apps when something happened.",
 }
 CLIENTS_STATE_ADDRESSES: Final = N_("Only a client with the scope codes:send can state the address or the device of its user.")
 STAFF_WRITE_METADATA: Final = N_("Metadata are written only by staff and by clients with the scope users:write.")

@@ -53,6 +53,7 @@ def every(by: Manager = COMMAND_LINE) -> list[WebhookEndpoint]:
 
 
 def find(endpoint_id: str, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
+    """The endpoint with this id. Refuses with `NotFound`."""
     found = db.session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, *_seen(by)))
     if found is None:
         raise NotFound

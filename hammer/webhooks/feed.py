@@ -77,23 +77,25 @@ def skip_places() -> None:
 class _Endpoint:
     id: str
     types: frozenset[str]
+    created_at: datetime
     disabled_at: datetime | None
     """When it was disabled, or its client."""
 
     def wants(self, kind: str, at: datetime) -> bool:
-        """Whether it gets an event of this kind that happened then. What happened just before it was disabled waits for it."""
-        return (not self.types or events.TYPES[kind] in self.types) and (self.disabled_at is None or at < self.disabled_at)
+        """Whether it gets an event of this kind that happened then: since it was added, and before it was disabled."""
+        in_time = self.created_at <= at and (self.disabled_at is None or at < self.disabled_at)
+        return in_time and (not self.types or events.TYPES[kind] in self.types)
 
 
 def _endpoints(tx: Transaction) -> list[_Endpoint]:
     """All endpoints. They are locked, so that none is removed before its deliveries are there."""
-    columns = WebhookEndpoint.id, WebhookEndpoint.types, WebhookEndpoint.disabled_at, Client.disabled_at
+    columns = WebhookEndpoint.id, WebhookEndpoint.types, WebhookEndpoint.created_at, WebhookEndpoint.disabled_at, Client.disabled_at
     rows = select(*columns).outerjoin(Client, Client.id == WebhookEndpoint.client_id)
     rows = rows.where(or_(WebhookEndpoint.client_id.is_(None), Client.id.is_not(None)))
     found = tx.execute(rows.with_for_update(of=WebhookEndpoint, read=True, key_share=True))
     return [
-        _Endpoint(id_, frozenset(types.split()), min((at for at in disabled if at), default=None))
-        for id_, types, *disabled in found
+        _Endpoint(id_, frozenset(types.split()), created_at, min((at for at in disabled if at), default=None))
+        for id_, types, created_at, *disabled in found
     ]
 
 

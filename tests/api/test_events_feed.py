@@ -118,6 +118,8 @@ def test_clients_with_the_scope_and_staff_read_the_feed(app: Flask, staff: Progr
 
 # Messages
 
+MADE = "+79290000077"
+"""The number of a user whom staff create."""
 CANARIES = {
     "first_name": "Канарейка",
     "last_name": "Canary O'Bird",
@@ -141,6 +143,7 @@ def live(app: Flask, anna: Program, boris: Program, staff: Program, manager: Bac
     all_types = manager.result("POST", "/webhooks/", {"url": posted_to})["id"]
     dead = manager.result("POST", "/webhooks/", {"url": url, "types": ["key.rotated"]})["id"]
 
+    made = staff.result("POST", "/users/", {"telephone_number": MADE, "first_name": CANARIES["first_name"]})
     anna.result("PATCH", "/users/me/", {name: value for name, value in CANARIES.items() if name != "metadata"})
     staff.result("PATCH", f"/users/{before['id']}/", {"metadata": CANARIES["metadata"]})
     assert anna.activate(friend["invite_code"]) is None
@@ -158,8 +161,8 @@ def live(app: Flask, anna: Program, boris: Program, staff: Program, manager: Bac
     assert staff.call("DELETE", f"/users/{before['id']}/").status_code == 204
 
     names = {CANARIES[name] for name in ("first_name", "last_name", "username")} | {"canary", "O'Bird"}
-    ids = {before["id"], friend["id"], staff.result("GET", "/users/me/")["id"], all_types, dead}
-    return {*map(str, names), ANNA, BORIS, STRANGER, before["invite_code"], friend["invite_code"]}, ids
+    ids = {before["id"], friend["id"], made["id"], staff.result("GET", "/users/me/")["id"], all_types, dead}
+    return {*map(str, names), ANNA, BORIS, STRANGER, MADE, before["invite_code"], friend["invite_code"], made["invite_code"]}, ids
 
 
 @pytest.fixture
@@ -174,6 +177,7 @@ def test_every_message_has_the_ids_of_the_catalogue_and_nothing_personal(
 ) -> None:
     manager = Backend(app, Scope.WEBHOOKS_MANAGE)
     anna, boris = signed_in(app, ANNA), signed_in(app, BORIS)
+    _, before = page(reader, "/events/")
     secrets, ids = live(app, anna, boris, staff, manager, receiver.url)
     with app.app_context():
         while deliveries.deliver_next(settings):
@@ -181,15 +185,15 @@ def test_every_message_has_the_ids_of_the_catalogue_and_nothing_personal(
     stated = document(app)
     components = {"components": stated["components"]}
 
-    in_feed = page(reader, "/events/")[0]
+    in_feed, since_then = page(reader, "/events/")[0], page(reader, before)[0]
 
     assert {event["type"] for event in in_feed} | {"ping"} == set(CATALOGUE)
     for event in in_feed:
         OAS31Validator(stated["components"]["schemas"]["EventOut"] | components).validate(event)
     posted = {post.id: post.json for post in receiver.posts}
     assert {body["type"] for body in posted.values()} == set(CATALOGUE)
-    assert posted.items() >= {event.pop("id"): event for event in in_feed}.items()
-    assert len(posted) == len(in_feed) + 1
+    assert posted.items() >= {event.pop("id"): event for event in since_then}.items()
+    assert len(posted) == len(since_then) + 1
     for body in posted.values():
         media = stated["webhooks"][body["type"]]["post"]["requestBody"]["content"]["application/json"]
         OAS31Validator(media["schema"] | components).validate(body)

@@ -158,6 +158,18 @@ def test_what_is_asked_for_ends_the_pause_of_an_endpoint_that_failed(
     assert len(receiver.posts) == came + 1
 
 
+def test_an_endpoint_gets_what_happens_since_it_was_added(
+    settings: Settings, receiver: Receiver, context: None, clock: Traveller
+) -> None:
+    """Not what was published later, but had happened before."""
+    note()
+    clock.shift(1)
+    endpoints.add(settings, receiver.url)
+    note()
+    deliver(settings)
+    assert [post.json["sequence"] for post in receiver.posts] == [2]
+
+
 def test_what_happened_before_it_was_disabled_waits_for_it(
     settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, clock: Traveller
 ) -> None:
