@@ -186,8 +186,8 @@ def test_events_from_before_webhooks_are_in_no_feed_and_outlive_a_downgrade() ->
     assert places() == before
     assert feed.read().items == []
     with transaction() as tx:
-        events.note(tx, events.Kind.USER_RENAMED, STRANGER_ID)
         tx.add(WebhookEndpoint(id="e", url="https://app.example.com/", created_at=clock.now(), next_at=clock.now()))
+        events.note(tx, events.Kind.USER_RENAMED, STRANGER_ID)
     assert [message.sequence for message in feed.read().items] == [1]
     assert db.session.scalars(select(WebhookDelivery.endpoint_id)).all() == ["e"]
     db.session.remove()
