@@ -85,10 +85,11 @@ class Contexts:
         """The function below; the contexts that it gave are given back after the block."""
         with ExitStack() as leaving:
 
-            def visit(*, clock: bool = False, script: str = "", **how: object) -> Page:
-                """Opens a page. With `clock`, its clock can be moved; `script` runs before those of the page; `how` is for
-                `Browser.new_context`. A test installs no clock and adds no script to a context in another way."""
-                if clock or script:
+            def visit(*, clock: bool = False, script: str = "", once: bool = False, **how: object) -> Page:
+                """Opens a page. With `clock`, its clock can be moved; `script` runs before those of the page; after `once` no other
+                test gets the page; `how` is for `Browser.new_context`. A test installs no clock and adds no script to a context in
+                another way."""
+                if clock or script or once:
                     page = self.come(**how)
                     leaving.callback(page.context.close)
                     if clock:
