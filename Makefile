@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/runs ## install what is needed, create the database, and serve on http://127.0.0.1:5000 (another port: make run PORT=5001)
+run: .venv/runs ## install what is needed, create the database, and serve on http://localhost:5000 (another port: make run PORT=5001)
 	@echo "Bringing the database up to date ..."
 	@$(BIN)/flask --app wsgi db upgrade
 	@echo "Starting the server ..."

@@ -70,13 +70,17 @@ ID_TOKEN_LIFETIME = timedelta(minutes=5)
 INSTANCE = Path(__file__).parent / "instance"
 ENV_FILE = Path(__file__).resolve().parent / ".env"
 """Every process reads this file. `FLASK_SKIP_DOTENV=1` switches it off, as it does for Flask."""
-USUAL_ADDRESS = "http://127.0.0.1:5000"
-"""The address that `flask run` serves unless another port is named."""
+USUAL_ADDRESS = "http://localhost:5000"
+"""The address that `flask run` serves unless another port is named. An IP address would be no host for passkeys."""
+_OPENED_AT_LOCALHOST = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104
+"""Addresses at which a server listens that browsers open as `localhost`: loopback, and all of this machine."""
 _LOCAL = [
     ipaddress.ip_network(each)
     for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
 ]
 """Loopback, RFC 1918, ULA and link-local: networks that strangers cannot reach."""
+_ENDS_IN_NUMBER = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\.?\Z", re.IGNORECASE)
+"""Matches the hosts that browsers read as IPv4 addresses (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _OF_KUBERNETES = re.compile(r"HAMMER_(\w+_)?(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 """Variables that Kubernetes sets in each pod for a service whose name begins with `hammer`."""
@@ -500,7 +504,7 @@ class Settings:
     public_url: str = setting(
         "HAMMER_PUBLIC_URL", str, _default_public_url,
         "The address that people use. It is in links, in tokens and in the last line of a text, and is never read from a "
-        "request. With `https://` cookies are `Secure`.",
+        "request. With `https://` cookies are `Secure`. Passkeys belong to its host: an IP address can have none.",
         default_text=f"`{USUAL_ADDRESS}`; in development the address that `flask run` of this folder serves",
         check=_origin, convert=lambda url: url.rstrip("/"),
     )
@@ -754,6 +758,13 @@ class Settings:
         return is_local(self.public_url)
 
     @property
+    def passkey_host(self) -> str | None:
+        """The host that passkeys belong to (WebAuthn's relying-party id); None where the public address has no name but an IP
+        address, also one that only browsers read as such, like `127.1`."""
+        host = urlsplit(self.public_url).hostname or ""
+        return None if ":" in host or _ENDS_IN_NUMBER.search(host) else host
+
+    @property
     def gateways(self) -> list[str]:
         """The URLs of the gateways, the preferred one first."""
         return self.sms_url.split()
@@ -955,7 +966,7 @@ def _served_at() -> str:
     if command is None or command.info_name != "run" or "port" not in command.params:
         return served_by_another() or USUAL_ADDRESS
     host, port = command.params["host"], command.params["port"]
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # of all addresses of this machine the nearest
+    here = "localhost" if host in _OPENED_AT_LOCALHOST else host
     url = f"{'https' if command.params.get('cert') else 'http'}://{f'[{here}]' if ':' in here else here}:{port}"
     _leave_note(url, port)
     return url

@@ -32,6 +32,7 @@ _VALUES: Final = re.compile(rf"\+?\d[\d ().-]{{2,}}\d|{_WORD}{{20,}}|{_NO_DIGIT}
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from|^(\x1b\[\d+m)?Press CTRL\+C")
 _SERVED: Final = re.compile(r"^ \* Running on (http\S+)", re.MULTILINE)
+_LOOPBACK: Final = re.compile(r"(?<=//)(127\.0\.0\.1|\[::1\])(?=:)")
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,8 @@ def _is_no_request(record: logging.LogRecord) -> bool:
         record.msg, record.args = "Error handling a request", ()
     message = record.getMessage()
     if served := _SERVED.findall(message):  # Flask's message is a paragraph; one line of it is enough
-        record.msg, record.args = f"Open {served[0]} in a browser. Ctrl+C ends the server.", ()
+        address = _LOOPBACK.sub("localhost", served[0])  # a host that can have passkeys
+        record.msg, record.args = f"Open {address} in a browser. Ctrl+C ends the server.", ()
     return not _OF_SERVERS.search(message)
 
 

@@ -190,7 +190,7 @@ def test_json_and_yaml_are_the_same_document(client: FlaskClient, app: Flask, do
 
 
 def test_the_document_names_our_own_address(document: Tree) -> None:
-    assert document["servers"] == [{"url": "http://127.0.0.1:5000"}]
+    assert document["servers"] == [{"url": "http://localhost:5000"}]
 
 
 def test_the_document_names_our_version(document: Tree) -> None:

@@ -181,7 +181,7 @@ def test_activating_answers_the_user(anna: Program, boris: Program) -> None:
     me = boris.result("POST", "/users/me/invite/", {"invite_code": f" {code[:3].lower()}-{code[3:]} "})
     assert set(me) == USER
     assert me["activated_invite_code"] == code
-    assert boris.result("POST", f"/users/{BORIS}/invite/", {"invite_code": f"http://127.0.0.1:5000/i/{code}"}) == me
+    assert boris.result("POST", f"/users/{BORIS}/invite/", {"invite_code": f"http://localhost:5000/i/{code}"}) == me
     owner = anna.result("GET", "/users/me/")
     assert (owner["invite_count"], owner["invite_code_list"]) == (1, [BORIS])
     invitees = anna.result("GET", "/users/me/invitees/")

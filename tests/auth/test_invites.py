@@ -206,7 +206,7 @@ def test_a_second_activation_is_refused_before_the_code_is_looked_up(
     assert "You have already activated an invite code." in words(answer)
 
 
-@pytest.mark.parametrize("spelling", ["{}", " {} ", "http://127.0.0.1:5000/i/{}"])
+@pytest.mark.parametrize("spelling", ["{}", " {} ", "http://localhost:5000/i/{}"])
 def test_people_paste_what_they_have(client: FlaskClient, other_client: FlaskClient, code_for: CodeFor, spelling: str) -> None:
     sign_in(other_client, code_for, BORIS)
     sign_in(client, code_for)

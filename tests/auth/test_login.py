@@ -320,7 +320,7 @@ def test_letters_typed_as_a_code_hear_how_many_digits_it_has(
             assert f"The code in the text is {shown}. Please enter them alone." in words(send(browser, "/login/code/", code=typed))
 
 
-@pytest.mark.parametrize("text", ["Hammer: {} — код для входа.@127.0.0.1:5000 #{}", "G-{}", "{}."])
+@pytest.mark.parametrize("text", ["Hammer: {} — код для входа.@localhost #{}", "G-{}", "{}."])
 def test_a_text_that_is_pasted_whole_signs_in(client: FlaskClient, code_for: CodeFor, text: str) -> None:
     send(client, "/login/", telephone_number=ANNA)
 

@@ -37,7 +37,7 @@ def test_the_profile_shows_the_code_on_a_ticket_with_its_link(client: FlaskClien
 
     code = invite_code(client)
     assert f"Your invite code {code[:3]} {code[3:]}" in words(page)
-    assert f'href="http://127.0.0.1:5000/i/{code}"' in page.text
+    assert f'href="http://localhost:5000/i/{code}"' in page.text
     assert "Nobody yet." in words(page)
 
 

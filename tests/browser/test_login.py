@@ -351,7 +351,7 @@ def test_the_whole_text_can_be_pasted_and_sends_itself(page: Page, number: str) 
     ask(page, number)
     code = code_shown(page)
 
-    paste(page, f"Hammer: {code} is your login code. Do not tell it to anybody.\n@127.0.0.1:5000 #{code}")
+    paste(page, f"Hammer: {code} is your login code. Do not tell it to anybody.\n@localhost #{code}")
 
     expect_profile(page)
 

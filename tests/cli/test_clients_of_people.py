@@ -50,8 +50,8 @@ def test_add_shows_all_that_is_copied_into_the_app(run: Run, app: Flask) -> None
     assert lines(said(result)) == [
         ("client_id", client.id),
         ("client_secret", secrets.secret(app.config["SETTINGS"], client)),
-        ("issuer", "http://127.0.0.1:5000"),
-        ("discovery", "http://127.0.0.1:5000/.well-known/openid-configuration"),
+        ("issuer", "http://localhost:5000"),
+        ("discovery", "http://localhost:5000/.well-known/openid-configuration"),
         ("redirect_uri", CALLBACK),
         ("redirect_uri", OTHER),
     ]
@@ -86,8 +86,8 @@ def test_show_says_everything_and_what_is_copied_into_the_app(run: Run, grafana:
     ]
     assert lines(copied) == [
         ("client_id", grafana.id),
-        ("issuer", "http://127.0.0.1:5000"),
-        ("discovery", "http://127.0.0.1:5000/.well-known/openid-configuration"),
+        ("issuer", "http://localhost:5000"),
+        ("discovery", "http://localhost:5000/.well-known/openid-configuration"),
         ("redirect_uri", CALLBACK),
         ("redirect_uri", OTHER),
     ]

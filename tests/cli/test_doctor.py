@@ -52,6 +52,13 @@ def test_doctor_asks_whether_a_proxy_stands_before_production(app_with: Made, se
     assert "proxies" not in findings(behind_one)
 
 
+def test_doctor_advises_a_host_name_for_passkeys(app_with: Made, settings: Settings) -> None:
+    address = findings(app_with(replace(settings, public_url="http://127.0.0.1:5000")))["address"]
+    assert (address.state, "passkeys" in address.how) == (doctor.ADVICE, True)
+    assert config.USUAL_ADDRESS in address.remedy
+    assert findings(app_with(replace(settings, public_url=config.USUAL_ADDRESS)))["address"].state == doctor.FINE
+
+
 def test_doctor_changes_nothing(run: Run, app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]) -> None:
     with app.app_context():
         sign_in(app.config["SETTINGS"])

@@ -17,7 +17,7 @@ DOCUMENT = (ROOT / "docs" / "clients.md").read_text()
 def test_the_example_reads_a_user_and_asks_for_a_code(server: Server) -> None:
     server.sign_in("+79161234508")
     [example] = blocks(DOCUMENT)
-    script = example.replace("http://127.0.0.1:5000", server.url)
+    script = example.replace("http://localhost:5000", server.url)
     settings = {"DATABASE_URL": server.database_url, "SECRET_KEY": SETTINGS.secret_key, "HAMMER_PUBLIC_URL": server.url}
 
     run = subprocess.run(

@@ -55,7 +55,7 @@ def test_nothing_needs_to_be_set_in_development(monkeypatch: pytest.MonkeyPatch,
     assert (settings.sms_url, settings.sms_delay) == ("console://", timedelta(seconds=1.5))
     assert (settings.code_length, settings.code_ttl, settings.guesses_per_code) == (4, timedelta(minutes=5), 3)
     assert (settings.resend_wait, settings.sends_per_number_day) == (timedelta(seconds=5), 1000)
-    assert settings.public_url == "http://127.0.0.1:5000"
+    assert settings.public_url == "http://localhost:5000"
 
 
 def test_outside_development_limits_are_tight_and_demo_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,6 +364,18 @@ def test_several_processes_that_start_at_once_share_one_secret(monkeypatch: pyte
 
 def test_the_public_address_is_stored_without_a_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, HAMMER_PUBLIC_URL="http://127.0.0.1:8000/").public_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://localhost:5000", "localhost"), ("https://Login.Example.com", "login.example.com"), ("https://x1", "x1"),
+        ("http://127.0.0.1:5000", None), ("http://[::1]:5000", None), ("http://127.1", None), ("http://0x7f000001", None),
+    ],
+)  # fmt: skip
+def test_passkeys_need_a_host_name(url: str, host: str | None) -> None:
+    """Browsers refuse an IP address as a relying-party id, in every spelling in which they read one."""
+    assert dataclasses.replace(SETTINGS, public_url=url).passkey_host == host
 
 
 @pytest.mark.parametrize(

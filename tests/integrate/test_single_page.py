@@ -42,7 +42,7 @@ def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory, port:
 @pytest.fixture(scope="module")
 def app(examples: Path, libraries: Path, server: Server, port: int) -> Iterator[str]:
     page = examples / "single_page.html"
-    page.write_text(page.read_text().replace("http://127.0.0.1:5000", server.url))
+    page.write_text(page.read_text().replace("http://localhost:5000", server.url))
     command = ("python", "-m", "http.server", "--bind", HOME, str(port))
     with answering(command, examples, surroundings_of_an_app(libraries), port):
         yield f"http://{HOME}:{port}/single_page.html"

@@ -31,7 +31,7 @@ def test_an_activation_makes_the_user_a_referee_of_the_owner(settings: Settings)
 
 @pytest.mark.parametrize(
     "typed",
-    ["{}", " {}\n", "http://127.0.0.1:5000/i/{}/?utm=1", "look: https://127.0.0.1/I/{}#top"],
+    ["{}", " {}\n", "http://localhost:5000/i/{}/?utm=1", "look: https://localhost/I/{}#top"],
 )
 def test_a_code_may_be_typed_in_any_way(settings: Settings, typed: str) -> None:
     anna, boris = user(settings, ANNA), user(settings, BORIS)

@@ -62,7 +62,7 @@ def test_who_forgets_the_environment_at_a_public_address_is_told_and_nothing_sta
 
 
 def test_production_refuses_it_in_so_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_PUBLIC_URL="http://127.0.0.1:5000", HAMMER_DEMO="1")
+    found = problems(monkeypatch, HAMMER_ENV="production", HAMMER_PUBLIC_URL="http://localhost:5000", HAMMER_DEMO="1")
     assert any(problem.startswith("HAMMER_DEMO: ") for problem in found)
 
 
@@ -80,7 +80,7 @@ def pages(app: Flask) -> list[tuple[str, TestResponse]]:
         client.environ_base["HTTP_ACCEPT_LANGUAGE"] = "en"
         found += [
             (where, answer)
-            for where, answer in routes.every_answer(app, client, "http://127.0.0.1:5000")
+            for where, answer in routes.every_answer(app, client, "http://localhost:5000")
             if answer.mimetype == "text/html" and answer.data and not answer.location
         ]
     return found
@@ -139,7 +139,7 @@ def test_demo_mode_at_a_local_address_shows_no_codes_to_callers_from_elsewhere(
     app_with: Callable[[Settings], Flask], settings: Settings, caller: str
 ) -> None:
     """Callers choose the host that they name, and a proxy may name its own. Only the address of the caller is reliable."""
-    app = app_with(replace(settings, env="development", demo=True, public_url="http://127.0.0.1:5000"))
+    app = app_with(replace(settings, env="development", demo=True, public_url="http://localhost:5000"))
     body = {"telephone_number": "+79161234503"}
     mistakes: list[tuple[str, dict[str, str]]] = [
         (caller, {}),

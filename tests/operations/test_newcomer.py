@@ -39,7 +39,7 @@ def addresses(text: str) -> set[str]:
 def test_commands_name_the_address_that_really_serves(program: Path, tmp_path: Path) -> None:
     assert flask(program, "db", "upgrade").returncode == 0
     port = free_port()
-    here = f"http://127.0.0.1:{port}"
+    here = f"http://localhost:{port}"
     with flask_run(program, tmp_path / "log", port) as server:
         page = server.request("GET", "/login/").body.decode()
         assert f"{here}/static/card.png" in page  # as in all links that it makes
@@ -48,10 +48,10 @@ def test_commands_name_the_address_that_really_serves(program: Path, tmp_path: P
             assert done.returncode == 0, done.stdout + done.stderr
             assert addresses(done.stdout) == {here}, command
             assert "flask --app wsgi run" not in done.stdout
-    assert addresses(flask(program, "doctor").stdout) == {"http://127.0.0.1:5000"}
+    assert addresses(flask(program, "doctor").stdout) == {"http://localhost:5000"}
     again = flask(program, "demo", "--people", "20", "--more").stdout
     assert "1. flask --app wsgi run\n" in again
-    assert "open http://127.0.0.1:5000/login/" in again
+    assert "open http://localhost:5000/login/" in again
 
 
 def test_of_two_servers_the_one_that_still_runs_is_named(program: Path, tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_of_two_servers_the_one_that_still_runs_is_named(program: Path, tmp_path
     first, second = free_port(), free_port()
     with flask_run(program, tmp_path / "first", first):
         with flask_run(program, tmp_path / "second", second):
-            assert addresses(flask(program, "doctor").stdout) == {f"http://127.0.0.1:{second}"}
-        assert addresses(flask(program, "doctor").stdout) == {f"http://127.0.0.1:{first}"}
+            assert addresses(flask(program, "doctor").stdout) == {f"http://localhost:{second}"}
+        assert addresses(flask(program, "doctor").stdout) == {f"http://localhost:{first}"}
 
 
 def test_an_address_that_is_set_is_named_and_how_to_serve_there(program: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_server_ends_its_beginning_with_its_address_and_that_demo_mode_is_on
         wait_until(lambda: "in a browser" in log.read_text())
         said = [line for line in log.read_text().splitlines() if "/healthz" not in line]
     assert any("Demo mode is on" in line for line in said[-4:])
-    assert said[-1].endswith(f"Open http://127.0.0.1:{port} in a browser. Ctrl+C ends the server.")
+    assert said[-1].endswith(f"Open http://localhost:{port} in a browser. Ctrl+C ends the server.")
 
 
 def test_the_note_is_for_its_owner_alone_and_holds_an_address_only(program: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_note_is_for_its_owner_alone_and_holds_an_address_only(program: Path
     assert flask(program, "db", "upgrade").returncode == 0
     with flask_run(program, tmp_path / "log", port):
         [note] = (program / "instance").glob("served-*")
-        assert (note.read_text(), note.stat().st_mode & 0o777) == (f"http://127.0.0.1:{port}", 0o600)
+        assert (note.read_text(), note.stat().st_mode & 0o777) == (f"http://localhost:{port}", 0o600)
 
 
 @pytest.mark.needs("make")

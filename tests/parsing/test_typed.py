@@ -16,7 +16,7 @@ from tests import routes
 from tests.actions import ANNA, wrong_code
 from tests.people import Person, Program
 
-WRITTEN = ("{}", " {} ", "Hammer: {}. Do not tell it to anybody.\n@127.0.0.1 #{}", "\u202a{}\u202c", "«{}»", "*{}*")
+WRITTEN = ("{}", " {} ", "Hammer: {}. Do not tell it to anybody.\n@localhost #{}", "\u202a{}\u202c", "«{}»", "*{}*")
 
 
 @pytest.mark.parametrize("written", WRITTEN, ids=ascii)

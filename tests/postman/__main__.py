@@ -1,6 +1,6 @@
 """Makes the Postman collection from the OpenAPI document on standard input:
 
-curl -s http://127.0.0.1:5000/api/v1/openapi.json | python -m tests.postman > collection.json
+curl -s http://localhost:5000/api/v1/openapi.json | python -m tests.postman > collection.json
 """
 
 import json

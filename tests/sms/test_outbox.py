@@ -54,7 +54,7 @@ def test_a_code_is_sent_to_its_number_once(settings: Settings, memory: list[gate
     assert outbox.deliver_next(settings) is False
     [sent] = memory
     assert sent.telephone_number == ANNA
-    assert sent.text.splitlines()[-1] == f"@127.0.0.1 #{right(settings, verification)}"
+    assert sent.text.splitlines()[-1] == f"@localhost #{right(settings, verification)}"
     assert waiting() == 0
 
 

@@ -67,10 +67,10 @@ def test_every_unsafe_form_needs_the_token_of_this_browser(app: Flask, browser: 
     [
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:5000"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:5000"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
-        {"Origin": "http://127.0.0.1:5000.evil.example"},
+        {"Origin": "http://localhost:5000.evil.example"},
         {"Origin": "http://[::1"},
         {"Origin": ""},
     ],
@@ -91,7 +91,7 @@ def test_a_valid_token_does_not_help_another_site(app: Flask, browser: Browser, 
     [
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
-        {"Origin": "http://127.0.0.1:5000"},
+        {"Origin": "http://localhost:5000"},
         {"Origin": "http://localhost"},  # the client's own host
         {},
     ],

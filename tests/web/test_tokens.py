@@ -233,10 +233,10 @@ def test_a_missing_claim_is_refused(app: Flask, anna: Program, claim: str) -> No
 
 OTHER_CLAIMS: list[Part] = [
     {"iss": "https://example.org"},
-    {"iss": ["http://127.0.0.1:5000"]},
-    {"iss": "http://127.0.0.1:5000/"},
+    {"iss": ["http://localhost:5000"]},
+    {"iss": "http://localhost:5000/"},
     {"aud": "https://example.org"},
-    {"aud": ["http://127.0.0.1:5000", "https://example.org"]},
+    {"aud": ["http://localhost:5000", "https://example.org"]},
     {"exp": 1_700_000_000},
     {"exp": "soon"},
     {"iat": 4_000_000_000},
