@@ -1,13 +1,14 @@
 """Hammer: phone-number login and invite codes. `create_app` makes the application.
 
     cli                             flask commands for operators
-    auth | api | oauth              blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps
+    auth | api | oauth | admin      blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps |
+                                    pages for operators
     web                             tokens, access, request limits, languages, branding, headers, origins, static files, logs,
                                     metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
     operations                      doctor, retention, gauges, readiness, demo data
     users                           accounts, people, exports, transfers
     login | grants                  login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
-    clients                         apps of the operator and their secrets
+    clients | factors               apps of the operator and their secrets | authenticator apps, recovery codes, passkeys
     sessions | invites | webhooks   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
                                     endpoints, deliveries, signatures, event feed
     sms | quotas | events           outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
@@ -27,7 +28,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 import config
-from hammer import api, auth, cli, oauth
+from hammer import admin, api, auth, cli, oauth
 from hammer.db import database
 from hammer.grants import logout_notices
 from hammer.refusals import Refusal
@@ -77,6 +78,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         api,
         auth,
         oauth,
+        admin,
         health,
         receipts,
         well_known,

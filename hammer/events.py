@@ -50,6 +50,19 @@ class Kind(StrEnum):
     USER_UNBLOCKED = "user-unblocked"
     STAFF_GIVEN = "staff-given"
     STAFF_TAKEN = "staff-taken"
+    ENROLMENT_ALLOWED = "enrolment-allowed"
+    """The command line or staff made a link by which a staff member can enrol a second factor."""
+    FACTOR_ENROLLED = "factor-enrolled"
+    """A staff member enrolled an authenticator app or a passkey."""
+    FACTOR_REMOVED = "factor-removed"
+    FACTORS_RESET = "factors-reset"
+    """The command line removed all second factors of a staff member."""
+    RECOVERY_CODES_MADE = "recovery-codes-made"
+    """A staff member was given new recovery codes; the ones before are void."""
+    FACTOR_WRONG = "factor-wrong"
+    """A staff member entered a wrong code of an authenticator app, or a wrong recovery code."""
+    ADMIN_OPENED = "admin-opened"
+    """A staff member opened the operator's pages with a second factor, or proved it again there."""
     NUMBER_CHANGED = "number-changed"
     DATA_EXPORTED = "data-exported"
     """Users exported what is stored about them."""
@@ -138,11 +151,14 @@ def note(
     actor_id: str | None = None,
     client_id: str | None = None,
     endpoint_id: str | None = None,
+    detail: str | None = None,
+    reason: str | None = None,
 ) -> None:
     """Adds an event about `user_id` to the caller's transaction.
 
     `actor_id` is the user who did it, if that is another one. `client_id` is the client; without it, the client that is calling.
-    `endpoint_id` is the webhook endpoint that the event is about.
+    `endpoint_id` is the webhook endpoint that the event is about. `detail` says in one word what exactly happened; `reason` is what
+    staff gave as theirs.
     """
     insert_row(
         tx,
@@ -154,5 +170,7 @@ def note(
         client_id=client_id or calling_client.get(),
         request_id=request_id.get(),
         endpoint_id=endpoint_id,
+        detail=detail,
+        reason=reason,
         sequence=UNPUBLISHED if kind in PUBLISHED else None,
     )

@@ -1,5 +1,5 @@
-"""The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, limits,
-messages, idempotency keys, tombstones, keys, events, webhooks.
+"""The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, second
+factors, passkeys, limits, messages, idempotency keys, tombstones, keys, events, webhooks.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -38,6 +38,8 @@ class SessionKind(StrEnum):
     """By bearer tokens, in the API."""
     APP = "app"
     """By the tokens of an app that its user signed in to (OpenID Connect). They are no tokens of the API."""
+    ADMIN = "admin"
+    """By a cookie of its own, on the operator's pages. Opened by staff with a second factor."""
 
 
 class Scope(StrEnum):
@@ -87,15 +89,17 @@ SESSION_LIFETIME = {
     SessionKind.BROWSER: timedelta(days=14),
     SessionKind.PROGRAM: timedelta(days=30),
     SessionKind.APP: timedelta(days=30),
+    SessionKind.ADMIN: timedelta(hours=12),
 }
 """A session ends this long after the login, even if it is in use. NIST SP 800-63B-4 §2.1.3 allows at most 30 days."""
 SESSION_IDLE = {
     SessionKind.BROWSER: timedelta(days=3),
     SessionKind.PROGRAM: timedelta(days=14),
     SessionKind.APP: timedelta(days=14),
+    SessionKind.ADMIN: timedelta(minutes=30),
 }
 """A session ends this long after its last use. A browser may be shared; a program runs on the phone of its user."""
-SEEN_EVERY = timedelta(hours=1)
+SEEN_EVERY = dict.fromkeys(SessionKind, timedelta(hours=1)) | {SessionKind.ADMIN: timedelta(minutes=1)}
 """How often the last use of a session is recorded. An idle session ends at most this much too early, and never too late."""
 
 
@@ -132,6 +136,9 @@ class User(Base):
     date_joined: Mapped[datetime]
     blocked_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    passkey_handle: Mapped[str | None] = mapped_column(String(43))
+    """What authenticators know the user by (WebAuthn §6.1): random, so that it says nothing about them. None before the first
+    passkey."""
 
     __table_args__ = (
         Index("uq_users_lower_username", func.lower(username), unique=True),
@@ -211,7 +218,7 @@ class Session(Base):
     """The client through which its code was asked for, or, for the kind `app`, that the user signed in to; None for our own pages,
     and for programs without a client."""
     parent_id: Mapped[str | None] = mapped_column(String(22))
-    """For the kind `app`: the session of the browser in which the user signed in to the app. It ends with that one."""
+    """For the kinds `app` and `admin`: the session of the browser in which it was opened. It ends with that one."""
     scopes: Mapped[str | None] = mapped_column(String(60))
     """For the kind `app`: `SignInScope`s with spaces between them."""
     refreshes: Mapped[int] = mapped_column(default=0)
@@ -220,7 +227,7 @@ class Session(Base):
     """The last exchange whose answer has certainly arrived. Written only while that matters (`sessions.GRACE`)."""
     refreshed_at: Mapped[datetime]
     created_at: Mapped[datetime]
-    """When the number was proved for this session."""
+    """When the number was proved for this session; for the kind `admin`: the second factor."""
     seen_at: Mapped[datetime]
     """The last recorded use. The real last use is up to `SEEN_EVERY` later."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
@@ -372,6 +379,63 @@ class Device(Base):
     used_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class SecondFactor(Base):
+    """What staff prove besides their number: an authenticator app (RFC 6238) and recovery codes. The secrets are computed from this
+    row and a key that is not in the database. Their passkeys are in a table of their own."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    links: Mapped[int] = mapped_column(default=0)
+    """How often an enrolment link was made. The one valid link contains this number."""
+    link_expires_at: Mapped[datetime | None]
+    """Until when that link is valid; None once it was used."""
+    generation: Mapped[int] = mapped_column(default=0)
+    """The number of the authenticator app's secret. The secret that is shown to enrol an app has the next one."""
+    step: Mapped[int | None] = mapped_column(BigInteger)
+    """The time step of the newest code that was accepted: no code is accepted twice. None without an authenticator app."""
+    recovery_generation: Mapped[int] = mapped_column(default=0)
+    """How often recovery codes were made; 0 for none."""
+    recovery_used: Mapped[int] = mapped_column(default=0)
+    """Which of them were used: one bit for each."""
+
+
+class Passkey(Base):
+    """A passkey: the public key of a credential that an authenticator keeps (WebAuthn)."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = mapped_column(String(1364), primary_key=True)
+    """The id of the credential, 1023 bytes at most (WebAuthn §4), as base64url."""
+    user_id: Mapped[RandomId] = mapped_column(ForeignKey("users.id"), index=True)
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    """How often it signed, as the authenticator counts; 0 where it does not count."""
+    backup_eligible: Mapped[bool]
+    """Whether it may be copied to other devices. This never changes."""
+    backed_up: Mapped[bool]
+    aaguid: Mapped[str] = mapped_column(String(36))
+    """The model of the authenticator."""
+    rp_id: Mapped[str] = mapped_column(String(253))
+    """The host that it was made for. It works for no other one."""
+    name: Mapped[str] = mapped_column(String(60))
+    """What its owner calls it."""
+    for_staff: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it opens the operator's pages: it was added by an enrolment link, or in a session of the kind `admin`. One that was
+    added after a text alone does not."""
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class SpentChallenge(Base):
+    """A challenge that an authenticator answered. It is stored before the answer is verified, so that no answer counts twice."""
+
+    __tablename__ = "spent_challenges"
+
+    id: Mapped[RandomId] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Counter(Base):
     """How much of a limit was used in one period. The scope names the limit; a number or an address in it is a keyed hash."""
 
@@ -500,6 +564,10 @@ class Event(Base):
 
     endpoint_id: Mapped[str | None] = mapped_column(String(22))
     """The webhook endpoint that it is about."""
+    detail: Mapped[str | None] = mapped_column(String(40))
+    """What exactly happened, in one word: the slug of a refusal, or how a second factor was proved."""
+    reason: Mapped[str | None] = mapped_column(String(200))
+    """Why staff did it, in their words."""
     sequence: Mapped[int | None] = mapped_column(BigInteger)
     """Its place in the event feed, from 1. 0 while it waits to be published; None for an event that apps are not told about."""
 

@@ -20,6 +20,7 @@ SAMPLES = {
     "filename": "hammer.css",
     "receipt": "1.A",
     "slug": "wrong-code",
+    "token": "A" * 22,
 }
 
 

@@ -17,7 +17,7 @@ from hammer import events
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hammer").rglob("*.py"))
-FRONT_ENDS = {"auth", "api", "oauth", "web", "cli"}
+FRONT_ENDS = {"auth", "api", "oauth", "admin", "web", "cli"}
 every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
 
 

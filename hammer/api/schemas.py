@@ -427,6 +427,49 @@ class ExportedConsentOut(Out):
     given_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
+class ExportedSecondFactorOut(Out):
+    """The authenticator app and the recovery codes of a staff member. Their secrets are not stored."""
+
+    links = fields.Integer(required=True, metadata={"description": "How many enrolment links were made.", "example": 1})
+    link_expires_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    generation = fields.Integer(required=True, metadata={"description": "The number of the app's secret.", "example": 1})
+    step = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The half minute, counted since 1970, of the newest accepted code.",
+            "example": 59_823_456,
+            "format": "int64",
+        },
+    )
+    recovery_generation = fields.Integer(
+        required=True, metadata={"description": "How often recovery codes were made.", "example": 1}
+    )
+    recovery_used = fields.Integer(
+        required=True, metadata={"description": "Which of them were used: one bit for each.", "example": 0}
+    )
+
+
+class ExportedPasskeyOut(Out):
+    """A passkey, without its public key."""
+
+    id = fields.String(required=True, metadata={"description": "The id of the credential.", "example": "J3-x2Q"})
+    sign_count = fields.Integer(required=True, metadata={"description": "How often it signed.", "example": 0, "format": "int64"})
+    backup_eligible = fields.Boolean(
+        required=True, metadata={"description": "Whether it may be copied to other devices.", "example": True}
+    )
+    backed_up = fields.Boolean(required=True, metadata={"example": True})
+    aaguid = fields.String(
+        required=True,
+        metadata={"description": "The model of the authenticator.", "example": "00000000-0000-0000-0000-000000000000"},
+    )
+    rp_id = fields.String(required=True, metadata={"description": "The host that it was made for.", "example": "login.example.com"})
+    name = fields.String(required=True, metadata={"example": "iPhone"})
+    for_staff = fields.Boolean(required=True, metadata={"description": "Whether it opens the operator's pages.", "example": False})
+    created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
+    used_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+
+
 class ExportedDeviceOut(Out):
     """A browser or program that has signed in."""
 
@@ -513,6 +556,12 @@ class ExportedEventOut(Out):
     by_somebody_else = fields.Boolean(required=True, metadata={"description": "Whether one of the staff did it.", "example": False})
     client_id = fields.String(required=True, allow_none=True, metadata=CLIENT_ID)
     request_id = fields.String(required=True, allow_none=True, metadata={"example": "5f2c9a"})
+    detail = fields.String(
+        required=True, allow_none=True, metadata={"description": "What exactly happened, in one word.", "example": "own-invite"}
+    )
+    reason = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why staff did it, in their words.", "example": "asked by letter"}
+    )
 
 
 class ExportOut(Out):
@@ -523,6 +572,8 @@ class ExportOut(Out):
     consents = fields.List(
         fields.Nested(ExportedConsentOut), required=True, metadata={"description": "What apps that the user signed in to may know."}
     )
+    second_factors = fields.List(fields.Nested(ExportedSecondFactorOut), required=True, metadata={"description": "Of staff."})
+    passkeys = fields.List(fields.Nested(ExportedPasskeyOut), required=True)
     devices = fields.List(
         fields.Nested(ExportedDeviceOut), required=True, metadata={"description": "Devices that signed in before."}
     )

@@ -5,7 +5,7 @@ from typing import Any
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from hammer.auth import forms, pictures
+from hammer.auth import forms
 from hammer.db.pagination import Page
 from hammer.grants import apps
 from hammer.invites import activation, invite_codes
@@ -16,7 +16,7 @@ from hammer.sessions import sessions
 from hammer.sessions.sessions import Caller
 from hammer.users import names, people
 from hammer.web.languages import say
-from hammer.web.pages import kept_invites
+from hammer.web.pages import kept_invites, pictures
 from hammer.web.pages.forms import Form
 from hammer.web.pages.frame import refused
 from hammer.web.settings import settings

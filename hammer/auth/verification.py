@@ -25,6 +25,8 @@ from hammer.web.pages.filters import explained, strong
 from hammer.web.pages.filters import phone as phone_number
 from hammer.web.pages.forms import Phone
 from hammer.web.pages.frame import (
+    AFTER_SIGN_IN,
+    ENROLMENT,
     PROOF_TOO_OLD,
     answers_repeats,
     forget_all_but,
@@ -83,7 +85,8 @@ def code() -> ResponseReturnValue:
         return go("auth.phone")
 
     def sign_in(typed: str) -> ResponseReturnValue:
-        return _signed_in_at(apps.next_page("auth.profile"), _confirm(asked, typed, form_key("", asked.id)))
+        then = apps.next_page(session.get(AFTER_SIGN_IN, "auth.profile"))
+        return _signed_in_at(then, _confirm(asked, typed, form_key("", asked.id)))
 
     return LOGIN.enter(asked, sign_in)
 
@@ -222,7 +225,7 @@ def _confirm(asked: Verification, typed: str, key: idempotency.Key, *, instead_o
 
 def _signed_in_at(endpoint: str, opened: by_code.SignedIn) -> ResponseReturnValue:
     """Leads to a page with the cookies of the session that was opened."""
-    forget_all_but(kept_invites.KEY, apps.KEY)
+    forget_all_but(kept_invites.KEY, apps.KEY, ENROLMENT)
     response = go(endpoint)
     tokens.set_cookies(response, opened.session, opened.device)
     return response

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 
 import click
 from babel.languages import get_official_languages
@@ -10,6 +11,7 @@ from hammer import clock
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import described, full_name, minute, print_table, status
 from hammer.db.pagination import MOST_PER_PAGE
+from hammer.factors import staff
 from hammer.login import test_numbers
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound, TelephoneNumberTaken
@@ -34,6 +36,7 @@ def createsuperuser(phone: str) -> None:
         click.echo(f"They are blocked. To unblock them: flask --app wsgi users block --undo {user.telephone_number}")
     where = "shown on the page" if settings().demo else "texted to it"
     click.echo(f"They sign in with this number and the code that is {where}: {settings().public_url}/login/")
+    _print_enrolment(user_id)
 
 
 @commands.group(cls=Group)
@@ -101,6 +104,29 @@ def make_staff(user: str, undo: bool) -> None:
     user_id = _find(user)
     accounts.set_staff(settings(), user_id, not undo)
     click.echo(f"{described(people.profile(settings(), user_id))} is {'not ' if undo else ''}staff now.")
+    if not undo:
+        _print_enrolment(user_id)
+
+
+@users.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def reset_factor(user: str, yes: bool) -> None:
+    """Remove all second factors of USER, who is staff, and print a link to set up new ones.
+
+    For a staff member who lost them. Make sure that it is really them who asks: with the link and their number one can open the
+    operator's pages.
+    """
+    user_id = _find(user)
+    profile = people.profile(settings(), user_id)
+    if not yes:
+        click.confirm(f"Remove all second factors of {described(profile)}?", abort=True)
+    try:
+        token = staff.reset(settings(), user_id)
+    except NotFound as no:
+        raise click.ClickException(f"{described(profile)} is not staff, or is blocked.") from no
+    click.echo(f"{described(profile)} has no second factor now, and is signed out of the operator's pages.")
+    _print_link(token)
 
 
 @users.command()
@@ -179,6 +205,20 @@ def unreadable(full: bool) -> None:
     for plan, count in sorted(plans.items()):
         click.echo(f"{plan}: {count}", err=True)
     click.echo(f"{plans.total()} of {total} stored numbers are no mobile numbers any more.", err=True)
+
+
+def _print_enrolment(user_id: str) -> None:
+    """Prints a link to set up a second factor, for staff who have none and are not blocked."""
+    if staff.factors(user_id).enrolled:
+        click.echo("They keep their second factor. If it is lost: flask --app wsgi users reset-factor")
+        return
+    with suppress(NotFound):
+        _print_link(staff.allow_enrolment(settings(), user_id))
+
+
+def _print_link(token: str) -> None:
+    click.echo("To open the operator's pages they set up a second factor first, once within 24 hours, with this link:")
+    click.echo(f"{settings().public_url}/admin/enrol/{token}/")
 
 
 def _find(user: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from config import LONGEST_CODE_TTL_SECONDS
 from hammer import clock, events
 from hammer.db.database import Base, db, transaction
+from hammer.factors import recovery
 from hammer.invites import tombstones
 from hammer.models import (
     SESSION_LIFETIME,
@@ -28,8 +29,10 @@ from hammer.models import (
     IdempotencyKey,
     LogoutNotice,
     Message,
+    SecondFactor,
     SendAllowance,
     Session,
+    SpentChallenge,
     Tombstone,
     Verification,
     WebhookAttempt,
@@ -65,6 +68,8 @@ LOGOUT_NOTICES_KEPT = timedelta(days=7)
 DELIVERIES_KEPT = timedelta(days=30)
 """How long deliveries to webhook endpoints are kept after they were due, and the log of posts after a post: long enough to find out
 why an app lacks an event. What waits for a disabled endpoint is not posted after that."""
+CHALLENGES_KEPT = timedelta(hours=24)
+"""How long spent challenges of passkeys are kept after their end. If a clock was ahead for some hours, they must still be there."""
 EVENTS_KEPT = timedelta(days=365)
 """How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
 
@@ -104,11 +109,13 @@ def prune() -> dict[str, int]:
         "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - DELIVERIES_KEPT),
         "events": _clear(Event, and_(Event.at <= now - EVENTS_KEPT, _is_not_the_newest_place())),
         "idempotency keys": _clear(IdempotencyKey, repeated),
+        "spent challenges": _clear(SpentChallenge, SpentChallenge.expires_at <= now - CHALLENGES_KEPT),
     }
 
 
 def restored() -> dict[str, int]:
-    """Voids all codes, sessions, known devices, consents and answers to repeated requests. Returns how many of each kind.
+    """Voids all codes, sessions, known devices, consents and answers to repeated requests; of staff, recovery codes and enrolment
+    links. Returns how many of each kind.
 
     For use after a backup was restored, or a standby took over that lacked the last transactions: what was used, ended or withdrawn
     since then would be valid again.
@@ -125,6 +132,8 @@ def restored() -> dict[str, int]:
         "consents": _clear(Consent, anything),
         "idempotency keys": _clear(IdempotencyKey, anything),
     }
+    with transaction() as tx:
+        tx.execute(update(SecondFactor).values(recovery_used=recovery.ALL_USED, link_expires_at=None))
     ended, live = 0, select(Session.id).where(Session.ended_at.is_(None)).limit(MOST_AT_ONCE)
     while ids := db.session.scalars(live).all():
         with transaction() as tx:

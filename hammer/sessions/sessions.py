@@ -78,8 +78,8 @@ class SignedInDevice:
 
 
 def cookie(settings: Settings, session: Session) -> str:
-    """The cookie for the browser of `session`."""
-    return codes.proof(settings.key("sessions"), SessionKind.BROWSER, session.id)
+    """The cookie for the browser of `session`, which is of the kind `browser` or `admin`."""
+    return codes.proof(settings.key("sessions"), session.kind, session.id)
 
 
 def refresh_token(settings: Settings, session: Session) -> str:
@@ -87,15 +87,16 @@ def refresh_token(settings: Settings, session: Session) -> str:
     return codes.proof(settings.key("sessions"), session.kind, session.id, session.refreshes)
 
 
-def by_cookie(settings: Settings, shown: str) -> Caller | None:
-    """The caller with this cookie; None if it is forged or its session is over. A forged cookie costs no query."""
-    session_id = id_in_cookie(settings, shown)
-    return caller(session_id, SessionKind.BROWSER) if session_id else None
+def by_cookie(settings: Settings, shown: str, kind: SessionKind = SessionKind.BROWSER) -> Caller | None:
+    """The caller with this cookie of a session of this kind; None if it is forged or its session is over. A forged cookie costs no
+    query."""
+    session_id = id_in_cookie(settings, shown, kind)
+    return caller(session_id, kind) if session_id else None
 
 
-def id_in_cookie(settings: Settings, shown: str) -> str | None:
+def id_in_cookie(settings: Settings, shown: str, kind: SessionKind = SessionKind.BROWSER) -> str | None:
     """The id of the session whose cookie this is; None if the cookie is forged. The session may be over."""
-    claim = codes.read_proof(settings.key("sessions"), SessionKind.BROWSER, shown)
+    claim = codes.read_proof(settings.key("sessions"), kind, shown)
     return claim[0] if claim else None
 
 
@@ -115,7 +116,7 @@ def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None 
         _record(Session.id == found_id, Session.refreshes == refreshes, refreshes_received=refreshes)
     if seen_at > now + clock.APART:
         _record(Session.id == found_id, Session.seen_at == seen_at, seen_at=now, **_corrected_times(now))
-    elif seen_at <= now - SEEN_EVERY:
+    elif seen_at <= now - SEEN_EVERY[kind]:
         _record(Session.id == found_id, Session.seen_at < now, seen_at=now)
     return Caller(user_id, found_id, is_staff)
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import Transaction, db, transaction
+from hammer.factors import staff
 from hammer.invites import tombstones
 from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
@@ -52,6 +53,7 @@ EMPTIED: Final[dict[str, object]] = {
     "last_name": "",
     "is_staff": False,
     "app_metadata": None,
+    "passkey_handle": None,
 }
 """What a deletion leaves in the personal columns of a user."""
 
@@ -258,6 +260,7 @@ def delete(
         for table in (Session, Consent):
             tx.execute(delete_from(table).where(table.user_id == user_id))
         devices.forget(tx, user_id)  # again: a login that got its locks first has left a new one
+        staff.delete(tx, user_id)
         events.note(tx, events.Kind.USER_DELETED, user_id, actor_id=actor_id)
         idempotency.keep(tx, key)
     log.info("Deleted user %s.", user_id)  # after a restored backup, users in this log are deleted again: docs/privacy.md
@@ -269,12 +272,16 @@ def was_deleted(key: idempotency.Key) -> bool:
 
 
 def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
-    """Gives or takes the rights of staff, from the user's next request on. Refuses with `NotFound`; with `NotAllowed` to give them
-    to the user of a test number."""
+    """Gives or takes the rights of staff, from the user's next request on. Their second factors go with the rights.
+
+    Refuses with `NotFound`; with `NotAllowed` to give them to the user of a test number.
+    """
     with transaction() as tx:
         if is_staff:
             test_numbers.refuse_staff(settings, _lock_number(tx, user_id), clock.now())
         _update_user(tx, user_id, is_staff=is_staff)
+        if not is_staff:
+            staff.forget(tx, user_id)
         events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
 
 

@@ -10,8 +10,22 @@ from sqlalchemy import or_, select
 from config import FULL, MASKED, Settings
 from hammer import events
 from hammer.db.database import db, transaction
+from hammer.factors import staff
 from hammer.invites import tombstones
-from hammer.models import Consent, Counter, Device, Event, Message, Referral, SendAllowance, Session, User, Verification
+from hammer.models import (
+    Consent,
+    Counter,
+    Device,
+    Event,
+    Message,
+    Passkey,
+    Referral,
+    SecondFactor,
+    SendAllowance,
+    Session,
+    User,
+    Verification,
+)
 from hammer.parsing import phones
 from hammer.quotas import guesses, invite_attempts, texts
 from hammer.users import people
@@ -33,6 +47,8 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
         "invitees": _invitees(settings, user_id),
         "sessions": _rows(Session, Session.user_id == user_id, Session.created_at, without=["user_id"]),
         "consents": _rows(Consent, Consent.user_id == user_id, Consent.given_at, without=["user_id"]),
+        "second_factors": _rows(SecondFactor, SecondFactor.user_id == user_id, SecondFactor.user_id, without=["user_id"]),
+        "passkeys": _rows(Passkey, Passkey.user_id == user_id, Passkey.created_at, without=["user_id", "public_key"]),
         "devices": _rows(Device, Device.user_id == user_id, Device.known_since, without=["user_id"]),
         "verifications": _verifications(user_id, number),
         "limits": _limits(settings, user_id, number),
@@ -79,7 +95,8 @@ def _verifications(user_id: str, number: str) -> list[dict[str, Any]]:
 
 def _limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
     """What was counted for the user's number and account. The end of a scope, a keyed hash or an id, is left out."""
-    scopes = [guesses.scope(settings.number_hash(number)), *invite_attempts.scopes(settings, user_id, number)]
+    scopes = [guesses.scope(settings.number_hash(number)), staff.scope(user_id)]
+    scopes += invite_attempts.scopes(settings, user_id, number)
     mine = _rows(Counter, Counter.scope.in_(scopes), Counter.ends_at, without=["period"])
     return [counter | {"scope": counter["scope"].rpartition("/")[0]} for counter in mine]
 
@@ -102,6 +119,8 @@ def _events(user_id: str) -> list[dict[str, Any]]:
             "by_somebody_else": event["actor_id"] not in (None, user_id),
             "client_id": event["client_id"],
             "request_id": event["request_id"],
+            "detail": event["detail"],
+            "reason": event["reason"],
         }
         for event in _rows(Event, mine, Event.id)
     ]

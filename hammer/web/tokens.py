@@ -35,6 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SESSION_COOKIE = "hammer"
+ADMIN_COOKIE = "hammer_admin"
 DEVICE_COOKIE = "hammer_device"
 DEVICE_COOKIE_LIFETIME = timedelta(days=365)
 """Browsers limit the lifetime of a cookie to 400 days."""
@@ -314,6 +315,17 @@ def visitor() -> Caller | None:
     return cast(Caller | None, g.visitor)
 
 
+def operator() -> Caller | None:
+    """The caller with a session of the operator's pages in this browser, or None. Read from the database once a request.
+
+    They were staff when it was opened; `is_staff` says whether they are now.
+    """
+    if "operator" not in g:
+        cookie = request.cookies.get(cookie_name(ADMIN_COOKIE))
+        g.operator = sessions.by_cookie(settings(), cookie, SessionKind.ADMIN) if cookie else None
+    return cast(Caller | None, g.operator)
+
+
 def session_id_in_cookie() -> str | None:
     """The id of the session in this browser's cookie, or None. The session can have ended."""
     cookie = request.cookies.get(cookie_name(SESSION_COOKIE))
@@ -331,6 +343,17 @@ def clear_cookie(response: BaseResponse) -> None:
     response.delete_cookie(cookie_name(SESSION_COOKIE), secure=settings().https, httponly=True, samesite="Lax")
 
 
+def set_admin_cookie(response: Response, session: Session) -> None:
+    """Opens the operator's pages in this browser. No request that another site caused carries the cookie."""
+    lifetime = SESSION_LIFETIME[SessionKind.ADMIN]
+    _set_cookie(response, ADMIN_COOKIE, sessions.cookie(settings(), session), lifetime, samesite="Strict")
+
+
+def clear_admin_cookie(response: BaseResponse) -> None:
+    """Closes the operator's pages in this browser."""
+    response.delete_cookie(cookie_name(ADMIN_COOKIE), secure=settings().https, httponly=True, samesite="Strict")
+
+
 def device_token() -> str | None:
     """The token that marks this browser as a known device, or None."""
     return request.cookies.get(cookie_name(DEVICE_COOKIE))
@@ -341,8 +364,8 @@ def cookie_name(name: str) -> str:
     return f"__Host-{name}" if settings().https else name
 
 
-def _set_cookie(response: Response, name: str, value: str, lifetime: timedelta) -> None:
-    response.set_cookie(cookie_name(name), value, max_age=lifetime, secure=settings().https, httponly=True, samesite="Lax")
+def _set_cookie(response: Response, name: str, value: str, lifetime: timedelta, samesite: str = "Lax") -> None:
+    response.set_cookie(cookie_name(name), value, max_age=lifetime, secure=settings().https, httponly=True, samesite=samesite)
 
 
 _BROWSERS = {

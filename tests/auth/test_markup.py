@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from hammer import auth
-from hammer.auth import pictures
+from hammer.web.pages import pictures
 from tests.actions import wrong_code
 from tests.auth.pages import (
     ANNA,

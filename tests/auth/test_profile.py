@@ -11,9 +11,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from hammer.auth import pictures, profile_page
+from hammer.auth import profile_page
 from hammer.db.database import db
 from hammer.models import Scope
+from hammer.web.pages import pictures
 from tests.auth.pages import (
     ANNA,
     BORIS,

@@ -1,5 +1,6 @@
 """Commands about users: `createsuperuser` and `users …`."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 from config import Settings
 from hammer import clock
 from hammer.db.database import db, transaction
+from hammer.factors import staff
 from hammer.models import User
 from hammer.operations import demo
 from hammer.refusals import NotFound
@@ -19,6 +21,7 @@ from hammer.sessions import sessions
 from hammer.users import accounts, people
 from tests.actions import ANNA, BORIS, user
 from tests.cli.commands import Run, refused, said
+from tests.operators import add_passkey
 
 
 def test_createsuperuser_makes_a_staff_user_of_a_new_number_and_says_how_they_sign_in(
@@ -190,10 +193,34 @@ def test_bytes_that_are_no_text_are_refused(run: Run) -> None:
 
 
 def test_make_staff_gives_and_takes(run: Run, anna: str, profile: Callable[[str], people.Profile]) -> None:
-    assert said(run("users", "make-staff", "anna")) == f"{ANNA} (anna Анна Иванова) is staff now.\n"
+    answer = said(run("users", "make-staff", "anna"))
+    assert answer.startswith(f"{ANNA} (anna Анна Иванова) is staff now.\n")
     assert profile(anna).is_staff
     assert "is not staff now" in said(run("users", "make-staff", "anna", "--undo"))
     assert not profile(anna).is_staff
+
+
+@pytest.mark.requirement("AZN-03")
+def test_staff_without_a_second_factor_get_a_link_and_those_who_lost_it_too(
+    run: Run, app: Flask, settings: Settings, anna: str
+) -> None:
+    def link(answer: str) -> str:
+        found = re.search(rf"{settings.public_url}/admin/enrol/(\S+)/", answer)
+        assert found is not None, answer
+        with app.app_context():
+            assert staff.is_good(settings, found[1], anna)
+        return found[1]
+
+    first, second = link(said(run("users", "make-staff", "anna"))), link(said(run("createsuperuser", ANNA)))
+    assert first != second
+    with app.app_context():
+        add_passkey(anna, for_staff=True)
+    assert "keep their second factor" in said(run("users", "make-staff", "anna"))
+    link(said(run("users", "reset-factor", "anna", "--yes")))
+    with app.app_context():
+        assert not staff.factors(anna).enrolled
+    run("users", "make-staff", "anna", "--undo")
+    assert "is not staff" in refused(run("users", "reset-factor", "anna", "--yes"))
 
 
 def test_block_shuts_out_at_once_and_undo_lets_in_again(

@@ -337,7 +337,7 @@ def test_a_user_goes_on_as_before(app: Flask, settings: Settings, clock: Travell
     later = Program(app)
     later.sign_in(ANNA)
     assert later.profile().invite_code == before.profile().invite_code
-    clock.shift(SEEN_EVERY + JUMP)
+    clock.shift(SEEN_EVERY[SessionKind.PROGRAM] + JUMP)
     with app.app_context():
         retention.prune()
     for person in (before, then, later):

@@ -13,6 +13,7 @@ from time_machine import Traveller
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import db, transaction
+from hammer.factors import staff
 from hammer.invites import activation, tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
@@ -24,6 +25,7 @@ from hammer.sessions import devices, sessions
 from hammer.users import accounts, exports
 from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
+from tests.operators import add_passkey
 from tests.people import Browser, Program
 
 OTHER, PENDING = "+79290000004", "+79290000005"
@@ -37,7 +39,7 @@ STAYS = {
     "logout_notices.user_id",
 }
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
-IMPERSONAL = {"token_keys", "clients", "webhook_endpoints", "webhook_deliveries", "webhook_attempts"}
+IMPERSONAL = {"token_keys", "clients", "webhook_endpoints", "webhook_deliveries", "webhook_attempts", "spent_challenges"}
 """Tables without data about users."""
 in_context = pytest.mark.usefixtures("context")
 
@@ -97,6 +99,10 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     apps.ask(shop, login_hint=ANNA)
     apps.ask(shop, login_hint=BORIS)
     sessions.sign_out(them.user.id, at_home.session.id)
+    staff.allow_enrolment(settings, them.user.id)
+    with pytest.raises(WrongCode):
+        staff.open_by_code(settings, them.user.id, "000000", device="")
+    add_passkey(them.user.id)
     return them
 
 
@@ -133,7 +139,7 @@ def test_after_a_deletion_no_table_contains_the_id_name_or_number(settings: Sett
 @pytest.mark.requirement("PRV-03")
 def test_after_a_deletion_counters_contain_only_the_hash_of_the_number(settings: Settings, anna: SignedIn) -> None:
     counted = {scope for scope in _counted() if anna.user.id in scope}
-    assert {scope.rpartition("/")[0] for scope in counted} == {"invites/life", "invites/week"}
+    assert {scope.rpartition("/")[0] for scope in counted} == {"invites/life", "invites/week", "factors"}
     accounts.delete(settings, anna.user.id)
     assert {scope for scope in _counted() if anna.user.id in scope} == set()
 

@@ -22,6 +22,7 @@ from config import Settings
 from hammer import clock, events
 from hammer.db.database import db
 from hammer.events import Type
+from hammer.factors import staff
 from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
@@ -34,6 +35,7 @@ from hammer.webhooks import endpoints, feed
 from hammer.webhooks.catalogue import CATALOGUE
 from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, everything_stored, right, sign_in, wrong
+from tests.operators import add_passkey
 from tests.people import Browser, Program
 
 DORA = "+79290000004"
@@ -157,6 +159,9 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     apps.sign_in(settings, shop, known.session)
     apps.sign_in(settings, shop, sign_in(settings, BORIS, kind=SessionKind.BROWSER).session)
     feed.publish()
+    accounts.set_staff(settings, them.user.id, True)
+    staff.allow_enrolment(settings, them.user.id)
+    add_passkey(them.user.id)
     return them
 
 

@@ -55,6 +55,7 @@ FORM_PAGES: Final = {
     "auth.end_others": "auth.profile",
     "auth.end_app": "auth.profile",
     "auth.forget_app": "auth.profile",
+    "admin.take_link": "admin.enrol",
 }
 """Endpoints that only take a form -> the endpoint of the page with that form. The page is shown when the form must only be shown
 again, and when the address is opened by GET."""

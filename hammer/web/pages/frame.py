@@ -29,7 +29,12 @@ View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 OTHER_LANGUAGE, TOO_LATE = "other-language", "too-late"
 """Why a form that was sent is only shown again (`g.shows_only`)."""
+AFTER_SIGN_IN: Final = "after_sign_in"
+"""The key in the signed cookie of the endpoint that a sign-in leads to, where a page asked for it; the profile without it."""
+ENROLMENT: Final = "enrolment"
+"""The key in the signed cookie of the token of an enrolment link that was opened in this browser."""
 PROOF_TOO_OLD: Final = N_("Nothing was changed. Confirm your number again first: your last code is more than five minutes old.")
+NOTHING_DONE: Final = N_("You are not signed in here any more, so nothing was done. Please sign in and do it once more.")
 _OTHER_NUMBER: Final = N_("You are signed in with another number now, so nothing was done.")
 
 
@@ -46,7 +51,10 @@ def signed_in(view: Callable[Concatenate[Caller, P], ResponseReturnValue]) -> Ca
         caller = tokens.visitor()
         if caller is None:
             return _to_phone_form()
-        return _refuse_form_of_another_user(caller) or _to_form_page() or view(caller, *args, **kwargs)
+        if is_of_another_user(caller):
+            flash(gettext(_OTHER_NUMBER))
+            return go("auth.profile")
+        return _to_form_page() or view(caller, *args, **kwargs)
 
     return guarded(Access.USER, checked)
 
@@ -121,12 +129,10 @@ def owner_mark(caller: Caller) -> str:
     return settings().keyed_hash("forms", caller.user_id)
 
 
-def _refuse_form_of_another_user(caller: Caller) -> Response | None:
-    """Leads to the caller's profile when the form was shown to another user, who has signed out in this browser since."""
-    if request.form.get("whose", mine := owner_mark(caller)) == mine:
-        return None
-    flash(gettext(_OTHER_NUMBER))
-    return go("auth.profile")
+def is_of_another_user(caller: Caller) -> bool:
+    """Whether the form that was sent was shown to another user, who has signed out in this browser since."""
+    mine = owner_mark(caller)
+    return request.form.get("whose", mine) != mine
 
 
 def _past_sign_in(visitor: Caller) -> Response:
@@ -146,7 +152,7 @@ def _to_profile(visitor: Caller) -> Response:
 def _to_phone_form() -> Response:
     """Leads to the phone form. After a sent form it says that nothing was done: the person would expect otherwise."""
     if request.method == "POST" and request.endpoint != "auth.logout":
-        flash(gettext("You are not signed in here any more, so nothing was done. Please sign in and do it once more."))
+        flash(gettext(NOTHING_DONE))
     return go("auth.phone")
 
 

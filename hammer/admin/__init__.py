@@ -1,0 +1,13 @@
+"""The operator's pages, `/admin/`: for staff with a second factor. They call the same verbs as the pages for people and the API."""
+
+from flask import Flask
+
+from hammer.admin import factors, home, sign_in  # noqa: F401  # importing them registers their views
+from hammer.admin.blueprint import blueprint
+
+__all__ = ["init_app"]
+
+
+def init_app(app: Flask) -> None:
+    """Adds the pages to the application."""
+    app.register_blueprint(blueprint)

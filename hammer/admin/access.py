@@ -1,0 +1,120 @@
+"""Who may open the operator's pages: staff who proved a second factor in this browser (`admin_only`)."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, cast
+
+from flask import Response, flash, g, redirect, render_template, request, session
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+
+from hammer.refusals import N_, NotAllowed
+from hammer.sessions.sessions import Caller
+from hammer.users import accounts
+from hammer.web import tokens
+from hammer.web.access import Access, guarded
+from hammer.web.pages.errors import here
+from hammer.web.pages.frame import AFTER_SIGN_IN, NOTHING_DONE, go, is_of_another_user
+
+P = ParamSpec("P")
+View = Callable[P, ResponseReturnValue]
+ForStaff = Callable[Concatenate[Caller, P], ResponseReturnValue]
+
+PLACE: Final = "admin_place"
+"""The key in the signed cookie of the address that was asked for when a proof was missing."""
+LONGEST_PLACE: Final = 500
+CONFIRM_FIRST: Final = N_("Nothing was done yet: first confirm that it is you.")
+
+
+def admin_only(*, recent: bool = False) -> Callable[[ForStaff[P]], View[P]]:
+    """Guards a view: passes it the staff member who opened the operator's pages in this browser.
+
+    Leads others to the sign-in of these pages, and refuses with `NotAllowed` those who are not staff, or no more. With `recent` the
+    second factor must have been proved within `accounts.PROOF_STAYS_FRESH`; else nothing is done, and the page that asks for it
+    leads back by GET. So a view with `recent` takes its form at an address that also shows a page.
+    """
+
+    def decorate(view: ForStaff[P]) -> View[P]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            caller = tokens.operator()
+            if caller is None:
+                return _to_sign_in()
+            _enter(caller)
+            if recent and not accounts.proved_lately(caller.session_id):
+                return _to_confirmation()
+            return _to_first_page(caller) or view(caller, *args, **kwargs)
+
+        checked.recent = recent  # type: ignore[attr-defined]  # for the test that walks over all routes
+        return guarded(Access.STAFF, checked)
+
+    return decorate
+
+
+def signed_in_staff(view: ForStaff[P]) -> View[P]:
+    """Guards a view that comes before the second factor: passes it the staff member who is signed in by number in this browser."""
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        caller = tokens.visitor()
+        if caller is None:
+            return _to_phone_form(request.endpoint or "")
+        _enter(caller)
+        return _to_first_page(caller) or view(caller, *args, **kwargs)
+
+    return guarded(Access.STAFF, checked)
+
+
+def to_place() -> Response:
+    """Leads to the page that was asked for when a proof was missing; without one, to the first page."""
+    place = session.pop(PLACE, None)
+    return cast(Response, redirect(place, 303)) if place else go("admin.home")
+
+
+def _enter(caller: Caller) -> None:
+    if not caller.is_staff:
+        raise NotAllowed
+    g.visitor = caller  # whose forms these pages have
+
+
+def _to_first_page(caller: Caller) -> Response | None:
+    """Leads to the first page when the form was shown to another staff member."""
+    return go("admin.home") if is_of_another_user(caller) else None
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    if request.method != "POST" and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # A link of another site: the browser keeps the cookie back (SameSite=Strict).
+        return render_template("admin/again.html", way_on=_address())
+    if request.method == "POST":
+        flash(gettext(NOTHING_DONE))
+    _remember_place()
+    visitor = tokens.visitor()
+    if visitor is None:
+        return _to_phone_form("admin.sign_in")
+    if not visitor.is_staff:
+        raise NotAllowed
+    return go("admin.sign_in")
+
+
+def _to_phone_form(then: str) -> Response:
+    session[AFTER_SIGN_IN] = then
+    return go("auth.phone")
+
+
+def _to_confirmation() -> Response:
+    if request.method == "POST":
+        flash(gettext(CONFIRM_FIRST))
+    _remember_place()
+    return go("admin.confirm")
+
+
+def _remember_place() -> None:
+    """Keeps the address of this page in the signed cookie. Addresses of these pages contain nothing personal."""
+    asked = here() if request.method == "POST" else _address()
+    session[PLACE] = asked if len(asked) <= LONGEST_PLACE else request.path
+
+
+def _address() -> str:
+    """The address of this request, without the host."""
+    return request.full_path.removesuffix("?")

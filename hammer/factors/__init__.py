@@ -1,0 +1,1 @@
+"""Second factors: what a person proves besides their number."""
