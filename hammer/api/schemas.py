@@ -27,7 +27,8 @@ NUMBER = {
 }
 E164 = {"description": "E.164.", "example": "+79298284301", "pattern": r"^\+[1-9][0-9]{1,14}$"}
 AS_SHOWN = {"example": "+79298284301", "pattern": r"^\+[1-9][0-9·]{1,14}$"}
-"""A number that may be masked: for clients without `users:numbers`, or by `HAMMER_INVITEE_NUMBERS`."""
+"""A number that may be masked: one of another user for staff and for clients without `users:numbers`, or by
+`HAMMER_INVITEE_NUMBERS`."""
 INVITE_CODE = {"example": "Q9UK59", "pattern": "^[A-Z0-9]{6}$"}
 TYPED_INVITE = {
     "description": "In any case, with spaces or hyphens, or a whole invite link of this server.",
@@ -254,7 +255,10 @@ class UsersIn(PageIn):
     q = fields.String(
         load_default="",
         validate=_storable,
-        metadata={"description": "For staff: search by number, name, username or invite code."},
+        metadata={
+            "description": "For staff and clients: search by name, username, invite code or whole number; with `users:numbers` "
+            "by parts of numbers too."
+        },
     )
 
 
@@ -358,14 +362,17 @@ class UserOut(Out):
     first_name = fields.String(required=True, metadata={"example": "Иван"})
     last_name = fields.String(required=True, metadata={"example": "Петров"})
     telephone_number = fields.String(
-        required=True, metadata=AS_SHOWN | {"description": "E.164. Masked for clients without `users:numbers`."}
+        required=True,
+        metadata=AS_SHOWN
+        | {"description": "E.164. Masked, unless it is the caller’s own or the caller is a client with `users:numbers`."},
     )
     invite_code = fields.String(required=True, metadata=INVITE_CODE)
     invite_code_list = fields.List(
         fields.String(metadata=AS_SHOWN),
         required=True,
         metadata={
-            "description": "Numbers of the newest 100 users who activated this user’s code. The service can mask or hide them."
+            "description": "Numbers of the newest 100 users who activated this user’s code. Masked as `telephone_number` is; the "
+            "service can also mask or hide them."
         },
     )
     activated_invite_code = fields.String(required=True, allow_none=True, metadata=INVITE_CODE)
@@ -387,7 +394,11 @@ class InviteeOut(Out):
     telephone_number = fields.String(
         required=True,
         allow_none=True,
-        metadata=AS_SHOWN | {"description": "Null after the user was deleted. The service can mask or hide it."},
+        metadata=AS_SHOWN
+        | {
+            "description": "Null after the user was deleted. Masked for staff and for clients without `users:numbers`, unless the "
+            "list is the caller’s own; the service can also mask or hide it."
+        },
     )
     activated_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 

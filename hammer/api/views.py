@@ -342,7 +342,8 @@ def activate_invite_code(body: dict[str, str], username: str, key: Key | None) -
 @blueprint.response(200, s.InviteeOut(many=True), headers=s.NEXT_PAGE)
 def list_invitees(query: dict[str, Any], username: str) -> ResponseReturnValue:
     """Users who activated this user's code, newest first"""
-    return paged(activation.invitees(_as_shown(), _user_id(username), **query), query, username=username)
+    user_id = _user_id(username)
+    return paged(activation.invitees(_as_shown(user_id), user_id, **query), query, username=username)
 
 
 @blueprint.post("/users/me/telephone_number/", tags=["users"])
@@ -434,16 +435,17 @@ def _actor_id() -> str | None:
     return me.user_id if isinstance(me, Caller) else None
 
 
-def _sees_numbers() -> bool:
-    """Whether the caller is shown whole numbers of the users that they may see."""
+def _sees_numbers(user_id: str | None = None) -> bool:
+    """Whether the caller is shown whole numbers in the profile of this user, or of all users: people in their own profile, also
+    staff, and clients with the scope in every one."""
     me = tokens.caller()
-    return isinstance(me, Caller) or Scope.USERS_NUMBERS in me.scopes
+    return me.user_id == user_id if isinstance(me, Caller) else Scope.USERS_NUMBERS in me.scopes
 
 
-def _as_shown() -> Settings:
-    """The settings, with the numbers of invitees masked for a client that does not see numbers."""
+def _as_shown(user_id: str) -> Settings:
+    """The settings, with the numbers of this user's invitees masked for a caller who does not see them."""
     ours = settings()
-    return ours if _sees_numbers() or ours.invitee_numbers != FULL else replace(ours, invitee_numbers=MASKED)
+    return ours if _sees_numbers(user_id) or ours.invitee_numbers != FULL else replace(ours, invitee_numbers=MASKED)
 
 
 def _profile(user_id: str) -> people.Profile:
@@ -451,8 +453,8 @@ def _profile(user_id: str) -> people.Profile:
 
 
 def _shown(profile: people.Profile) -> people.Profile:
-    """The profile, with masked numbers for a client that does not see numbers."""
-    if _sees_numbers():
+    """The profile, with masked numbers for a caller who does not see them."""
+    if _sees_numbers(profile.id):
         return profile
     invitees = [phones.masked(number) for number in profile.invite_code_list]
     return replace(profile, telephone_number=phones.masked(profile.telephone_number), invite_code_list=invitees)

@@ -1,4 +1,4 @@
-"""Clients without `users:numbers` see masked numbers, in every answer, and cannot put them together from parts."""
+"""Staff, and clients without `users:numbers`, see masked numbers of others, and cannot put them together from parts."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from config import Settings
 from hammer.api.documents import document
 from hammer.models import Scope
 from hammer.parsing import phones
-from tests.api.contract import ANNA, BORIS, STRANGER, problem, signed_in
+from tests.api.contract import ANNA, BORIS, STAFF, STRANGER, problem, signed_in
 from tests.backends import Backend
 from tests.people import Program
 
@@ -24,6 +24,13 @@ WITHOUT = [scope for scope in Scope if scope != Scope.USERS_NUMBERS]
 @pytest.fixture
 def shop(app: Flask) -> Backend:
     return Backend(app, *WITHOUT)
+
+
+@pytest.fixture(params=["shop", "staff"])
+def onlooker(request: pytest.FixtureRequest) -> Program:
+    """A client without the scope, or one of the staff."""
+    who: Program = request.getfixturevalue(request.param)
+    return who
 
 
 @pytest.fixture
@@ -39,26 +46,27 @@ def holds_no_number(answer: TestResponse) -> bool:
     return not [number for number in NUMBERS if number[2:] in everything]
 
 
-def test_a_client_sees_masked_numbers_in_every_answer(shop: Backend, two: tuple[Program, Program]) -> None:
+@pytest.mark.requirement("AZN-04")
+def test_others_are_shown_with_masked_numbers_in_every_answer(onlooker: Program, two: tuple[Program, Program]) -> None:
     anna = two[0].result("GET", "/users/me/")
     at = f"/users/{anna['id']}/"
     answers = [
-        shop.call("GET", at),
-        shop.call("GET", "/users/"),
-        shop.call("GET", "/users/?limit=1"),
-        shop.call("GET", f"{at}invitees/"),
-        shop.call("GET", f"{at}invitees/?limit=1"),
-        shop.call("PATCH", at, {"first_name": "Anna"}),
-        shop.call("POST", at, {"last_name": "Smith"}),
-        shop.call("PUT", at, {"username": "anna"}),
-        shop.call("POST", f"{at}block/", {}),
-        shop.call("POST", f"{at}unblock/", {}),
-        shop.call("POST", "/users/", {"telephone_number": MADE}),
-        shop.call("POST", "/users/", {"telephone_number": ANNA}),
-        shop.call("PATCH", at, {"username": ANNA}),
-        shop.call("PATCH", at, {"username": "x" * 40}),
-        shop.call("GET", f"/users/{STRANGER[1:]}1/"),
-        shop.call("DELETE", at),
+        onlooker.call("GET", at),
+        onlooker.call("GET", "/users/"),
+        onlooker.call("GET", "/users/?limit=1"),
+        onlooker.call("GET", f"{at}invitees/"),
+        onlooker.call("GET", f"{at}invitees/?limit=1"),
+        onlooker.call("PATCH", at, {"first_name": "Anna"}),
+        onlooker.call("POST", at, {"last_name": "Smith"}),
+        onlooker.call("PUT", at, {"username": "anna"}),
+        onlooker.call("POST", f"{at}block/", {}),
+        onlooker.call("POST", f"{at}unblock/", {}),
+        onlooker.call("POST", "/users/", {"telephone_number": MADE}),
+        onlooker.call("POST", "/users/", {"telephone_number": ANNA}),
+        onlooker.call("PATCH", at, {"username": ANNA}),
+        onlooker.call("PATCH", at, {"username": "x" * 40}),
+        onlooker.call("GET", f"/users/{STRANGER[1:]}1/"),
+        onlooker.call("DELETE", at),
     ]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [201, 409, 422, 422, 404, 204]
@@ -103,14 +111,26 @@ def test_the_scope_shows_no_more_of_invitees_than_the_operator_shows_to_anyone(
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("q", [ANNA, "8 929 828 43 01", "9298284301", "+7 (929) 828-43-01"])
-def test_a_client_finds_a_user_by_a_whole_number(shop: Backend, q: str) -> None:
-    assert [user["telephone_number"] for user in found(shop, q)] == [phones.masked(ANNA)]
+def test_a_user_is_found_by_a_whole_number(onlooker: Program, q: str) -> None:
+    assert [user["telephone_number"] for user in found(onlooker, q)] == [phones.masked(ANNA)]
 
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("q", ["929828430", "8284301", "4301", "+7929", "79298", "+7 929 828 43 0", "01", "·01", "%", "_"])
-def test_a_client_finds_nobody_by_a_part_of_a_number(app: Flask, shop: Backend, q: str) -> None:
-    assert found(shop, q) == []
+@pytest.mark.requirement("AZN-04")
+def test_no_user_is_found_by_a_part_of_a_number(onlooker: Program, q: str) -> None:
+    assert found(onlooker, q) == []
+
+
+@pytest.mark.requirement("AZN-04")
+def test_staff_see_their_own_number_and_those_of_their_invitees(anna: Program, boris: Program, staff: Program) -> None:
+    assert anna.activate(staff.tokens["invite_code"]) is None
+    assert boris.activate(anna.tokens["invite_code"]) is None
+
+    for me in (staff.result("GET", "/users/me/"), staff.result("GET", f"/users/{STAFF}/"), staff.result("GET", "/users/")[-1]):
+        assert (me["telephone_number"], me["invite_code_list"]) == (STAFF, [ANNA])
+    assert staff.result("GET", "/users/me/invitees/")[0]["telephone_number"] == ANNA
+    assert anna.result("GET", "/users/me/")["invite_code_list"] == [BORIS]
 
 
 @pytest.mark.usefixtures("two")
@@ -127,9 +147,9 @@ def test_pages_are_in_the_order_of_joining_which_says_nothing_of_numbers(shop: B
     problem(shop.call("GET", f"/users/?after={ANNA[1:]}"), 422, "invalid-fields")
 
 
-def found(shop: Backend, q: str) -> list[dict[str, str]]:
-    answer = shop.client.get(
-        "/api/v1/users/", query_string={"q": q}, headers={"Authorization": f"Bearer {shop.tokens['access_token']}"}
+def found(person: Program, q: str) -> list[dict[str, str]]:
+    answer = person.client.get(
+        "/api/v1/users/", query_string={"q": q}, headers={"Authorization": f"Bearer {person.tokens['access_token']}"}
     )
     assert answer.status_code == 200, answer.text
     users: list[dict[str, str]] = answer.get_json()

@@ -235,7 +235,14 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("What became of texts", "list_texts", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
         Step("A user made by hand", "create_user", 201, {_NUMBER: "{{numberC}}", "first_name": "Иван"}, who="Staff"),
         Step("The same once more", "create_user", 409, {_NUMBER: "{{numberC}}"}, who="Staff", problem="telephone-number-taken"),
-        Step("A user's profile", "show_user", 200, path={"username": "{{numberC}}"}, who="Staff"),
+        Step(
+            "A user's profile",
+            "show_user",
+            200,
+            path={"username": "{{numberC}}"},
+            who="Staff",
+            holds=('answer.telephone_number.includes("·")',),
+        ),
         Step("An unknown number", "show_user", 404, path={"username": "+79000000001"}, who="Staff", problem="not-found"),
         Step(
             "A user's name",
