@@ -85,8 +85,9 @@ def code() -> ResponseReturnValue:
         return go("auth.phone")
 
     def sign_in(typed: str) -> ResponseReturnValue:
-        then = apps.next_page(session.get(AFTER_SIGN_IN, "auth.profile"))
-        return _signed_in_at(then, _confirm(asked, typed, form_key("", asked.id)))
+        opened = _confirm(asked, typed, form_key("", asked.id))
+        then = session.get(AFTER_SIGN_IN, "auth.profile") if opened.user.is_staff else "auth.profile"
+        return _signed_in_at(apps.next_page(then), opened)
 
     return LOGIN.enter(asked, sign_in)
 

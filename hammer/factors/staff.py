@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, select, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy.sql.dml import ReturningInsert
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import Transaction, db, transaction
-from hammer.db.prepared import insert_row
+from hammer.db.database import Transaction, UtcDateTime, db, transaction
+from hammer.db.prepared import InsertInto, insert_row, prepared
 from hammer.factors import recovery, totp
 from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Counter, Passkey, SecondFactor, Session, SessionKind, User
 from hammer.quotas import counters, idempotency
@@ -30,6 +31,17 @@ NOT_THIS_CODE: Final = N_("That code does not fit. Type the six digits that the 
 LINK_OVER: Final = N_("This link has been used, or is older than a day. Ask for a new one.")
 SPENT: Final = N_("Too many wrong codes today. A passkey still works.")
 LAST_FACTOR: Final = N_("This is your only second factor. Add another one first.")
+
+
+@prepared
+def make_link(insert: InsertInto) -> ReturningInsert[int]:
+    """Makes the next enrolment link of a user; returns its number."""
+    ends_at = bindparam("ends_at", type_=UtcDateTime)
+    new = insert(SecondFactor).values(
+        user_id=bindparam("user"), links=1, link_expires_at=ends_at, generation=0, recovery_generation=0, recovery_used=0
+    )
+    next_one = {"links": SecondFactor.links + 1, "link_expires_at": ends_at}
+    return new.on_conflict_do_update(index_elements=[SecondFactor.user_id], set_=next_one).returning(SecondFactor.links)
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def allow_enrolment(settings: Settings, user_id: str, *, actor_id: str | None = 
     Refuses with `NotFound` a user who is not staff.
     """
     with transaction() as tx:
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         token = _new_link(tx, settings, user_id)
         events.note(tx, events.Kind.ENROLMENT_ALLOWED, user_id, actor_id=actor_id)
     return token
@@ -95,7 +107,7 @@ def reset(settings: Settings, user_id: str) -> str:
     """Removes all second factors of a staff member, and ends their sessions of the operator's pages. Returns the token of a new
     enrolment link. Refuses with `NotFound` a user who is not staff."""
     with transaction() as tx:
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         forget(tx, user_id)
         token = _new_link(tx, settings, user_id)
         events.note(tx, events.Kind.FACTORS_RESET, user_id)
@@ -138,14 +150,14 @@ def enrol_by_link(settings: Settings, user_id: str, browser_id: str, token: str,
 def add_app(settings: Settings, user_id: str, typed: str) -> None:
     """Enrols an authenticator app in place of the one before, if there is one. Refuses with `InvalidFields` a wrong code."""
     with transaction() as tx:
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         enrol_app(tx, settings, user_id, typed, clock.now())
 
 
 def remove_app(user_id: str) -> None:
     """Removes the authenticator app. Refuses with `NotAllowed` if no passkey is left."""
     with transaction() as tx:
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         if tx.scalar(select(exists().where(Passkey.user_id == user_id, Passkey.for_staff))) is not True:
             raise NotAllowed(LAST_FACTOR)
         tx.execute(update(SecondFactor).where(SecondFactor.user_id == user_id).values(step=None))
@@ -155,7 +167,7 @@ def remove_app(user_id: str) -> None:
 def make_recovery_codes(settings: Settings, user_id: str) -> list[str]:
     """New recovery codes, to be shown once. The ones before are void."""
     with transaction() as tx:
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         return new_codes(tx, settings, user_id)
 
 
@@ -182,7 +194,7 @@ def open_by_code(
         if before is not None:
             return _opened_before(tx, **before)
         now = clock.now()
-        _lock_staff(tx, user_id)
+        _require_staff(tx, user_id)
         proved_by = _prove_code(tx, settings, user_id, typed, now)
         if isinstance(proved_by, Refusal):
             idempotency.keep_refusal(tx, key, proved_by)
@@ -202,7 +214,7 @@ def close(user_id: str, session_id: str) -> None:
 
 def spend_link(tx: Transaction, settings: Settings, user_id: str, token: str) -> None:
     """Spends the enrolment link of a staff member. Refuses with `NotAllowed` one that is not good, and with `NotFound`."""
-    _lock_staff(tx, user_id)
+    _require_staff(tx, user_id)
     spent = update(SecondFactor).where(*_link(user_id, _number_in(settings, token, user_id))).values(link_expires_at=None)
     if tx.scalar(spent.returning(SecondFactor.user_id)) is None:
         raise NotAllowed(LINK_OVER)
@@ -238,19 +250,12 @@ def open_session(
 ) -> Session:
     """A new session of the operator's pages in the session of a browser, or in place of an older one, which ends. Refuses with
     `NotSignedIn` if that one is over."""
-    of_kind = SessionKind.BROWSER if instead_of is None else SessionKind.ADMIN
-    live = (
-        Session.id == (browser_id if instead_of is None else instead_of),
-        Session.user_id == user_id,
-        Session.kind == of_kind,
-        Session.ended_at.is_(None),
-        Session.expires_at > now,
-        Session.seen_at > now - SESSION_IDLE[of_kind],
-    )
-    opened_in = tx.scalar(select(Session).where(*live).with_for_update())
-    if opened_in is None:
-        raise NotSignedIn
+    older = tx.get(Session, instead_of) if instead_of else None
+    # The browser's session is locked first: what ends it at this moment waits, and then ends the new session too.
+    browser = _lock_live(tx, user_id, SessionKind.BROWSER, older.parent_id if older else browser_id, now)
+    ends = now + SESSION_LIFETIME[SessionKind.ADMIN]
     if instead_of is not None:
+        ends = min(ends, _lock_live(tx, user_id, SessionKind.ADMIN, instead_of, now).expires_at)
         revocation.end(tx, user_id, Session.id == instead_of)
     events.note(tx, events.Kind.ADMIN_OPENED, user_id, detail=proved_by)
     return insert_row(
@@ -260,13 +265,23 @@ def open_session(
         user_id=user_id,
         kind=SessionKind.ADMIN,
         device=device[:80],
-        parent_id=opened_in.id if instead_of is None else opened_in.parent_id,
+        parent_id=browser.id,
         refreshes=0,
         refreshed_at=now,
         created_at=now,
         seen_at=now,
-        expires_at=min(opened_in.expires_at, now + SESSION_LIFETIME[SessionKind.ADMIN]),
+        expires_at=min(ends, browser.expires_at),
     )
+
+
+def _lock_live(tx: Transaction, user_id: str, kind: SessionKind, session_id: str | None, now: datetime) -> Session:
+    """A live session of the user, locked. Refuses with `NotSignedIn` if there is none."""
+    used = Session.expires_at > now, Session.seen_at > now - SESSION_IDLE[kind]
+    this = Session.id == session_id, Session.user_id == user_id, Session.kind == kind, Session.ended_at.is_(None)
+    found = tx.scalar(select(Session).where(*this, *used).with_for_update().execution_options(populate_existing=True))
+    if found is None:
+        raise NotSignedIn
+    return found
 
 
 def _opened_before(tx: Transaction, session: str) -> Session:
@@ -312,10 +327,13 @@ def _spend_recovery_code(tx: Transaction, settings: Settings, row: SecondFactor,
     return "recovery" if tx.scalar(used.returning(SecondFactor.user_id)) else None
 
 
-def _lock_staff(tx: Transaction, user_id: str) -> None:
-    """Refuses with `NotFound` a user who is not staff. That stays true until the transaction ends."""
+def _require_staff(tx: Transaction, user_id: str) -> None:
+    """Refuses with `NotFound` a user who is not staff.
+
+    What takes the rights of staff or blocks at the same moment does not wait for this transaction, but ends its session afterwards.
+    """
     staff = User.id == user_id, User.is_staff, User.blocked_at.is_(None), User.deleted_at.is_(None)
-    if tx.scalar(select(User.id).where(*staff).with_for_update(key_share=True)) is None:
+    if tx.scalar(select(User.id).where(*staff).with_for_update(read=True, key_share=True)) is None:
         raise NotFound
 
 
@@ -327,22 +345,8 @@ def _lock(tx: Transaction, user_id: str) -> SecondFactor:
 
 
 def _new_link(tx: Transaction, settings: Settings, user_id: str) -> str:
-    row = tx.scalar(select(SecondFactor).where(SecondFactor.user_id == user_id).with_for_update())
-    number, expires_at = (row.links if row else 0) + 1, clock.now() + LINK_LIFETIME
-    if row is None:
-        insert_row(
-            tx,
-            SecondFactor,
-            user_id=user_id,
-            links=number,
-            link_expires_at=expires_at,
-            generation=0,
-            recovery_generation=0,
-            recovery_used=0,
-        )
-    else:
-        tx.execute(update(SecondFactor).where(SecondFactor.user_id == user_id).values(links=number, link_expires_at=expires_at))
-    return codes.proof(settings.key("second-factors"), "enrolment", user_id, number)
+    number = make_link.value(tx, user=user_id, ends_at=clock.now() + LINK_LIFETIME)
+    return codes.proof(settings.key("second-factors"), "enrolment", user_id, int(number or 0))
 
 
 def _number_in(settings: Settings, token: str, user_id: str) -> int:

@@ -164,6 +164,12 @@ def test_an_operator_who_is_signed_out_comes_back_by_the_phone_form(app: Flask) 
     assert page.form_with("code") is not None
 
 
+def test_a_user_who_asked_for_the_pages_is_led_to_the_profile(app: Flask, browser: Browser) -> None:
+    browser.enter(browser.get("/admin/"), BORIS)
+
+    assert browser.at == "/profile/"
+
+
 def test_every_page_but_the_sign_in_is_for_staff(app: Flask) -> None:
     stated = {name: who for name, who in by_endpoint(app).items() if name.startswith("admin.")}
 

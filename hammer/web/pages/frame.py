@@ -30,7 +30,7 @@ View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 OTHER_LANGUAGE, TOO_LATE = "other-language", "too-late"
 """Why a form that was sent is only shown again (`g.shows_only`)."""
 AFTER_SIGN_IN: Final = "after_sign_in"
-"""The key in the signed cookie of the endpoint that a sign-in leads to, where a page asked for it; the profile without it."""
+"""The key in the signed cookie of the endpoint that a sign-in of staff leads to, where a page asked for it."""
 ENROLMENT: Final = "enrolment"
 """The key in the signed cookie of the token of an enrolment link that was opened in this browser."""
 PROOF_TOO_OLD: Final = N_("Nothing was changed. Confirm your number again first: your last code is more than five minutes old.")
