@@ -156,6 +156,13 @@ def masked(e164: str) -> str:
     return e164[:2] + "·" * (len(e164) - 4) + e164[-2:]
 
 
+def last_four(e164: str) -> str:
+    """The number as staff see it in lists: its country code and its last four digits, like `+7 ··· ···-43-01`."""
+    written, ahead = pretty(e164), len(_calling_code(e164[1:]))
+    places = [place for place, character in enumerate(written) if character.isdecimal()]
+    return "".join("·" if place in places[ahead:-4] else character for place, character in enumerate(written))
+
+
 def shown(e164: str | None, how: str) -> str | None:
     """The number of an invitee as the inviter may see it (`HAMMER_INVITEE_NUMBERS`): `full`, `masked`, otherwise None."""
     return e164 if how == FULL or e164 is None else masked(e164) if how == MASKED else None

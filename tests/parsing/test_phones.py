@@ -182,6 +182,14 @@ def test_a_masked_number_shows_its_country_and_the_last_two_digits(digits: str) 
     assert masked == "+7········" + digits[-2:]
 
 
+@pytest.mark.parametrize(
+    ("number", "seen"),
+    [("+79298284301", "+7 ··· ···-43-01"), ("+447911123456", "+44 ···· ··3456"), ("+22997123456", "+229 ····3456"), ("", "")],
+)
+def test_staff_see_the_country_code_and_the_last_four_digits(number: str, seen: str) -> None:
+    assert phones.last_four(number) == seen
+
+
 def test_a_number_is_shown_as_people_read_it() -> None:
     assert phones.pretty("+79298284301") == "+7 929 828-43-01"
 

@@ -35,6 +35,11 @@ def masked(e164: str) -> str:
     return "".join("·" if place in places[4:-4] else character for place, character in enumerate(written))
 
 
+def last_four(e164: str) -> str:
+    """A number with its country code and last four digits alone, for the operator's pages: `+7 ··· ···-43-01`."""
+    return phone(phones.last_four(e164))
+
+
 def unbroken(sentence: str) -> str:
     """The sentence, with each telephone number in it kept on one line."""
     return re.sub(r"\+\d[\d -]+\d", lambda number: phone(number[0]), sentence)
@@ -141,6 +146,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "country": country,
     "day": day,
     "grouped": grouped,
+    "last_four": last_four,
     "masked": masked,
     "minute": minute,
     "moment": moment,
