@@ -35,6 +35,8 @@ class Kind(StrEnum):
     GUESSES_SPENT = "guesses-spent"
     """A code became void because a limit on wrong guesses was reached."""
     INVITE_ACTIVATED = "invite-activated"
+    INVITE_REFUSED = "invite-refused"
+    """A signed-in user asked for an activation and was refused. The slug of the refusal is the event's `detail`."""
     REFRESH_REUSED = "refresh-reused"
     """A refresh token was used a second time. It may be stolen, so the session was ended."""
     SESSION_ENDED = "session-ended"

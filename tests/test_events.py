@@ -78,7 +78,7 @@ def test_an_activation_is_noted_at_a_first_login_and_later(settings: Settings, t
     assert trail.new() == []
     with pytest.raises(UnknownInvite):
         activate(settings, owner.id, "AAAAAA")
-    assert trail.new() == []
+    assert trail.new() == [Noted(events.Kind.INVITE_REFUSED, owner.id)]
 
 
 @in_context

@@ -15,7 +15,7 @@ from hammer.invites import invite_codes, tombstones
 from hammer.models import Referral, User
 from hammer.parsing import phones
 from hammer.quotas import idempotency, invite_attempts
-from hammer.refusals import AlreadyActivated, InviteLoop, NotFound, OwnInvite, Refusal, UnknownInvite
+from hammer.refusals import AlreadyActivated, InviteLoop, NotFound, OwnInvite, Refusal, TooManyRequests, UnknownInvite
 
 FIND_ACTIVATED_CODE: Final = prepared(
     select(User.invite_code).join(Referral, Referral.referrer_id == User.id).where(Referral.referee_id == bindparam("user"))
@@ -54,7 +54,8 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str, key:
 
     Refuses with `InvalidFields`; with `AlreadyActivated` when the user, or an earlier user of the same number, has activated a
     code (the new code is not looked up then, so the refusal says nothing about it); with `TooManyRequests` after too many codes
-    that could not be activated; with `UnknownInvite`, `OwnInvite` and `InviteLoop`.
+    that could not be activated; with `UnknownInvite`, `OwnInvite` and `InviteLoop`. Each of these but the first leaves an event,
+    which does not contain the code: it may be a stranger's.
     """
     code, now = meant(settings, typed), clock.now()
     with transaction() as tx:
@@ -68,9 +69,13 @@ def activate(settings: Settings, user_id: str, typed: str, *, address: str, key:
         number = LOCK_NUMBER.value(tx, user=user_id)
         if number is None:
             raise NotFound
-        if before is not None or tombstones.is_marked(tx, settings, number, now):
-            raise AlreadyActivated
-        refusal = _attempt(tx, settings, user_id, number, code, address, now)
+        again = before is not None or tombstones.is_marked(tx, settings, number, now)
+        refusal = AlreadyActivated() if again else _attempt(tx, settings, user_id, number, code, address, now)
+        if refusal is not None:
+            took_attempt = not again and not isinstance(refusal, TooManyRequests)
+            if not took_attempt and not invite_attempts.take_note(tx, user_id, now):
+                raise refusal  # nothing was written that must stay
+            events.note(tx, events.Kind.INVITE_REFUSED, user_id, detail=refusal.slug)
         idempotency.keep_outcome(tx, key, refusal)
     if refusal is not None:
         raise refusal

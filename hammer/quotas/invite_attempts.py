@@ -55,14 +55,19 @@ def give_back(tx: Transaction, limits: tuple[Limit, ...], now: datetime) -> None
     counters.give_back(tx, limits, 1, now)
 
 
+def take_note(tx: Transaction, user_id: str, now: datetime) -> bool:
+    """Whether a refusal that took no attempt is noted: the first one of an account a day. The attempts limit all others."""
+    return bool(counters.take(tx, [_of_notes(user_id)], now))
+
+
 def scopes(settings: Settings, user_id: str, number: str) -> list[str]:
     """The scopes under which the attempts of one person are counted."""
-    return [_of_number(settings, number), *(limit.scope for limit in _of_account(user_id))]
+    return [_of_number(settings, number), *_scopes_of_account(user_id)]
 
 
 def forget(tx: Transaction, user_id: str) -> None:
     """Deletes the counts of an account. Those of its number are deleted when their day is over."""
-    tx.execute(delete(Counter).where(Counter.scope.in_([limit.scope for limit in _of_account(user_id)])))
+    tx.execute(delete(Counter).where(Counter.scope.in_(_scopes_of_account(user_id))))
 
 
 def _of_number(settings: Settings, number: str) -> str:
@@ -76,3 +81,11 @@ def _of_address(settings: Settings, address: str) -> list[Limit]:
 
 def _of_account(user_id: str) -> tuple[Limit, Limit]:
     return Limit(f"invites/life/{user_id}", PER_ACCOUNT, LIFE), Limit(f"invites/week/{user_id}", 1, WEEK)
+
+
+def _of_notes(user_id: str) -> Limit:
+    return Limit(f"invites/noted/{user_id}", 1, DAY)
+
+
+def _scopes_of_account(user_id: str) -> list[str]:
+    return [limit.scope for limit in (*_of_account(user_id), _of_notes(user_id))]
