@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -117,11 +118,15 @@ SLOW = ("deployment", "browser", "integrate", "peers", "real")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that start processes (`make test-fast` leaves them out), and runs slow files first, so that at the end all
-    cores have work. Files of browsers, which compute, take turns with those of deployments, which wait."""
+    """Marks the tests that start processes (`make test-fast` leaves them out) and those that ask for a database (`.ci/run` runs no
+    others on PostgreSQL), and runs slow files first, so that at the end all cores have work. Files of browsers, which compute, take
+    turns with those of deployments, which wait."""
     for item in items:
-        if folder(item) in SLOW or {"serve", "server"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if folder(item) in SLOW or {"serve", "server"} & fixtures:
             item.add_marker("processes")
+        if "databases" in fixtures:
+            item.add_marker("database")
     slow = {item.path for item in items if folder(item) in SLOW or item.get_closest_marker("processes")}
     files = {where: sorted({item.path for item in items if folder(item) == where}) for where in SLOW}
 
@@ -139,7 +144,12 @@ def pytest_collection_finish() -> None:
 
 
 def folder(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+    return top_folder(item.path)
+
+
+@cache
+def top_folder(file: Path) -> str:
+    return file.relative_to(Path(__file__).parent).parts[0]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -12,7 +12,7 @@ stop() {
 }
 trap stop EXIT
 
-port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$("$python" -c 'from tests.serving import free_port; print(free_port())')
 export HAMMER_ENV=development HAMMER_DEMO=on HAMMER_RESEND_SECONDS="${HAMMER_RESEND_SECONDS:-0}" HAMMER_SMS_DELAY_SECONDS=0
 export HAMMER_PUBLIC_URL="http://127.0.0.1:$port" DATABASE_URL="sqlite:///$work/hammer.sqlite3"
 export FLASK_SKIP_DOTENV=1 # only the settings above
