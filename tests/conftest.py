@@ -37,6 +37,7 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import URL, event, make_url
 
 import config
@@ -55,6 +56,23 @@ pytest_plugins = ["tests.evidence", "tests.second_run", "tests.skipped"]
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("fuzz", deadline=None, derandomize=False, database=None, max_examples=1000, print_blob=True)
 hypothesis.settings.load_profile("fixed")  # the same examples in each run; `make fuzz` draws other ones
+
+
+class Compiled(BytecodeCache):
+    """Compiled templates, for all applications of this process: to compile those of one page takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self.templates: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.templates:
+            bucket.bytecode_from_string(self.templates[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.templates[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = Flask.jinja_options | {"bytecode_cache": Compiled()}
 
 os.environ["FLASK_SKIP_DOTENV"] = "1"  # a developer's own `.env` changes no test
 

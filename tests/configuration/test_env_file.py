@@ -75,8 +75,12 @@ def test_it_is_ignored_with_the_variable_that_makes_flask_ignore_it(env_file: Pa
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
+    return copy_of_the_program(tmp_path)
+
+
+def copy_of_the_program(folder: Path) -> Path:
     """A folder with the program and nothing else."""
-    home = tmp_path / "program"
+    home = folder / "program"
     home.mkdir()
     for part in PARTS:
         source = ROOT / part

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from typing import Any
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 """Between two people: the servers that restart under this load need the processor too."""
 
 

@@ -10,19 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.configuration.test_env_file import READS_IT, flask, program
+from tests.configuration.test_env_file import READS_IT, copy_of_the_program, flask
 from tests.delivery import wait_until
 from tests.serving import ROOT, Server, free_port, running, surroundings
 
 pytestmark = pytest.mark.processes
-
-__all__ = ["program"]
 
 STUB = """#!/bin/sh
 # In place of python, pip and flask: says what it was asked.
 echo "$(basename "$0") $*"
 if [ "$2" = venv ]; then mkdir -p "$3/bin"; for name in pip flask; do cp "$0" "$3/bin/$name"; done; fi
 """
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = copy_of_the_program(tmp_path_factory.mktemp("upgraded"))
+    assert flask(home, "db", "upgrade").returncode == 0
+    return home
+
+
+@pytest.fixture
+def program(upgraded: Path, tmp_path: Path) -> Path:
+    """A folder with the program and an empty database."""
+    return shutil.copytree(upgraded, tmp_path / "program")
 
 
 @contextmanager
@@ -37,7 +48,6 @@ def addresses(text: str) -> set[str]:
 
 
 def test_commands_name_the_address_that_really_serves(program: Path, tmp_path: Path) -> None:
-    assert flask(program, "db", "upgrade").returncode == 0
     port = free_port()
     here = f"http://localhost:{port}"
     with flask_run(program, tmp_path / "log", port) as server:
@@ -55,7 +65,6 @@ def test_commands_name_the_address_that_really_serves(program: Path, tmp_path: P
 
 
 def test_of_two_servers_the_one_that_still_runs_is_named(program: Path, tmp_path: Path) -> None:
-    assert flask(program, "db", "upgrade").returncode == 0
     first, second = free_port(), free_port()
     with flask_run(program, tmp_path / "first", first):
         with flask_run(program, tmp_path / "second", second):
@@ -64,7 +73,6 @@ def test_of_two_servers_the_one_that_still_runs_is_named(program: Path, tmp_path
 
 
 def test_an_address_that_is_set_is_named_and_how_to_serve_there(program: Path, tmp_path: Path) -> None:
-    assert flask(program, "db", "upgrade").returncode == 0
     (program / ".env").write_text("HAMMER_PUBLIC_URL=http://127.0.0.1:5055\n")
     done = flask(program, "demo", "--people", "20").stdout
     assert "1. flask --app wsgi run --port 5055\n" in done
@@ -73,7 +81,6 @@ def test_an_address_that_is_set_is_named_and_how_to_serve_there(program: Path, t
 
 
 def test_the_server_ends_its_beginning_with_its_address_and_that_demo_mode_is_on(program: Path, tmp_path: Path) -> None:
-    assert flask(program, "db", "upgrade").returncode == 0
     port, log = free_port(), tmp_path / "log"
     with flask_run(program, log, port):
         wait_until(lambda: "in a browser" in log.read_text())
@@ -84,7 +91,6 @@ def test_the_server_ends_its_beginning_with_its_address_and_that_demo_mode_is_on
 
 def test_the_note_is_for_its_owner_alone_and_holds_an_address_only(program: Path, tmp_path: Path) -> None:
     port = free_port()
-    assert flask(program, "db", "upgrade").returncode == 0
     with flask_run(program, tmp_path / "log", port):
         [note] = (program / "instance").glob("served-*")
         assert (note.read_text(), note.stat().st_mode & 0o777) == (f"http://localhost:{port}", 0o600)
