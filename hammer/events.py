@@ -62,7 +62,8 @@ class Kind(StrEnum):
     RECOVERY_CODES_MADE = "recovery-codes-made"
     """A staff member was given new recovery codes; the ones before are void."""
     FACTOR_WRONG = "factor-wrong"
-    """A staff member entered a wrong code of an authenticator app, or a wrong recovery code."""
+    """A staff member entered a wrong code of an authenticator app, or a wrong recovery code; or a passkey signed whose counter went
+    back or whose kind changed, so that it may be a copy."""
     ADMIN_OPENED = "admin-opened"
     """A staff member opened the operator's pages with a second factor, or proved it again there."""
     NUMBER_CHANGED = "number-changed"

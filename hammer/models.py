@@ -137,7 +137,7 @@ class User(Base):
     blocked_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
     passkey_handle: Mapped[str | None] = mapped_column(String(43))
-    """What authenticators know the user by (WebAuthn §6.1): random, so that it says nothing about them. None before the first
+    """What authenticators know the user by (WebAuthn §5.4.3): 32 bytes that say nothing about them. None before the first
     passkey."""
 
     __table_args__ = (

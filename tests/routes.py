@@ -13,6 +13,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 SAMPLES = {
     "username": "me",
     "session_id": "A" * 22,
+    "passkey_id": "A" * 22,
     "endpoint_id": "A" * 22,
     "client_id": "A" * 22,
     "invite_code": "Q9UK59",

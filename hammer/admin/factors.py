@@ -8,7 +8,7 @@ from hammer.admin import forms
 from hammer.admin.access import admin_only
 from hammer.admin.blueprint import blueprint
 from hammer.admin.sign_in import app_to_enrol
-from hammer.factors import staff
+from hammer.factors import passkeys, staff
 from hammer.refusals import Invalid, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.web.languages import say
@@ -20,7 +20,13 @@ from hammer.web.settings import settings
 @admin_only()
 def factors(caller: Caller) -> ResponseReturnValue:
     """What the caller can prove besides their number."""
-    return render_template("admin/factors.html", factors=staff.factors(caller.user_id))
+    return render_template(
+        "admin/factors.html",
+        factors=staff.factors(caller.user_id),
+        passkeys=passkeys.of_user(caller.user_id),
+        accepted=passkeys.accepted(settings(), caller.user_id),
+        possible=settings().passkey_host is not None,
+    )
 
 
 @blueprint.route("/factors/app/", methods=["GET", "POST"])

@@ -10,12 +10,22 @@ class Factor(Form):
     """The form that proves a second factor."""
 
     code = StringField(lazy_gettext("Code from your app, or a recovery code"))
+    passkey = StringField()
+    """What a passkey answered; empty where a code was typed."""
 
 
 class App(Form):
-    """The form that enrols an authenticator app."""
+    """The form that enrols an authenticator app, or a passkey in place of it."""
 
     code = StringField(lazy_gettext("Code that the app shows"))
+    passkey = StringField()
+
+
+class Passkey(Form):
+    """The form that adds or renames a passkey."""
+
+    name = StringField(lazy_gettext("Name"))
+    passkey = StringField()
 
 
 class Link(Form):

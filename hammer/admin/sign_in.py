@@ -4,15 +4,15 @@ import re
 
 from flask import Response, flash, make_response, render_template, session
 from flask.typing import ResponseReturnValue
-from flask_babel import ngettext
+from flask_babel import gettext, ngettext
 
 from hammer.admin import forms
 from hammer.admin.access import admin_only, signed_in_staff, to_place
 from hammer.admin.blueprint import blueprint
-from hammer.factors import staff, totp
+from hammer.factors import passkeys, staff, totp
 from hammer.models import Session
 from hammer.parsing import phones
-from hammer.refusals import Invalid, NotAllowed, RetryLater, WrongCode
+from hammer.refusals import Invalid, InvalidFields, NotAllowed, RetryLater, WrongCode
 from hammer.sessions.sessions import Caller
 from hammer.users import people
 from hammer.web import tokens
@@ -75,7 +75,7 @@ def take_link(_: Caller) -> ResponseReturnValue:
 @blueprint.route("/enrol/", methods=["GET", "POST"])
 @signed_in_staff
 def enrol(visitor: Caller) -> ResponseReturnValue:
-    """Enrols an authenticator app by a link. Shows recovery codes, and opens the operator's pages."""
+    """Enrols an authenticator app or a passkey by a link. Shows recovery codes, and opens the operator's pages."""
     token = session.get(ENROLMENT, "")
     if not staff.is_good(settings(), token, visitor.user_id):
         form = forms.Link()
@@ -83,16 +83,29 @@ def enrol(visitor: Caller) -> ResponseReturnValue:
         return render_template("admin/link.html", form=form), 403
     form = forms.App()
     if shows_only():
-        return render_template("admin/enrol.html", form=form, **app_to_enrol(visitor))
-    user_id, typed = visitor.user_id, form.code.data or ""
+        return render_template("admin/enrol.html", form=form, **to_enrol(visitor))
+    ids, device = (visitor.user_id, visitor.session_id, token), tokens.device()
     try:
-        opened = staff.enrol_by_link(settings(), user_id, visitor.session_id, token, typed, device=tokens.device())
+        if form.passkey.data:
+            opened = passkeys.enrol_by_link(settings(), *ids, form.passkey.data, passkey_name(), device=device)
+        else:
+            opened = staff.enrol_by_link(settings(), *ids, form.code.data or "", device=device)
     except (Invalid, NotAllowed) as refusal:
-        return refused(refusal, form, "admin/enrol.html", **app_to_enrol(visitor))
+        return refused(refusal, form, "admin/enrol.html", **to_enrol(visitor))
     session.pop(ENROLMENT)
     response = make_response(render_template("admin/recovery.html", codes=opened.recovery_codes))
     tokens.set_admin_cookie(response, opened.session)
     return response
+
+
+def to_enrol(caller: Caller) -> dict[str, object]:
+    """What a page shows to enrol an authenticator app or a passkey."""
+    return app_to_enrol(caller) | {"options": passkeys.options_to_add(settings(), caller.user_id, caller.session_id)}
+
+
+def passkey_name() -> str:
+    """The name of a new passkey until its owner chooses another one: the device."""
+    return tokens.device() or gettext("Passkey")
 
 
 def app_to_enrol(caller: Caller) -> dict[str, object]:
@@ -106,22 +119,24 @@ def app_to_enrol(caller: Caller) -> dict[str, object]:
 def _ask(
     form: Form, caller: Caller, factors: staff.Factors, *, browser_id: str | None = None, instead_of: str | None = None
 ) -> ResponseReturnValue:
-    """The page that asks for a second factor; with a right code, the page that was asked for, with a new session."""
-    template = "admin/confirm.html" if instead_of else "admin/sign_in.html"
+    """The page that asks for a second factor; with a right one, the page that was asked for, with a new session."""
+    template, user_id = "admin/confirm.html" if instead_of else "admin/sign_in.html", caller.user_id
+    shown = {"factors": factors, "options": passkeys.options_to_prove(settings(), caller.session_id), "unknown": None}
     if shows_only():
-        return render_template(template, form=form, factors=factors)
+        return render_template(template, form=form, **shown)
+    answer, device, where = form.passkey.data, tokens.device(), {"browser_id": browser_id, "instead_of": instead_of}
     try:
-        opened = staff.open_by_code(
-            settings(),
-            caller.user_id,
-            form.code.data or "",
-            device=tokens.device(),
-            browser_id=browser_id,
-            instead_of=instead_of,
-            key=form_key(caller.session_id),
-        )
+        if answer:
+            opened = passkeys.open_by_passkey(settings(), user_id, answer, device=device, **where)
+        else:
+            typed, key = form.code.data or "", form_key(caller.session_id)
+            opened = staff.open_by_code(settings(), user_id, typed, key=key, device=device, **where)
+    except InvalidFields as refusal:
+        if passkeys.UNKNOWN in refusal.errors.get("passkey", ()):
+            shown["unknown"] = passkeys.unknown(settings(), answer)
+        return refused(refusal, form, template, **shown)
     except (WrongCode, RetryLater) as refusal:
-        return refused(refusal, form, template, factors=factors)
+        return refused(refusal, form, template, **shown)
     return opened_at_place(opened)
 
 

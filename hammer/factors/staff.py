@@ -91,7 +91,7 @@ def allow_enrolment(settings: Settings, user_id: str, *, actor_id: str | None = 
     Refuses with `NotFound` a user who is not staff.
     """
     with transaction() as tx:
-        _require_staff(tx, user_id)
+        require_staff(tx, user_id)
         token = _new_link(tx, settings, user_id)
         events.note(tx, events.Kind.ENROLMENT_ALLOWED, user_id, actor_id=actor_id)
     return token
@@ -107,7 +107,7 @@ def reset(settings: Settings, user_id: str) -> str:
     """Removes all second factors of a staff member, and ends their sessions of the operator's pages. Returns the token of a new
     enrolment link. Refuses with `NotFound` a user who is not staff."""
     with transaction() as tx:
-        _require_staff(tx, user_id)
+        require_staff(tx, user_id)
         forget(tx, user_id)
         token = _new_link(tx, settings, user_id)
         events.note(tx, events.Kind.FACTORS_RESET, user_id)
@@ -150,16 +150,15 @@ def enrol_by_link(settings: Settings, user_id: str, browser_id: str, token: str,
 def add_app(settings: Settings, user_id: str, typed: str) -> None:
     """Enrols an authenticator app in place of the one before, if there is one. Refuses with `InvalidFields` a wrong code."""
     with transaction() as tx:
-        _require_staff(tx, user_id)
+        require_staff(tx, user_id)
         enrol_app(tx, settings, user_id, typed, clock.now())
 
 
 def remove_app(user_id: str) -> None:
     """Removes the authenticator app. Refuses with `NotAllowed` if no passkey is left."""
     with transaction() as tx:
-        _require_staff(tx, user_id)
-        if tx.scalar(select(exists().where(Passkey.user_id == user_id, Passkey.for_staff))) is not True:
-            raise NotAllowed(LAST_FACTOR)
+        require_staff(tx, user_id)
+        require_another(tx, user_id, "app")
         tx.execute(update(SecondFactor).where(SecondFactor.user_id == user_id).values(step=None))
         events.note(tx, events.Kind.FACTOR_REMOVED, user_id, detail="app")
 
@@ -167,7 +166,7 @@ def remove_app(user_id: str) -> None:
 def make_recovery_codes(settings: Settings, user_id: str) -> list[str]:
     """New recovery codes, to be shown once. The ones before are void."""
     with transaction() as tx:
-        _require_staff(tx, user_id)
+        require_staff(tx, user_id)
         return new_codes(tx, settings, user_id)
 
 
@@ -194,7 +193,7 @@ def open_by_code(
         if before is not None:
             return _opened_before(tx, **before)
         now = clock.now()
-        _require_staff(tx, user_id)
+        require_staff(tx, user_id)
         proved_by = _prove_code(tx, settings, user_id, typed, now)
         if isinstance(proved_by, Refusal):
             idempotency.keep_refusal(tx, key, proved_by)
@@ -214,7 +213,7 @@ def close(user_id: str, session_id: str) -> None:
 
 def spend_link(tx: Transaction, settings: Settings, user_id: str, token: str) -> None:
     """Spends the enrolment link of a staff member. Refuses with `NotAllowed` one that is not good, and with `NotFound`."""
-    _require_staff(tx, user_id)
+    require_staff(tx, user_id)
     spent = update(SecondFactor).where(*_link(user_id, _number_in(settings, token, user_id))).values(link_expires_at=None)
     if tx.scalar(spent.returning(SecondFactor.user_id)) is None:
         raise NotAllowed(LINK_OVER)
@@ -327,7 +326,7 @@ def _spend_recovery_code(tx: Transaction, settings: Settings, row: SecondFactor,
     return "recovery" if tx.scalar(used.returning(SecondFactor.user_id)) else None
 
 
-def _require_staff(tx: Transaction, user_id: str) -> None:
+def require_staff(tx: Transaction, user_id: str) -> None:
     """Refuses with `NotFound` a user who is not staff.
 
     What takes the rights of staff or blocks at the same moment does not wait for this transaction, but ends its session afterwards.
@@ -335,6 +334,15 @@ def _require_staff(tx: Transaction, user_id: str) -> None:
     staff = User.id == user_id, User.is_staff, User.blocked_at.is_(None), User.deleted_at.is_(None)
     if tx.scalar(select(User.id).where(*staff).with_for_update(read=True, key_share=True)) is None:
         raise NotFound
+
+
+def require_another(tx: Transaction, user_id: str, removed: str) -> None:
+    """Refuses with `NotAllowed` if what is removed, `app` or the id of a passkey, is the only second factor of a staff member.
+    Until the transaction ends, no other one is removed."""
+    row = _lock(tx, user_id)
+    left = exists().where(Passkey.user_id == user_id, Passkey.for_staff, Passkey.id != removed)
+    if (row.step is None or removed == "app") and not tx.scalar(select(left)):
+        raise NotAllowed(LAST_FACTOR)
 
 
 def _lock(tx: Transaction, user_id: str) -> SecondFactor:

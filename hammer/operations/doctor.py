@@ -20,7 +20,7 @@ from hammer.db.database import db, transaction
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import Event, MessageState, User, Verification
-from hammer.operations import doctor_of_clients, doctor_of_webhooks, readiness
+from hammer.operations import doctor_of_clients, doctor_of_passkeys, doctor_of_webhooks, readiness
 from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
 from hammer.parsing import phones
 from hammer.refusals import Invalid, Unavailable
@@ -277,6 +277,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _numbers(settings)
         yield from _test_users(settings)
         yield from doctor_of_clients.examine(settings)
+        yield from doctor_of_passkeys.examine(settings)
         yield from doctor_of_webhooks.examine(settings, waits_long=WAITS_LONG)
         yield from _advice_for_production(settings, on_sqlite)
 

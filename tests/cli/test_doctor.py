@@ -21,6 +21,7 @@ from hammer.operations import doctor, readiness
 from tests.actions import ANNA, ask, everything_stored, sign_in, user
 from tests.cli.commands import CLOSED_PORT, Made, Run, refused, said
 from tests.databases import Databases
+from tests.operators import add_passkey
 
 SEVERITY = {doctor.FINE: 0, doctor.ADVICE: 1, doctor.WRONG: 2}
 
@@ -57,6 +58,15 @@ def test_doctor_advises_a_host_name_for_passkeys(app_with: Made, settings: Setti
     assert (address.state, "passkeys" in address.how) == (doctor.ADVICE, True)
     assert config.USUAL_ADDRESS in address.remedy
     assert findings(app_with(replace(settings, public_url=config.USUAL_ADDRESS)))["address"].state == doctor.FINE
+
+
+def test_doctor_finds_passkeys_that_were_made_for_another_host(app: Flask, app_with: Made, settings: Settings) -> None:
+    with app.app_context():
+        add_passkey(user(settings).id)
+    assert "passkeys" not in findings(app)
+    for moved in ("https://login.example.com", "http://127.0.0.1:5000"):
+        found = findings(app_with(replace(settings, public_url=moved)))["passkeys"]
+        assert (found.state, "1 made for localhost" in found.how) == (doctor.WRONG, True)
 
 
 def test_doctor_changes_nothing(run: Run, app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]) -> None:
