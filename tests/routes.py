@@ -12,6 +12,7 @@ from tests.people import Page
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 SAMPLES = {
     "username": "me",
+    "user_id": "A" * 22,
     "session_id": "A" * 22,
     "passkey_id": "A" * 22,
     "endpoint_id": "A" * 22,

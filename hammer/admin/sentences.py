@@ -7,7 +7,10 @@ from typing import Final
 from flask_babel import gettext
 
 from hammer.events import Kind
+from hammer.login import verifications
+from hammer.models import MessageState, SessionKind
 from hammer.refusals import N_, AlreadyActivated, InviteLoop, OwnInvite, TooManyRequests, UnknownInvite
+from hammer.users import timeline
 
 EVENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -80,6 +83,53 @@ DETAILS: Final[Mapping[str, str]] = MappingProxyType(
 """The detail of an event -> how the page words it."""
 
 
+ENTRIES: Final[Mapping[str, str]] = {
+    **EVENTS,
+    timeline.Kind.CODE_ASKED: N_("A code was asked for"),
+    timeline.Kind.CODE_ENTERED: N_("The code was entered"),
+    timeline.Kind.CODE_EXPIRED: N_("The code was not entered in time"),
+    timeline.Kind.TEXT: N_("A text with the code"),
+    timeline.Kind.SESSION_OPENED: N_("A session was opened"),
+    timeline.Kind.SESSION_OVER: N_("A session was ended"),
+    timeline.Kind.ACTIVATED: N_("Activated the invite code of %(who)s"),
+    timeline.Kind.INVITED: N_("%(who)s activated this person’s invite code"),
+}
+"""The kind of an entry in a timeline -> what happened."""
+
+TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        MessageState.WAITING: N_("waits to be sent"),
+        MessageState.SENT: N_("accepted by the gateway, which has reported nothing since"),
+        MessageState.DELIVERED: N_("delivered"),
+        MessageState.FAILED: N_("failed, the gateway reported that it did not reach the telephone"),
+        MessageState.GIVEN_UP: N_("given up, no gateway accepted it in time"),
+        MessageState.UNNEEDED: N_("not sent, its code was entered before"),
+    }
+)
+"""The state of a text -> how the page words it."""
+SESSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        SessionKind.BROWSER: N_("browser"),
+        SessionKind.PROGRAM: N_("program"),
+        SessionKind.APP: N_("sign-in to an app"),
+        SessionKind.ADMIN: N_("operator’s pages"),
+    }
+)
+"""The kind of a session -> how the page words it."""
+_PURPOSES: Final = {verifications.LOGIN: N_("to sign in"), verifications.CHANGE_NUMBER: N_("to change the number")}
+_DETAILS_OF: Final[Mapping[str, Mapping[str, str]]] = {
+    timeline.Kind.CODE_ASKED: _PURPOSES,
+    timeline.Kind.TEXT: TEXTS,
+    timeline.Kind.SESSION_OPENED: SESSIONS,
+    timeline.Kind.SESSION_OVER: SESSIONS,
+}
+
+
+def detail_of(entry: timeline.Entry) -> str:
+    """The detail of an entry, in the visitor's language; empty for none."""
+    return _in_words(_DETAILS_OF.get(entry.kind, DETAILS), entry.detail)
+
+
 def event_sentence(kind: str) -> str:
     """What an event of this kind records, in the visitor's language; the kind itself if it is one of another version."""
     return str(gettext(EVENTS[kind])) if kind in EVENTS else kind
@@ -87,4 +137,8 @@ def event_sentence(kind: str) -> str:
 
 def detail_in_words(detail: str | None) -> str:
     """The detail of an event in the visitor's language; as it is stored where there are no words for it; empty for none."""
-    return str(gettext(DETAILS[detail])) if detail is not None and detail in DETAILS else detail or ""
+    return _in_words(DETAILS, detail)
+
+
+def _in_words(words: Mapping[str, str], detail: str | None) -> str:
+    return str(gettext(words[detail])) if detail is not None and detail in words else detail or ""

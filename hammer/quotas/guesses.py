@@ -12,6 +12,7 @@ owner out.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -54,6 +55,26 @@ def next_length(tx: Transaction, settings: Settings, number_hash: str, now: date
         raise TooManyRequests(retry_after=clock.seconds_until(opens_at, now), sentence=NUMBER_CLOSED)
     tomorrow = counters.ends_at(DAY, now)
     raise Unavailable(retry_after=clock.seconds_until(tomorrow, now), sentence=ALL_CLOSED)
+
+
+@dataclass(frozen=True)
+class OfNumber:
+    """What the ladder of one number says now."""
+
+    wrong: int
+    """Wrong guesses within `LADDER_DAYS`."""
+    length: int | None
+    """Digits of its next code; None if it gets none."""
+    opens_at: datetime | None
+    """When it gets codes again, if it gets none."""
+
+
+def of_number(tx: Transaction, settings: Settings, number_hash: str, now: datetime) -> OfNumber:
+    """What the ladder of this number says, whatever is left of the budgets of the whole system."""
+    ladder = _ladder(number_hash, CODE_LENGTHS[-1])
+    wrong = counters.used(tx, [ladder], now).get(ladder.scope, 0)
+    lengths = [length for length in CODE_LENGTHS if length >= settings.code_length and wrong < LADDER[length]]
+    return OfNumber(wrong, lengths[0] if lengths else None, None if lengths else counters.eases_at(tx, ladder, now))
 
 
 def budgets_used(tx: Transaction, settings: Settings, now: datetime) -> dict[int, tuple[int, int]]:

@@ -55,6 +55,17 @@ def give_back(tx: Transaction, limits: tuple[Limit, ...], now: datetime) -> None
     counters.give_back(tx, limits, 1, now)
 
 
+def left(tx: Transaction, settings: Settings, user_id: str, number: str, now: datetime) -> tuple[int, datetime | None]:
+    """How many attempts the limits of the account and of the number leave; when there are some again, if there is none."""
+    life, week = _of_account(user_id)
+    of_number = Limit(_of_number(settings, number), PER_NUMBER_PER_DAY, DAY)
+    used = counters.used(tx, [life, week, of_number], now)
+    of_account = week if used.get(life.scope, 0) >= life.most else life
+    free = {limit: limit.most - used.get(limit.scope, 0) for limit in (of_account, of_number)}
+    ends = [counters.ends_at(limit.window, now) for limit, most in free.items() if most <= 0]
+    return max(0, min(free.values())), max(ends, default=None)
+
+
 def take_note(tx: Transaction, user_id: str, now: datetime) -> bool:
     """Whether a refusal that took no attempt is noted: the first one of an account a day. The attempts limit all others."""
     return bool(counters.take(tx, [_of_notes(user_id)], now))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, or_, update
+from sqlalchemy import and_, bindparam, case, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from config import Settings
@@ -150,6 +150,33 @@ def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
     if allowance is None or allowance.next_send_at > now + LONGEST_WAIT + clock.APART:
         return now
     return allowance.next_send_at
+
+
+@dataclass(frozen=True)
+class OfNumber:
+    """What is left of the texts to one number."""
+
+    left: int
+    """In this day."""
+    next_send_at: datetime | None
+    """When the next one may be asked for; None if at once."""
+
+
+def of_number(tx: Transaction, settings: Settings, number: str, now: datetime) -> dict[bool, OfNumber]:
+    """What is left for unknown devices (False) and for known ones (True)."""
+    keys = {known: allowance_key(settings, number, known=known) for known in (False, True)}
+    found = {row.number_hash: row for row in tx.scalars(select(SendAllowance).where(SendAllowance.number_hash.in_(keys.values())))}
+    return {known: _left(settings, found.get(key), now) for known, key in keys.items()}
+
+
+def _left(settings: Settings, allowance: SendAllowance | None, now: datetime) -> OfNumber:
+    most = settings.sends_per_number_day
+    if allowance is None:
+        return OfNumber(most, None)
+    day_ends_at = min(allowance.day_began_at, now) + DAY
+    left = max(0, most - allowance.sends) if day_ends_at > now else most
+    ready_at = max(next_send_at(allowance, now), day_ends_at if left == 0 else now)
+    return OfNumber(left, ready_at if ready_at > now else None)
 
 
 def end_wait(tx: Transaction, settings: Settings, number: str, *, known: bool, now: datetime) -> None:
