@@ -31,6 +31,7 @@ import config
 from hammer import admin, api, auth, cli, oauth
 from hammer.db import database
 from hammer.grants import logout_notices
+from hammer.operations import seals
 from hammer.refusals import Refusal
 from hammer.sms import outbox
 from hammer.web import (
@@ -71,6 +72,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         outbox,
         logout_notices,
         deliveries,
+        seals,
         languages,
         branding,
         tokens,

@@ -1,5 +1,5 @@
 """The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, second
-factors, passkeys, limits, messages, idempotency keys, tombstones, keys, events, webhooks.
+factors, passkeys, limits, messages, idempotency keys, tombstones, keys, events, seals, webhooks.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -112,6 +112,8 @@ def _index_of_few(table: str, column: str) -> Index:
 _WAITING = text("ended_at IS NULL")
 _UNPUBLISHED = text("sequence = 0")
 _PUBLISHED = text("sequence > 0")
+_BY_STAFF = text("actor_id IS NOT NULL")
+_NOT_PRUNED = text("pruned_at IS NULL")
 _BigId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers only the rows of an `INTEGER`."""
 
@@ -573,9 +575,37 @@ class Event(Base):
 
     __table_args__ = (
         _index_of_few("events", "actor_id"),
+        Index("ix_events_staff", "id", postgresql_where=_BY_STAFF, sqlite_where=_BY_STAFF),
         Index("ix_events_unpublished", "id", postgresql_where=_UNPUBLISHED, sqlite_where=_UNPUBLISHED),
         Index("uq_events_sequence", "sequence", unique=True, postgresql_where=_PUBLISHED, sqlite_where=_PUBLISHED),
     )
+
+
+class Seal(Base):
+    """A keyed hash over the events of one range of ids, and over the seal before (`operations.seals`). It outlives its events."""
+
+    __tablename__ = "seals"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """From 1, without gaps. Of two processes that make the same seal, the primary key refuses one."""
+    from_id: Mapped[int] = mapped_column(BigInteger)
+    to_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+    """The range begins where the one before ends. There is no event for some of its ids: their transactions were rolled back."""
+    rows: Mapped[int]
+    newest_at: Mapped[datetime]
+    """When the newest of its events happened."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    """The hash of the events."""
+    previous: Mapped[str] = mapped_column(String(64))
+    """`hmac` of the seal before."""
+    sealed_at: Mapped[datetime]
+    hmac: Mapped[str] = mapped_column(String(64))
+    """The keyed hash of the columns above."""
+    marks: Mapped[bytes | None]
+    """A part of the hash of each event, to find the one that was changed. None when they were pruned."""
+    pruned_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_seals_not_pruned", "newest_at", postgresql_where=_NOT_PRUNED, sqlite_where=_NOT_PRUNED),)
 
 
 class Disabled(StrEnum):

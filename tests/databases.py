@@ -17,6 +17,9 @@ from hammer.db.database import db
 
 MIGRATIONS = str(Path(__file__).parent.parent / "migrations")
 
+EMPTYING = "-c lock_timeout=5s -c session_replication_role=replica"
+"""Without triggers: those of the audit trail refuse to delete events."""
+
 
 class Databases(Protocol):
     def new(self) -> str:
@@ -102,7 +105,7 @@ class PostgresDatabases:
                 if not self.emptying.broken:  # else a test has ended all connections
                     raise
         plain = make_url(self.shared).set(drivername="postgresql").render_as_string(hide_password=False)
-        self.emptying = psycopg.connect(plain, autocommit=True, options="-c lock_timeout=5s")
+        self.emptying = psycopg.connect(plain, autocommit=True, options=EMPTYING)
         self._delete_rows(self.emptying)
         return self.shared
 

@@ -6,11 +6,12 @@ A refusal is printed as one line on stderr, with exit code 1.
 import click
 from flask import Flask
 
-from hammer.cli import clients, keys, operations, texts, transfers, users, webhooks
+from hammer.cli import audit, clients, keys, operations, texts, transfers, users, webhooks
 from hammer.cli.commands import commands, database_fault
 from hammer.db.database import db
 
 __all__ = [
+    "audit",
     "clients",
     "database_fault",
     "init_app",

@@ -10,7 +10,7 @@ import config
 import hammer
 from hammer.cli.commands import commands
 from hammer.cli.output import full_name, print_table
-from hammer.operations import doctor, retention
+from hammer.operations import doctor, retention, seals
 from hammer.refusals import NotAllowed
 from hammer.users import people
 from hammer.web.pages import templates
@@ -26,6 +26,7 @@ def prune(restored: bool) -> None:
 
     --restored also skips places in the event feed, so that new events do not get those that apps saw before.
     """
+    seals.seal_all(settings())  # only events that are sealed are deleted
     deleted = retention.prune()
     click.echo("Deleted " + _counted(deleted) + ".")
     if restored:

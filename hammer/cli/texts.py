@@ -13,6 +13,7 @@ from hammer.cli.output import minute, print_table
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import MessageState
+from hammer.operations import seals
 from hammer.parsing import phones
 from hammer.sms import gateways, outbox
 from hammer.web.settings import settings
@@ -70,16 +71,16 @@ def try_gateways(ctx: click.Context, phone: str) -> None:
 @commands.command()
 @click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Texts that are sent at the same time.")
 def worker(threads: int) -> None:
-    """Send texts, logout notices and webhooks until a signal.
+    """Send texts, notices and webhooks, and seal events.
 
-    At SIGTERM and SIGINT the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as many workers as you
-    like, on one or more machines.
+    Runs until a signal: at SIGTERM and SIGINT the worker finishes what it is sending. For servers with HAMMER_SMS_THREADS=0; run as
+    many workers as you like, on one or more machines.
     """
     gateways.check(settings())
     stop = threading.Event()
     handlers_before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
-    senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app), deliveries.threads(app)]
+    senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app), deliveries.threads(app), seals.threads(app)]
     for sender in senders:
         sender.start()
     counts = threads, logout_notices.THREADS, deliveries.THREADS

@@ -36,6 +36,8 @@ AFTER_FAULT_SECONDS: Final = 5.0
 """How long a thread pauses after the database was away."""
 RECORD_AGAIN_SECONDS: Final = 0.2
 """The pause between two attempts to record a result."""
+STOP_WITHIN: Final = timedelta(seconds=30)
+"""How long `Workers.stop` waits for work that is in no queue."""
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class Workers:
 
     def __init__(
         self,
-        queue: Queue[Any],
+        queue: Queue[Any] | None,
         work_on_next: Callable[[], bool],
         *,
         name: str,
@@ -159,11 +161,13 @@ class Workers:
         context: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """
+        :param queue: None for work that is in no queue: then the threads look once a second, and are never woken.
         :param work_on_next: works on one row and returns True, or returns False when no row is due.
         :param name: the name of the queue in the log and in the names of the threads.
         :param context: gives a context in which `work_on_next` can use the database.
         """
-        self._queue = queue
+        self._woken = queue.added if queue else threading.Event()
+        self._patience = queue.policy.lease if queue else STOP_WITHIN
         self._work_on_next = work_on_next
         self._name = name
         self._context = context
@@ -180,8 +184,8 @@ class Workers:
     def stop(self) -> None:
         """Lets each thread finish the row that it works on. Returns when all have ended, or after the length of a lease."""
         self._stopping.set()
-        self._queue.wake()
-        until = time.monotonic() + self._queue.policy.lease.total_seconds()
+        self._woken.set()
+        until = time.monotonic() + self._patience.total_seconds()
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
@@ -203,9 +207,9 @@ class Workers:
                 log.warning("The queue of %s waits for the database: %s.", self._name, type(error).__name__)
                 pause, failed = AFTER_FAULT_SECONDS, True
             pause *= random.uniform(0.5, 1)  # noqa: S311  # so that the threads do not all look at the same moment
-            woken = not self._stopping.is_set() and self._queue.added.wait(pause)
+            woken = not self._stopping.is_set() and self._woken.wait(pause)
             if woken:
-                self._queue.added.clear()
+                self._woken.clear()
             must_look = woken or failed
 
     def _has_turn(self) -> bool:

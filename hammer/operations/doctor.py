@@ -20,7 +20,7 @@ from hammer.db.database import db, transaction
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import Event, MessageState, User, Verification
-from hammer.operations import doctor_of_clients, doctor_of_passkeys, doctor_of_webhooks, readiness
+from hammer.operations import doctor_of_clients, doctor_of_passkeys, doctor_of_webhooks, readiness, seals
 from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
 from hammer.parsing import phones
 from hammer.refusals import Invalid, Unavailable
@@ -168,6 +168,17 @@ def _logout_notices() -> Iterator[Finding]:
         yield Finding(ADVICE, part, how, remedy)
 
 
+def _seals() -> Finding:
+    """Reports events of the audit trail that have waited for their seal for long."""
+    status, part = seals.status(), "audit trail"
+    if status.oldest_waiting <= seals.STANDS_STILL:
+        sealed = f"{status.head.sealed_at:%Y-%m-%d %H:%M} UTC" if status.head else "never"
+        return Finding(FINE, part, f"last sealed: {sealed}; events that wait for their seal: {status.waiting}")
+    how = f"sealing stands still: an event has waited for {status.oldest_waiting.total_seconds() / 60:.0f} minutes"
+    remedy = "Start a server or `flask --app wsgi worker`. If one is running, end transactions that are open for long."
+    return Finding(ADVICE, part, how, remedy)
+
+
 def _guessing(settings: Settings) -> Iterator[Finding]:
     """The limit on accounts taken over by guessing, and the attacks that it does not cover (`docs/guessing.md`)."""
     how = f"at most {settings.expected_takeovers_per_year:.2f} accounts a year, whatever an attacker spends"
@@ -274,6 +285,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield _clocks(on_sqlite)
         yield from _outbox()
         yield from _logout_notices()
+        yield _seals()
         yield _numbers(settings)
         yield from _test_users(settings)
         yield from doctor_of_clients.examine(settings)

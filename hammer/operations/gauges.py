@@ -19,6 +19,7 @@ from hammer.db.database import AWAY, Transaction, db
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import Disabled, Event, MessageState, Verification
+from hammer.operations import seals
 from hammer.quotas import guesses, texts
 from hammer.sms import outbox
 from hammer.webhooks import status as webhooks
@@ -56,6 +57,7 @@ def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
             *_texts(tx, settings, now),
             *_logout_notices(),
             *_webhooks(),
+            *_seals(),
             *_events(tx, settings, now),
             *_codes(tx, settings, now),
         ]
@@ -110,6 +112,13 @@ def _webhooks() -> Iterator[Gauge]:
     yield Gauge("webhook_failures", help_text, ("endpoint",), failures)
     disabled = [((why.value,), float(status.disabled[why])) for why in Disabled]
     yield Gauge("webhook_endpoints_disabled", "Webhook endpoints that are disabled, by reason.", ("reason",), disabled)
+
+
+def _seals() -> Iterator[Gauge]:
+    waiting, oldest = seals.waiting()
+    yield _single("events_unsealed", f"Events of the audit trail without a seal, {seals.MOST_COUNTED} at most.", waiting)
+    help_text = "Seconds since the oldest event without a seal. A server or worker seals once a minute."
+    yield _single("events_unsealed_seconds", help_text, oldest.total_seconds())
 
 
 def _events(tx: Transaction, settings: Settings, now: datetime) -> Iterator[Gauge]:

@@ -10,11 +10,11 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, true, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from config import LONGEST_CODE_TTL_SECONDS
-from hammer import clock, events
+from hammer import clock
 from hammer.db.database import Base, db, transaction
 from hammer.factors import recovery
 from hammer.invites import tombstones
@@ -25,7 +25,6 @@ from hammer.models import (
     Consent,
     Counter,
     Device,
-    Event,
     IdempotencyKey,
     LogoutNotice,
     Message,
@@ -39,6 +38,7 @@ from hammer.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from hammer.operations import seals
 from hammer.quotas import idempotency, texts
 from hammer.sessions import revocation
 from hammer.webhooks import deliveries, feed
@@ -71,7 +71,8 @@ why an app lacks an event. What waits for a disabled endpoint is not posted afte
 CHALLENGES_KEPT = timedelta(hours=24)
 """How long spent challenges of passkeys are kept after their end. If a clock was ahead for some hours, they must still be there."""
 EVENTS_KEPT = timedelta(days=365)
-"""How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids."""
+"""How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids. They go
+together with all events of their seal, which is `seals.LONGEST_SPAN` later at most."""
 
 MOST_AT_ONCE = 1000
 """Rows that one transaction deletes or changes."""
@@ -107,7 +108,7 @@ def prune() -> dict[str, int]:
         "tombstones": _clear(Tombstone, Tombstone.expires_at <= now),
         "webhook attempts": _clear(WebhookAttempt, WebhookAttempt.at <= now - DELIVERIES_KEPT),
         "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - DELIVERIES_KEPT),
-        "events": _clear(Event, and_(Event.at <= now - EVENTS_KEPT, _is_not_the_newest_place())),
+        "events": seals.prune(now - EVENTS_KEPT),
         "idempotency keys": _clear(IdempotencyKey, repeated),
         "spent challenges": _clear(SpentChallenge, SpentChallenge.expires_at <= now - CHALLENGES_KEPT),
     }
@@ -170,12 +171,6 @@ def _move(column: InstrumentedAttribute[Any], latest: datetime) -> int:
             tx.execute(update(table).where(key.in_(keys), beyond).values({column.key: latest}))
         moved += len(keys)
     return moved
-
-
-def _is_not_the_newest_place() -> ColumnElement[bool]:
-    """The newest event of the feed is kept: the places of new ones go on from there, and apps read on from there."""
-    newest = select(func.max(Event.sequence)).where(Event.sequence > events.UNPUBLISHED).scalar_subquery()
-    return or_(Event.sequence.is_(None), Event.sequence != func.coalesce(newest, -1))
 
 
 def _spent_allowance(now: datetime) -> ColumnElement[bool]:

@@ -27,7 +27,7 @@ from hammer.invites import tombstones
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.models import Event, Referral, SessionKind, Tombstone, User, Verification
-from hammer.operations import retention
+from hammer.operations import retention, seals
 from hammer.refusals import AlreadyActivated, NotAllowed, UnknownInvite, WrongCode
 from hammer.sessions import devices, keys, sessions
 from hammer.users import accounts, exports, people
@@ -283,15 +283,19 @@ def test_after_a_deletion_no_table_contains_a_number_its_plain_hash_or_a_name(se
 @pytest.mark.requirement("PRV-03", "PRV-04")
 def test_long_after_a_deletion_no_row_about_a_number_is_left(settings: Settings, anna: SignedIn, noon: Traveller) -> None:
     accounts.delete(settings, anna.user.id)
+    seals.seal_all(settings)
     noon.shift(timedelta(days=401))
+    keys.rotate(settings)
+    feed.publish()
+    seals.seal_all(settings)
     retention.prune()
     hashes = [settings.keyed_hash(purpose, of) for of in (ANNA, DORA) for purpose in ("numbers", "numbers of known devices")]
     stored = "\n".join(everything_stored())
     assert [one for one in hashes if one in stored] == []
     left = {name for name, table in db.metadata.tables.items() if db.session.execute(table.select()).first()}
-    of_others = {"clients", "consents", "webhook_endpoints"}  # a consent of Boris
-    assert left <= {"users", "referrals", "counters", "token_keys", "events"} | of_others
-    assert db.session.scalars(select(Event.kind)).all() == [events.Kind.NUMBER_CHANGED]  # the newest that was published
+    of_others = {"clients", "consents", "webhook_endpoints", "webhook_deliveries"}  # a consent of Boris, and a new key
+    assert left <= {"users", "referrals", "counters", "token_keys", "events", "seals"} | of_others
+    assert db.session.scalars(select(Event.kind)).all() == [events.Kind.KEY_ROTATED]
     gone = db.session.get_one(User, anna.user.id)
     named = (gone.telephone_number, gone.username, gone.first_name, gone.last_name, gone.is_staff)
     assert named == (None, None, "", "", False)
