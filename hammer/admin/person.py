@@ -30,7 +30,8 @@ def person(caller: Caller, user_id: str) -> ResponseReturnValue:
     """Who this is, and what happened. `?before=` shows an older page of the timeline alone."""
     them = overview.person(user_id)
     before, entries = _timeline(them)
-    context = {"person": them, "entries": entries, "before": before, "say": sentences, "views": current_app.view_functions}
+    context: dict[str, object] = {"person": them, "entries": entries, "before": before}
+    context |= {"say": sentences, "views": current_app.view_functions, "most_guesses": settings().guesses_per_code}
     if before is None:
         context |= _present(them) | {"own_session": caller.session_id}
     return render_template("admin/person.html", **context)

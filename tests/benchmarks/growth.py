@@ -25,7 +25,7 @@ from hammer.models import Referral, SessionKind, User
 from hammer.operations import retention
 from hammer.sessions import sessions
 from hammer.sms import outbox
-from hammer.users import exports, people
+from hammer.users import exports, overview, people, timeline
 from tests.benchmarks import hammer_app
 from tests.benchmarks.__main__ import environment
 from tests.benchmarks.crowd import FAMOUS, person_id
@@ -68,9 +68,22 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "invitees of the famous person, last page", lambda: activation.invitees(settings, famous, after=deep)
     yield "export", lambda: exports.export(settings, ordinary)
     yield "export of the famous person", lambda: exports.export(settings, famous)
+    place_in_timeline = timeline.read(famous, None, limit=5).after
+    yield "timeline of an ordinary person", lambda: timeline.read(ordinary, number)
+    yield "timeline of the famous person, second page", lambda: timeline.read(famous, None, before=place_in_timeline)
+    yield "referees of the famous person in two levels", lambda: overview.referees(famous)
+    yield "what else staff see of a person", lambda: _overview(settings, ordinary, number)
     yield "texts, first page", outbox.newest
     yield "texts, last page", lambda: outbox.newest(after="100")
     yield "prune, nothing to do", retention.prune
+
+
+def _overview(settings: Any, user_id: str, number: str) -> None:
+    overview.person(user_id)
+    overview.limits(settings, user_id, number)
+    overview.sessions(user_id)
+    overview.known_devices(user_id)
+    overview.latest_texts(user_id, number)
 
 
 @contextmanager
