@@ -125,7 +125,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://localhost:{self.port}"
 
     def call(self, method: str, path: str, body: object = None, **how: Any) -> Answer:
         """As `call_once`, but again while the server answers 503, as programs are asked to do."""
@@ -234,7 +234,7 @@ def development(database_url: str, port: int) -> dict[str, str]:
         "HAMMER_DEMO": "on",
         "HAMMER_RESEND_SECONDS": "0",
         "HAMMER_SMS_DELAY_SECONDS": "0",
-        "HAMMER_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "HAMMER_PUBLIC_URL": f"http://localhost:{port}",
         "DATABASE_URL": database_url,
         "SECRET_KEY": "only for the tests, 32 bytes and more of it",
     }

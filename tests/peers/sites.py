@@ -1,6 +1,6 @@
 """Sites that sign people in through Hammer, and what a person does there in Chromium.
 
-They are at `localhost`: for a browser, that is another site than Hammer's 127.0.0.1.
+They are at 127.0.0.1: for a browser, that is another site than Hammer's `localhost`.
 """
 
 import shutil

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs("apache2", "chromium", "mod_auth_openidc.so", "no
 @pytest.fixture(scope="module", params=KINDS)
 def site(request: pytest.FixtureRequest, server: Server, register: Register, programs: Path, libraries: Path) -> Iterator[Site]:
     kind, port = KINDS[request.param], serving.free_port()
-    home = f"http://localhost:{port}"
+    home = f"http://127.0.0.1:{port}"
     app = register(
         request.param,
         redirect_uris=[home + kind.callback],
@@ -70,7 +70,7 @@ def test_a_person_signs_in_and_out_with_new_and_with_remembered_consent(
     prove(page, number, scripts=scripts)
 
     site.expect_inside(page, number, sub)
-    page.context.clear_cookies(domain="localhost")
+    page.context.clear_cookies(domain="127.0.0.1")
 
     site.sign_in(page)  # still signed in to Hammer, which shows no page
 

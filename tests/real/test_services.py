@@ -51,7 +51,7 @@ def taken(aws: str) -> list[dict[str, str]]:
 
 
 def code_in(text: str) -> str:
-    found = re.search(r"^@127\.0\.0\.1 #(\d{4})$", text, re.MULTILINE)
+    found = re.search(r"^@localhost #(\d{4})$", text, re.MULTILINE)
     assert found, text
     return found[1]
 
