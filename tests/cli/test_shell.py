@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ from sqlalchemy import URL, make_url
 
 import config
 from config import Settings
+from tests import serving
 from tests.cli.commands import CLOSED_PORT
 from tests.serving import surroundings
 
@@ -24,6 +27,28 @@ def shell(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]"
     command = [sys.executable, "-m", "flask", "--app", "wsgi", *words]
     settings = surroundings(measured=True) | environment
     return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=False)
+
+
+@dataclass(frozen=True)
+class Said:
+    returncode: int
+    text: str
+
+
+@pytest.fixture
+def flask(tmp_path: Path) -> Callable[..., Said]:
+    """Runs a command in a fork of a process that has imported the application: its exit code, and what it printed."""
+
+    def run(*words: str, **environment: str) -> Said:
+        log = tmp_path / "log"
+        log.unlink(missing_ok=True)
+        process = serving.begin(["flask", "--app", "wsgi", *words], surroundings(measured=True) | environment, log)
+        process.wait(timeout=60)
+        code = process.poll()
+        assert code is not None
+        return Said(code, log.read_text())
+
+    return run
 
 
 def test_an_empty_database_is_brought_up_to_date_from_a_shell(tmp_path: Path) -> None:
@@ -42,17 +67,21 @@ def test_an_empty_database_is_brought_up_to_date_from_a_shell(tmp_path: Path) ->
         ("sqlite:////nowhere/hammer.sqlite3", "unable to open database file"),
     ],
 )
-def test_a_migration_of_a_database_out_of_reach_says_why_in_a_line(command: str, url: str, cause: str) -> None:
-    assert cause in refused_in_a_line(shell("db", command, DATABASE_URL=url, SECRET_KEY="sesame" * 6))
+def test_a_migration_of_a_database_out_of_reach_says_why_in_a_line(
+    flask: Callable[..., Said], command: str, url: str, cause: str
+) -> None:
+    assert cause in refused_in_a_line(flask("db", command, DATABASE_URL=url, SECRET_KEY="sesame" * 6))
 
 
-def test_a_migration_by_the_wrong_role_says_why_in_a_line(settings: Settings, on_postgresql: URL) -> None:
+def test_a_migration_by_the_wrong_role_says_why_in_a_line(
+    flask: Callable[..., Said], settings: Settings, on_postgresql: URL
+) -> None:
     there = make_url(settings.database_url)
     role = f"hammer_test_guest_{os.getpid()}"
 
     def migrate(at: URL) -> str:
         url = at.set(password="sesame").render_as_string(hide_password=False)
-        return refused_in_a_line(shell("db", "upgrade", DATABASE_URL=url, SECRET_KEY="sesame" * 6))
+        return refused_in_a_line(flask("db", "upgrade", DATABASE_URL=url, SECRET_KEY="sesame" * 6))
 
     assert f'database "{role}" does not exist' in migrate(there.set(database=role))
     assert role in migrate(there.set(username=role))  # the server may say that the password is wrong, so as not to tell who exists
@@ -65,23 +94,23 @@ def test_a_migration_by_the_wrong_role_says_why_in_a_line(settings: Settings, on
             server.execute(f"drop role {role}")
 
 
-def refused_in_a_line(done: "subprocess.CompletedProcess[str]") -> str:
+def refused_in_a_line(done: Said) -> str:
     """What a command that refused said, which is one sentence and where to look."""
     assert done.returncode == 1
-    why, where = [line for line in done.stderr.splitlines() if not line.startswith("INFO ")]
+    why, where = [line for line in done.text.splitlines() if not line.startswith("INFO ")]
     assert why.startswith("Error: The database: ")
     assert where == "To see what to do: flask --app wsgi doctor"
-    assert "sesame" not in done.stderr + done.stdout
+    assert "sesame" not in done.text
     return why
 
 
 @pytest.mark.parametrize("command", [("doctor",), ("run", "--port", str(CLOSED_PORT)), ("users", "list"), ("worker",)])
-def test_a_wrong_configuration_is_a_list_of_problems_and_no_traceback(command: tuple[str, ...]) -> None:
-    done = shell(*command, HAMMER_ENV="production", DATABASE_URL="banana", HAMMER_CODE_LENGTH="5")
+def test_a_wrong_configuration_is_a_list_of_problems_and_no_traceback(flask: Callable[..., Said], command: tuple[str, ...]) -> None:
+    done = flask(*command, HAMMER_ENV="production", DATABASE_URL="banana", HAMMER_CODE_LENGTH="5")
     assert done.returncode == os.EX_CONFIG
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.text
     for name in ("SECRET_KEY", "DATABASE_URL", "HAMMER_CODE_LENGTH", "HAMMER_SMS_URL", "HAMMER_PUBLIC_URL"):
-        assert f"  - {name}: " in done.stderr
+        assert f"  - {name}: " in done.text
 
 
 def gunicorn(at: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
