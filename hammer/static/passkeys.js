@@ -36,10 +36,9 @@ async function answer(event) {
   asking = false;
 }
 
-if (form && window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
-  for (const part of document.querySelectorAll("[data-passkeys]")) part.hidden = part.dataset.passkeys === "none";
-  form.addEventListener("submit", answer);
-}
+const available = "parseRequestOptionsFromJSON" in (window.PublicKeyCredential ?? {});
+for (const part of document.querySelectorAll("[data-passkeys]")) part.hidden = (part.dataset.passkeys === "none") === available;
+form?.addEventListener("submit", answer);
 
 // What the authenticator shall forget.
 for (const { dataset: { signal, about } } of document.querySelectorAll("[data-signal]")) {

@@ -96,3 +96,6 @@ def test_without_scripts_there_is_only_the_authenticator_app(
 
     expect(button(page, "Set up the app")).to_be_visible()
     expect(button(page, "Set up a passkey")).to_have_count(0)
+    expect(page.locator("noscript")).to_contain_text(
+        "offers no passkeys here"
+    )  # the protocol that turns scripts off does not show it
