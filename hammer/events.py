@@ -37,6 +37,10 @@ class Kind(StrEnum):
     INVITE_ACTIVATED = "invite-activated"
     INVITE_REFUSED = "invite-refused"
     """A signed-in user asked for an activation and was refused. The slug of the refusal is the event's `detail`."""
+    REFERRAL_ATTACHED = "referral-attached"
+    """Staff made the user a referee of another user."""
+    REFERRAL_DETACHED = "referral-detached"
+    """Staff undid an activation of the user."""
     REFRESH_REUSED = "refresh-reused"
     """A refresh token was used a second time. It may be stolen, so the session was ended."""
     SESSION_ENDED = "session-ended"
@@ -115,6 +119,7 @@ class Type(StrEnum):
     USER_UNBLOCKED = "user.unblocked"
     USER_DELETED = "user.deleted"
     INVITE_ACTIVATED = "invite.activated"
+    INVITE_DETACHED = "invite.detached"
     SESSIONS_ENDED = "sessions.ended"
     KEY_ROTATED = "key.rotated"
     ENDPOINT_DISABLED = "endpoint.disabled"
@@ -131,6 +136,8 @@ TYPES: Final[Mapping[str, Type]] = MappingProxyType(
         Kind.USER_UNBLOCKED: Type.USER_UNBLOCKED,
         Kind.USER_DELETED: Type.USER_DELETED,
         Kind.INVITE_ACTIVATED: Type.INVITE_ACTIVATED,
+        Kind.REFERRAL_ATTACHED: Type.INVITE_ACTIVATED,
+        Kind.REFERRAL_DETACHED: Type.INVITE_DETACHED,
         Kind.SESSION_ENDED: Type.SESSIONS_ENDED,
         Kind.SESSIONS_ENDED: Type.SESSIONS_ENDED,
         Kind.REFRESH_REUSED: Type.SESSIONS_ENDED,
@@ -154,14 +161,15 @@ def note(
     actor_id: str | None = None,
     client_id: str | None = None,
     endpoint_id: str | None = None,
+    referrer_id: str | None = None,
     detail: str | None = None,
     reason: str | None = None,
 ) -> None:
     """Adds an event about `user_id` to the caller's transaction.
 
     `actor_id` is the user who did it, if that is another one. `client_id` is the client; without it, the client that is calling.
-    `endpoint_id` is the webhook endpoint that the event is about. `detail` says in one word what exactly happened; `reason` is what
-    staff gave as theirs.
+    `endpoint_id` is the webhook endpoint that the event is about, `referrer_id` the user whose invite code was activated. `detail`
+    says in one word what exactly happened; `reason` is what staff gave as theirs.
     """
     insert_row(
         tx,
@@ -173,6 +181,7 @@ def note(
         client_id=client_id or calling_client.get(),
         request_id=request_id.get(),
         endpoint_id=endpoint_id,
+        referrer_id=referrer_id,
         detail=detail,
         reason=reason,
         sequence=UNPUBLISHED if kind in PUBLISHED else None,

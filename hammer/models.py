@@ -138,6 +138,8 @@ class User(Base):
     date_joined: Mapped[datetime]
     blocked_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    activation_closed: Mapped[bool] = mapped_column(server_default=false())
+    """Whether staff detached the referral of the user, who may not activate another invite code."""
     passkey_handle: Mapped[str | None] = mapped_column(String(43))
     """What authenticators know the user by (WebAuthn §5.4.3): 32 bytes that say nothing about them. None before the first
     passkey."""
@@ -189,7 +191,7 @@ class Client(Base):
 
 
 class Referral(Base):
-    """`referee` activated the invite code of `referrer`. The primary key allows each user one activation, which is final."""
+    """`referee` activated the invite code of `referrer`. The primary key allows each user one activation, which only staff undo."""
 
     __tablename__ = "referrals"
 
@@ -566,6 +568,8 @@ class Event(Base):
 
     endpoint_id: Mapped[str | None] = mapped_column(String(22))
     """The webhook endpoint that it is about."""
+    referrer_id: Mapped[str | None] = mapped_column(String(22))
+    """The user whose invite code was activated. None for other events, and for an activation from before migration 0014."""
     detail: Mapped[str | None] = mapped_column(String(40))
     """What exactly happened, in one word: the slug of a refusal, or how a second factor was proved."""
     reason: Mapped[str | None] = mapped_column(String(200))

@@ -12,6 +12,7 @@ from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
 from hammer.models import Referral, SessionKind, User, Verification
+from hammer.users import accounts
 
 ANNA, BORIS, CLARA = "+79290000001", "+79290000002", "+79290000003"
 STRANGER_ID = "A" * 22
@@ -71,6 +72,13 @@ def sign_in(
 
 def user(settings: Settings, telephone_number: str = ANNA) -> User:
     return sign_in(settings, telephone_number).user
+
+
+def staff_member(settings: Settings, telephone_number: str = ANNA) -> User:
+    """A user with the rights of staff."""
+    them = user(settings, telephone_number)
+    accounts.set_staff(settings, them.id, True)
+    return them
 
 
 def guesses_of(verification: Verification) -> int:

@@ -18,7 +18,7 @@ from hammer.models import Event, User
 from hammer.refusals import NotAllowed, NotFound, NotSignedIn, Refusal, UnknownInvite, WrongCode
 from hammer.sessions import keys, sessions
 from hammer.users import accounts, exports
-from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, right, sign_in, user, wrong
+from tests.actions import ANNA, BORIS, CLARA, HOME, STRANGER_ID, activate, ask, confirm, right, sign_in, staff_member, user, wrong
 from tests.people import Program
 
 in_context = pytest.mark.usefixtures("context")
@@ -200,9 +200,14 @@ def test_keys_and_exports_are_noted(settings: Settings, trail: Trail) -> None:
 def test_an_event_names_the_actor_if_it_is_another_user(
     settings: Settings, trail: Trail, verb: Callable[[Settings, str, str | None], None], kind: str, who: str
 ) -> None:
-    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    anna, boris = user(settings, ANNA), staff_member(settings, BORIS)
     trail.new()
     by = {"command line": None, "themselves": anna.id, "staff": boris.id}[who]
+    if who == "themselves" and kind in (events.Kind.STAFF_GIVEN, events.Kind.STAFF_TAKEN):
+        with pytest.raises(NotAllowed):
+            verb(settings, anna.id, by)
+        assert trail.new() == []
+        return
     verb(settings, anna.id, by)
     assert trail.new() == [Noted(kind, anna.id, boris.id if who == "staff" else None)]
 
@@ -211,7 +216,7 @@ def test_an_event_names_the_actor_if_it_is_another_user(
 @pytest.mark.requirement("LOG-01")
 @pytest.mark.parametrize("by_staff", [True, False])
 def test_the_actor_of_a_block_is_noted_and_nobody_blocks_themselves(settings: Settings, trail: Trail, by_staff: bool) -> None:
-    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    anna, boris = user(settings, ANNA), staff_member(settings, BORIS)
     trail.new()
     for blocked in (True, False):
         accounts.set_blocked(anna.id, blocked, actor_id=boris.id if by_staff else None)
@@ -225,6 +230,7 @@ def test_the_actor_of_a_block_is_noted_and_nobody_blocks_themselves(settings: Se
 @pytest.mark.requirement("LOG-01")
 def test_the_actor_of_a_deletion_is_noted(settings: Settings, trail: Trail) -> None:
     anna, boris, clara = (sign_in(settings, number) for number in (ANNA, BORIS, CLARA))
+    accounts.set_staff(settings, clara.user.id, True)
     trail.new()
     accounts.delete(settings, anna.user.id, actor_id=anna.user.id, session_id=anna.session.id)
     accounts.delete(settings, boris.user.id, actor_id=clara.user.id, session_id=clara.session.id)
@@ -240,7 +246,7 @@ def test_the_actor_of_a_deletion_is_noted(settings: Settings, trail: Trail) -> N
 @in_context
 @pytest.mark.requirement("LOG-01")
 def test_the_actor_who_creates_a_user_is_noted_also_for_new_staff(settings: Settings, trail: Trail) -> None:
-    anna = user(settings)
+    anna = staff_member(settings)
     trail.new()
     boris = accounts.create(settings, BORIS, {}, actor_id=anna.id)
     assert trail.new() == [Noted(events.Kind.USER_CREATED, boris, anna.id)]

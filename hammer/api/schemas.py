@@ -578,6 +578,10 @@ class ExportedEventOut(Out):
 class ExportOut(Out):
     profile = fields.Nested(ExportedProfileOut, required=True)
     activated_at = fields.AwareDateTime(required=True, allow_none=True, metadata=MOMENT)
+    activation_closed = fields.Boolean(
+        required=True,
+        metadata={"description": "Whether staff undid an activation, and no other invite code can be activated.", "example": False},
+    )
     invitees = fields.List(fields.Nested(InviteeOut), required=True, metadata={"description": "Their numbers are masked."})
     sessions = fields.List(fields.Nested(ExportedSessionOut), required=True)
     consents = fields.List(

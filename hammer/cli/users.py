@@ -5,7 +5,6 @@ from collections import Counter
 from contextlib import suppress
 
 import click
-from babel.languages import get_official_languages
 
 from hammer import clock
 from hammer.cli.commands import Group, commands
@@ -178,7 +177,9 @@ def move(old: str, new: str, language: str | None, sign_out: bool, yes: bool) ->
     if not yes:
         click.confirm(f"Let {described(profile)} sign in only with {number} from now on?", abort=True)
     try:
-        accounts.move(settings(), user_id, number, language=language or _language(profile.telephone_number), end_sessions=sign_out)
+        accounts.move(
+            settings(), user_id, number, language=language or messages.language_of(profile.telephone_number), end_sessions=sign_out
+        )
     except TelephoneNumberTaken as no:
         raise click.ClickException(
             f"There is a user with {number} already. To see them: flask --app wsgi users show {number}"
@@ -226,9 +227,3 @@ def _find(user: str) -> str:
         return people.find(settings(), user)
     except NotFound as no:
         raise click.ClickException(f"There is no user {user!r}. To search: flask --app wsgi users list --q TEXT") from no
-
-
-def _language(number: str) -> str:
-    """The first of our languages that is official in the country of this number, or English."""
-    official = get_official_languages(phones.country(number), de_facto=True)
-    return next((language for language in official if language in messages.languages()), messages.languages()[0])

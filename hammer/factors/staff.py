@@ -92,9 +92,13 @@ def allow_enrolment(settings: Settings, user_id: str, *, actor_id: str | None = 
     """
     with transaction() as tx:
         require_staff(tx, user_id)
-        token = _new_link(tx, settings, user_id)
-        events.note(tx, events.Kind.ENROLMENT_ALLOWED, user_id, actor_id=actor_id)
-    return token
+        return allowed_link(tx, settings, user_id, actor_id)
+
+
+def allowed_link(tx: Transaction, settings: Settings, user_id: str, actor_id: str | None) -> str:
+    """The token of a new enrolment link, in the caller's transaction."""
+    events.note(tx, events.Kind.ENROLMENT_ALLOWED, user_id, actor_id=actor_id)
+    return _new_link(tx, settings, user_id)
 
 
 def is_good(settings: Settings, token: str, user_id: str) -> bool:

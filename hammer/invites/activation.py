@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, case, func, literal, select, tuple_, update
+from sqlalchemy import bindparam, case, delete, func, literal, select, tuple_, update
 
 from config import Settings
 from hammer import clock, events
@@ -146,13 +146,22 @@ def _attempt(
 ) -> Refusal | None:
     """Activates the code, or returns why not. The attempt is taken before the code is looked up, and given back if it succeeds."""
     limits = invite_attempts.limits(tx, settings, user_id, number, address, now)
-    refusal = invite_attempts.take(tx, limits, now) or _join(tx, user_id, code, now)
+    refusal = invite_attempts.take(tx, limits, now) or join(tx, user_id, code, now)
     if refusal is None:
         invite_attempts.give_back(tx, limits, now)
     return refusal
 
 
-def _join(tx: Transaction, user_id: str, code: str, now: datetime) -> Refusal | None:
+def join(
+    tx: Transaction,
+    user_id: str,
+    code: str,
+    now: datetime,
+    noted_as: events.Kind = events.Kind.INVITE_ACTIVATED,
+    *,
+    actor_id: str | None = None,
+    reason: str | None = None,
+) -> Refusal | None:
     """Makes the user a referee of the code's owner, or returns why not. The only place that inserts and counts a referral."""
     owner = LOCK_OWNER.value(tx, invite=code)
     if owner is None:
@@ -164,5 +173,15 @@ def _join(tx: Transaction, user_id: str, code: str, now: datetime) -> Refusal | 
     if not INSERT_REFERRAL.rows(tx, referee_id=user_id, referrer_id=owner, activated_at=now):
         return AlreadyActivated()
     COUNT_REFEREE.execute(tx, owner=owner)
-    events.note(tx, events.Kind.INVITE_ACTIVATED, user_id)
+    events.note(tx, noted_as, user_id, actor_id=actor_id, referrer_id=owner, reason=reason)
     return None
+
+
+def part(tx: Transaction, user_id: str, *, actor_id: str, reason: str) -> bool:
+    """Removes the user's referral and counts it no more; False if there was none."""
+    owner = tx.scalar(delete(Referral).where(Referral.referee_id == user_id).returning(Referral.referrer_id))
+    if owner is None:
+        return False
+    tx.execute(update(User).where(User.id == owner).values(invite_count=User.invite_count - 1))
+    events.note(tx, events.Kind.REFERRAL_DETACHED, user_id, actor_id=actor_id, referrer_id=owner, reason=reason)
+    return True

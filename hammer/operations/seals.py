@@ -45,7 +45,7 @@ FIRST: Final = "0" * 64
 """What the first seal follows on."""
 SEALED: Final = (
     *(Event.id, Event.at, Event.kind, Event.user_id, Event.actor_id, Event.client_id, Event.request_id),
-    *(Event.endpoint_id, Event.detail, Event.reason),
+    *(Event.endpoint_id, Event.referrer_id, Event.detail, Event.reason),
 )
 """All columns of events except `sequence`. Columns that are empty are not hashed: one that is added later changes no hash."""
 ID_BYTES: Final = 8

@@ -15,14 +15,20 @@ from hammer.models import Authorization, Client, LogoutNotice, Session, SessionK
 from hammer.sessions import devices
 
 
-def end(tx: Transaction, user_id: str, *which: ColumnElement[bool], noted_as: events.Kind | None = None) -> bool:
+def end(
+    tx: Transaction,
+    user_id: str,
+    *which: ColumnElement[bool],
+    noted_as: events.Kind | None = None,
+    actor_id: str | None = None,
+) -> bool:
     """Ends the user's sessions, or those that match `which`; False if there were none.
 
-    Adds an event of the kind `noted_as`; none if the verb has an event of its own.
+    Adds an event of the kind `noted_as`, which names the actor; none if the verb has an event of its own.
     """
     ended = end_matching(tx, Session.user_id == user_id, *which)
     if ended and noted_as:
-        events.note(tx, noted_as, user_id)
+        events.note(tx, noted_as, user_id, actor_id=actor_id)
     return bool(ended)
 
 
@@ -42,12 +48,19 @@ def all_but(session_id: str) -> ColumnElement[bool]:
     return and_(Session.id != session_id, Session.parent_id.is_distinct_from(session_id))
 
 
-def end_all(tx: Transaction, user_id: str, *, but: str | None = None, noted_as: events.Kind | None = None) -> None:
+def end_all(
+    tx: Transaction,
+    user_id: str,
+    *,
+    but: str | None = None,
+    noted_as: events.Kind | None = None,
+    actor_id: str | None = None,
+) -> None:
     """Ends all sessions of the user except `but` and those of apps that were opened in it, and forgets all devices except the one
     on which `but` was opened."""
     others, not_its_own = ((), ()) if but is None else ((all_but(but),), (devices.all_but_that_of(tx, but),))
     devices.forget(tx, user_id, *not_its_own)
-    end(tx, user_id, *others, noted_as=noted_as)
+    end(tx, user_id, *others, noted_as=noted_as, actor_id=actor_id)
     devices.forget(tx, user_id, *not_its_own)  # a sign-in that came first may have added a device
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from babel.languages import get_official_languages
 from babel.support import NullTranslations, Translations
 
 from config import CODE_LENGTHS, Settings
+from hammer.parsing import phones
 from hammer.refusals import N_
 
 TRANSLATIONS: Final = Path(__file__).parent.parent / "translations"
@@ -113,6 +115,12 @@ def _lack(settings: Settings, length: int, language: str) -> str:
 def languages() -> list[str]:
     """The languages of the program: English, and one for each folder of translations."""
     return ["en", *sorted(place.parent.name for place in TRANSLATIONS.glob("*/LC_MESSAGES"))]
+
+
+def language_of(number: str) -> str:
+    """The first of our languages that is official in the country of this number, or English."""
+    official = get_official_languages(phones.country(number), de_facto=True)
+    return next((language for language in official if language in languages()), languages()[0])
 
 
 def _needs_ucs_2(text: str) -> bool:

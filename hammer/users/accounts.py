@@ -1,7 +1,8 @@
 """What people change about their accounts (`change`, `change_number`, `delete`), and what staff and the command line do to users.
 
-`actor_id` is the user who acts, for the audit trail: staff act on other users. The command line and clients pass none. Clients set
-`not_staff`, which refuses with `NotAllowed` to change staff: with a stolen secret one could block all of them.
+`actor_id` is the user who acts, for the audit trail: staff act on other users, and are refused with `NotAllowed` once they are not
+staff any more (`users.acting`). The command line and clients pass none. Clients set `not_staff`, which refuses with `NotAllowed` to
+change staff: with a stolen secret one could block all of them. Staff do not block, delete or move other staff either.
 """
 
 import logging
@@ -35,6 +36,7 @@ from hammer.refusals import (
 )
 from hammer.sessions import devices, revocation
 from hammer.sms import outbox
+from hammer.users.acting import STAFF_FIRST, acting, refuse_oneself, refuse_staff
 from hammer.users.metadata import read as read_metadata
 from hammer.users.names import read as read_names
 
@@ -44,7 +46,6 @@ PROOF_STAYS_FRESH: Final = timedelta(minutes=5)
 """How long after proving their number people may change it or delete their account. It protects a device that was left open."""
 SIGN_IN_AGAIN = N_("Please sign in again first: this needs a code that is at most five minutes old.")
 STAFF_CHANGE_STAFF: Final = N_("Apps cannot change staff.")
-NOT_YOURSELF = N_("You cannot block yourself.")
 YOUR_NUMBER = N_("This is your number already.")
 EMPTIED: Final[dict[str, object]] = {
     "telephone_number": None,
@@ -76,7 +77,7 @@ def create(
     number, stored = phones.read(settings, telephone_number), _stored(names, metadata)
     if is_staff:
         test_numbers.refuse_staff(settings, number, clock.now())
-    with transaction() as tx:
+    with acting(actor_id) as tx:
         if idempotency.claim(tx, key) is not None:
             # Found by the number, which is part of the request: the id of a user is not stored with the key.
             created_id = tx.scalar(select(User.id).where(User.telephone_number == number))
@@ -109,9 +110,9 @@ def change(
     if not stored and not not_staff:
         return
     try:
-        with transaction() as tx:
+        with acting(actor_id, user_id) as tx:
             if not_staff:
-                _refuse_staff(tx, user_id)
+                refuse_staff(tx, user_id, STAFF_CHANGE_STAFF)
             if stored:
                 _update_user(tx, user_id, **stored)
             if names:
@@ -197,26 +198,37 @@ def change_number(
     outbox.wake_senders()
 
 
-def move(settings: Settings, user_id: str, telephone_number: str, *, language: str, end_sessions: bool = False) -> None:
+def move(
+    settings: Settings,
+    user_id: str,
+    telephone_number: str,
+    *,
+    language: str,
+    end_sessions: bool = False,
+    actor_id: str | None = None,
+) -> None:
     """Gives the user another number without a proof, for operators: for example after a change of a numbering plan.
 
     Known devices and pending codes of the old number are deleted. Sessions stay unless `end_sessions` is set: the person is the
     same, and a mistyped number would lock them out. The old number gets a notice in `language`.
 
     Refuses with `InvalidFields` and `RegionNotServed` like a new number; with `InvalidFields` to or from a test number; with
-    `TelephoneNumberTaken`, and with `NotFound`.
+    `TelephoneNumberTaken`, and with `NotFound`; with `NotAllowed` staff who would move themselves or other staff.
     """
+    refuse_oneself(actor_id, user_id)
     number = phones.read(settings, telephone_number)
-    with transaction() as tx:
+    with acting(actor_id, user_id) as tx:
         _lock_verifications(tx, user_id)
         _delete_verifications(tx, user_id)
         devices.forget(tx, user_id)
-        refusal = _set_number(tx, settings, user_id, number, language)
+        refusal = _set_number(tx, settings, user_id, number, language, actor_id=actor_id)
         if refusal is not None:
             raise NotFound if isinstance(refusal, NotSignedIn) else refusal
+        if actor_id:
+            refuse_staff(tx, user_id)
         devices.forget(tx, user_id)  # a login that got its locks first has left a new one
         if end_sessions:
-            revocation.end(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED)
+            revocation.end(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED, actor_id=actor_id)
     outbox.wake_senders()
 
 
@@ -234,9 +246,9 @@ def delete(
     A request that is repeated with its `key` changes nothing; a caller whose session is gone can ask `was_deleted`.
 
     Users who delete themselves (`actor_id` is `user_id`) must have proved their number lately for their session `session_id`.
-    Refuses with `NotAllowed`, `NotFound`.
+    Refuses with `NotAllowed`, also staff who would delete other staff; with `NotFound`.
     """
-    with transaction() as tx:
+    with acting(actor_id, user_id) as tx:
         if idempotency.claim(tx, key) is not None:
             return
         if actor_id == user_id and not _is_fresh(tx, session_id):
@@ -248,8 +260,8 @@ def delete(
         number = _lock_number(tx, user_id)
         if number is None:
             raise NotFound
-        if not_staff:
-            _refuse_staff(tx, user_id)
+        if not_staff or actor_id not in (None, user_id):
+            refuse_staff(tx, user_id, STAFF_CHANGE_STAFF if not_staff else STAFF_FIRST)
         now = clock.now()
         _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
@@ -274,28 +286,37 @@ def was_deleted(key: idempotency.Key) -> bool:
 def set_staff(settings: Settings, user_id: str, is_staff: bool, *, actor_id: str | None = None) -> None:
     """Gives or takes the rights of staff, from the user's next request on. Their second factors go with the rights.
 
-    Refuses with `NotFound`; with `NotAllowed` to give them to the user of a test number.
+    Refuses with `NotFound`; with `NotAllowed` to give them to the user of a test number, and staff who name themselves. Since those
+    who act stay staff, staff cannot take the rights of the last one.
     """
-    with transaction() as tx:
+    refuse_oneself(actor_id, user_id)
+    with acting(actor_id, user_id) as tx:
         if is_staff:
-            test_numbers.refuse_staff(settings, _lock_number(tx, user_id), clock.now())
-        _update_user(tx, user_id, is_staff=is_staff)
-        if not is_staff:
+            give_staff(tx, settings, user_id, actor_id)
+        else:
+            _update_user(tx, user_id, is_staff=False)
             staff.forget(tx, user_id)
-        events.note(tx, events.Kind.STAFF_GIVEN if is_staff else events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
+            events.note(tx, events.Kind.STAFF_TAKEN, user_id, actor_id=actor_id)
+
+
+def give_staff(tx: Transaction, settings: Settings, user_id: str, actor_id: str | None) -> None:
+    """Gives the rights of staff, in the caller's transaction. Refuses with `NotFound`, and with `NotAllowed` a test number."""
+    test_numbers.refuse_staff(settings, _lock_number(tx, user_id), clock.now())
+    _update_user(tx, user_id, is_staff=True)
+    events.note(tx, events.Kind.STAFF_GIVEN, user_id, actor_id=actor_id)
 
 
 def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None, not_staff: bool = False) -> None:
     """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
 
-    Refuses with `NotAllowed` users who would block themselves, and staff where `not_staff` is set; and with `NotFound`.
+    Refuses with `NotAllowed` users who would block themselves, staff who would block other staff, and all changes to staff where
+    `not_staff` is set; and with `NotFound`.
     """
-    if actor_id == user_id:
-        raise NotAllowed(NOT_YOURSELF)
-    with transaction() as tx:
+    refuse_oneself(actor_id, user_id)
+    with acting(actor_id, user_id) as tx:
         revocation.end_all(tx, user_id)
-        if not_staff:
-            _refuse_staff(tx, user_id)
+        if not_staff or (actor_id and blocked):
+            refuse_staff(tx, user_id, STAFF_CHANGE_STAFF if not_staff else STAFF_FIRST)
         _update_user(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
 
@@ -331,12 +352,6 @@ def _lock_number(tx: Transaction, user_id: str) -> str | None:
     return tx.scalar(_number_of(user_id).with_for_update())
 
 
-def _refuse_staff(tx: Transaction, user_id: str) -> None:
-    """Refuses with `NotAllowed` if the user is staff. The row stays locked, so that this is true until the transaction ends."""
-    if tx.scalar(select(User.is_staff).where(User.id == user_id).with_for_update(key_share=True)):
-        raise NotAllowed(STAFF_CHANGE_STAFF)
-
-
 def _update_user(tx: Transaction, user_id: str, **values: object) -> None:
     """Changes columns of a user. Raises `NotFound` for a deleted or unknown user."""
     changed = update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(values).returning(User.id)
@@ -354,7 +369,14 @@ def _is_fresh(tx: Transaction, session_id: str | None) -> bool:
 
 
 def _set_number(
-    tx: Transaction, settings: Settings, user_id: str, number: str, language: str, *, session_to_keep: str | None = None
+    tx: Transaction,
+    settings: Settings,
+    user_id: str,
+    number: str,
+    language: str,
+    *,
+    session_to_keep: str | None = None,
+    actor_id: str | None = None,
 ) -> Refusal | None:
     """Gives the user the number and puts a notice to the old number into the outbox; or returns why not.
 
@@ -377,5 +399,5 @@ def _set_number(
     if old != number:
         tombstones.mark(tx, settings, user_id, old, clock.now())
         outbox.add_notice(tx, old, language)
-        events.note(tx, events.Kind.NUMBER_CHANGED, user_id)
+        events.note(tx, events.Kind.NUMBER_CHANGED, user_id, actor_id=actor_id)
     return None

@@ -44,6 +44,7 @@ def export(settings: Settings, user_id: str) -> dict[str, Any]:
     return {
         "profile": asdict(me),
         "activated_at": _activated_at(user_id),
+        "activation_closed": db.session.scalar(select(User.activation_closed).where(User.id == user_id)),
         "invitees": _invitees(settings, user_id),
         "sessions": _rows(Session, Session.user_id == user_id, Session.created_at, without=["user_id"]),
         "consents": _rows(Consent, Consent.user_id == user_id, Consent.given_at, without=["user_id"]),

@@ -34,7 +34,10 @@ CATALOGUE: Final[Mapping[Type, Entry]] = MappingProxyType(
         Type.USER_BLOCKED: Entry("A user was blocked: all sessions have ended, and the user cannot sign in."),
         Type.USER_UNBLOCKED: Entry("A blocked user can sign in again."),
         Type.USER_DELETED: Entry("A user was deleted: all sessions have ended, and the personal data are gone for ever."),
-        Type.INVITE_ACTIVATED: Entry("A user activated the invite code of another user.", ("user_id", "referrer_id")),
+        Type.INVITE_ACTIVATED: Entry(
+            "A user activated the invite code of another user, or staff attached the user to that one.", ("user_id", "referrer_id")
+        ),
+        Type.INVITE_DETACHED: Entry("Staff undid an activation: it counts no more.", ("user_id", "referrer_id")),
         Type.SESSIONS_ENDED: Entry("Sessions of a user were ended before their time, other than by a block or a deletion."),
         Type.KEY_ROTATED: Entry("A new key signs tokens from now on. Its public part is in `/.well-known/jwks.json`.", ()),
         Type.ENDPOINT_DISABLED: Entry("A webhook endpoint was disabled. It gets nothing until it is enabled.", ("endpoint_id",)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, func, literal, select
 
 from hammer import clock, events
 from hammer.db.database import Base
@@ -39,8 +39,11 @@ class Message:
 
 def select_events(*more: type[Base]) -> Select[Any]:
     """Selects what `message` needs, and `more` beside it."""
-    activated = and_(Event.kind == events.Kind.INVITE_ACTIVATED, Referral.referee_id == Event.user_id)
-    columns: list[Any] = [Event, Referral.referrer_id, *more]
+    # For activations from before events had a referrer. A referral that staff attached later is none of them.
+    activated = and_(
+        Event.kind == events.Kind.INVITE_ACTIVATED, Referral.referee_id == Event.user_id, Referral.activated_at <= Event.at
+    )
+    columns: list[Any] = [Event, func.coalesce(Event.referrer_id, Referral.referrer_id), *more]
     return select(*columns).select_from(Event).outerjoin(Referral, activated)
 
 

@@ -161,9 +161,12 @@ def test_export_is_everything_about_the_caller(anna: Program, boris: Program) ->
     assert set(found) == {
         "profile",
         "activated_at",
+        "activation_closed",
         "invitees",
         "sessions",
         "consents",
+        "second_factors",
+        "passkeys",
         "devices",
         "verifications",
         "limits",

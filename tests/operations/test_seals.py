@@ -220,6 +220,7 @@ def test_no_event_of_parallel_writers_is_missed_or_taken_for_an_addition(app: Fl
 CHANGES = (
     *(f"update events set {name} = null" for name in ("user_id", "actor_id", "client_id", "request_id", "detail", "reason")),
     *("update events set id = 7", "update events set at = '2020-01-01 00:00:00'", "update events set endpoint_id = 'altered'"),
+    "update events set referrer_id = 'altered'",
     *("update events set kind = 'altered', sequence = 1", "delete from events"),
     *("update seals set sha256 = ''", "update seals set previous = hmac", "delete from seals"),
 )

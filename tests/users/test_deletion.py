@@ -36,6 +36,7 @@ STAYS = {
     "referrals.referrer_id",
     "events.user_id",
     "events.actor_id",
+    "events.referrer_id",
     "logout_notices.user_id",
 }
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
@@ -76,6 +77,7 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     attempt_an_unknown_code(settings, them.user.id, 1)  # the attempt of the week
     noon.shift(timedelta(days=7))
     activate(settings, them.user.id, clara.invite_code)
+    accounts.set_staff(settings, boris.id, True)
     accounts.set_staff(settings, them.user.id, True, actor_id=boris.id)
     accounts.change(clara.id, {"first_name": "Клара"}, actor_id=them.user.id)
     them = sign_in(settings, ANNA)

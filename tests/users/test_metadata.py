@@ -14,7 +14,7 @@ from hammer.db.database import db
 from hammer.models import User
 from hammer.refusals import InvalidFields, NotFound, UsernameTaken
 from hammer.users import accounts, exports, metadata, people
-from tests.actions import ANNA, BORIS, STRANGER_ID, everything_stored, user
+from tests.actions import ANNA, BORIS, STRANGER_ID, everything_stored, staff_member, user
 from tests.test_events import Noted, Trail, trail
 
 __all__ = ["trail"]
@@ -117,7 +117,7 @@ def test_names_and_metadata_change_together_or_not_at_all(settings: Settings, tr
 @in_context
 @pytest.mark.requirement("LOG-01")
 def test_the_trail_says_that_metadata_were_changed_and_not_what_they_are(settings: Settings, trail: Trail) -> None:
-    anna, boris = user(settings, ANNA), user(settings, BORIS)
+    anna, boris = user(settings, ANNA), staff_member(settings, BORIS)
     trail.new()
     accounts.change(anna.id, {}, {"secret": "sesame"}, actor_id=boris.id)
     assert trail.new() == [Noted(events.Kind.USER_METADATA_CHANGED, anna.id, boris.id)]

@@ -9,7 +9,7 @@ from hammer.models import User
 from hammer.refusals import NotFound, TelephoneNumberTaken, Unavailable
 from hammer.sessions import sessions
 from hammer.users import accounts
-from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, drawing, sign_in, user
+from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, drawing, sign_in, staff_member, user
 from tests.test_events import Noted, Trail, trail
 
 __all__ = ["trail"]
@@ -22,7 +22,7 @@ def move(settings: Settings, user_id: str, number: str = CLARA, *, end_sessions:
 
 
 def test_the_trail_says_who_created_a_user_and_who_gave_them_the_rights_of_staff(settings: Settings, trail: Trail) -> None:
-    anna = user(settings)
+    anna = staff_member(settings)
     trail.new()
     boris = accounts.create(settings, BORIS, {}, is_staff=True, actor_id=anna.id)
     assert trail.new() == [Noted(events.Kind.USER_CREATED, boris, anna.id), Noted(events.Kind.STAFF_GIVEN, boris, anna.id)]
