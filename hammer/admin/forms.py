@@ -1,7 +1,7 @@
 """The forms of the operator's pages."""
 
 from flask_babel import lazy_gettext
-from wtforms import StringField  # type: ignore[import-untyped]
+from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
 
 from hammer.web.pages.forms import Form
 
@@ -32,3 +32,32 @@ class Link(Form):
     """The form that takes an enrolment link."""
 
     link = StringField(lazy_gettext("Enrolment link"))
+
+
+class Names(Form):
+    """The form that changes the names of a person."""
+
+    username = StringField(lazy_gettext("Username"))
+    first_name = StringField(lazy_gettext("First name"))
+    last_name = StringField(lazy_gettext("Last name"))
+
+
+class NewNumber(Form):
+    """The form that gives a person another number."""
+
+    telephone_number = StringField(lazy_gettext("New number"))
+    end_sessions = BooleanField(lazy_gettext("Sign the person out everywhere"))
+
+
+class Attach(Form):
+    """The form that makes a person a referee of another one."""
+
+    referrer = StringField(lazy_gettext("Invite code or id of the person who invited them"))
+    reason = StringField(lazy_gettext("Reason"))
+
+
+class Detach(Form):
+    """The form that undoes an activation."""
+
+    reason = StringField(lazy_gettext("Reason"))
+    may_activate = BooleanField(lazy_gettext("The person may activate an invite code once more"))

@@ -21,6 +21,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         Kind.SIGN_IN_BLOCKED: N_("The code was right, but the person is blocked: no sign-in"),
         Kind.GUESSES_SPENT: N_("Too many wrong codes: a code is void"),
         Kind.INVITE_ACTIVATED: N_("An invite code was activated"),
+        Kind.REFERRAL_ATTACHED: N_("Staff attached a referral"),
+        Kind.REFERRAL_DETACHED: N_("Staff detached the referral"),
         Kind.INVITE_REFUSED: N_("An invite code was not activated"),
         Kind.REFRESH_REUSED: N_("A refresh token was used twice and may be stolen: the session was ended"),
         Kind.SESSION_ENDED: N_("Signed out on one device"),

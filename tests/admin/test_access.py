@@ -17,13 +17,14 @@ PUBLIC = {"admin.enrolment_link"}
 
 
 def pages(app: Flask) -> list[tuple[str, str, str]]:
-    """Method, address and endpoint of every request that the operator's pages take."""
-    return [
+    """Method, address and endpoint of every request that the operator's pages take. Last the one that ends the session."""
+    found = [
         (method, routes.path(rule), rule.endpoint)
         for rule in routes.rules(app, "/admin/")
         for method in sorted(set(rule.methods or ()) & {"GET", "POST"})
         if rule.endpoint not in PUBLIC
     ]
+    return sorted(found, key=lambda request: request[2] == "admin.leave")
 
 
 def answers(app: Flask, client: FlaskClient, **headers: str) -> dict[str, tuple[int, str]]:
