@@ -142,9 +142,8 @@ def test_the_tree_has_two_levels_and_a_limited_number_of_people(app: Flask, oper
     assert {int(more) for more in re.findall(r"\+ (\d+) more", words)} == {7, 50, 5}
 
 
-@pytest.mark.parametrize("language", ["en", "ru"])
 def test_a_page_full_of_history_stays_small_and_costs_as_many_statements_as_an_empty_one(
-    app: Flask, operator: Operator, statements: Callable[[], AbstractContextManager[list[str]]], language: str
+    app: Flask, operator: Operator, statements: Callable[[], AbstractContextManager[list[str]]]
 ) -> None:
     settings, counts = app.config["SETTINGS"], []
     with app.app_context():
@@ -152,7 +151,7 @@ def test_a_page_full_of_history_stays_small_and_costs_as_many_statements_as_an_e
         boris = invite(anna, 1)[0]
         invite(db.session.get_one(User, boris), 1, 100)
         anna_id = anna.id
-    for many in (10, 10_000):
+    for many in (10, 1000):
         with app.app_context():
             for _ in range(12 if many > 10 else 0):
                 db.session.execute(text("delete from send_allowances"))
@@ -174,13 +173,14 @@ def test_a_page_full_of_history_stays_small_and_costs_as_many_statements_as_an_e
                 invite(db.session.get_one(User, anna_id), 70, 2000)
                 invite(db.session.get_one(User, boris), 70, 3000)
         with statements() as seen:
-            page = html(operator, anna_id, language)
+            page = html(operator, anna_id)
         counts.append(sum(statement.lstrip().startswith("SELECT") for statement in seen))  # the use of the session is recorded too
-    assert counts[0] == counts[1]
-    assert len(page.encode()) <= MOST_BYTES, len(page.encode())
     older = re.search(r"before=([\w.-]+)", page)
     assert older is not None
-    assert len(html(operator, anna_id, language, before=older[1]).encode()) <= MOST_BYTES
+    assert counts[0] == counts[1]
+    for language in ("en", "ru"):
+        assert len(html(operator, anna_id, language).encode()) <= MOST_BYTES
+        assert len(html(operator, anna_id, language, before=older[1]).encode()) <= MOST_BYTES
 
 
 def test_older_pages_show_the_rest_of_the_timeline_and_a_forged_place_the_newest(app: Flask, operator: Operator) -> None:
