@@ -557,7 +557,7 @@ class Event(Base):
     at: Mapped[datetime] = mapped_column(index=True)
     kind: Mapped[str] = mapped_column(String(40))
     """An `events.Kind`."""
-    user_id: Mapped[str | None] = mapped_column(String(22), index=True)
+    user_id: Mapped[str | None] = mapped_column(String(22))
     """The user it is about."""
     actor_id: Mapped[str | None] = mapped_column(String(22))
     """The user who did it, if that is another one; None for the user themselves, for clients and for the command line."""
@@ -578,7 +578,8 @@ class Event(Base):
     """Its place in the event feed, from 1. 0 while it waits to be published; None for an event that apps are not told about."""
 
     __table_args__ = (
-        _index_of_few("events", "actor_id"),
+        Index("ix_events_user_id_at_id", "user_id", "at", "id"),
+        Index("ix_events_actor_id_at_id", "actor_id", "at", "id", postgresql_where=_BY_STAFF, sqlite_where=_BY_STAFF),
         Index("ix_events_staff", "id", postgresql_where=_BY_STAFF, sqlite_where=_BY_STAFF),
         Index("ix_events_unpublished", "id", postgresql_where=_UNPUBLISHED, sqlite_where=_UNPUBLISHED),
         Index("uq_events_sequence", "sequence", unique=True, postgresql_where=_PUBLISHED, sqlite_where=_PUBLISHED),

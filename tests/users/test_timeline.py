@@ -1,22 +1,24 @@
 """The timeline of a person: complete, in order, and the same cost however much happened."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
-from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import db, transaction
 from hammer.models import Client, Event, Message, MessageState, Referral, Session, SessionKind, User, Verification
 from hammer.refusals import InvalidFields
 from hammer.users import accounts, timeline
 from hammer.users.timeline import Entry, Kind
-from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, number, user
+from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, number
+from tests.db.test_webhook_plans import reads
 
 pytestmark = pytest.mark.usefixtures("context")
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -107,16 +109,14 @@ def pages(user_id: str, telephone_number: str | None, limit: int) -> Iterator[li
 
 
 @pytest.fixture
-def anna(settings: Settings, clock: Any) -> User:
-    """A user to whom nothing has happened yet."""
+def anna(clock: Any) -> User:
+    """A user to whom nothing has happened yet, as to the two `others`."""
     clock.move_to(NOON)
-    them = user(settings, ANNA)
-    for others in (BORIS, CLARA):
-        user(settings, others)
     with transaction() as tx:
-        for table in (Message, Verification, Session, Event):
-            tx.execute(table.__table__.delete())  # type: ignore[attr-defined]
-    return them
+        for telephone_number in (ANNA, BORIS, CLARA):
+            them = {"telephone_number": telephone_number, "invite_code": codes.new_invite_code(), "date_joined": NOON}
+            tx.execute(insert(User), [{"id": codes.random_id()} | them])
+    return db.session.query(User).filter_by(telephone_number=ANNA).one()
 
 
 def others() -> list[User]:
@@ -146,7 +146,7 @@ def test_a_moment_with_more_entries_than_a_page_loses_none(anna: User) -> None:
     assert sorted(read) == sorted([f"kind-{n}" for n in range(25)] + [Kind.SESSION_OPENED] * 15 + [Kind.SESSION_OVER] * 15)
 
 
-def test_an_entry_names_the_others_and_the_client(settings: Settings, anna: User) -> None:
+def test_an_entry_names_the_others_and_the_client(anna: User) -> None:
     boris, clara = others()
     accounts.change(boris.id, {"first_name": "Борис"})
     with transaction() as tx:
@@ -192,3 +192,29 @@ def test_a_place_that_was_not_given_is_refused(anna: User, place: str) -> None:
         with pytest.raises(InvalidFields):
             timeline.read(anna.id, ANNA, before=place)
     assert timeline.read(anna.id, ANNA, before=f"1.0.{'9' * 18}").items == []
+
+
+def test_a_page_costs_the_same_however_much_happened(
+    anna: User, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    found = []
+    for many in (100, 10_000):
+        _happen(anna, many)
+        place = timeline.read(anna.id, ANNA, limit=5).after
+        with statements() as seen:
+            read = reads(partial(timeline.read, anna.id, ANNA, before=place))
+        found.append((read, len(seen)))
+    (of_few, statements_of_few), (of_many, statements_of_many) = found
+    assert statements_of_few == statements_of_many
+    assert of_many <= 1.5 * of_few + 20
+
+
+def _happen(anna: User, many: int) -> None:
+    """Many events about her, and many that she caused for others."""
+    at, boris = clock.now(), others()[0]
+    moments = [at - timedelta(seconds=n) for n in range(many)]
+    with transaction() as tx:
+        tx.execute(insert(Event), [{"at": moment, "kind": "signed-in", "user_id": anna.id} for moment in moments])
+        acts = [{"at": moment, "kind": "user-blocked", "user_id": boris.id, "actor_id": anna.id} for moment in moments]
+        tx.execute(insert(Event), acts)
+    db.session.execute(text("analyze events"))  # as the database does by itself after some time
