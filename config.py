@@ -146,6 +146,10 @@ class Declaration:
             return ",".join(map(str, value.values()))
         return ",".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
 
+    def is_default(self, value: Any, values: Mapping[str, Any]) -> bool:
+        """Whether the field has its default, where the fields have these values."""
+        return bool(value == self.convert(self._default(values)))
+
     def _default(self, earlier: Mapping[str, Any]) -> Any:
         if self.development is not None and earlier["env"] == "development":
             return self.development

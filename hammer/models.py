@@ -1,5 +1,5 @@
 """The tables: users, clients, referrals, sessions, authorizations, consents, logout notices, verifications, devices, second
-factors, passkeys, limits, messages, idempotency keys, tombstones, keys, events, seals, webhooks.
+factors, passkeys, limits, messages, idempotency keys, tombstones, keys, events, their counts and seals, webhooks.
 
 A model answers questions about its own row. It does not send, commit, read settings or know a URL.
 """
@@ -611,6 +611,18 @@ class Seal(Base):
     pruned_at: Mapped[datetime | None]
 
     __table_args__ = (Index("ix_seals_not_pruned", "newest_at", postgresql_where=_NOT_PRUNED, sqlite_where=_NOT_PRUNED),)
+
+
+class EventCount(Base):
+    """How many events of one kind happened in one hour (UTC). An hour is counted once, some minutes after its end."""
+
+    __tablename__ = "event_counts"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    """When the hour began."""
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """An `events.Kind`, or "" for all kinds together. Every hour that was counted has the row of all kinds."""
+    count: Mapped[int]
 
 
 class Disabled(StrEnum):

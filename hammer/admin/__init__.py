@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from hammer.admin import actions, factors, home, passkeys, person, sign_in  # noqa: F401  # importing them registers their views
+from hammer.admin import actions, doctor, factors, home, passkeys, person, settings, sign_in  # noqa: F401  # importing them registers their views  # noqa: F401
 from hammer.admin.blueprint import blueprint
 
 __all__ = ["init_app"]

@@ -10,7 +10,7 @@ import config
 import hammer
 from hammer.cli.commands import commands
 from hammer.cli.output import full_name, print_table
-from hammer.operations import doctor, retention, seals
+from hammer.operations import daily, doctor, retention, seals
 from hammer.refusals import NotAllowed
 from hammer.users import people
 from hammer.web.pages import templates
@@ -22,10 +22,11 @@ from hammer.web.settings import settings
     "--restored", is_flag=True, help="A backup was restored: also void codes, sessions, devices, consents; skip places of the feed."
 )
 def prune(restored: bool) -> None:
-    """Delete data past its retention time. Run it every hour.
+    """Delete data past its retention time, and count the events of the hours before, for /admin/. Run it every hour.
 
     --restored also skips places in the event feed, so that new events do not get those that apps saw before.
     """
+    daily.count_hours(settings())
     seals.seal_all(settings())  # only events that are sealed are deleted
     deleted = retention.prune()
     click.echo("Deleted " + _counted(deleted) + ".")

@@ -13,6 +13,9 @@ from hammer import codes
 STEP_SECONDS: Final = 30
 WINDOW: Final = 1
 """Steps before and after the present one whose codes are accepted too, for clocks that are not exact (RFC 6238 §5.2)."""
+CODES: Final = 10**6
+ACCEPTED: Final = 2 * WINDOW + 1
+"""How many of them are right at one moment."""
 
 
 def secret(settings: Settings, user_id: str, generation: int) -> str:

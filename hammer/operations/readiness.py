@@ -2,14 +2,14 @@
 
 import threading
 import time
-from typing import Final
+from typing import Final, cast
 
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 from sqlalchemy.exc import DBAPIError
 
 from hammer import clock, codes
 from hammer.db import database
-from hammer.db.database import Transaction, cause, transaction
+from hammer.db.database import Transaction, cause, db, transaction
 from hammer.models import Counter
 from hammer.quotas import counters
 from hammer.quotas.counters import HOUR, Limit
@@ -22,7 +22,7 @@ READ_ONLY: Final = "read-only"
 LOCKED: Final = "locked"
 """Locked by others for longer than a request waits."""
 UNMIGRATED: Final = "unmigrated"
-NEWEST_MIGRATION: Final = "0015"
+NEWEST_MIGRATION: Final = "0016"
 """The newest step in migrations/versions. A test compares the two: the folder is not there in every installation."""
 _CAUSES: Final = {
     "SQLITE_FULL": FULL,
@@ -57,6 +57,18 @@ class WriteCheck:
                 self._state = _state_by_writing()
                 self._known_until = time.monotonic() + KNOWN_SECONDS
             return self._state
+
+
+def server() -> tuple[str, str]:
+    """The name and the version of the database."""
+    if db.engine.dialect.name == "sqlite":
+        return "SQLite", str(db.session.scalar(text("select sqlite_version()")))
+    return "PostgreSQL", str(db.session.scalar(text("show server_version")))
+
+
+def migration() -> str | None:
+    """The step of migrations/versions at which the tables are."""
+    return cast(str | None, db.session.scalar(text("select version_num from alembic_version")))
 
 
 def write(tx: Transaction) -> None:

@@ -25,6 +25,7 @@ from hammer.models import (
     Consent,
     Counter,
     Device,
+    EventCount,
     IdempotencyKey,
     LogoutNotice,
     Message,
@@ -73,6 +74,8 @@ CHALLENGES_KEPT = timedelta(hours=24)
 EVENTS_KEPT = timedelta(days=365)
 """How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids. They go
 together with all events of their seal, which is `seals.LONGEST_SPAN` later at most."""
+EVENT_COUNTS_KEPT = timedelta(days=15)
+"""How long the counts of an hour are kept: one day longer than the operator's pages show them."""
 
 MOST_AT_ONCE = 1000
 """Rows that one transaction deletes or changes."""
@@ -109,6 +112,7 @@ def prune() -> dict[str, int]:
         "webhook attempts": _clear(WebhookAttempt, WebhookAttempt.at <= now - DELIVERIES_KEPT),
         "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - DELIVERIES_KEPT),
         "events": seals.prune(now - EVENTS_KEPT),
+        "event counts": _clear(EventCount, or_(EventCount.hour <= now - EVENT_COUNTS_KEPT, EventCount.hour > now)),
         "idempotency keys": _clear(IdempotencyKey, repeated),
         "spent challenges": _clear(SpentChallenge, SpentChallenge.expires_at <= now - CHALLENGES_KEPT),
     }

@@ -8,7 +8,7 @@ import hmac
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -196,20 +196,24 @@ class OutboxStatus:
     waiting: int
     oldest_waiting: timedelta
     """How long the oldest waiting message has waited; zero if none waits."""
+    last_ended: datetime | None = field(default=None, compare=False)
+    """When the last of the newest was sent or given up."""
 
 
 def status() -> OutboxStatus:
     """Reads a fixed number of rows and those that wait, however many messages are stored."""
     newest = (
-        select(Message.state, func.coalesce(Message.gateway, "").label("gateway"))
+        select(Message.state, func.coalesce(Message.gateway, "").label("gateway"), Message.ended_at)
         .order_by(Message.id.desc())
         .limit(COUNTED)
         .subquery()
     )
-    counts = db.session.execute(select(newest, func.count()).group_by(newest.c.state, newest.c.gateway))
+    states = select(newest.c.state, newest.c.gateway, func.count(), func.max(newest.c.ended_at))
+    counts = db.session.execute(states.group_by(newest.c.state, newest.c.gateway)).all()
     waiting, oldest = db.session.execute(select(func.count(), func.min(Message.created_at)).where(Message.ended_at.is_(None))).one()
     waits = max(clock.now() - oldest, timedelta(0)) if waiting else timedelta(0)
-    return OutboxStatus({(state, gateway): count for state, gateway, count in counts}, waiting, waits)
+    last = max((ended_at for *_, ended_at in counts if ended_at), default=None)
+    return OutboxStatus({(state, gateway): count for state, gateway, count, _ in counts}, waiting, waits, last)
 
 
 @dataclass(frozen=True)

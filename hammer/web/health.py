@@ -5,7 +5,6 @@ from typing import Final, cast
 
 from flask import Blueprint, Flask, Response, abort, current_app
 from flask.typing import ResponseReturnValue
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from hammer.db.database import AWAY, db
@@ -64,7 +63,7 @@ def telemetry() -> ResponseReturnValue:
 def _state() -> str:
     """The state of the database, as one of the words in `readiness`."""
     try:
-        at = db.session.scalar(text("select version_num from alembic_version"))
+        at = readiness.migration()
     except (DBAPIError, *AWAY) as error:
         db.session.rollback()  # without this, the next read in this request would fail too
         return readiness.word(error)

@@ -40,7 +40,16 @@ STAYS = {
     "logout_notices.user_id",
 }
 """Tables where the id of a deleted user stays, as docs/privacy.md says."""
-IMPERSONAL = {"token_keys", "clients", "webhook_endpoints", "webhook_deliveries", "webhook_attempts", "spent_challenges"}
+IMPERSONAL = {
+    "event_counts",
+    "seals",
+    "token_keys",
+    "clients",
+    "webhook_endpoints",
+    "webhook_deliveries",
+    "webhook_attempts",
+    "spent_challenges",
+}
 """Tables without data about users."""
 in_context = pytest.mark.usefixtures("context")
 

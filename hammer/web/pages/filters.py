@@ -106,6 +106,11 @@ def _in(span: timedelta, unit: timedelta) -> str:
     return str(format_timedelta(span, add_direction=True, **largest)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def span(length: timedelta) -> str:
+    """`12 minutes`, `3 days`: a time that has passed, in its largest unit."""
+    return str(format_timedelta(length, threshold=1)).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def countdown(seconds: int) -> Markup:
     """Like `wait`, and a script counts it down: `in 0:48`, and `now` at the end. Waits longer than a day are not counted down."""
     if seconds > DAY.total_seconds():
@@ -152,6 +157,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "moment": moment,
     "phone": phone,
     "remaining": remaining,
+    "span": span,
     "strong": strong,
     "wait": wait,
 }

@@ -1,4 +1,4 @@
-"""SVG pictures inside a page: the QR code of an invite link, and the growth of the number of invitees."""
+"""SVG pictures inside a page: the QR code of an invite link, the growth of the number of invitees, and a bar for each day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +43,28 @@ def growth(total: int, by_week: Sequence[int]) -> Growth:
     outline = f"M0,{_down(before, top)}{''.join(steps)}H{WIDTH}"
     ends = [now - WEEK * back for back in reversed(range(len(by_week)))]
     return Growth(outline, now - WEEK * len(by_week), list(zip(ends, counts[1:], strict=True)))
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A bar for each day, as SVG paths in a field of `WIDTH` by `HEIGHT`. The highest one is as high as the field."""
+
+    past: str
+    present: str
+    """The bar of the last day, which is not over."""
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def bars(counts: Sequence[int | None]) -> Bars:
+    """The picture of these counts, the oldest first. A count of None is not known and has no bar."""
+    top = max((count for count in counts if count), default=1)
+    slot = WIDTH / len(counts)
+    drawn = [
+        f"M{place * slot + slot / 8:.4g},{HEIGHT}V{_down(count, top)}h{slot * 3 / 4:.4g}V{HEIGHT}Z" if count else ""
+        for place, count in enumerate(counts)
+    ]
+    return Bars("".join(drawn[:-1]), drawn[-1])
 
 
 def _down(count: int, top: int) -> str:
