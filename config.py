@@ -763,10 +763,11 @@ class Settings:
 
     @property
     def passkey_host(self) -> str | None:
-        """The host that passkeys belong to (WebAuthn's relying-party id); None where the public address has no name but an IP
-        address, also one that only browsers read as such, like `127.1`."""
+        """The host that passkeys belong to (WebAuthn's relying-party id); None where browsers allow none: at an IP address, also
+        one that only they read as such, like `127.1`, and at `http://` except on `localhost`."""
         host = urlsplit(self.public_url).hostname or ""
-        return None if ":" in host or _ENDS_IN_NUMBER.search(host) else host
+        secure = self.https or host == "localhost" or host.endswith(".localhost")
+        return None if not secure or ":" in host or _ENDS_IN_NUMBER.search(host) else host
 
     @property
     def gateways(self) -> list[str]:

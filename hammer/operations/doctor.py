@@ -124,8 +124,8 @@ def _address(settings: Settings) -> Iterator[Finding]:
         remedy = "Set HAMMER_PUBLIC_URL in .env, so that all processes use the same address."
         yield Finding(ADVICE, "address", f"but a server of this folder listens at {served}", remedy)
     if settings.passkey_host is None:
-        remedy = f"Use a host name in HAMMER_PUBLIC_URL; while you develop, {config.USUAL_ADDRESS}."
-        yield Finding(ADVICE, "address", "its host is an IP address, at which browsers allow no passkeys", remedy)
+        remedy = f"Use https:// and a host name in HAMMER_PUBLIC_URL; while you develop, {config.USUAL_ADDRESS}."
+        yield Finding(ADVICE, "address", "browsers allow no passkeys at an IP address, nor at http:// except on localhost", remedy)
     for language, shortcoming in messages.shortcomings(settings).items():
         remedy = "Use a shorter host in HAMMER_PUBLIC_URL, or a shorter HAMMER_NAME: docs/texts.md says what fits."
         yield Finding(ADVICE, "address", f"its host or HAMMER_NAME is so long that in {language} {shortcoming}", remedy)

@@ -371,10 +371,11 @@ def test_the_public_address_is_stored_without_a_slash_at_its_end(monkeypatch: py
     [
         ("http://localhost:5000", "localhost"), ("https://Login.Example.com", "login.example.com"), ("https://x1", "x1"),
         ("http://127.0.0.1:5000", None), ("http://[::1]:5000", None), ("http://127.1", None), ("http://0x7f000001", None),
+        ("https://127.0.0.1", None), ("http://app.localhost:5000", "app.localhost"), ("http://login.example.com", None),
     ],
 )  # fmt: skip
 def test_passkeys_need_a_host_name(url: str, host: str | None) -> None:
-    """Browsers refuse an IP address as a relying-party id, in every spelling in which they read one."""
+    """Browsers refuse an IP address as a relying-party id, in every spelling in which they read one, and pages without https."""
     assert dataclasses.replace(SETTINGS, public_url=url).passkey_host == host
 
 
