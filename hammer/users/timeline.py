@@ -26,6 +26,7 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.orm import aliased
 
 from hammer import clock
 from hammer.db.database import db
@@ -81,6 +82,8 @@ class Entry:
     """The other person who did it."""
     other: Other | None
     """The person to whom the person of the timeline did it, or the other side of a referral."""
+    referrer: Other | None
+    """Whose invite code an event is about."""
     client: str | None
     """The name of the client; its id, if it was removed."""
     device: str | None
@@ -100,8 +103,10 @@ def read(user_id: str, number: str | None, *, before: str | None = None, limit: 
     of_all = union_all(*arms).subquery()
     newest_first = of_all.c.at.desc(), of_all.c.rank, of_all.c.number.desc(), of_all.c.key.desc()
     page = select(of_all).order_by(*newest_first).limit(limit + 1).subquery()
+    referrer = aliased(User)
     query = (
-        select(page, User.telephone_number, User.first_name, User.last_name, User.username, Client.name.label("client"))
+        select(page, User.telephone_number, User.first_name, User.last_name, User.username, Client.name.label("client"), referrer)
+        .outerjoin(referrer, referrer.id == page.c.referrer)
         .outerjoin(User, User.id == page.c.person)
         .outerjoin(Client, Client.id == page.c.client_id)
         .order_by(page.c.at.desc(), page.c.rank, page.c.number.desc(), page.c.key.desc())
@@ -154,6 +159,7 @@ _COLUMNS: Final[dict[str, Any]] = {
     "detail": String,
     "reason": String,
     "person": String,
+    "referrer": String,
     "client_id": String,
     "device": String,
     "gateway": String,
@@ -166,6 +172,7 @@ _COLUMNS: Final[dict[str, Any]] = {
 def _arms(user_id: str, number: str | None, now: datetime) -> Iterator[_Arm]:
     """The sources. Of rows of the same moment, what came of the others is first: a sign-in before its code."""
     of_event: dict[str, Any] = {"kind": Event.kind, "detail": Event.detail, "reason": Event.reason, "client_id": Event.client_id}
+    of_event["referrer"] = Event.referrer_id
     about_them = of_event | {"person": Event.actor_id, "by_person": literal(1)}
     yield _Arm(0, Event.at, Event.id, about_them, (Event.user_id == user_id,))
     yield _Arm(1, Event.at, Event.id, of_event | {"person": Event.user_id}, (Event.actor_id == user_id,))
@@ -250,6 +257,7 @@ def _entry(row: Any, number: str | None) -> Entry:
         reason=row.reason,
         by=person if row.by_person else None,
         other=None if row.by_person else person,
+        referrer=None if row[-1] is None else other(row[-1].id, row[-1]),
         client=row.client or row.client_id,
         device=row.device,
         gateway=row.gateway,

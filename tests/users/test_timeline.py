@@ -156,6 +156,7 @@ def test_an_entry_names_the_others_and_the_client(anna: User) -> None:
         events.note(tx, events.Kind.USER_BLOCKED, anna.id, actor_id=boris.id, client_id=shop, reason="Lost telephone")
         events.note(tx, events.Kind.USER_RENAMED, clara.id, actor_id=anna.id, client_id=STRANGER_ID)
         events.note(tx, events.Kind.CLIENT_ADDED, None, actor_id=anna.id)
+        events.note(tx, events.Kind.REFERRAL_DETACHED, anna.id, actor_id=boris.id, referrer_id=clara.id)
     entries = {entry.kind: entry for entry in timeline.read(anna.id, ANNA).items}
     blocked, renamed, added_client = (entries[kind] for kind in ("user-blocked", "user-renamed", "client-added"))
 
@@ -165,7 +166,8 @@ def test_an_entry_names_the_others_and_the_client(anna: User) -> None:
     assert renamed.other is not None
     assert (renamed.other.id, renamed.other.name, renamed.by, renamed.client) == (clara.id, "", None, STRANGER_ID)
     assert CLARA not in str(renamed)
-    assert (added_client.other, added_client.by) == (None, None)
+    assert (added_client.other, added_client.by, added_client.referrer) == (None, None, None)
+    assert entries["referral-detached"].referrer == renamed.other
 
 
 def test_codes_and_texts_say_what_became_of_them(anna: User) -> None:
