@@ -71,6 +71,8 @@ class Kind(StrEnum):
     ADMIN_OPENED = "admin-opened"
     """A staff member opened the operator's pages with a second factor, or proved it again there."""
     NUMBER_CHANGED = "number-changed"
+    NUMBER_SHOWN = "number-shown"
+    """A staff member saw the whole number of the user. `detail` says why: a key of `oversight.REASONS_TO_SHOW`."""
     DATA_EXPORTED = "data-exported"
     """Users exported what is stored about them."""
     USERS_EXPORTED = "users-exported"

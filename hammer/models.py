@@ -110,6 +110,8 @@ def _index_of_few(table: str, column: str) -> Index:
 
 
 _WAITING = text("ended_at IS NULL")
+_BLOCKED = text("blocked_at IS NOT NULL")
+_DELETED = text("deleted_at IS NOT NULL")
 _UNPUBLISHED = text("sequence = 0")
 _PUBLISHED = text("sequence > 0")
 _BY_STAFF = text("actor_id IS NOT NULL")
@@ -147,6 +149,9 @@ class User(Base):
     __table_args__ = (
         Index("uq_users_lower_username", func.lower(username), unique=True),
         Index("ix_users_date_joined_id", "date_joined", "id"),
+        Index("ix_users_staff", "date_joined", "id", postgresql_where=text("is_staff"), sqlite_where=text("is_staff = 1")),
+        Index("ix_users_blocked", "date_joined", "id", postgresql_where=_BLOCKED, sqlite_where=_BLOCKED),
+        Index("ix_users_deleted", "date_joined", "id", postgresql_where=_DELETED, sqlite_where=_DELETED),
     )
 
 

@@ -2,7 +2,17 @@
 
 from flask import Flask
 
-from hammer.admin import actions, doctor, factors, home, passkeys, person, settings, sign_in  # noqa: F401  # importing them registers their views  # noqa: F401
+from hammer.admin import (  # noqa: F401  # importing them registers their views
+    actions,
+    doctor,
+    factors,
+    home,
+    passkeys,
+    people,
+    person,
+    settings,
+    sign_in,
+)
 from hammer.admin.blueprint import blueprint
 
 __all__ = ["init_app"]

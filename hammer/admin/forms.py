@@ -61,3 +61,19 @@ class Detach(Form):
 
     reason = StringField(lazy_gettext("Reason"))
     may_activate = BooleanField(lazy_gettext("The person may activate an invite code once more"))
+
+
+class People(Form):
+    """The form that finds people."""
+
+    q = StringField(lazy_gettext("Number, name, code or id"))
+    only = StringField(lazy_gettext("Show"))
+    joined_from = StringField(lazy_gettext("Joined from"))
+    joined_to = StringField(lazy_gettext("until"))
+    invited_by = StringField(lazy_gettext("Invited by"))
+
+
+class ShowNumber(Form):
+    """The form that asks why a number is to be shown."""
+
+    reason = StringField(lazy_gettext("Why?"))

@@ -43,6 +43,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         Kind.FACTOR_WRONG: N_("A wrong code of a second factor was entered"),
         Kind.ADMIN_OPENED: N_("The operator’s pages were opened with a second factor"),
         Kind.NUMBER_CHANGED: N_("The number was changed"),
+        Kind.NUMBER_SHOWN: N_("Staff saw the whole number"),
         Kind.DATA_EXPORTED: N_("The person downloaded their data"),
         Kind.USERS_EXPORTED: N_("All users were exported"),
         Kind.CLIENT_ADDED: N_("A client was added"),

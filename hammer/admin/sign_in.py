@@ -9,6 +9,7 @@ from flask_babel import gettext, ngettext
 from hammer.admin import forms
 from hammer.admin.access import admin_only, signed_in_staff, to_place
 from hammer.admin.blueprint import blueprint
+from hammer.admin.people import SEARCHES
 from hammer.factors import passkeys, staff, totp
 from hammer.models import Session
 from hammer.parsing import phones
@@ -51,6 +52,7 @@ def confirm(caller: Caller) -> ResponseReturnValue:
 def leave(caller: Caller) -> ResponseReturnValue:
     """Ends the session of the operator's pages. The person stays signed in to their profile."""
     staff.close(caller.user_id, caller.session_id)
+    session.pop(SEARCHES, None)
     response = go("auth.profile")
     tokens.clear_admin_cookie(response)
     return response

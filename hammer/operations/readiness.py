@@ -22,7 +22,7 @@ READ_ONLY: Final = "read-only"
 LOCKED: Final = "locked"
 """Locked by others for longer than a request waits."""
 UNMIGRATED: Final = "unmigrated"
-NEWEST_MIGRATION: Final = "0016"
+NEWEST_MIGRATION: Final = "0017"
 """The newest step in migrations/versions. A test compares the two: the folder is not there in every installation."""
 _CAUSES: Final = {
     "SQLITE_FULL": FULL,

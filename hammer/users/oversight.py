@@ -1,4 +1,4 @@
-"""What only staff do to other users, on the operator's pages: referrals, the end of sessions, and new staff with their link.
+"""What only staff do on the operator's pages: show a number, change referrals, end sessions, make staff with their link.
 
 Each verb notes an event that names the actor, and refuses with `NotAllowed` an actor who is staff no more.
 """
@@ -40,6 +40,14 @@ NO_REFERRER: Final = N_("This person has no referral.")
 ALREADY_STAFF: Final = N_("This person is staff already, with a second factor.")
 CIRCLE: Final = N_("This person joined through an invite of the person on this page, directly or through others.")
 BLOCKED: Final = N_("This person is blocked. Unblock them first.")
+CHOOSE_A_REASON: Final = N_("Choose a reason.")
+REASONS_TO_SHOW: Final[Mapping[str, str]] = {
+    "asked-for-help": N_("The person asked for help"),
+    "text-did-not-arrive": N_("A text did not arrive"),
+    "suspected-fraud": N_("Suspected fraud"),
+    "legal-request": N_("A legal request"),
+}
+"""Why staff may see a whole number: the `detail` of the event, and its name."""
 _WHY_NOT: Final[Mapping[type[Refusal], str]] = {
     UnknownInvite: N_("No person has this invite code or id."),
     OwnInvite: N_("People cannot invite themselves."),
@@ -55,6 +63,21 @@ class OneSession:
 
     device: str
     over: bool
+
+
+def show_number(user_id: str, reason: str, *, actor_id: str) -> str:
+    """The user's whole number. `reason` is a key of `REASONS_TO_SHOW`.
+
+    Refuses with `InvalidFields` another reason, and with `NotFound` a deleted or unknown user.
+    """
+    if reason not in REASONS_TO_SHOW:
+        raise InvalidFields({"reason": [CHOOSE_A_REASON]})
+    with acting(actor_id, user_id) as tx:
+        number = tx.scalar(select(User.telephone_number).where(User.id == user_id))
+        if number is None:
+            raise NotFound
+        events.note(tx, events.Kind.NUMBER_SHOWN, user_id, actor_id=actor_id, detail=reason)
+    return number
 
 
 def make_staff(settings: Settings, user_id: str, *, actor_id: str) -> str:

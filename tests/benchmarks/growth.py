@@ -12,7 +12,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import date
+from functools import partial
+from typing import Any, Final
 
 from sqlalchemy import Connection, event, func, select
 
@@ -25,12 +27,31 @@ from hammer.models import Referral, SessionKind, User
 from hammer.operations import retention
 from hammer.sessions import sessions
 from hammer.sms import outbox
-from hammer.users import exports, overview, people, timeline
+from hammer.users import exports, overview, people, search, timeline
+from hammer.users.search import Filters, Only
 from tests.benchmarks import hammer_app
 from tests.benchmarks.__main__ import environment
 from tests.benchmarks.crowd import FAMOUS, person_id
 
 TIMES = 7
+A_DAY = date(2024, 2, 29)
+OF_STAFF: Final = {
+    "by the last four digits": ("4301", Filters(), "ix_users_search_digits"),
+    "by a first name that 1 in 50 has": ("роман", Filters(), "ix_users_search_name"),
+    "by two letters": ("ив", Filters(), "ix_users_search_name"),
+    "by a last name": ("никитов", Filters(), "ix_users_search_reversed"),
+    "by both names": ("роман ник", Filters(), "ix_users_search_name"),
+    "by a username": ("person501", Filters(), "uq_users_lower_username|ix_users_search_username"),
+    "by a name that is none": ("xyzzy", Filters(), "ix_users_search_name"),
+    "staff": ("", Filters(Only.STAFF), "ix_users_staff"),
+    "blocked": ("", Filters(Only.BLOCKED), "ix_users_blocked"),
+    "deleted": ("", Filters(Only.DELETED), "ix_users_deleted"),
+    "who joined on a day": ("", Filters(joined_from=A_DAY, joined_to=A_DAY), "ix_users_date_joined_id"),
+    "whom the famous person invited": ("", Filters(invited_by=person_id(FAMOUS)), "ix_referrals_newest"),
+    "by a first name, blocked": ("роман", Filters(Only.BLOCKED), "ix_users_search_name"),
+    "by a first name, whom the famous person invited": ("роман", Filters(invited_by=person_id(FAMOUS)), "ix_users_search_name"),
+}
+"""Searches of staff: text, filters, and the index by which they are found."""
 
 
 def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -64,6 +85,12 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "search by a name that 1 in 2,900 has", lambda: people.everyone(settings, q="Роман Никитов")
     yield "search by a name that 1 in 22 has", lambda: people.everyone(settings, q="роман")
     yield "search without a result", lambda: people.everyone(settings, q="xyzzy")
+    yield "people for staff, first page", search.people
+    yield "people for staff, page after the famous person", lambda: search.people(after=f"0.{famous}")
+    yield "people for staff, by number", lambda: search.person(settings, number)
+    yield "people for staff, by invite code", lambda: search.person(settings, code)
+    for name, (text, filters, _) in OF_STAFF.items():
+        yield f"people for staff, {name}", partial(search.people, text, filters)
     yield "invitees of the famous person, first page", lambda: activation.invitees(settings, famous)
     yield "invitees of the famous person, last page", lambda: activation.invitees(settings, famous, after=deep)
     yield "export", lambda: exports.export(settings, ordinary)

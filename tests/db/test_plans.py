@@ -11,6 +11,7 @@ from sqlalchemy import text
 from config import Settings
 from hammer.db.database import db
 from hammer.operations import retention
+from hammer.users import search
 from tests.benchmarks import crowd, growth
 from tests.conftest import SETTINGS
 from tests.databases import Databases
@@ -43,3 +44,14 @@ def test_no_flow_reads_a_table_that_grows(crowded: Settings) -> None:
         found[name] = [plan for plan in plans if READ_WHOLE.search(plan)]
     # SQLite has no index for parts of words; `docs/performance.md` says so.
     assert {name: plans for name, plans in found.items() if plans and not (on_sqlite and A_NAME.match(name))} == {}
+
+
+def test_each_search_of_staff_reads_people_in_the_order_of_its_index(crowded: Settings) -> None:
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text("set enable_seqscan = off; set enable_bitmapscan = off"))
+    for name, (typed, filters, index) in growth.OF_STAFF.items():
+        plans: list[str] = []
+        with growth.explained(plans):
+            search.people(typed, filters)
+        assert any(re.search(index, plan) for plan in plans), name
+        assert not [plan for plan in plans if READ_WHOLE.search(plan)], name
