@@ -263,7 +263,7 @@ def detach(caller: Caller, user_id: str) -> ResponseReturnValue:
     def act() -> None:
         oversight.detach(user_id, form.reason.data or "", may_activate=form.may_activate.data, actor_id=caller.user_id)
 
-    return _ask(caller, person, DETACH, act, form)
+    return _ask(caller, person, DETACH, act, form, code=person.activated_invite_code)
 
 
 def _ask(

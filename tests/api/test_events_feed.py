@@ -19,9 +19,10 @@ from hammer.api.documents import document
 from hammer.db.database import transaction
 from hammer.models import Scope
 from hammer.sessions import keys
+from hammer.users import oversight, people
 from hammer.webhooks import deliveries, feed
 from hammer.webhooks.catalogue import CATALOGUE
-from tests.api.contract import ANNA, BORIS, STRANGER, problem, signed_in
+from tests.api.contract import ANNA, BORIS, STAFF, STRANGER, problem, signed_in
 from tests.backends import Backend
 from tests.delivery import code_for
 from tests.interleaving import Verb, at_every_step, stopped
@@ -147,6 +148,8 @@ def live(app: Flask, anna: Program, boris: Program, staff: Program, manager: Bac
     anna.result("PATCH", "/users/me/", {name: value for name, value in CANARIES.items() if name != "metadata"})
     staff.result("PATCH", f"/users/{before['id']}/", {"metadata": CANARIES["metadata"]})
     assert anna.activate(friend["invite_code"]) is None
+    with app.app_context():
+        oversight.detach(before["id"], "Canary asked", may_activate=False, actor_id=people.find(settings, STAFF))
     asked = anna.result("POST", "/users/me/telephone_number/", {"telephone_number": STRANGER})
     with app.app_context():
         body = {"verification_id": asked["verification_id"], "code": code_for(settings, STRANGER)}
