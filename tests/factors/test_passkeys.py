@@ -229,7 +229,7 @@ def test_a_challenge_is_of_one_session_one_purpose_and_five_minutes(settings: Se
     for options in (
         anna.options(elsewhere),
         anna.options(anna.opened.session.id),
-        anna.options_to_add(),
+        to_add(settings, anna.user_id, anna.browser_id),
         str(passkeys.options_to_prove(another_key, anna.browser_id)),
         json.dumps({"challenge": base64url(b"made up")}),
         json.dumps({"challenge": ""}),
