@@ -4,6 +4,7 @@ from flask import Flask
 
 from hammer.admin import (  # noqa: F401  # importing them registers their views
     actions,
+    audit,
     doctor,
     factors,
     home,

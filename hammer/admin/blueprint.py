@@ -10,6 +10,7 @@ from hammer.web.pages.frame import frame
 SECTIONS: Final = (
     ("admin.home", N_("Service")),
     ("admin.list_people", N_("People")),
+    ("admin.audit", N_("Audit")),
     ("admin.factors", N_("Second factor")),
 )
 """The pages in the navigation, and their names."""

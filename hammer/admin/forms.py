@@ -77,3 +77,13 @@ class ShowNumber(Form):
     """The form that asks why a number is to be shown."""
 
     reason = StringField(lazy_gettext("Why?"))
+
+
+class Audit(Form):
+    """The filters of the audit trail."""
+
+    by_staff = StringField(lazy_gettext("Only acts of staff"))
+    kind = StringField(lazy_gettext("What"))
+    person = StringField(lazy_gettext("Person (id)"))
+    since = StringField(lazy_gettext("From (UTC)"))
+    until = StringField(lazy_gettext("To (UTC)"))
