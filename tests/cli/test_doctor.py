@@ -69,6 +69,13 @@ def test_doctor_finds_passkeys_that_were_made_for_another_host(app: Flask, app_w
         assert (found.state, "1 made for localhost" in found.how) == (doctor.WRONG, True)
 
 
+def test_doctor_says_what_guessing_the_codes_of_staff_can_reach(app: Flask) -> None:
+    with app.app_context():
+        said_of_guessing = [found.how for found in doctor.examine(app.config["SETTINGS"]) if found.part == "guessing"]
+    a_year = 365 * 5 * 3 / (10**6 - 3)  # 5 wrong codes a day, of which 3 of a million would be right
+    assert any(f"app codes of a staff member: at most {100 * a_year:.2f} % a year" in how for how in said_of_guessing)
+
+
 def test_doctor_changes_nothing(run: Run, app: Flask, statements: Callable[[], AbstractContextManager[list[str]]]) -> None:
     with app.app_context():
         sign_in(app.config["SETTINGS"])
