@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from hammer import clock
+from hammer.admin import forms
 from hammer.admin.access import admin_only
 from hammer.admin.blueprint import blueprint
 from hammer.admin.concerns import concerns, fates
@@ -71,6 +72,7 @@ def home(_: Caller) -> ResponseReturnValue:
     newest = fates(seen)
     return render_template(
         "admin/home.html",
+        form=forms.People(),
         concerns=concerns(seen, redis_answers=redis_answers),
         figures=seen.figures,
         plots=[_plot(name, kinds, seen.days) for name, kinds in PLOTS],

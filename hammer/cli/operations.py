@@ -22,7 +22,9 @@ from hammer.web.settings import settings
     "--restored", is_flag=True, help="A backup was restored: also void codes, sessions, devices, consents; skip places of the feed."
 )
 def prune(restored: bool) -> None:
-    """Delete data past its retention time, and count the events of the hours before, for /admin/. Run it every hour.
+    """Delete data past its retention time. Run it every hour.
+
+    It also counts the events of past hours, for the pages at /admin/.
 
     --restored also skips places in the event feed, so that new events do not get those that apps saw before.
     """

@@ -202,6 +202,13 @@ def _sent(operator: Operator) -> dict[str, str]:
     return form.fields
 
 
+def test_a_person_is_found_from_the_first_page(operator: Operator) -> None:
+    form = operator.get("/admin/").form_with("q")
+    assert form is not None
+    operator.send(form, q=STAFF)
+    assert operator.at == f"/admin/people/{operator.user_id}/"
+
+
 # Settings, and the check
 
 
