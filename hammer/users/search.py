@@ -222,8 +222,9 @@ def _page(way: _Way, filters: Filters, start: str, most: int) -> tuple[list[Pers
     read = ordered.limit(SCANNED).subquery()
     chosen = select(read).where(not_(way.but_not(read.c)), _only(read.c, filters.only), *_when(read.c, filters))
     if filters.invited_by:
-        invited = select(Referral.referee_id).where(Referral.referee_id == read.c.id, Referral.referrer_id == filters.invited_by)
-        chosen = chosen.where(invited.exists())
+        # A value, not EXISTS, for which PostgreSQL would read all that a famous person invited.
+        inviter = select(Referral.referrer_id).where(Referral.referee_id == read.c.id).scalar_subquery()
+        chosen = chosen.where(inviter == filters.invited_by)
     order = [read.c[key.name].desc() if way.newest_first else read.c[key.name] for key in keys]
     rows = db.session.execute(chosen.order_by(*order).limit(most + 1)).all()
     if len(rows) > most:
