@@ -111,10 +111,10 @@ def make_staff(user: str, undo: bool) -> None:
 @click.argument("user")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset_factor(user: str, yes: bool) -> None:
-    """Remove all second factors of USER, who is staff, and print a link to set up new ones.
+    """Remove the second factors of a staff USER.
 
-    For a staff member who lost them. Make sure that it is really them who asks: with the link and their number one can open the
-    operator's pages.
+    For a staff member who lost them; prints a link to set up new ones. Make sure that it is really them who asks: with the link and
+    their number one can open the operator's pages.
     """
     user_id = _find(user)
     profile = people.profile(settings(), user_id)

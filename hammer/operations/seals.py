@@ -41,8 +41,8 @@ STANDS_STILL: Final = timedelta(minutes=10)
 """`doctor` reports events that have waited for their seal for so long."""
 MOST_COUNTED: Final = 10_000
 """Events without a seal that are counted."""
-FIRST: Final = "0" * 64
-"""What the first seal follows on."""
+FIRST: Final = ""
+"""What the first seal follows on: nothing."""
 SEALED: Final = (
     *(Event.id, Event.at, Event.kind, Event.user_id, Event.actor_id, Event.client_id, Event.request_id),
     *(Event.endpoint_id, Event.referrer_id, Event.detail, Event.reason),

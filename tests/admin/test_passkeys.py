@@ -89,5 +89,5 @@ def test_at_an_ip_address_pages_say_why_there_are_no_passkeys(app_with: Callable
     anna = Operator(app_with(replace(settings, public_url="http://127.0.0.1:5000")), ANNA).open()
     for path in ("/admin/factors/", "/admin/factors/passkeys/"):
         page = anna.get(path)
-        assert "Passkeys need a host name" in page.words
+        assert "Passkeys need https" in page.words
         assert page.form_with("passkey") is None
