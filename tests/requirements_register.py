@@ -142,7 +142,9 @@ REGISTER: Final[dict[str, Requirement]] = {
     "AZN-03": Requirement("MUST", "Staff have a second factor and sessions of their own."),
     "AZN-04": Requirement("MUST", "Staff see no codes, and numbers only with a trace."),
     "AZN-05": Requirement(
-        "SHOULD", "Destructive acts need a recently confirmed code; changes of the audit trail are detectable; files are safe to open.", _FILES
+        "SHOULD",
+        "Destructive acts need a recently confirmed code; changes of the audit trail are detectable; files are safe to open.",
+        _FILES,
     ),
     "INV-01": Requirement("MUST", "Invite codes are random and unique, and are read in every way that people type them."),
     "INV-02": Requirement("MUST", "Each person activates once, for ever; the database enforces it."),
