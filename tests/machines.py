@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from config import Settings
 from hammer.db.database import db, transaction
+from tests.tampering import empty_all_tables
 
 
 class Machine(RuleBasedStateMachine):
@@ -22,9 +23,8 @@ class Machine(RuleBasedStateMachine):
         self.clock = self.moved.start()
         self.context = self.app.app_context()
         self.context.push()
-        with transaction() as session:
-            for table in reversed(db.metadata.sorted_tables):
-                session.execute(table.delete())
+        with transaction() as tx:
+            empty_all_tables(tx.connection())
 
     def teardown(self) -> None:
         if hasattr(self, "context"):

@@ -35,6 +35,7 @@ from tests import delivery, pictures_of_apps
 from tests.actions import wrong_code
 from tests.conftest import SETTINGS
 from tests.databases import migrate
+from tests.tampering import empty_all_tables
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 STATIC = PICTURES.parent.parent / "hammer" / "static"
@@ -407,8 +408,7 @@ def _empty(app: Flask) -> None:
     gateways.memory.clear()
     app.config["SETTINGS"] = replace(app.config["SETTINGS"], demo=False)
     with app.app_context(), db.engine.begin() as rows:
-        for table in reversed(db.metadata.sorted_tables):
-            rows.execute(table.delete())
+        empty_all_tables(rows)
 
 
 @contextmanager

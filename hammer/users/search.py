@@ -178,15 +178,32 @@ def _ways(found_by: str, filters: Filters) -> Iterator[_Way]:
 
 def _names(user: Any, found_by: str) -> list[tuple[ColumnElement[str], ColumnElement[bool]]]:
     """Each name of the user that has an index of the migration 0017, and the condition that it begins so."""
-    names = [
-        (func.lower(user.first_name + _SPACE + user.last_name), user.first_name != _EMPTY),
-        (func.lower(user.last_name + _SPACE + user.first_name), user.last_name != _EMPTY),
-    ]
+    names = [(_folded(first + _SPACE + last), first != _EMPTY) for first, last in _both_orders(user)]
+    found = [(name, and_(is_there, _begins(name, spelling))) for spelling in _spellings(found_by) for name, is_there in names]
     if found_by.isascii():
-        names.insert(0, (func.lower(user.username), user.username.is_not(None)))
-    between = func.lower(literal(found_by)), func.lower(literal(found_by + _LAST_CHARACTER))
-    in_order = [(_by_bytes(name), is_there) for name, is_there in names]
-    return [(name, and_(is_there, name >= between[0], name < between[1])) for name, is_there in in_order]
+        username = _by_bytes(func.lower(user.username))
+        found.insert(0, (username, and_(user.username.is_not(None), _begins(username, found_by.lower()))))
+    return found
+
+
+def _both_orders(user: Any) -> list[tuple[ColumnElement[str], ColumnElement[str]]]:
+    return [(user.first_name, user.last_name), (user.last_name, user.first_name)]
+
+
+def _spellings(found_by: str) -> list[str]:
+    """How names are written that begin so: on SQLite, whose own `lower` knows ASCII alone, in small letters, with capitals, in
+    capitals, or as typed."""
+    if not _on_sqlite():
+        return [found_by.lower()]
+    return list(dict.fromkeys((found_by.title(), found_by, found_by.lower(), found_by.upper())))
+
+
+def _folded(name: ColumnElement[str]) -> ColumnElement[str]:
+    return name if _on_sqlite() else _by_bytes(func.lower(name))
+
+
+def _begins(name: ColumnElement[str], spelling: str) -> ColumnElement[bool]:
+    return and_(name >= spelling, name < spelling + _LAST_CHARACTER)
 
 
 def _earlier(n: int, found_by: str, user: Any) -> ColumnElement[bool]:
@@ -196,7 +213,11 @@ def _earlier(n: int, found_by: str, user: Any) -> ColumnElement[bool]:
 
 def _by_bytes(text: ColumnElement[str]) -> ColumnElement[str]:
     """The text, compared byte by byte as on SQLite. In the order of a language, those with one beginning may be far apart."""
-    return collate(text, "C") if db.engine.dialect.name == "postgresql" else text
+    return text if _on_sqlite() else collate(text, "C")
+
+
+def _on_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
 
 
 def _only(user: Any, only: Only) -> ColumnElement[bool]:

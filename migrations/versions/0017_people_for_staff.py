@@ -1,7 +1,7 @@
 """Adds indexes by which staff find people: the last digits of numbers, beginnings of names, staff, blocked and deleted people.
 
-An index on an expression is in no model: databases write expressions in different ways. On SQLite `lower` is the application's own,
-which knows more than ASCII, so only the application may build these indexes again.
+An index on an expression is in no model: databases write expressions in different ways. SQLite itself has a `lower` for ASCII
+alone, and the application has one of its own. With that in an index of names, other programs could not change the table.
 """
 
 import sqlalchemy as sa
@@ -20,8 +20,8 @@ FEW = {
 """Index -> which few rows it holds, on PostgreSQL and on SQLite."""
 LAST_DIGITS = "substr(telephone_number, length(telephone_number) - 3)"
 NAMES = {
-    "name": ("lower(first_name || ' ' || last_name)", "first_name <> ''"),
-    "reversed": ("lower(last_name || ' ' || first_name)", "last_name <> ''"),
+    "name": ("first_name || ' ' || last_name", "first_name <> ''"),
+    "reversed": ("last_name || ' ' || first_name", "last_name <> ''"),
 }
 """Index -> expression, and which rows it holds: nearly all new people have no name yet."""
 
@@ -32,9 +32,10 @@ def upgrade() -> None:
         op.create_index(f"ix_users_{name}", "users", ["date_joined", "id"], **where)
     op.execute(f"CREATE INDEX ix_users_search_digits ON users (({LAST_DIGITS}), date_joined)")
     on_postgresql = op.get_bind().dialect.name == "postgresql"
-    by_bytes = ' COLLATE "C"' if on_postgresql else ""  # else an index of PostgreSQL serves no beginnings in most languages
+    by_bytes = ' COLLATE "C"'  # else an index of PostgreSQL serves no beginnings in most languages
     for name, (expression, where) in NAMES.items():
-        op.execute(f"CREATE INDEX ix_users_search_{name} ON users (({expression}){by_bytes}, date_joined) WHERE {where}")
+        indexed = f"(lower({expression})){by_bytes}" if on_postgresql else f"({expression})"
+        op.execute(f"CREATE INDEX ix_users_search_{name} ON users ({indexed}, date_joined) WHERE {where}")
     if on_postgresql:  # on SQLite `uq_users_lower_username` serves beginnings
         op.execute(
             f"CREATE INDEX ix_users_search_username ON users ((lower(username)){by_bytes}, date_joined) WHERE username IS NOT NULL"

@@ -25,6 +25,7 @@ from hammer.web.tokens import SESSION_COOKIE
 from tests.actions import ANNA, BORIS, HOME, right, sign_in
 from tests.examples import examples
 from tests.people import Page
+from tests.tampering import empty_all_tables
 
 SPARE = "+79290000009"
 NUMBERS = st.sampled_from([ANNA, BORIS])
@@ -72,8 +73,7 @@ class Codes(RuleBasedStateMachine):
     def empty(self, rows: dict[str, list[dict[str, Any]]]) -> None:
         """Replaces everything stored by these rows."""
         with self.app.app_context(), transaction() as tx:
-            for table in reversed(db.metadata.sorted_tables):
-                tx.execute(table.delete())
+            empty_all_tables(tx.connection())
             for table in db.metadata.sorted_tables:
                 if rows.get(table.name):
                     tx.execute(table.insert(), rows[table.name])

@@ -355,7 +355,7 @@ def test_development_warns_of_too_much_guessing_and_the_doctor_says_what_to_do(
         app_with(chosen)
     assert caplog.text.count("accounts a year") == warned
     found = [finding for finding in doctor.examine(chosen) if finding.part == "guessing"]
-    assert [finding.state for finding in found] == [doctor.ADVICE if warned else doctor.FINE, doctor.FINE]
+    assert [finding.state for finding in found] == [doctor.ADVICE if warned else doctor.FINE, doctor.FINE, doctor.FINE]
     assert f"{chosen.expected_takeovers_per_year:.2f}" in found[0].how
     assert bool(found[0].remedy) is warned
 
@@ -365,9 +365,10 @@ def test_development_warns_of_too_much_guessing_and_the_doctor_says_what_to_do(
 @pytest.mark.usefixtures("context")
 def test_the_doctor_and_the_documents_say_what_is_outside_of_the_bound(settings: Settings, length: int, chance: str) -> None:
     chosen = replace(settings, code_length=length)
-    _, outside = [finding.how for finding in doctor.examine(chosen) if finding.part == "guessing"]
+    _, outside, of_staff = [finding.how for finding in doctor.examine(chosen) if finding.part == "guessing"]
     assert f"{devices.MOST_GUESSES} guesses at one account ({chance})" in outside
     assert "intercepted texts, swapped SIM cards" in outside
+    assert "0.55 % a year" in of_staff
     for document in ("README.md", "docs/guessing.md", "docs/security.md"):
         text = (Path(config.__file__).parent / document).read_text()
         assert "0.1 %" in text

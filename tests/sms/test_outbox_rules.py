@@ -99,11 +99,12 @@ def test_a_sender_that_looks_only_when_it_is_woken_sends_the_text(
     assert len(memory) == before + 1
 
 
-QUEUES = {"hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"}
+QUEUES = {"hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries", "hammer.operations.seals"}
 
 
 def sender_names() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("texts-", "notices-", "webhooks-")))
+    names = ("texts-", "notices-", "webhooks-", "seals-")
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(names))
 
 
 @pytest.mark.parametrize("starts", ["at the first request", "by the server"])
@@ -128,7 +129,8 @@ def test_sender_threads_start_once_and_stop_at_the_end_of_the_process(
             assert app.test_client().get("/healthz").status_code == 200
     try:
         assert len(at_the_end) == len(QUEUES)
-        assert sender_names() == ["notices-0", "notices-1", "texts-0", "texts-1", *(f"webhooks-{n}" for n in range(4))]
+        senders = ["texts-0", "texts-1", *(f"webhooks-{n}" for n in range(4))]
+        assert sender_names() == ["notices-0", "notices-1", "seals-0", *senders]
         until(lambda: len(memory) == 1)
     finally:
         for stop in at_the_end:
