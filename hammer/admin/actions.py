@@ -9,11 +9,10 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from markupsafe import Markup
 
-from hammer import codes
 from hammer.admin import forms
 from hammer.admin.access import admin_only
 from hammer.admin.blueprint import blueprint
-from hammer.refusals import N_, Conflict, Invalid, NotAllowed, NotFound
+from hammer.refusals import N_, Conflict, Invalid, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.sms import messages
 from hammer.users import accounts, oversight, people
@@ -288,8 +287,6 @@ def _ask(
 
 def _person(user_id: str) -> Profile:
     """Refuses with `NotFound` a deleted or unknown person."""
-    if not codes.is_id(user_id):  # PostgreSQL refuses some characters
-        raise NotFound
     return people.profile(settings(), user_id)
 
 

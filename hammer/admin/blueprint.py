@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from flask import Blueprint
+from flask import Blueprint, request
 
-from hammer.refusals import N_
+from hammer.refusals import N_, NotFound
 from hammer.web.pages.frame import frame
 
 SECTIONS: Final = (
@@ -17,6 +17,13 @@ SECTIONS: Final = (
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 frame(blueprint)
+
+
+@blueprint.before_request
+def _refuse_nul() -> None:
+    """There is no page at an address with a NUL character, which PostgreSQL refuses in a text."""
+    if any("\0" in str(value) for value in (request.view_args or {}).values()):
+        raise NotFound
 
 
 @blueprint.context_processor

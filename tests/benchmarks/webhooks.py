@@ -39,7 +39,7 @@ def fill(endpoint_ids: Sequence[str], many: int, due_at: datetime) -> None:
     """Replaces all events by `many` published ones and as many that apps are not told about. The published ones wait for the
     endpoints in turn."""
     now, receivers = clock.now(), cycle(endpoint_ids)
-    tamper("delete from events")
+    tamper(*(f"delete from {table}" for table in ("webhook_deliveries", "seals", "events")))
     with transaction() as tx:
         for begin in range(1, many + 1, BATCH):
             places = range(begin, min(begin + BATCH, many + 1))

@@ -99,7 +99,8 @@ def let_pass(server: Server, **span: float) -> None:
             for row in connection.execute(table.select()).mappings().all() if moments else ():
                 mine = update(table).where(*(key == row[key.name] for key in table.primary_key))
                 earlier = {moment.name: row[moment.name] - passed for moment in moments if row[moment.name] is not None}
-                connection.execute(mine.values(earlier))
+                if earlier:
+                    connection.execute(mine.values(earlier))
 
 
 def address_for_app(server: Server, name: str, redirect_uri: str, scope: str, *, public: bool = False, **more: str) -> str:
