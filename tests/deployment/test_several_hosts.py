@@ -34,6 +34,7 @@ defaults
     option forwardfor
     option redispatch
     retries 3
+    timeout check 5s
     default-server check inter 200ms fall 2 rise 1
 frontend people
     bind {front}:8080
