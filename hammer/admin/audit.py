@@ -1,4 +1,4 @@
-"""The page of everybody's deeds: the audit trail, and how far it is sealed."""
+"""The page of the audit trail: what happened, and how far it is sealed."""
 
 from datetime import date
 from typing import Any, Final

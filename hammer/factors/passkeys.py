@@ -100,16 +100,16 @@ def options_to_prove(settings: Settings, session_id: str) -> str | None:
 
 
 def accepted(settings: Settings, user_id: str) -> str | None:
-    """What authenticators are told, so that they forget removed passkeys (`AllAcceptedCredentialsOptions`). None where there is no
+    """What authenticators need to know to forget removed passkeys (`AllAcceptedCredentialsOptions`). None where there is no
     passkey and was none."""
     handle = db.session.scalar(select(User.passkey_handle).where(User.id == user_id))
     ids = [each.id for each in of_user(user_id)]
-    told = {"rpId": settings.passkey_host, "userId": handle, "allAcceptedCredentialIds": ids}
-    return json.dumps(told) if handle and settings.passkey_host else None
+    known = {"rpId": settings.passkey_host, "userId": handle, "allAcceptedCredentialIds": ids}
+    return json.dumps(known) if handle and settings.passkey_host else None
 
 
 def unknown(settings: Settings, answer: str) -> str:
-    """What authenticators are told, so that they forget the passkey of this answer (`UnknownCredentialOptions`)."""
+    """What authenticators need to know to forget the passkey of this answer (`UnknownCredentialOptions`)."""
     return json.dumps({"rpId": settings.passkey_host, "credentialId": read_proof(answer).id})
 
 

@@ -29,7 +29,7 @@ WRONG_PER_DAY: Final = 5
 0.55 % a year, for a person who has already stolen their number."""
 NOT_THIS_CODE: Final = N_("That code does not fit. Type the six digits that the app shows now.")
 LINK_OVER: Final = N_("This link has been used, or is older than a day. Ask for a new one.")
-SPENT: Final = N_("Too many wrong codes today. A passkey still works.")
+SPENT: Final = N_("Too many wrong codes today. If you have a passkey, it still works.")
 LAST_FACTOR: Final = N_("This is your only second factor. Add another one first.")
 
 

@@ -1,4 +1,4 @@
-"""The page of everybody's deeds: what it shows, what it finds, and that it says how far the trail is sealed."""
+"""The page of the audit trail: what it shows, what it finds, and that it says how far the trail is sealed."""
 
 import re
 from datetime import timedelta

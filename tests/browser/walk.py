@@ -76,7 +76,7 @@ _MOVING = """() => [...document.querySelectorAll("*")].flatMap((one) => ["", "::
     return moves || scrollBehavior === "smooth" ? [`${one.outerHTML.slice(0, 120)}${part}`] : [];
 }))"""
 
-_WITHOUT_EDGE = """() => [...document.querySelectorAll("button, .button, input:not([type=hidden], [type=checkbox])")]
+_WITHOUT_EDGE = """() => [...document.querySelectorAll("button, .button, input:not([type=hidden], [type=checkbox], [type=radio])")]
     .filter((one) => one.checkVisibility())
     .filter((one) => {
         const { borderTopStyle, borderTopWidth, borderTopColor, backgroundColor } = getComputedStyle(one);
@@ -105,7 +105,7 @@ _LOOSE_ENDS = """() => {
             wrong.push(`no alert says what is wrong with ${field.name}`);
     for (const alert of document.querySelectorAll("[role=alert]"))
         if (!alert.innerText.trim()) wrong.push("an alert says nothing");
-    if (document.querySelector("[aria-invalid=true]") && !document.title.startsWith("Error:"))
+    if (document.querySelector("[aria-invalid=true]") && !/^(Error|Ошибка):/.test(document.title))
         wrong.push(`the title hides the error: ${document.title}`);
     if (document.querySelectorAll("h1").length !== 1) wrong.push("not one h1");
     if (!document.documentElement.lang) wrong.push("no language");
