@@ -14,7 +14,7 @@ from hammer.users import accounts
 from hammer.web import tokens
 from hammer.web.access import Access, guarded
 from hammer.web.pages.errors import here
-from hammer.web.pages.frame import AFTER_SIGN_IN, NOTHING_DONE, go, is_of_another_user
+from hammer.web.pages.frame import AFTER_SIGN_IN, NOTHING_DONE, REFUSED, go, is_of_another_user
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -23,6 +23,7 @@ ForStaff = Callable[Concatenate[Caller, P], ResponseReturnValue]
 PLACE: Final = "admin_place"
 """The key in the signed cookie of the address that was asked for when a proof was missing."""
 LONGEST_PLACE: Final = 500
+OTHER_STAFF: Final = N_("Another staff member has opened these pages in this browser since, so nothing was done.")
 CONFIRM_FIRST: Final = N_("Nothing was done yet: first confirm that it is you.")
 
 
@@ -79,7 +80,10 @@ def _enter(caller: Caller) -> None:
 
 def _to_first_page(caller: Caller) -> Response | None:
     """Leads to the first page when the form was shown to another staff member."""
-    return go("admin.home") if is_of_another_user(caller) else None
+    if not is_of_another_user(caller):
+        return None
+    flash(gettext(OTHER_STAFF), REFUSED)
+    return go("admin.home")
 
 
 def _to_sign_in() -> ResponseReturnValue:
@@ -87,7 +91,7 @@ def _to_sign_in() -> ResponseReturnValue:
         # A link of another site: the browser keeps the cookie back (SameSite=Strict).
         return render_template("admin/again.html", way_on=_address())
     if request.method == "POST":
-        flash(gettext(NOTHING_DONE))
+        flash(gettext(NOTHING_DONE), REFUSED)
     _remember_place()
     visitor = tokens.visitor()
     if visitor is None:
@@ -104,7 +108,7 @@ def _to_phone_form(then: str) -> Response:
 
 def _to_confirmation() -> Response:
     if request.method == "POST":
-        flash(gettext(CONFIRM_FIRST))
+        flash(gettext(CONFIRM_FIRST), REFUSED)
     _remember_place()
     return go("admin.confirm")
 

@@ -20,7 +20,7 @@ from hammer.users.acting import OWN_ACCOUNT
 from hammer.users.people import Profile
 from hammer.web.languages import say
 from hammer.web.pages.forms import Form
-from hammer.web.pages.frame import refused, shows_only
+from hammer.web.pages.frame import REFUSED, refused, shows_only
 from hammer.web.settings import settings
 
 TEMPLATE = "admin/action.html"
@@ -207,7 +207,7 @@ def make_staff(caller: Caller, user_id: str) -> ResponseReturnValue:
     try:
         token = oversight.make_staff(settings(), user_id, actor_id=caller.user_id)
     except NotAllowed as refusal:
-        return _back(person, say(refusal))
+        return _refuse(person, say(refusal))
     link = settings().public_url + url_for("admin.enrolment_link", token=token)
     return render_template("admin/made_staff.html", person=person, link=link, back=_page_of(user_id))
 
@@ -257,7 +257,7 @@ def detach(caller: Caller, user_id: str) -> ResponseReturnValue:
     """Asks why the referral of the person is detached, then detaches it."""
     person, form = _person(user_id), forms.Detach()
     if person.activated_invite_code is None:
-        return _back(person, gettext(oversight.NO_REFERRER))
+        return _refuse(person, gettext(oversight.NO_REFERRER))
 
     def act() -> None:
         oversight.detach(user_id, form.reason.data or "", may_activate=form.may_activate.data, actor_id=caller.user_id)
@@ -270,7 +270,7 @@ def _ask(
 ) -> ResponseReturnValue:
     """The page that asks; or, when its form was sent, what `act` does, and the page of the person."""
     if caller.user_id == person.id and not action.own:
-        return _back(person, gettext(OWN_ACCOUNT))
+        return _refuse(person, gettext(OWN_ACCOUNT))
     context = {"person": person, "action": action, "back": _page_of(person.id), **details}
     if shows_only():
         return render_template(TEMPLATE, form=form, **context)
@@ -281,13 +281,19 @@ def _ask(
             raise
         return refused(refusal, form, TEMPLATE, **context)
     except NotAllowed as refusal:
-        return _back(person, say(refusal))
+        return _refuse(person, say(refusal))
     return _back(person, gettext(action.done, **details), action.undo)
 
 
 def _person(user_id: str) -> Profile:
     """Refuses with `NotFound` a deleted or unknown person."""
     return people.profile(settings(), user_id)
+
+
+def _refuse(person: Profile, sentence: str) -> Response:
+    """Leads to the page of the person, which says why nothing was done."""
+    flash(sentence, REFUSED)
+    return redirect(_page_of(person.id), 303)  # type: ignore[return-value]
 
 
 def _back(person: Profile, sentence: str, undo: str = "") -> Response:

@@ -12,7 +12,7 @@ from hammer.factors import passkeys, staff
 from hammer.refusals import Invalid, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.web.languages import say
-from hammer.web.pages.frame import go, refused, shows_only
+from hammer.web.pages.frame import REFUSED, go, refused, shows_only
 from hammer.web.settings import settings
 
 
@@ -53,7 +53,7 @@ def remove_app(caller: Caller) -> ResponseReturnValue:
     try:
         staff.remove_app(caller.user_id)
     except NotAllowed as refusal:
-        flash(say(refusal))
+        flash(say(refusal), REFUSED)
         return go("admin.factors")
     flash(gettext("The authenticator app is removed."))
     return go("admin.factors")

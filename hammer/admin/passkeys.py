@@ -12,7 +12,7 @@ from hammer.factors import passkeys
 from hammer.refusals import Invalid, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.web.languages import say
-from hammer.web.pages.frame import go, refused, shows_only
+from hammer.web.pages.frame import REFUSED, go, refused, shows_only
 from hammer.web.settings import settings
 
 
@@ -61,7 +61,7 @@ def remove_passkey(caller: Caller, passkey_id: str) -> ResponseReturnValue:
     try:
         passkeys.remove(caller.user_id, passkey_id)
     except NotAllowed as refusal:
-        flash(say(refusal))
+        flash(say(refusal), REFUSED)
         return go("admin.factors")
     flash(gettext("The passkey is removed."))
     return go("admin.factors")

@@ -24,6 +24,7 @@ from hammer.web.access import public
 from hammer.web.pages import kept_invites
 from hammer.web.pages.frame import (
     PROOF_TOO_OLD,
+    REFUSED,
     TOO_LATE,
     answers_repeats,
     forget_all_but,
@@ -141,7 +142,7 @@ def delete(caller: Caller) -> ResponseReturnValue:
         user_id, session_id = caller.user_id, caller.session_id
         accounts.delete(settings(), user_id, actor_id=user_id, session_id=session_id, key=form_key(session_id))
     except NotAllowed:
-        flash(gettext(PROOF_TOO_OLD))
+        flash(gettext(PROOF_TOO_OLD), REFUSED)
         return go("auth.delete")
     return _goodbye(gettext("Your data is deleted."))
 

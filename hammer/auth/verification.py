@@ -28,6 +28,7 @@ from hammer.web.pages.frame import (
     AFTER_SIGN_IN,
     ENROLMENT,
     PROOF_TOO_OLD,
+    REFUSED,
     answers_repeats,
     forget_all_but,
     form_key,
@@ -115,7 +116,7 @@ def send_proof(caller: Caller) -> ResponseReturnValue:
         refusal = PROOF.ask(number, send)
         if refusal is None:
             return go("auth.prove")
-        flash(explained(refusal))
+        flash(explained(refusal), REFUSED)
         return go(_next_page())
     if "verification" not in request.form and PROOF.is_pending(asked):  # sent by the page that needs the proof, for the second time
         return go("auth.prove")
@@ -155,7 +156,7 @@ def number(caller: Caller) -> ResponseReturnValue:
     form = forms.Number(telephone_number=NUMBER.number(), end_other_sessions=bool(session.get("end_others")))
     if shows_only() or not fresh:
         if not shows_only():
-            flash(gettext(PROOF_TOO_OLD))
+            flash(gettext(PROOF_TOO_OLD), REFUSED)
         return render_template("number.html", form=form, me=me, fresh=fresh)
     typed, key = form.telephone_number.data or "", form_key(caller.session_id)
     user_id, session_id = caller.user_id, caller.session_id
@@ -189,7 +190,7 @@ def resend_number(caller: Caller) -> ResponseReturnValue:
     try:
         return NUMBER.resend(asked, key, send)
     except NotAllowed:
-        flash(gettext(PROOF_TOO_OLD))
+        flash(gettext(PROOF_TOO_OLD), REFUSED)
         return go("auth.number")
 
 

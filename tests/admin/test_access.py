@@ -117,8 +117,10 @@ def test_the_confirmation_leads_back_to_the_page_that_needed_it_and_does_nothing
     with time_machine.travel(clock.now() + accounts.PROOF_STAYS_FRESH):
         sent = {"csrf_token": routes.form_token(operator.client)}
         assert operator.client.post("/admin/factors/recovery/", data=sent).headers["Location"] == "/admin/confirm/"
+        asking = operator.answer("/admin/confirm/").text
         page = operator.confirm()
 
+    assert '<p role="alert">Nothing was done yet' in asking
     assert operator.at == "/admin/factors/recovery/"
     assert not any(code in page.words for code in operator.recovery_codes)
     assert page.form_with("csrf_token") is not None

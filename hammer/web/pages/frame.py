@@ -33,6 +33,8 @@ AFTER_SIGN_IN: Final = "after_sign_in"
 """The key in the signed cookie of the endpoint that a sign-in of staff leads to, where a page asked for it."""
 ENROLMENT: Final = "enrolment"
 """The key in the signed cookie of the token of an enrolment link that was opened in this browser."""
+REFUSED: Final = "refused"
+"""The category of a message for the next page that says why something was not done."""
 PROOF_TOO_OLD: Final = N_("Nothing was changed. Confirm your number again first: your last code is more than five minutes old.")
 NOTHING_DONE: Final = N_("You are not signed in here any more, so nothing was done. Please sign in and do it once more.")
 _OTHER_NUMBER: Final = N_("You are signed in with another number now, so nothing was done.")
@@ -52,7 +54,7 @@ def signed_in(view: Callable[Concatenate[Caller, P], ResponseReturnValue]) -> Ca
         if caller is None:
             return _to_phone_form()
         if is_of_another_user(caller):
-            flash(gettext(_OTHER_NUMBER))
+            flash(gettext(_OTHER_NUMBER), REFUSED)
             return go("auth.profile")
         return _to_form_page() or view(caller, *args, **kwargs)
 
@@ -145,14 +147,14 @@ def _to_profile(visitor: Caller) -> Response:
     typed = request.form.get("telephone_number", "")
     meant = asked.telephone_number if asked else phones.canonical(settings(), typed)
     if meant and meant != people.profile(settings(), visitor.user_id).telephone_number:
-        flash(gettext(_OTHER_NUMBER))
+        flash(gettext(_OTHER_NUMBER), REFUSED)
     return go("auth.profile")
 
 
 def _to_phone_form() -> Response:
     """Leads to the phone form. After a sent form it says that nothing was done: the person would expect otherwise."""
     if request.method == "POST" and request.endpoint != "auth.logout":
-        flash(gettext(NOTHING_DONE))
+        flash(gettext(NOTHING_DONE), REFUSED)
     return go("auth.phone")
 
 
