@@ -120,7 +120,7 @@ def test_the_confirmation_leads_back_to_the_page_that_needed_it_and_does_nothing
         asking = operator.answer("/admin/confirm/").text
         page = operator.confirm()
 
-    assert '<p role="alert">Nothing was done yet' in asking
+    assert '<p role="alert">Пока ничего не сделано' in asking
     assert operator.at == "/admin/factors/recovery/"
     assert not any(code in page.words for code in operator.recovery_codes)
     assert page.form_with("csrf_token") is not None
