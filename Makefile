@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 5000
+BASE ?= HEAD~1
 BIN := .venv/bin
 # A file of tests stays in one process, where it starts its server once. The order of files is that of tests/conftest.py.
 RULES := $(addprefix tests/,login users sessions invites quotas parsing test_codes.py test_events.py)
@@ -12,7 +13,7 @@ INSTALL := $(BIN)/pip install --disable-pip-version-check $$(test -t 2 || echo -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast fuzz check format cover mutants bench evidence settings lock vitals postman clients translations pictures clean
+.PHONY: help run test test-fast test-cluster fuzz check format cover mutants bench bench-compare evidence settings lock vitals postman clients translations pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +29,9 @@ test: .venv/tests ## run all tests that this machine has the programs for (some 
 
 test-fast: .venv/tests ## run the tests of the rules that start no server, browser or command: under a minute
 	$(PYTEST) -m "not processes" $(RULES) $(ARGS)
+
+test-cluster: .venv/tests ## kill, freeze and cut off the leader of a database of three machines under load: five minutes, as root, with etcd, Patroni, HAProxy and PgBouncer
+	$(BIN)/pytest -n 0 -x -m cluster tests/deployment/test_cluster.py $(ARGS)
 
 fuzz: .venv/tests ## run the tests of properties with random examples, other ones each time, for some minutes
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
@@ -49,8 +53,11 @@ mutants: .venv/tests ## change the rules in one small way at a time and show wha
 	env -u TEST_DATABASE_URL $(BIN)/mutmut run $(ARGS)
 	@$(BIN)/mutmut results | sed -nE 's/^ *([^ :]+): (survived|timeout|suspicious|no tests)$$/\1/p' | xargs -r -n 1 $(BIN)/mutmut show
 
-bench: .venv/tests ## measure what a login costs, compared with a floor (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
+bench: .venv/tests ## measure what a login costs, compared with two floors (on PostgreSQL too: TEST_DATABASE_URL=postgresql://… make bench)
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-compare: .venv/tests ## measure this source and that of another commit in turns: make bench-compare BASE=HEAD~1
+	$(BIN)/python -m tests.benchmarks --against $(BASE) $(ARGS)
 
 evidence: .venv/tests ## run the tests and write what each promise is proved by, and what a screen reader finds, into docs/
 	$(PYTEST) --evidence $(ARGS)

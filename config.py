@@ -40,6 +40,7 @@ SMS_SERVICES = {
 }  # fmt: skip
 """Services that apprise supports. Its SMPP is left out: it reports a refused message as sent. Use Kannel for SMPP."""
 MOST_GATEWAYS = 4
+LONGEST_GOOD_ANSWER = 200
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 ENVIRONMENTS = ("development", "testing", "production")
 FULL, MASKED, COUNT = INVITEE_NUMBERS = ("full", "masked", "count")
@@ -192,6 +193,19 @@ def _text(value: str) -> None:
         raise ValidationError("Must be valid UTF-8.") from error
 
 
+def _previous_keys(keys: str) -> None:
+    _text(keys)
+    each = keys.split()
+    if any(_is_weak(key) for key in each):
+        raise ValidationError(f"Each must have {SHORTEST_SECRET_BYTES} bytes or more, ten of them different, and no space.")
+    if len(set(each)) < len(each):
+        raise ValidationError("Names a key twice.")
+
+
+def _is_weak(secret_key: str) -> bool:
+    return len(secret_key.encode(errors="ignore")) < SHORTEST_SECRET_BYTES or len(set(secret_key)) < 10
+
+
 def _sentence(value: str) -> None:
     if len(value) > LONGEST_INVITATION or not value.isprintable() or re.search(r"[<>]", value) or value != value.strip():
         raise ValidationError(f"Write one line of plain text, {LONGEST_INVITATION} characters at most, without markup.")
@@ -318,25 +332,76 @@ def _fault_of_gateway(url: str) -> str:
 
 
 def _fault_of_template(url: str) -> str:
+    url, _, good_answer = url.partition("#")
     parts = _parts(url)
-    if parts is None or "{" in parts.netloc or parts.fragment or not url.isascii():
+    if parts is None or "{" in parts.netloc or not url.isascii():
         return "is no address like https://host/send?to={to}&text={text}."
+    if good_answer and not re.fullmatch(rf"body=.{{1,{LONGEST_GOOD_ANSWER}}}", good_answer):
+        return f"says after # something else than body= and what a good answer contains, {LONGEST_GOOD_ANSWER} characters at most."
     places = set(re.findall(r"\{(.*?)\}", url))
     if not {"to", "text"} <= places:
         return "needs the placeholders {to} and {text} for the number and the text."
-    strange = places - {"to", "text", "coding", "dlr"}
-    return f"has {len(strange)} unknown placeholders; known are {{to}}, {{text}}, {{coding}} and {{dlr}}." if strange else ""
+    strange = places - {"to", "text", "coding", "validity", "dlr"}
+    known = "{to}, {text}, {coding}, {validity} and {dlr}"
+    return f"has {len(strange)} unknown placeholders; known are {known}." if strange else ""
 
 
 def _database(url: str) -> None:
-    if not url:
-        return
+    if url and (fault := _fault_of_database(url)):
+        raise ValidationError(fault)
+
+
+def _fault_of_database(url: str) -> str:
+    """What is wrong with the address of a database; empty if nothing is. It names parameters, never their values."""
     try:
-        parts = make_url(url)
+        parts = make_url(_with_list_of_hosts(url))
     except (ArgumentError, ValueError):
         parts = None
     if parts is None or parts.drivername not in DATABASES or parts.database in (None, "", ":memory:") or "@" in (parts.host or ""):
-        raise ValidationError("Must be an address like postgresql://user:password@host/name or sqlite:////path/to/file.")
+        return "Must be an address like postgresql://user:password@host/name or sqlite:////path/to/file."
+    known = _parameters_of_sqlite(parts.query) if parts.drivername == "sqlite" else _parameters_of_postgresql()
+    if unknown := sorted(set(parts.query) - known):
+        hint = " Behind a pooler, set HAMMER_DATABASE_POOLER=on." if "prepare_threshold" in unknown else ""
+        return f"There is no parameter {', '.join(f'`{name}`' for name in unknown)} of this database.{hint}"
+    try:
+        _, arguments = parts.get_dialect()().create_connect_args(parts)
+    except (ArgumentError, ValueError):
+        arguments = {"host": "["}
+    if any(isinstance(value, tuple) for value in arguments.values()) or "[" in arguments.get("host", ""):
+        return "A host, a port or another parameter in it is not valid, or is there twice."
+    return ""
+
+
+def _parameters_of_sqlite(given: Mapping[str, Any]) -> set[str]:
+    known = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
+    return known | set(given) if "uri" in given else known  # those of a URI go to SQLite itself, which ignores unknown ones
+
+
+def _parameters_of_postgresql() -> set[str]:
+    from psycopg.pq import Conninfo  # noqa: PLC0415  # only those with a PostgreSQL need the driver
+
+    return {option.keyword.decode() for option in Conninfo.get_defaults()}
+
+
+def _with_list_of_hosts(url: str) -> str:
+    """The same address of a PostgreSQL, with several hosts as SQLAlchemy and the driver read them: not before the name of the
+    database, but as `host=…,…&port=…,…` after it."""
+    found = re.fullmatch(r"(postgresql(?:\+psycopg)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)(/[^?#]*)(?:\?(.*))?", url)
+    if found is None:
+        return url
+    before, places, name, parameters = found.groups()
+    hosts, ports = zip(*map(_host_and_port, places.split(",")), strict=True)
+    listed = f"host={','.join(hosts)}" + (f"&port={','.join(ports)}" if any(ports) else "")
+    return f"{before}{name}?{listed}" + (f"&{parameters}" if parameters else "")
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    """The parts of `host`, `host:port` or `[::1]:port`; the port is empty where there is none."""
+    address, bracket, rest = place.removeprefix("[").partition("]")
+    if bracket:
+        return address, rest.removeprefix(":")
+    host, _, port = place.partition(":")
+    return host, port
 
 
 def _redis(url: str) -> None:
@@ -363,6 +428,12 @@ def _contact(address: str) -> None:
 def _token(token: str) -> None:
     if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
         raise ValidationError(f"Make it {SHORTEST_TOKEN} letters, digits and signs or more, without a space.")
+
+
+def _place(place: str) -> None:
+    host, _, port = place.rpartition(":")
+    if place and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536 and (_is_host(host) if ":" in place else True)):
+        raise ValidationError("Write a port, like 9101, or a host and a port, like 10.0.0.12:9101.")
 
 
 def _ranges(ranges: list[str]) -> None:
@@ -530,9 +601,21 @@ class Settings:
         "derived from it.",
         default_text="made once in `instance/secret_key` in development", check=_text, empty_is_unset=True, secret=True,
     )
+    secret_key_previous: tuple[str, ...] = setting(
+        "SECRET_KEY_PREVIOUS", str, "",
+        "Other secret keys, with spaces between them. What was made with one of them is accepted, and nothing is made with them. "
+        "So a change of `SECRET_KEY` signs nobody out: [recovery.md](recovery.md#change-secret_key).",
+        check=_previous_keys, convert=lambda keys: tuple(keys.split()), empty_is_unset=True, secret=True,
+    )
     database_url: str = setting(
-        "DATABASE_URL", str, _default_database, "Or `postgresql://…`, for more than one server process.",
-        default_text="SQLite in `instance/`", check=_database, empty_is_unset=True, secret=True,
+        "DATABASE_URL", str, _default_database,
+        "Or `postgresql://…`, for more than one server process; also with several hosts: [deploy.md](deploy.md).",
+        default_text="SQLite in `instance/`", check=_database, convert=_with_list_of_hosts, empty_is_unset=True, secret=True,
+    )
+    database_pooler: bool = setting(
+        "HAMMER_DATABASE_POOLER", bool, False,
+        "On where `DATABASE_URL` is the address of a pooler, like PgBouncer in transaction mode: then nothing is kept in a session "
+        "of PostgreSQL, no prepared statement and no time limit.",
     )
     redis_url: str = setting(
         "REDIS_URL", str, "",
@@ -728,6 +811,12 @@ class Settings:
         "The bearer token that opens `/metrics`. Without one, `/metrics` is closed in production and open elsewhere.",
         check=_token, secret=True,
     )
+    worker_metrics: str = setting(
+        "HAMMER_WORKER_METRICS", str, "",
+        "Where a worker (`flask worker`) answers `/metrics`: a port of 127.0.0.1, like `9101`, or a host and a port, like "
+        "`10.0.0.12:9101`. Workers on one host need a port each. `HAMMER_METRICS_TOKEN` opens it as on a server.",
+        check=_place, default_text="nowhere",
+    )
     metrics_directory: str = setting(
         "PROMETHEUS_MULTIPROC_DIR", str, "",
         "Directory in which the processes of one server add up their figures for `/metrics`.",
@@ -748,13 +837,26 @@ class Settings:
         """The 32-byte key for one purpose. What is signed for one purpose is not valid for another."""
         return _derived(self.secret_key, purpose)
 
+    def keys(self, purpose: str) -> tuple[bytes, ...]:
+        """The keys for one purpose that are accepted: that of `SECRET_KEY`, with which all is made, before those of
+        `SECRET_KEY_PREVIOUS`."""
+        return self.key(purpose), *(_derived(secret_key, purpose) for secret_key in self.secret_key_previous)
+
     def keyed_hash(self, purpose: str, value: str) -> str:
         """HMAC-SHA256 of `value` in hexadecimal digits. Only a holder of the key can find `value` from it, by trying."""
         return hmac.digest(self.key(purpose), value.encode(), "sha256").hex()
 
+    def keyed_hashes(self, purpose: str, value: str) -> tuple[str, ...]:
+        """The same by each of the `keys`. What is counted is counted under all of them, and what is looked for may be under any."""
+        return tuple(hmac.digest(key, value.encode(), "sha256").hex() for key in self.keys(purpose))
+
     def number_hash(self, number: str) -> str:
         """The keyed hash of a telephone number, for limits, tombstones and exports: it may outlive the person's data."""
         return self.keyed_hash("numbers", number)
+
+    def number_hashes(self, number: str) -> tuple[str, ...]:
+        """The same by each of the `keys`."""
+        return self.keyed_hashes("numbers", number)
 
     @property
     def local(self) -> bool:
@@ -784,6 +886,8 @@ class Settings:
             "SETTINGS": self,
             "TESTING": self.env == "testing",
             "SECRET_KEY": self.key("pages").hex(),
+            "SECRET_KEY_FALLBACKS": [key.hex() for key in self.keys("pages")[1:]],
+            "WTF_CSRF_SECRET_KEY": [key.hex() for key in reversed(self.keys("pages"))],  # the last one signs
             "SQLALCHEMY_DATABASE_URI": self.database_url,
             "MAX_CONTENT_LENGTH": 16 * 1024,
             "SESSION_COOKIE_NAME": "__Host-hammer_form" if self.https else "hammer_form",
@@ -832,6 +936,8 @@ def read() -> Settings:
     malformed = _malformed(env)
     problems += [f"{variable}: {sentence}" for variable, sentence in malformed.items()]
     problems += _public_by_mistake(values["public_url"])
+    if values["secret_key"] in (values["secret_key_previous"] or ()):
+        problems.append("SECRET_KEY_PREVIOUS: Names SECRET_KEY itself. Name the keys that were in use before.")
     problems += [f"{variable}: {sentence}" for variable, sentence in _unsafe_tests(values).items() if variable not in malformed]
     if values["env"] == "production":
         unsafe = _unsafe_in_production(values)
@@ -886,7 +992,7 @@ def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
     """Variable -> what to do about it. Malformed values (None) are reported elsewhere."""
     secret, gateways, public_url = (values[name] or "" for name in ("secret_key", "sms_url", "public_url"))
     unsafe = {}
-    if len(secret.encode(errors="ignore")) < SHORTEST_SECRET_BYTES or len(set(secret)) < 10:
+    if _is_weak(secret):
         make_one = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: {make_one}."
     if values["demo"]:

@@ -38,7 +38,8 @@ worker_class = "gthread"
 threads = 8  # each needs one of the at most 30 database connections of a worker
 
 # A worker without a heartbeat for this long is replaced. The heartbeat comes from the main loop: a thread may be busy for longer.
-# No answer takes that long, even while the database is away. A slow request body may, but the proxy waits for it instead.
+# No answer takes that long to begin, even while the database is away; a download of 100,000 people may take longer to end. A slow
+# request body may take longer too, but the proxy waits for it instead.
 timeout = 30
 graceful_timeout = 30  # for requests in flight at a stop or a reload
 keepalive = 5  # longer than the usual pause between two requests of a busy proxy
@@ -139,19 +140,32 @@ def post_worker_init(worker: Any) -> None:
     app = worker.wsgi
     # A malformed chunked body is a fault of the client. Without this, gunicorn's exception would be answered with 500.
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
-    for threads in ("hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"):
-        app.extensions.get(threads, lambda: None)()  # starts them now, not at the first request
+    app.config["SERVER_THREADS"] = worker.cfg.threads
+    for name in ("hammer.web.processes", "hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"):
+        app.extensions.get(name, lambda: None)()  # starts them now, not at the first request
     for pid in worker.old_workers:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Lowers the number of workers when an old one has ended."""
+    """Lowers the number of workers when an old one has ended, and forgets how many of its threads were busy.
+
+    Its counters stay: a sum that became smaller would look like a restart.
+    """
+    for file in Path(_metrics_directory).glob(f"gauge_live*_{worker.pid}.db"):
+        file.unlink(missing_ok=True)
     if worker.pid in getattr(server, "old_workers", ()):
         server.old_workers.remove(worker.pid)
         server.num_workers -= 1
 
 
-def on_exit(_server: Any) -> None:
-    shutil.rmtree(_metrics_directory, ignore_errors=True)
+def pre_exec(server: Any) -> None:
+    """Gives the directory of the metrics to a new main process (SIGUSR2), which goes on counting there."""
+    server.cfg.env_orig["PROMETHEUS_MULTIPROC_DIR"] = _metrics_directory
+
+
+def on_exit(server: Any) -> None:
+    """Deletes the metrics, unless another main process uses them: the one that this one started, or that started this one."""
+    if not server.reexec_pid and not server.master_pid:
+        shutil.rmtree(_metrics_directory, ignore_errors=True)

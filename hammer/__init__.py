@@ -4,19 +4,21 @@
     auth | api | oauth | admin      blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps |
                                     pages for operators
     web                             tokens, access, request limits, languages, branding, headers, origins, static files, logs,
-                                    metrics, health, receipts; web.pages: the frame of pages, CSRF, forms, filters, error pages
+                                    metrics (also of workers), processes, health, receipts; web.pages: the frame of pages, CSRF,
+                                    forms, filters, error pages
     operations                      doctor, retention, gauges, readiness, demo data
     users                           accounts, people, exports, transfers
     login | grants                  login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
     clients | factors               apps of the operator and their secrets | authenticator apps, recovery codes, passkeys
     sessions | invites | webhooks   sessions, revocation, known devices, keys | activation, invite codes, tombstones |
                                     endpoints, deliveries, signatures, event feed
-    sms | quotas | events           outbox, gateways, messages | guesses, texts, invite attempts, idempotency | what happened
+    sms | quotas | acting | events  outbox, gateways, messages | guesses, texts, invite attempts, idempotency | staff who act |
+                                    what happened
     models                          every table
     db | codes | outgoing           database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |
                                     posts to servers of others, and which ones may be reached
     parsing                         phones, characters: what people type
-    refusals | clock                every way a rule can say no | the time
+    refusals | clock | measures     every way a rule can say no | the time | counters and histograms for /metrics
 
 A module imports from lines below its own only. Packages of one line do not import each other.
 """
@@ -44,6 +46,7 @@ from hammer.web import (
     metrics,
     origins,
     pages,
+    processes,
     receipts,
     request_limits,
     static_files,
@@ -64,6 +67,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     for module in (
         logs,
         metrics,
+        processes,
         request_limits,
         headers,
         origins,

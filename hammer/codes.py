@@ -4,6 +4,7 @@ import hmac
 import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hammer.parsing.characters import plain
@@ -15,6 +16,10 @@ INVITE_LENGTH: Final = 6
 
 LONGEST_MESSAGE: Final = 1000
 """Characters that a one-time code is looked for in. A text of ours is never that long."""
+
+_DRAWN_BYTES: Final = 12
+_MARK_BYTES: Final = 4
+"""By chance an id has the mark of another key once in 2^32. Its code is then refused, and the next one is good."""
 
 _APART: Final = re.compile(r"[ -]*[0-9](?:[ -]*[0-9])*[ -]*")
 _GROUPED: Final = re.compile(
@@ -30,9 +35,34 @@ def random_id() -> str:
     return secrets.token_urlsafe(16)
 
 
+def marked_id(key: bytes) -> str:
+    """An id like `random_id`, of 96 random bits, that a holder of this key can tell from ids of other keys (`key_of`)."""
+    drawn = secrets.token_bytes(_DRAWN_BYTES)
+    return base64url(drawn + _mark(key, drawn))
+
+
+def key_of(keys: Sequence[bytes], marked: str) -> bytes:
+    """Which of these keys marked this id; the first one if none did."""
+    if len(keys) == 1 or not is_id(marked):
+        return keys[0]
+    whole = urlsafe_b64decode(marked + "==")
+    drawn, mark = whole[:_DRAWN_BYTES], whole[_DRAWN_BYTES:]
+    return next((key for key in keys if _mark(key, drawn) == mark), keys[0])
+
+
+def _mark(key: bytes, drawn: bytes) -> bytes:
+    return hmac.digest(key, b"id|" + drawn, "sha256")[:_MARK_BYTES]
+
+
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id."""
     return re.fullmatch(r"[\w-]{22}", text, re.ASCII) is not None
+
+
+def short_id(long: str) -> str:
+    """The beginning of an id, for logs and lists: enough to find a row by, too little to use the id, as the id of a verification is
+    used to enter a code."""
+    return long[:8]
 
 
 def base64url(value: bytes) -> str:
@@ -112,10 +142,10 @@ def proof(key: bytes, kind: str, row_id: str, number: int = 0) -> str:
     return f"{row_id}.{number}.{base64url(signature)}"
 
 
-def read_proof(key: bytes, kind: str, shown: str) -> tuple[str, int] | None:
-    """The id and the number in a genuine proof of this kind; None for a forged one."""
+def read_proof(keys: Iterable[bytes], kind: str, shown: str) -> tuple[str, int] | None:
+    """The id and the number in a genuine proof of this kind, made with any of these keys; None for a forged one."""
     parts = re.fullmatch(r"([\w-]{22})\.(\d{1,9})\.[\w-]{43}", shown, re.ASCII)
-    if parts is None or not same(shown, proof(key, kind, parts[1], int(parts[2]))):
+    if parts is None or not any(same(shown, proof(key, kind, parts[1], int(parts[2]))) for key in keys):
         return None
     return parts[1], int(parts[2])
 

@@ -9,13 +9,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from hammer import clock
-from hammer.db.database import Transaction
+from hammer import clock, measures
+from hammer.db.database import Transaction, on_commit
 from hammer.db.prepared import insert_row
 from hammer.models import Event
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, as in the log; None on the command line."""
+verification: ContextVar[str | None] = ContextVar("verification", default=None)
+"""The shortened id of the verification that the current request is about; None for all other requests."""
 calling_client: ContextVar[str | None] = ContextVar("calling_client", default=None)
 """The id of the client that calls with its token or secret, or that sends a person to sign in; None for all other requests."""
 
@@ -76,7 +78,11 @@ class Kind(StrEnum):
     DATA_EXPORTED = "data-exported"
     """Users exported what is stored about them."""
     USERS_EXPORTED = "users-exported"
-    """The command line exported all users."""
+    """The command line exported all users, or staff those whom they chose: `detail` says how many."""
+    USERS_IMPORTED = "users-imported"
+    """Staff added users from a file, at most 100 in one event: `detail` says how many. Each has an event `USER_CREATED` too."""
+    IMPORT_CHECKED = "import-checked"
+    """Staff were told what an import would do. `detail` says of how many lines they learned whether the number has a user."""
     CLIENT_ADDED = "client-added"
     CLIENT_CHANGED = "client-changed"
     """Its name, its scopes, its limit or its addresses were changed."""
@@ -153,6 +159,9 @@ PUBLISHED: Final = frozenset(TYPES) - {Kind.PING}
 """The kinds that every endpoint and the feed get. A ping is for one endpoint."""
 UNPUBLISHED: Final = 0
 """The `sequence` of an event until it is published."""
+COUNTED: Final = measures.counter(
+    "events", "Events of the audit trail: signups, logins, activations and others.", "kind", known=((kind,) for kind in Kind)
+)
 
 
 def note(
@@ -188,3 +197,4 @@ def note(
         reason=reason,
         sequence=UNPUBLISHED if kind in PUBLISHED else None,
     )
+    on_commit(tx, COUNTED.labels(kind).inc)

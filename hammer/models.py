@@ -359,15 +359,23 @@ class Verification(Base):
 
     __table_args__ = (_index_of_few("verifications", "user_id"),)
 
-    def code(self, key: bytes) -> str:
-        """The one-time code of this verification."""
+    def code(self, *keys: bytes) -> str:
+        """The one-time code of this verification: by that one of these keys with which its id was made, so that it has only one."""
         return codes.one_time_code(
-            key,
+            codes.key_of(keys, self.id),
             verification_id=self.id,
             telephone_number=self.telephone_number,
             purpose=self.purpose,
             length=self.code_length,
         )
+
+    def state(self, most_guesses: int, now: datetime) -> "CodeState":
+        """What became of its code."""
+        if self.consumed_at is not None:
+            return CodeState.ENTERED
+        if self.guesses >= most_guesses:
+            return CodeState.VOID
+        return CodeState.VALID if now < self.expires_at else CodeState.EXPIRED
 
 
 class Device(Base):
@@ -446,14 +454,20 @@ class SpentChallenge(Base):
 
 
 class Counter(Base):
-    """How much of a limit was used in one period. The scope names the limit; a number or an address in it is a keyed hash."""
+    """How much of a limit, or of a part of it, was used in one period. The scope names the limit; a number or an address in it is a
+    keyed hash."""
 
     __tablename__ = "counters"
 
     scope: Mapped[str] = mapped_column(String(80), primary_key=True)
     period: Mapped[int] = mapped_column(primary_key=True)
     """Hours or days since 1970, depending on the limit."""
+    part: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="0")
+    """Which part of a limit that all callers share; 0 for every other limit."""
     taken: Mapped[int]
+    """Units. A part may be given back more than was taken from it; then it is negative."""
+    made_for: Mapped[int | None] = mapped_column(BigInteger)
+    """The units of the whole limit when the row of a part was made. Later the limit may be another one."""
     ends_at: Mapped[datetime] = mapped_column(index=True)
     """From this moment on the row does not count."""
 
@@ -489,6 +503,16 @@ class MessageState(StrEnum):
     """Its code was used before it was sent."""
 
 
+class CodeState(StrEnum):
+    """What became of a one-time code."""
+
+    VALID = "valid"
+    ENTERED = "entered"
+    EXPIRED = "expired"
+    VOID = "void"
+    """No guesses are left: wrong codes were entered."""
+
+
 class Message(Base):
     """A message in the outbox. Its words are composed when it is sent, so no code is stored here."""
 
@@ -499,6 +523,8 @@ class Message(Base):
     """The verification whose code it contains; None for a notice."""
     telephone_number: Mapped[str | None] = mapped_column(String(16))
     """The number that gets a notice; None once it is sent."""
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """The request that asked for it, as in the log."""
     language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
     """How often it was handed to the gateways."""

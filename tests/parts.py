@@ -1,4 +1,4 @@
-"""Programs of others that some tests need: Apache, Chromium, Kannel, PostgreSQL, Redis, proxies."""
+"""Programs of others that some tests need: Apache, Chromium, Kannel, PostgreSQL, Prometheus, Redis, proxies."""
 
 import os
 import re
@@ -14,6 +14,7 @@ PACKAGES: Final = {
     "chromium": "chromium",
     "docker-compose": "docker-compose",
     "drive_smpp": "kannel-extras",
+    "etcd": "etcd-server",
     "fakesmsc": "kannel-extras",
     "haproxy": "haproxy",
     "javac": "default-jdk-headless",
@@ -21,12 +22,16 @@ PACKAGES: Final = {
     "nginx": "nginx-light",
     "node": "nodejs",
     "openssl": "openssl",
+    "patroni": "patroni",
+    "pgbouncer": "pgbouncer",
     "postgres": "postgresql",
+    "promtool": "prometheus",
     "redis-server": "redis-server",
     "smsbox": "kannel",
     "systemd-analyze": "systemd",
 }
-"""Program, or module of Apache -> the Debian package that has it. `.ci/run` installs all of them."""
+"""Program, or module of Apache -> the Debian package that has it. `.ci/run` installs all of them, except those of tests marked
+`cluster`."""
 _POSTGRESQL: Final = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 _FURTHER: Final = ("/usr/sbin", "/usr/lib/apache2/modules", "/usr/lib/kannel/test")
 _PLACES: Final = os.pathsep.join([os.environ.get("PATH", ""), *_FURTHER, *_POSTGRESQL])

@@ -31,7 +31,7 @@ from hammer.refusals import TooManyRequests, Unavailable
 from hammer.sessions import sessions
 from hammer.sms import gateways
 from hammer.web.access import public
-from tests import delivery, pictures_of_apps
+from tests import delivery, pictures_of_admin, pictures_of_apps
 from tests.actions import wrong_code
 from tests.conftest import SETTINGS
 from tests.databases import migrate
@@ -300,7 +300,7 @@ SCENES: dict[str, Callable[[Visit], None]] = {
     name.removeprefix("scene_").replace("_", "-"): scene
     for name, scene in (globals() | vars(pictures_of_apps)).items()
     if name.startswith("scene_")
-}
+} | {f"admin/{name}": scene for name, scene in pictures_of_admin.SCENES.items()}
 
 
 def main() -> None:
@@ -310,7 +310,7 @@ def main() -> None:
     wanted.add_argument("--sharp", type=int, default=1, help="device pixels a CSS pixel (default: 1)")
     given = wanted.parse_args()
     chosen = {name: scene for name, scene in SCENES.items() if not given.names or name.startswith(tuple(given.names))}
-    given.into.mkdir(parents=True, exist_ok=True)
+    (given.into / "admin").mkdir(parents=True, exist_ok=True)
     with _served() as (app, url), sync_playwright() as player, _chromium(player, 16) as usual, _chromium(player, 32) as large:
         _marks(usual)
         for name, scene in chosen.items():

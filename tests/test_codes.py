@@ -215,7 +215,7 @@ def test_a_proof_is_computed_as_in_earlier_versions() -> None:
 
 
 def test_a_genuine_proof_is_read() -> None:
-    assert codes.read_proof(KEY, "device", PROOF) == ("A" * 22, 7)
+    assert codes.read_proof([KEY], "device", PROOF) == ("A" * 22, 7)
 
 
 @pytest.mark.parametrize(
@@ -224,19 +224,19 @@ def test_a_genuine_proof_is_read() -> None:
      PROOF.replace(".7.", ".\u0667."), f"{PROOF[:-1]}{'A' if PROOF[-1] != 'A' else 'B'}", f" {PROOF}", f"{PROOF}\n", "x"],
 )  # fmt: skip
 def test_a_proof_that_was_changed_is_not_read(shown: str) -> None:
-    assert codes.read_proof(KEY, "device", shown) is None
+    assert codes.read_proof([KEY], "device", shown) is None
 
 
 def test_a_proof_made_for_something_else_is_not_read() -> None:
-    assert codes.read_proof(KEY, "browser", PROOF) is None
-    assert codes.read_proof(bytes(32), "device", PROOF) is None
+    assert codes.read_proof([KEY], "browser", PROOF) is None
+    assert codes.read_proof([bytes(32)], "device", PROOF) is None
 
 
 @pytest.mark.parametrize(("row_id", "number"), [("é" * 22, 1), ("A" * 21, 1), ("A" * 23, 1), ("A" * 22, 10**9)])
 def test_only_ids_in_our_format_and_numbers_of_at_most_nine_digits_are_read(row_id: str, number: int) -> None:
     """They are sent to the database, which does not accept longer ones."""
-    assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", row_id, number)) is None
-    assert codes.read_proof(KEY, "device", codes.proof(KEY, "device", "A" * 22, 10**9 - 1)) == ("A" * 22, 10**9 - 1)
+    assert codes.read_proof([KEY], "device", codes.proof(KEY, "device", row_id, number)) is None
+    assert codes.read_proof([KEY], "device", codes.proof(KEY, "device", "A" * 22, 10**9 - 1)) == ("A" * 22, 10**9 - 1)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,18 @@ from flask import Flask
 from hammer.admin import (  # noqa: F401  # importing them registers their views
     actions,
     audit,
+    bulk,
+    clients,
     doctor,
     factors,
+    files,
     home,
     passkeys,
     people,
     person,
     settings,
     sign_in,
+    webhooks,
 )
 from hammer.admin.blueprint import blueprint
 

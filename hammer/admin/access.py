@@ -14,7 +14,7 @@ from hammer.users import accounts
 from hammer.web import tokens
 from hammer.web.access import Access, guarded
 from hammer.web.pages.errors import here
-from hammer.web.pages.frame import AFTER_SIGN_IN, NOTHING_DONE, REFUSED, go, is_of_another_user
+from hammer.web.pages.frame import AFTER_SIGN_IN, NOTHING_DONE, REFUSED, UNPROVED, go, is_of_another_user
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -22,18 +22,27 @@ ForStaff = Callable[Concatenate[Caller, P], ResponseReturnValue]
 
 PLACE: Final = "admin_place"
 """The key in the signed cookie of the address that was asked for when a proof was missing."""
-LONGEST_PLACE: Final = 500
+LONGEST_PLACE: Final = 1600
+"""Characters: enough for the address of a bulk action. The browser keeps 4096 bytes of the whole cookie."""
 OTHER_STAFF: Final = N_("Another staff member has opened these pages in this browser since, so nothing was done.")
 CONFIRM_FIRST: Final = N_("Nothing was done yet: first confirm that it is you.")
 
 
-def admin_only(*, recent: bool = False) -> Callable[[ForStaff[P]], View[P]]:
+def admin_only(
+    *, recent: bool = False, long_form: bool = False, longest_body: int | None = None
+) -> Callable[[ForStaff[P]], View[P]]:
     """Guards a view: passes it the staff member who opened the operator's pages in this browser.
 
     Leads others to the sign-in of these pages, and refuses with `NotAllowed` those who are not staff, or no more. With `recent` the
     second factor must have been proved within `accounts.PROOF_STAYS_FRESH`; else nothing is done, and the page that asks for it
-    leads back by GET. So a view with `recent` takes its form at an address that also shows a page.
+    leads back by GET. So a view with `recent` takes its form at an address that also shows a page. A `long_form` takes minutes to
+    fill in, so it is shown again instead, with what was typed. With `longest_body` staff may send so many bytes; for everyone else
+    the usual limit holds.
     """
+
+    def body_of_staff() -> int | None:
+        caller = tokens.operator()
+        return longest_body if caller is not None and caller.is_staff else None
 
     def decorate(view: ForStaff[P]) -> View[P]:
         @wraps(view)
@@ -43,10 +52,14 @@ def admin_only(*, recent: bool = False) -> Callable[[ForStaff[P]], View[P]]:
                 return _to_sign_in()
             _enter(caller)
             if recent and not accounts.proved_lately(caller.session_id):
-                return _to_confirmation()
+                if not long_form or request.method != "POST":
+                    return _to_confirmation()
+                g.shows_only = UNPROVED
             return _to_first_page(caller) or view(caller, *args, **kwargs)
 
-        checked.recent = recent  # type: ignore[attr-defined]  # for the test that walks over all routes
+        checked.recent, checked.long_form = recent, long_form  # type: ignore[attr-defined]  # for the test that walks over all routes
+        if longest_body is not None:
+            checked.longest_body = body_of_staff  # type: ignore[attr-defined]  # read before the body is
         return guarded(Access.STAFF, checked)
 
     return decorate
@@ -115,7 +128,8 @@ def _to_confirmation() -> Response:
 
 def _remember_place() -> None:
     """Keeps the address of this page in the signed cookie. Addresses of these pages contain nothing personal."""
-    asked = here() if request.method == "POST" else _address()
+    page = here()  # another one for an address that only takes a form
+    asked = _address() if page == request.path else page
     session[PLACE] = asked if len(asked) <= LONGEST_PLACE else request.path
 
 

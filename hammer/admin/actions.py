@@ -1,46 +1,27 @@
 """What staff do to a person. Each address shows a page that says what will happen, takes its form, and leads back to the person."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask import Response, flash, redirect, render_template, url_for
+from flask import url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from markupsafe import Markup
 
+from hammer.acting import OWN_ACCOUNT
 from hammer.admin import forms
 from hammer.admin.access import admin_only
+from hammer.admin.asking import Action, ask, done, refuse, show_once
 from hammer.admin.blueprint import blueprint
-from hammer.refusals import N_, Conflict, Invalid, NotAllowed
+from hammer.refusals import N_, NotAllowed
 from hammer.sessions.sessions import Caller
 from hammer.sms import messages
 from hammer.users import accounts, oversight, people
-from hammer.users.acting import OWN_ACCOUNT
 from hammer.users.people import Profile
 from hammer.web.languages import say
+from hammer.web.pages.filters import grouped, last_four
 from hammer.web.pages.forms import Form
-from hammer.web.pages.frame import REFUSED, refused, shows_only
+from hammer.web.pages.frame import shows_only
 from hammer.web.settings import settings
-
-TEMPLATE = "admin/action.html"
-
-
-@dataclass(frozen=True)
-class Action:
-    """What the page of an action says."""
-
-    title: str
-    what: tuple[str, ...]
-    """What will happen."""
-    button: str
-    done: str = ""
-    undo: str = ""
-    """The endpoint of the action that undoes it."""
-    danger: bool = False
-    own: bool = False
-    """Whether staff may do it to their own account too."""
-
 
 RENAME = Action(N_("Change names"), (), N_("Save"), N_("The names are changed. Before: %(before)s."), undo="admin.rename", own=True)
 MOVE = Action(
@@ -154,7 +135,7 @@ def rename(caller: Caller, user_id: str) -> ResponseReturnValue:
 
     changed = {name: form[name].data or "" for name in before if (form[name].data or "").strip() != before[name]}
     if not shows_only() and not changed:
-        return _back(person, gettext("Nothing was changed."))
+        return done(_page_of(user_id), gettext("Nothing was changed."))
     shown = " ".join(filter(None, [person.first_name, person.last_name, person.username and f"({person.username})"]))
     act = accounts.change
     return _ask(
@@ -207,9 +188,16 @@ def make_staff(caller: Caller, user_id: str) -> ResponseReturnValue:
     try:
         token = oversight.make_staff(settings(), user_id, actor_id=caller.user_id)
     except NotAllowed as refusal:
-        return _refuse(person, say(refusal))
+        return refuse(_page_of(user_id), say(refusal))
     link = settings().public_url + url_for("admin.enrolment_link", token=token)
-    return render_template("admin/made_staff.html", person=person, link=link, back=_page_of(user_id))
+    what = [
+        gettext(
+            "With this link they set up a second factor. Hand it over yourself, not by text: with it and the number one can open "
+            "the operator’s pages."
+        ),
+        gettext("It works once within a day."),
+    ]
+    return show_once(gettext("The person is staff now"), [(gettext("Enrolment link"), link)], _page_of(user_id), what=what)
 
 
 @blueprint.route("/people/<user_id>/take-staff/", methods=["GET", "POST"])
@@ -233,9 +221,9 @@ def end_session(caller: Caller, user_id: str, session_id: str) -> ResponseReturn
     """Asks, then ends one session of the person."""
     person, session = _person(user_id), oversight.session(user_id, session_id)
     if session.over:
-        return _back(person, gettext("This session has ended already."))
-    act = oversight.end_session
-    return _ask(caller, person, END_SESSION, lambda: act(user_id, session_id, actor_id=caller.user_id), device=session.device)
+        return done(_page_of(user_id), gettext("This session has ended already."))
+    act, facts = oversight.end_session, [(gettext("Device"), session.device)]
+    return _ask(caller, person, END_SESSION, lambda: act(user_id, session_id, actor_id=caller.user_id), facts=facts)
 
 
 @blueprint.route("/people/<user_id>/attach/", methods=["GET", "POST"])
@@ -257,50 +245,36 @@ def detach(caller: Caller, user_id: str) -> ResponseReturnValue:
     """Asks why the referral of the person is detached, then detaches it."""
     person, form = _person(user_id), forms.Detach()
     if person.activated_invite_code is None:
-        return _refuse(person, gettext(oversight.NO_REFERRER))
+        return refuse(_page_of(user_id), gettext(oversight.NO_REFERRER))
 
     def act() -> None:
         oversight.detach(user_id, form.reason.data or "", may_activate=form.may_activate.data, actor_id=caller.user_id)
 
-    return _ask(caller, person, DETACH, act, form, code=person.activated_invite_code)
+    return _ask(caller, person, DETACH, act, form, [(gettext("Activated invite code"), grouped(person.activated_invite_code))])
 
 
 def _ask(
-    caller: Caller, person: Profile, action: Action, act: Callable[[], object], form: Form | None = None, **details: Any
+    caller: Caller,
+    person: Profile,
+    action: Action,
+    act: Callable[[], object],
+    form: Form | None = None,
+    facts: Sequence[tuple[str, object]] = (),
+    **details: Any,
 ) -> ResponseReturnValue:
-    """The page that asks; or, when its form was sent, what `act` does, and the page of the person."""
+    """The page that asks, about a person; see `ask`."""
+    back = _page_of(person.id)
     if caller.user_id == person.id and not action.own:
-        return _refuse(person, gettext(OWN_ACCOUNT))
-    context = {"person": person, "action": action, "back": _page_of(person.id), **details}
-    if shows_only():
-        return render_template(TEMPLATE, form=form, **context)
-    try:
-        act()
-    except (Invalid, Conflict) as refusal:
-        if form is None:
-            raise
-        return refused(refusal, form, TEMPLATE, **context)
-    except NotAllowed as refusal:
-        return _refuse(person, say(refusal))
-    return _back(person, gettext(action.done, **details), action.undo)
+        return refuse(back, gettext(OWN_ACCOUNT))
+    name = f"{person.first_name} {person.last_name}".strip() or person.username
+    who = (gettext("Person"), name), (gettext("Number"), last_four(person.telephone_number))
+    undo = url_for(action.undo, user_id=person.id) if action.undo else ""
+    return ask(action, act, back, facts=(*who, *facts), form=form, undo=undo, **details)
 
 
 def _person(user_id: str) -> Profile:
     """Refuses with `NotFound` a deleted or unknown person."""
     return people.profile(settings(), user_id)
-
-
-def _refuse(person: Profile, sentence: str) -> Response:
-    """Leads to the page of the person, which says why nothing was done."""
-    flash(sentence, REFUSED)
-    return redirect(_page_of(person.id), 303)  # type: ignore[return-value]
-
-
-def _back(person: Profile, sentence: str, undo: str = "") -> Response:
-    """Leads to the page of the person, which says what was done and links to the action that undoes it."""
-    link = Markup(' <a href="{}">{}</a>').format(url_for(undo, user_id=person.id), gettext("Undo")) if undo else ""
-    flash(Markup("{}{}").format(sentence, link))
-    return redirect(_page_of(person.id), 303)  # type: ignore[return-value]
 
 
 def _page_of(user_id: str) -> str:

@@ -2,14 +2,16 @@
 
 from typing import Any, Final
 
-from flask import Blueprint, request
+from flask import Blueprint, g, request
 
 from hammer.refusals import N_, NotFound
-from hammer.web.pages.frame import frame
+from hammer.web.pages.frame import UNPROVED, frame
 
 SECTIONS: Final = (
     ("admin.home", N_("Service")),
     ("admin.list_people", N_("People")),
+    ("admin.list_clients", N_("Apps")),
+    ("admin.list_webhooks", N_("Webhooks")),
     ("admin.audit", N_("Audit")),
     ("admin.factors", N_("Second factor")),
 )
@@ -28,4 +30,4 @@ def _refuse_nul() -> None:
 
 @blueprint.context_processor
 def _navigation() -> dict[str, Any]:
-    return {"sections": SECTIONS}
+    return {"sections": SECTIONS, "unproved": g.get("shows_only") == UNPROVED}

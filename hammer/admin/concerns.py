@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from flask import url_for
 from flask_babel import format_percent, gettext, ngettext
 
+from hammer.events import Kind
 from hammer.models import Disabled, MessageState
 from hammer.operations import readiness, seals
 from hammer.operations.doctor import WAITS_LONG
@@ -31,6 +33,8 @@ FAILURES: Final = 3
 class Concern:
     what: str
     remedy: str
+    page: str = ""
+    """The address of the page to which the remedy leads."""
 
 
 def concerns(seen: Glance, *, redis_answers: bool | None) -> list[Concern]:
@@ -71,7 +75,8 @@ def _queues(seen: Glance) -> Iterator[Concern]:
 
 
 def _guesses(seen: Glance) -> Iterator[Concern]:
-    remedy = gettext("New codes get longer by themselves until midnight (UTC). Look at failed sign-ins in the audit trail.")
+    meanwhile = gettext("New codes get longer by themselves until midnight (UTC).")
+    page = url_for("admin.audit", kind=Kind.GUESSES_SPENT)
     for digits, (used, most) in seen.figures.guesses.items():
         if most and used >= most * MANY_GUESSES:
             what = gettext(
@@ -80,7 +85,7 @@ def _guesses(seen: Glance) -> Iterator[Concern]:
                 used=used,
                 most=most,
             )
-            yield Concern(what, remedy)
+            yield Concern(f"{what} {meanwhile}", gettext("See when codes became void"), page)
 
 
 def _texts(seen: Glance) -> Iterator[Concern]:
@@ -132,8 +137,7 @@ def _endpoint(endpoint: Endpoint) -> Concern:
             endpoint.failures,
             host=endpoint.host,
         )
-    command = f"flask --app wsgi webhooks test {endpoint.argument}"
-    return Concern(what, gettext("See why: %(command)s", command=command))
+    return Concern(what, gettext("See why"), url_for("admin.webhook", endpoint_id=endpoint.id))
 
 
 def _upkeep(seen: Glance, *, redis_answers: bool | None) -> Iterator[Concern]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from flask import current_app, render_template
 from flask.typing import ResponseReturnValue
@@ -18,6 +18,7 @@ from hammer.web.pages import templates
 from hammer.web.pages.frame import shows_only
 from hammer.web.settings import settings
 
+TEMPLATE: Final = "admin/doctor.html"
 SECONDS: Final = 20.0
 """After this long no further check is begun: servers of apps that are away take some seconds each."""
 ORDER: Final = {WRONG: 0, ADVICE: 1, FINE: 2}
@@ -28,14 +29,19 @@ ORDER: Final = {WRONG: 0, ADVICE: 1, FINE: 2}
 def run_doctor(_: Caller) -> ResponseReturnValue:
     """Explains what is checked; when the form is sent, checks it and shows what was found, the worst first."""
     if shows_only():
-        return render_template("admin/doctor.html", findings=None)
+        return render_template(TEMPLATE, findings=None)
     ours = settings()
+    return show(chain(examine(ours), templates.examine(current_app, ours)))
+
+
+def show(findings: Iterable[Finding], **context: Any) -> ResponseReturnValue:
+    """The page with what is found, the worst first."""
     try:
-        found, complete = _within(SECONDS, chain(examine(ours), templates.examine(current_app, ours)))
+        found, complete = _within(SECONDS, findings)
     except DBAPIError as error:  # a table is missing
         raise unavailable(error) from error
     found.sort(key=lambda finding: ORDER[finding.state])
-    return render_template("admin/doctor.html", findings=found, complete=complete)
+    return render_template(TEMPLATE, findings=found, complete=complete, **context)
 
 
 def _within(seconds: float, findings: Iterable[Finding]) -> tuple[list[Finding], bool]:

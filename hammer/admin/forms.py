@@ -1,8 +1,17 @@
 """The forms of the operator's pages."""
 
 from flask_babel import lazy_gettext
-from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
+from wtforms import (  # type: ignore[import-untyped]
+    BooleanField,
+    FileField,
+    HiddenField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
 
+from hammer.models import Scope, SigningAlgorithm
 from hammer.web.pages.forms import Form
 
 
@@ -63,6 +72,12 @@ class Detach(Form):
     may_activate = BooleanField(lazy_gettext("The person may activate an invite code once more"))
 
 
+class HowMany(Form):
+    """The form that asks how many people are meant, before all of them are deleted."""
+
+    count = StringField(lazy_gettext("Number of people to delete"))
+
+
 class People(Form):
     """The form that finds people."""
 
@@ -73,10 +88,36 @@ class People(Form):
     invited_by = StringField(lazy_gettext("Invited by"))
 
 
+class Import(Form):
+    """The form that takes a file of people."""
+
+    file = FileField(lazy_gettext("File"))
+
+
 class ShowNumber(Form):
     """The form that asks why a number is to be shown."""
 
     reason = StringField(lazy_gettext("Why?"))
+
+
+class Webhook(Form):
+    """The form that adds or changes a webhook endpoint."""
+
+    client = StringField(lazy_gettext("App (name or id)"))
+    url = StringField(lazy_gettext("URL"))
+    which = StringField()
+    """`all` for all types of events."""
+    types = SelectMultipleField(lazy_gettext("What is it told?"))
+    seen = HiddenField()
+    """The edition of the endpoint that the form was filled in from."""
+
+
+class Replay(Form):
+    """The form that posts events once more: one, or those of a time."""
+
+    since = StringField(lazy_gettext("From (UTC)"))
+    until = StringField(lazy_gettext("To (UTC)"))
+    message_id = HiddenField()
 
 
 class Audit(Form):
@@ -85,5 +126,30 @@ class Audit(Form):
     by_staff = StringField(lazy_gettext("Only acts of staff"))
     kind = StringField(lazy_gettext("What"))
     person = StringField(lazy_gettext("Person (id)"))
+    client = StringField(lazy_gettext("App (id)"))
     since = StringField(lazy_gettext("From (UTC)"))
     until = StringField(lazy_gettext("To (UTC)"))
+
+
+class Client(Form):
+    """The form that adds or changes a client."""
+
+    name = StringField(lazy_gettext("Name"))
+    redirect_uris = TextAreaField(lazy_gettext("Redirect URIs"))
+    post_logout_redirect_uris = TextAreaField(lazy_gettext("Redirect URIs after signing out"))
+    backchannel_logout_uri = StringField(lazy_gettext("Address for logout notices"))
+    algorithm = SelectField(lazy_gettext("Signature of its id tokens"), choices=[each.value for each in SigningAlgorithm])
+    first_party = BooleanField(lazy_gettext("It is our own app"))
+    pkce_required = BooleanField(lazy_gettext("It has to use PKCE"))
+    scopes = SelectMultipleField(lazy_gettext("Scopes"), choices=[each.value for each in Scope])
+    sends_per_hour = StringField(lazy_gettext("Texts an hour"))
+    origins = TextAreaField(lazy_gettext("Origins"))
+    public = BooleanField(lazy_gettext("It cannot keep a secret"))
+    seen = HiddenField()
+    """The edition of the client that the form was filled in from; empty for a new client."""
+
+
+class RotateKeys(Form):
+    """The form that makes new keys for id tokens."""
+
+    ahead = BooleanField(lazy_gettext("Publish them ten minutes before they sign"))

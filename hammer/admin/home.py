@@ -1,7 +1,7 @@
 """The first of the operator's pages: the service at a glance."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,7 +79,7 @@ def home(_: Caller) -> ResponseReturnValue:
         uncounted=not all(day.complete for day in seen.days),
         fates=[(name, newest[state], state) for state, name in FATES.items() if newest[state]],
         by_gateway=[(gateway, FATES[MessageState(state)], count) for (state, gateway), count in _sorted(seen)],
-        keys=list(_keys(seen)),
+        keys=list(trusted(seen.keys)),
         key_names=KEY_PURPOSES,
         installed=_installed(seen, redis_answers=redis_answers),
         now=clock.now(),
@@ -95,10 +95,10 @@ def _sorted(seen: Glance) -> list[tuple[tuple[str, str], int]]:
     return sorted(seen.figures.outbox.newest.items(), key=lambda each: (each[0][1], each[0][0]))
 
 
-def _keys(seen: Glance) -> Iterator[tuple[Key, bool]]:
+def trusted(keys: Iterable[Key]) -> Iterator[tuple[Key, bool]]:
     """The keys that are trusted, each with whether it signs now: the next one to retire of its purpose and algorithm."""
     now, signing = clock.now(), set[tuple[Purpose, str]]()
-    for key in seen.keys:
+    for key in keys:
         if not key.is_trusted(now):
             continue
         of = key.purpose, key.algorithm

@@ -11,6 +11,7 @@ from hammer import clock
 from hammer.admin import sentences
 from hammer.admin.access import admin_only
 from hammer.admin.blueprint import blueprint
+from hammer.admin.weight import fitting
 from hammer.db.pagination import Page
 from hammer.factors import staff
 from hammer.quotas import guesses, invite_attempts
@@ -29,16 +30,30 @@ ON_FIRST_PAGE: Final = 30
 def person(caller: Caller, user_id: str) -> ResponseReturnValue:
     """Who this is, and what happened. `?before=` shows an older page of the timeline alone."""
     them = overview.person(user_id)
-    before, entries = _timeline(them)
-    context: dict[str, object] = {"person": them, "entries": entries, "before": before}
-    context |= {"say": sentences, "views": current_app.view_functions, "most_guesses": settings().guesses_per_code}
-    if before is None:
-        context |= _present(them) | {"own_session": caller.session_id}
-    return render_template("admin/person.html", **context)
+
+    def draw(most: int) -> str:
+        before, entries = _timeline(them, most)
+        context: dict[str, object] = {"person": them, "entries": entries, "before": before}
+        context |= {"say": sentences, "views": current_app.view_functions, "most_guesses": settings().guesses_per_code}
+        if before is None:
+            context |= _present(them, min(1, most / ON_FIRST_PAGE)) | {"own_session": caller.session_id}
+        return render_template("admin/person.html", **context)
+
+    return fitting(draw, timeline.A_PAGE if request.args.get("before") else ON_FIRST_PAGE)
 
 
-def _present(them: Person) -> dict[str, object]:
-    """What the first page shows besides the timeline."""
+@blueprint.get("/people/<user_id>/metadata/")
+@admin_only()
+def metadata(_: Caller, user_id: str) -> ResponseReturnValue:
+    """What apps wrote about this person. It may be as large as the whole page of the person."""
+    them = overview.person(user_id)
+    # A line for each key, and not for each value: deep in many lists that would be a page of its own size.
+    written = (f" {_json(key)}: {_json(value)}" for key, value in them.metadata.items())
+    return render_template("admin/metadata.html", person=them, metadata="{{\n{}\n}}".format(",\n".join(written)))
+
+
+def _present(them: Person, share: float) -> dict[str, object]:
+    """What the first page shows besides the timeline, and this part of the usual number of referees."""
     number = them.telephone_number
     open_sessions, more_sessions = overview.sessions(them.id)
     return {
@@ -49,19 +64,22 @@ def _present(them: Person) -> dict[str, object]:
         "sessions": open_sessions,
         "more_sessions": more_sessions,
         "known_devices": overview.known_devices(them.id),
-        "texts": overview.latest_texts(them.id, number),
-        "referees": overview.referees(them.id),
+        "texts": overview.latest_texts(settings(), them.id, number),
+        "referees": overview.referees(them.id, share),
         "factors": staff.factors(them.id) if them.is_staff else None,
-        "metadata": json.dumps(them.metadata, ensure_ascii=False, indent=2),
         "now": clock.now(),
     }
 
 
-def _timeline(them: Person) -> tuple[str | None, Page[timeline.Entry]]:
-    """The place that was asked for, and the entries from there; the newest when the place is invalid."""
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _timeline(them: Person, most: int) -> tuple[str | None, Page[timeline.Entry]]:
+    """The place that was asked for, and up to this many entries from there; the newest when the place is invalid."""
     before = request.args.get("before")
     read = partial(timeline.read, them.id, them.telephone_number)
     try:
-        return before, read(before=before, limit=timeline.A_PAGE if before else ON_FIRST_PAGE)
+        return before, read(before=before, limit=most)
     except InvalidFields:
-        return None, read(limit=ON_FIRST_PAGE)
+        return None, read(limit=min(most, ON_FIRST_PAGE))

@@ -8,9 +8,9 @@ from flask_babel import gettext
 
 from hammer.events import Kind
 from hammer.login import verifications
-from hammer.models import MessageState, SessionKind
+from hammer.models import CodeState, MessageState, SessionKind
 from hammer.refusals import N_, AlreadyActivated, InviteLoop, OwnInvite, TooManyRequests, UnknownInvite
-from hammer.users import timeline
+from hammer.users import oversight, timeline
 
 EVENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -45,7 +45,9 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         Kind.NUMBER_CHANGED: N_("The number was changed"),
         Kind.NUMBER_SHOWN: N_("Staff saw the whole number"),
         Kind.DATA_EXPORTED: N_("The person downloaded their data"),
-        Kind.USERS_EXPORTED: N_("All users were exported"),
+        Kind.USERS_EXPORTED: N_("People were exported to a file"),
+        Kind.USERS_IMPORTED: N_("People were added from a file"),
+        Kind.IMPORT_CHECKED: N_("A file of people was checked before an import"),
         Kind.CLIENT_ADDED: N_("A client was added"),
         Kind.CLIENT_CHANGED: N_("A client was changed"),
         Kind.CLIENT_PKCE_OFF: N_("A client may sign people in without PKCE from now on"),
@@ -81,6 +83,7 @@ DETAILS: Final[Mapping[str, str]] = MappingProxyType(
         "app": N_("authenticator app"),
         "passkey": N_("passkey"),
         "recovery": N_("recovery code"),
+        **oversight.REASONS_TO_SHOW,
     }
 )
 """The detail of an event -> how the page words it."""
@@ -110,6 +113,15 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The state of a text -> how the page words it."""
+CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        CodeState.VALID: N_("its code can still be entered"),
+        CodeState.ENTERED: N_("its code was entered"),
+        CodeState.EXPIRED: N_("its code has expired"),
+        CodeState.VOID: N_("its code is void after wrong ones"),
+    }
+)
+"""What became of a code -> how the page words it."""
 SESSIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         SessionKind.BROWSER: N_("browser"),

@@ -7,7 +7,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, pre_loa
 from marshmallow.validate import Length, Range
 
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.models import MessageState
+from hammer.models import CodeState, MessageState
 from hammer.refusals import N_, REQUIRED
 from hammer.users.names import LONGEST_NAME, NOT_TEXT
 
@@ -493,6 +493,10 @@ class ExportedDeviceOut(Out):
     used_at = fields.AwareDateTime(required=True, metadata=MOMENT)
 
 
+class TextsOfNumberIn(In):
+    telephone_number = text(NUMBER)
+
+
 class TextOut(Out):
     id = fields.Integer(required=True, metadata={"example": 4711, "format": "int64"})
     telephone_number = fields.String(
@@ -509,6 +513,25 @@ class TextOut(Out):
     ended_at = fields.AwareDateTime(
         required=True, allow_none=True, metadata=MOMENT | {"description": "When it was sent, or given up."}
     )
+    code = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "What became of its code; `void` after too many wrong ones. Null for a notice.",
+            "example": "entered",
+            "enum": [*CodeState, None],
+        },
+    )
+    verification = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The beginning of the id of its verification, as in the log.", "example": "Zk3vT0cW"},
+    )
+    request_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The request that asked for it, as in the log.", "example": "5f0c9a6e"},
+    )
 
 
 class ExportedTextOut(Out):
@@ -516,6 +539,11 @@ class ExportedTextOut(Out):
     state = fields.String(required=True, metadata={"example": "sent", "enum": list(MessageState)})
     gateway = fields.String(
         required=True, allow_none=True, metadata={"description": "The gateway that accepted the message.", "example": "https/1"}
+    )
+    request_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The request that asked for it, as in the log.", "example": "5f0c9a6e"},
     )
     created_at = fields.AwareDateTime(required=True, metadata=MOMENT)
     due_at = fields.AwareDateTime(required=True, metadata=MOMENT)

@@ -49,7 +49,7 @@ from hammer.refusals import (
 from hammer.sessions import devices, sessions
 from hammer.sessions.sessions import Caller
 from hammer.sms import outbox
-from hammer.users import accounts, exports, people
+from hammer.users import accounts, exports, people, search
 from hammer.web import languages, request_limits, tokens
 from hammer.web.access import public
 from hammer.web.settings import settings
@@ -221,6 +221,7 @@ def list_users(query: dict[str, Any]) -> ResponseReturnValue:
     me = tokens.caller()
     if isinstance(me, Caller) and not me.is_staff:
         return [people.profile(settings(), me.user_id)]
+    search.count_number(settings(), query.get("q", ""), _actor_id())
     page = people.everyone(settings(), **query, by_part_of_number=_sees_numbers())
     return paged(Page([_shown(profile) for profile in page.items], page.after), query)
 
@@ -395,7 +396,25 @@ def export_user() -> dict[str, Any]:
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
     """Text messages of the last day with their states, newest first (staff only)"""
-    return paged(outbox.newest(**query), query)
+    return paged(outbox.newest(settings(), **query), query)
+
+
+@blueprint.post("/texts/search/", tags=["texts"])
+@signed_in
+@refuses(NotAllowed, TooManyRequests)
+@tokens.staff_only
+@takes(s.TextsOfNumberIn)
+@blueprint.response(200, s.TextOut(many=True))
+def search_texts(body: dict[str, Any]) -> list[outbox.MessageStatus]:
+    """Text messages with codes for one number, of the last day, newest first (staff only)
+
+    By POST, since the address of a request stands in logs.
+    """
+    numbers = phones.meant(settings(), body["telephone_number"])
+    if not numbers:
+        raise InvalidFields({"telephone_number": [phones.INVALID]})
+    search.count_number(settings(), body["telephone_number"], _actor_id())
+    return outbox.newest(settings(), numbers=numbers).items
 
 
 def _set_blocked(username: str, blocked: bool) -> people.Profile:
@@ -418,7 +437,9 @@ def _user_id(username: str) -> str:
     me = tokens.caller()
     if isinstance(me, ClientCaller):
         return people.find(settings(), username)
-    user_id = me.user_id if username.lower() == "me" else people.find(settings(), username)
+    if username.lower() == "me":
+        return me.user_id
+    user_id = people.find(settings(), username, actor_id=me.user_id if me.is_staff else None)
     if user_id != me.user_id and not me.is_staff:
         raise NotFound
     return user_id

@@ -6,7 +6,7 @@ A refusal is printed as one line on stderr, with exit code 1.
 import click
 from flask import Flask
 
-from hammer.cli import audit, clients, keys, operations, texts, transfers, users, webhooks
+from hammer.cli import audit, clients, keys, operations, sessions, texts, transfers, users, webhooks
 from hammer.cli.commands import commands, database_fault
 from hammer.db.database import db
 
@@ -18,6 +18,7 @@ __all__ = [
     "init_migrations",
     "keys",
     "operations",
+    "sessions",
     "texts",
     "transfers",
     "users",

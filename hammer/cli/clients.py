@@ -8,10 +8,9 @@ import click
 from hammer.cli.commands import Group, commands
 from hammer.cli.output import minute, print_table
 from hammer.clients import registry, secrets
+from hammer.clients.registry import Doubt
 from hammer.models import Client, Scope, SigningAlgorithm
-from hammer.outgoing import uris
 from hammer.refusals import NotFound
-from hammer.sessions.keys import IdTokenKeys
 from hammer.web.settings import settings
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -64,6 +63,11 @@ NOTHING: Final = {
 }
 """What `change` can take away, by options like `--no-scopes`."""
 
+WARNINGS: Final = {
+    Doubt.NO_TEXTS: f"it has the scope {Scope.CODES_SEND}, but may ask for 0 texts an hour.",
+    Doubt.NO_SIGN_IN: "people cannot sign in to it before it has a redirect URI (--redirect-uri).",
+    Doubt.NO_PKCE: "without PKCE, a stolen code can be used in another browser. Use --pkce if the app can.",
+}
 ONCE: Final = "The secret is shown this once. Keep it where no browser and no telephone can read it."
 
 
@@ -93,7 +97,7 @@ def clients() -> None:
 )
 def add(name: str, public: bool, **given: Any) -> None:
     """Register a client called NAME, and show its secret."""
-    _check_backchannel(given["backchannel_logout_uri"])
+    registry.check_backchannel(settings(), given["backchannel_logout_uri"])
     client = registry.add(name, public=public, **{field: value for field, value in given.items() if value is not None})
     secret = [] if public else [("client_secret:", secrets.secret(settings(), client))]
     print_table((), [("client_id:", client.id), *secret, *_of_sign_in(client)])
@@ -101,7 +105,7 @@ def add(name: str, public: bool, **given: Any) -> None:
         click.echo("It has no secret: it is public.", err=True)
     else:
         click.echo(ONCE, err=True)
-    _make_key(client)
+    registry.make_key(settings(), client)
     _warn(client)
 
 
@@ -170,13 +174,13 @@ def change(client: str, **given: Any) -> None:
         raise click.UsageError("Say what to change. To see the options: flask --app wsgi clients change --help")
     found = find_client(client)
     was_first_party = found.first_party
-    _check_backchannel(given["backchannel_logout_uri"])
+    registry.check_backchannel(settings(), given["backchannel_logout_uri"])
     registry.change(found.id, **changes)
     changed = registry.find(found.id)
     click.echo(f"{changed.name} is changed.")
     if was_first_party and not changed.first_party:
         click.echo("Everyone is signed out of it: they were not asked what it may know.")
-    _make_key(changed)
+    registry.make_key(settings(), changed)
     _warn(changed)
 
 
@@ -192,7 +196,7 @@ def rotate_secret(client: str, yes: bool) -> None:
     if (older_until := secrets.older_until(found)) and not yes:
         click.echo(f"Two secrets of {found.name} are valid now, the older one until {minute(older_until)} (UTC).", err=True)
         click.confirm("End the older one at once?", abort=True, err=True)
-    _print_secret(found, secrets.rotate(settings(), found.id))
+    _print_secret(found, secrets.rotate(settings(), found.id, generation=found.generation))
     rotated = find_client(found.id)
     click.echo(f"The secret before is valid until {minute(secrets.older_until(rotated))} (UTC).", err=True)
     if rotated.generation > 1:
@@ -247,25 +251,10 @@ def _of_sign_in(client: Client) -> Iterator[tuple[str, str]]:
         yield from (("redirect_uri:", uri) for uri in redirect_uris)
 
 
-def _check_backchannel(uri: str | None) -> None:
-    if uri is not None:
-        uris.check_server(settings(), "backchannel_logout_uri", uri)
-
-
-def _make_key(client: Client) -> None:
-    """Makes the key that signs the client's id tokens, so that it is published before the first of them."""
-    if client.redirect_uris:
-        IdTokenKeys(settings()).ensure(SigningAlgorithm(client.algorithm))
-
-
 def _warn(client: Client) -> None:
     """Says what is hardly meant."""
-    if Scope.CODES_SEND in registry.allowed(client) and not client.sends_per_hour:
-        click.echo(f"Warning: it has the scope {Scope.CODES_SEND}, but may ask for 0 texts an hour.", err=True)
-    if not client.redirect_uris and (client.public or client.post_logout_redirect_uris or client.backchannel_logout_uri):
-        click.echo("Warning: people cannot sign in to it before it has a redirect URI (--redirect-uri).", err=True)
-    if not client.pkce_required:
-        click.echo("Warning: without PKCE, a stolen code can be used in another browser. Use --pkce if the app can.", err=True)
+    for doubt in registry.doubts(client):
+        click.echo(f"Warning: {WARNINGS[doubt]}", err=True)
 
 
 def _sign_in(client: Client) -> str:

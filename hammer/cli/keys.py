@@ -73,6 +73,8 @@ def _by_algorithm(purpose: Purpose) -> list[Key]:
 
 
 def _use(key: Key, now: datetime) -> str:
+    if not key.signs:
+        return "trusted, of SECRET_KEY_PREVIOUS"
     if key.ends > now:
         return "signs next"
     return f"trusted until {minute(key.trusted_until)}" if key.is_trusted(now) else "over"

@@ -74,7 +74,7 @@ def openapi() -> None:
 @click.option("--seed", type=int, default=3, show_default=True, help="Another seed makes other people.")
 @click.option("--more", is_flag=True, help="Even if there are more than a few people already.")
 def demo(count: int, seed: int, more: bool) -> None:
-    """Fill a development database with people and invitations."""
+    """Fill a development database with people and a history."""
     from hammer.operations import demo as demo_data  # noqa: PLC0415  # no other command needs its lists of names
 
     try:
@@ -83,8 +83,10 @@ def demo(count: int, seed: int, more: bool) -> None:
         raise click.ClickException("Production is for real people. Set HAMMER_ENV=development and another DATABASE_URL.") from no
     if made is None:
         raise click.ClickException(f"There are {demo_data.FEW} people or more here already. To add others to them: --more")
+    seals.seal_all(settings())  # else the service would look as if nothing had been sealed for two weeks
     star = people.profile(settings(), made.most_inviting)
     click.echo(f"Made {made.people} people. Invitations among them: {made.referrals}, up to {made.levels} levels deep.")
+    click.echo(f"What they did in the last two weeks is on the operator's pages: {made.events} events, texts and sessions.")
     click.echo(f"{full_name(star) or star.telephone_number} invited most, {star.invite_count}. To sign in as them:")
     steps = [
         f"open {settings().public_url}/login/ and enter {star.telephone_number}",

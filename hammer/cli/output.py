@@ -28,6 +28,11 @@ def minute(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
 
 
+def second(moment: datetime | None) -> str:
+    """A moment to the second, or a dash."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "–"
+
+
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints rows in aligned columns."""
     lines = [[_printable(cell) for cell in row] for row in ([heads] if heads else []) + list(rows)]

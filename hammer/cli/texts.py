@@ -3,19 +3,26 @@
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 
 from hammer import clock
 from hammer.cli.commands import Group, commands
-from hammer.cli.output import minute, print_table
+from hammer.cli.output import minute, print_table, second
+from hammer.db.database import db
 from hammer.grants import logout_notices
 from hammer.login import test_numbers
 from hammer.models import MessageState
 from hammer.operations import seals
 from hammer.parsing import phones
+from hammer.quotas import guesses
+from hammer.quotas import texts as quota
+from hammer.refusals import InvalidFields, RegionNotServed
 from hammer.sms import gateways, outbox
+from hammer.web import metrics_server
 from hammer.web.settings import settings
 from hammer.webhooks import deliveries
 
@@ -30,14 +37,18 @@ def texts() -> None:
 @texts.command("list")
 @click.option("--state", type=click.Choice(MessageState), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Texts shown.")
-def list_texts(state: str | None, limit: int) -> None:
-    """List texts, the newest first, and count what became of them."""
+@click.option("--number", "phone", metavar="PHONE", help="Only those with codes for this number, with what is in the log of them.")
+def list_texts(state: str | None, limit: int, phone: str | None) -> None:
+    """List texts, the newest first, and count what became of them; or follow those to one number."""
+    if phone is not None:
+        _list_texts_to(phone, state, limit)
+        return
     rows = [
         (
             *(str(t.id), t.telephone_number or "", t.state, t.gateway or "", str(t.tries), minute(t.asked_at)),
             minute(t.ended_at) if t.ended_at else "",
         )
-        for t in outbox.newest(limit, state=state).items
+        for t in outbox.newest(settings(), limit, state=state).items
     ]
     if rows:
         print_table(("ID", "NUMBER", "STATE", "GATEWAY", "TRIES", "ASKED FOR (UTC)", "SENT, OR GIVEN UP"), rows)
@@ -49,6 +60,48 @@ def list_texts(state: str | None, limit: int) -> None:
         click.echo(
             f"{status.waiting} {'waits' if status.waiting == 1 else 'wait'}, the oldest for {seconds:.0f} seconds.", err=True
         )
+
+
+def _list_texts_to(phone: str, state: str | None, limit: int) -> None:
+    """Lists the texts to one number with their ids in the log, and what this number may still ask for."""
+    numbers = phones.meant(settings(), phone)
+    if not numbers:
+        raise click.ClickException("This is no telephone number.")
+    rows = [
+        (
+            *(str(t.id), t.state, t.gateway or "", str(t.tries), second(t.asked_at), second(t.ended_at)),
+            *(t.code or "", t.verification or "", t.request_id or ""),
+        )
+        for t in outbox.newest(settings(), limit, state=state, numbers=numbers).items
+    ]
+    if rows:
+        heads = ("ID", "STATE", "GATEWAY", "TRIES", "ASKED FOR (UTC)", "SENT, OR GIVEN UP", "CODE", "VERIFICATION", "REQUEST")
+        print_table(heads, rows)
+    else:
+        click.echo("No text with a code was asked for. Texts are kept for a day.", err=True)
+    for line in _what_stops(numbers[0]):
+        click.echo(line, err=True)
+
+
+def _what_stops(number: str) -> Iterator[str]:
+    """Why this number would get no text now."""
+    now = clock.now()
+    if test_numbers.is_active(settings(), number, now):
+        yield "This is a test number: no text leaves for it."
+        return
+    try:
+        phones.read(settings(), number)
+    except RegionNotServed:
+        yield "No code is sent to this number: its country is not in HAMMER_REGIONS, or its kind gets no texts."
+    except InvalidFields:
+        yield "No code is sent to this number: it does not exist."
+    left = quota.of_number(db.session(), settings(), number, now)
+    for known, who in ((False, "An unknown device"), (True, "A known device")):
+        after = f", the next one in {clock.seconds_until(again, now)} s" if (again := left[known].next_send_at) else ""
+        yield f"{who} may ask for {left[known].left} more today{after}."
+    wrong = guesses.of_number(db.session(), settings(), settings().number_hashes(number), now)
+    if wrong.length is None:
+        yield "Too many wrong codes were entered: only known devices get codes."
 
 
 @texts.command("try")
@@ -77,9 +130,18 @@ def worker(threads: int) -> None:
     many workers as you like, on one or more machines.
     """
     gateways.check(settings())
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
+    with ExitStack() as open_while_it_runs:
+        try:
+            open_while_it_runs.enter_context(metrics_server.serve(app, settings().worker_metrics))
+        except OSError as error:
+            raise click.ClickException(f"HAMMER_WORKER_METRICS: {error.strerror}. Choose another port or host.") from error
+        _work(app, threads)
+
+
+def _work(app: Flask, threads: int) -> None:
     stop = threading.Event()
     handlers_before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
     senders = [outbox.sender_threads(app, threads), logout_notices.notice_threads(app), deliveries.threads(app), seals.threads(app)]
     for sender in senders:
         sender.start()

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,19 +11,15 @@ from typing import BinaryIO, Final, cast
 
 import click
 
-from hammer.cli import user_files
-from hammer.cli.user_files import Line, Seen
 from hammer.cli.users import users
 from hammer.parsing import phones
-from hammer.refusals import InvalidFields, Refusal, TelephoneNumberTaken, UsernameTaken
-from hammer.users import transfers
-from hammer.users.transfers import EXPORTED, IMPORTED, NewUser
+from hammer.users import files, transfers
+from hammer.users.files import EXPORTED, IMPORTED, Seen
+from hammer.users.transfers import Outcome
 from hammer.web.settings import settings
 
 BATCH: Final = 200
 """Users that are added in one transaction. On SQLite other writers wait for it."""
-_COLUMNS: Final[Mapping[type[Refusal], str]] = {TelephoneNumberTaken: "number", UsernameTaken: "username"}
-"""The columns that these refusals are about."""
 
 
 @users.command("import")
@@ -41,26 +37,19 @@ def import_users(ctx: click.Context, file: str, write: bool, full: bool) -> None
     counts: Counter[str] = Counter()
     ignored: set[str] = set()
     with ExitStack() as closing:
+        closing.enter_context(_unreadable_in_words())
         raw = cast(BinaryIO, closing.enter_context(click.open_file(file, "rb")))
         bar = closing.enter_context(_progress(raw))
         seen = Seen()
         closing.callback(seen.close)
-        lines = user_files.read(raw)
+        lines = files.read(raw)
         while batch := list(islice(lines, BATCH)):
-            good: list[tuple[Line, NewUser]] = []
-            for line in batch:
-                ignored |= line.row.keys() - set(IMPORTED)
-                user, faults = _read(line, seen)
-                if user is not None and not faults:
-                    good.append((line, user))
-                else:
-                    counts["lines of failed"] += _report(line, user, faults, full=full)
-            answers = judge([user for _, user in good])
-            for (line, user), answer in zip(good, answers, strict=True):
-                counts["good"] += answer is None
-                counts["skipped"] += isinstance(answer, TelephoneNumberTaken)
-                if answer is not None and not isinstance(answer, TelephoneNumberTaken):
-                    counts["lines of failed"] += _report(line, user, _faults(answer), full=full)
+            for outcome in transfers.outcomes(settings(), batch, seen, judge):
+                ignored |= outcome.line.row.keys() - set(IMPORTED)
+                counts["good"] += outcome.is_good
+                counts["skipped"] += outcome.is_there
+                if outcome.faults:
+                    counts["lines of failed"] += _report(outcome, full=full)
             counts["all"] += len(batch)
             bar()
     failed = counts["all"] - counts["good"] - counts["skipped"]
@@ -86,44 +75,31 @@ def export_users(file: str, kind: str | None) -> None:
     """
     as_csv = (kind or Path(file).suffix[1:].lower()) == "csv"
     if file == "-":
-        count = user_files.write(sys.stdout.buffer, transfers.everyone(), as_csv=as_csv)
+        count = files.write(sys.stdout.buffer, transfers.everyone(), as_csv=as_csv)
     else:
         with _new_file(file) as raw:
-            count = user_files.write(raw, transfers.everyone(), as_csv=as_csv)
+            count = files.write(raw, transfers.everyone(), as_csv=as_csv)
     click.echo(f"{count} user{' was' if count == 1 else 's were'} exported.", err=True)
 
 
-def _read(line: Line, seen: Seen) -> tuple[NewUser | None, Mapping[str, str]]:
-    """The user of a line if its columns can be read, and what is wrong with them."""
-    if "" in line.faults:
-        return None, line.faults
-    try:
-        user = transfers.read(settings(), line.row)
-    except InvalidFields as no:
-        return None, {**_faults(no), **line.faults}
-    if line.faults:
-        return None, line.faults
-    once = {"number": user.telephone_number, "username": (user.names["username"] or "").lower(), "invite_code": user.invite_code}
-    firsts = {name: seen.first(name, value, line.number) for name, value in once.items() if value}
-    return user, {name: f"Line {first} has the same." for name, first in firsts.items() if first != line.number}
-
-
-def _faults(refusal: Refusal) -> Mapping[str, str]:
-    """Column -> what is wrong with it."""
-    if isinstance(refusal, InvalidFields):
-        return {name: " ".join(sentences) for name, sentences in refusal.errors.items()}
-    return {_COLUMNS.get(type(refusal), ""): refusal.sentence}
-
-
-def _report(line: Line, user: NewUser | None, faults: Mapping[str, str], *, full: bool) -> int:
+def _report(outcome: Outcome, *, full: bool) -> int:
     """Prints what is wrong with a row, without any of its values but the number. Returns how many lines it covers."""
-    over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
-    number = user and (user.telephone_number if full else phones.masked(user.telephone_number))
+    line, over_the_bar = outcome.line, "\r\x1b[K" if sys.stderr.isatty() else ""
+    number = outcome.number and (outcome.number if full else phones.masked(outcome.number))
     where = f"line {line.number}" if line.last <= line.number else f"lines {line.number} to {line.last}"
-    for name, fault in faults.items():
+    for name, fault in outcome.faults.items():
         column = f", {name}" if name in EXPORTED else ""  # the fault of an unknown column names it
         click.echo(f"{over_the_bar}{where}{f' ({number})' if number else ''}{column}: {fault}", err=True)
     return line.last - line.number + 1
+
+
+@contextmanager
+def _unreadable_in_words() -> Iterator[None]:
+    """Says in one line what is wrong with a whole file."""
+    try:
+        yield
+    except files.Unreadable as error:
+        raise click.ClickException(str(error)) from error
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def rotate(endpoint: str, yes: bool) -> None:
     if (older_until := signing.older_until(found)) and not yes:
         click.echo(f"Two secrets sign now, the older one until {minute(older_until)} (UTC).", err=True)
         click.confirm("End the older one at once?", abort=True, err=True)
-    _print_secret(found.id, endpoints.rotate(settings(), found.id))
+    _print_secret(found.id, endpoints.rotate(settings(), found.id, generation=found.generation))
     click.echo(f"The secret before signs too until {minute(signing.older_until(_find(found.id)))} (UTC).", err=True)
 
 

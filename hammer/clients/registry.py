@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from config import fault_of_origin, serialized_origin
+from config import Settings, fault_of_origin, serialized_origin
 from hammer import clock, codes, events
-from hammer.db.database import Transaction, db, transaction
+from hammer.acting import CHANGED_SINCE, acting
+from hammer.db.database import Transaction, db
+from hammer.db.pagination import Page
 from hammer.db.prepared import prepared
 from hammer.models import Authorization, Client, Consent, Scope, Session, SessionKind, SigningAlgorithm
 from hammer.outgoing import uris
+from hammer.quotas import idempotency
 from hammer.refusals import N_, InvalidFields, NotFound
 from hammer.sessions import devices, revocation
+from hammer.sessions.keys import IdTokenKeys
 from hammer.webhooks import endpoints
 
 SENDS_PER_HOUR: Final = 100
@@ -46,6 +52,28 @@ class ClientCaller:
 
     client: Client
     scopes: frozenset[Scope]
+
+
+class Doubt(StrEnum):
+    """What is hardly meant in what the operator registered."""
+
+    NO_TEXTS = "no-texts"
+    """It may ask for texts, but for none an hour."""
+    NO_SIGN_IN = "no-sign-in"
+    """It is set up for people who sign in, but has no redirect URI."""
+    NO_PKCE = "no-pkce"
+    """A code that is stolen on its way can be used in another browser."""
+
+
+def doubts(client: Client) -> list[Doubt]:
+    """What to warn the operator of."""
+    for_people = client.public or client.post_logout_redirect_uris or client.backchannel_logout_uri
+    found = {
+        Doubt.NO_TEXTS: Scope.CODES_SEND in allowed(client) and not client.sends_per_hour,
+        Doubt.NO_SIGN_IN: for_people and not client.redirect_uris,
+        Doubt.NO_PKCE: not client.pkce_required,
+    }
+    return [doubt for doubt, holds in found.items() if holds]
 
 
 def caller(client_id: str, scopes: Iterable[str], disables: int | None) -> ClientCaller | None:
@@ -88,9 +116,42 @@ def find(name: str) -> Client:
     return found
 
 
+def get(client_id: str) -> Client:
+    """The client with this id. Refuses with `NotFound`."""
+    found = db.session.get(Client, client_id)
+    if found is None:
+        raise NotFound
+    return found
+
+
 def every() -> list[Client]:
     """All clients by name."""
     return list(db.session.scalars(select(Client).order_by(Client.name)))
+
+
+def page(after: str | None, limit: int) -> Page[Client]:
+    """Clients by name, those behind the one with the id `after`; from the first one if there is no such client."""
+    behind = db.session.get(Client, after) if after and codes.is_id(after) else None
+    rows = select(Client).where(Client.name > behind.name) if behind else select(Client)
+    found = list(db.session.scalars(rows.order_by(Client.name).limit(limit + 1)))
+    return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
+def edition(client: Client) -> str:
+    """A hash of what can be changed: another one later says that it was changed."""
+    return sha256(repr([getattr(client, field) for field in FIELDS]).encode()).hexdigest()
+
+
+def make_key(settings: Settings, client: Client) -> None:
+    """Makes the key that signs the id tokens of the client, so that it is published before the first of them."""
+    if client.redirect_uris:
+        IdTokenKeys(settings).ensure(SigningAlgorithm(client.algorithm))
+
+
+def check_backchannel(settings: Settings, uri: str | None) -> None:
+    """Refuses with `InvalidFields` an address for logout notices that Hammer may not post to."""
+    if uri is not None:
+        uris.check_server(settings, "backchannel_logout_uri", uri)
 
 
 def origins() -> frozenset[str]:
@@ -108,42 +169,52 @@ def add(
     origins: Iterable[str] = (),
     sends_per_hour: int = SENDS_PER_HOUR,
     public: bool = False,
+    actor_id: str | None = None,
+    key: idempotency.Key | None = None,
     **sign_in: object,
 ) -> Client:
-    """A new client. `sign_in` takes what `change` takes for people who sign in. Refuses with `InvalidFields`, also for a name that
-    another client has."""
+    """A new client. `sign_in` takes what `change` takes for people who sign in. A request that is repeated with its `key` gets the
+    same client. Refuses with `InvalidFields`, also for a name that another client has."""
     given = {"name": name, "scopes": scopes, "origins": origins, "sends_per_hour": sends_per_hour, **sign_in}
     columns = _read(given, public=public)
     client = Client(id=codes.random_id(), generation=0, created_at=clock.now(), public=public, **columns)
     try:
-        with transaction() as tx:
+        with acting(actor_id) as tx:
+            before = idempotency.claim(tx, key)
+            if before is not None and (added := tx.get(Client, before["id"])) is not None:
+                return added
             tx.add(client)
             tx.flush()
-            events.note(tx, events.Kind.CLIENT_ADDED, client_id=client.id)
+            events.note(tx, events.Kind.CLIENT_ADDED, actor_id=actor_id, client_id=client.id)
             if not client.pkce_required:
-                events.note(tx, events.Kind.CLIENT_PKCE_OFF, client_id=client.id)
+                events.note(tx, events.Kind.CLIENT_PKCE_OFF, actor_id=actor_id, client_id=client.id)
+            idempotency.keep(tx, key, id=client.id)
     except IntegrityError as error:
         raise InvalidFields({"name": [NAME_TAKEN]}) from error
     return client
 
 
-def change(client_id: str, **given: object) -> None:
+def change(client_id: str, *, actor_id: str | None = None, seen: str = "", **given: object) -> None:
     """Changes those of `name`, `scopes`, `origins`, `sends_per_hour`, `redirect_uris`, `post_logout_redirect_uris`,
     `backchannel_logout_uri`, `algorithm`, `first_party` and `pkce_required` that are given.
 
     Its tokens have the new scopes at once. Who is about to be sent to an address that is taken away does not arrive there. From a
     client that is first party no more everyone is signed out: they were never asked. Refuses with `InvalidFields` and `NotFound`.
+
+    :param seen: the `edition` that the caller has seen; any other one is refused.
     """
     try:
-        with transaction() as tx:
+        with acting(actor_id) as tx:
             client = tx.scalar(select(Client).where(Client.id == client_id).with_for_update())
             if client is None:
                 raise NotFound
+            if seen and seen != edition(client):
+                raise InvalidFields({"seen": [CHANGED_SINCE]})
             columns, had_pkce, was_first_party = _read(given, public=client.public), client.pkce_required, client.first_party
             _update(tx, client_id, **columns)
-            events.note(tx, events.Kind.CLIENT_CHANGED, client_id=client_id)
+            events.note(tx, events.Kind.CLIENT_CHANGED, actor_id=actor_id, client_id=client_id)
             if had_pkce and columns.get("pkce_required") is False:
-                events.note(tx, events.Kind.CLIENT_PKCE_OFF, client_id=client_id)
+                events.note(tx, events.Kind.CLIENT_PKCE_OFF, actor_id=actor_id, client_id=client_id)
             of_it = Authorization.client_id == client_id
             if was_first_party and columns.get("first_party") is False:
                 _end_sessions(tx, client_id, Session.kind == SessionKind.APP)
@@ -154,37 +225,37 @@ def change(client_id: str, **given: object) -> None:
         raise InvalidFields({"name": [NAME_TAKEN]}) from error
 
 
-def disable(client_id: str) -> None:
+def disable(client_id: str, *, actor_id: str | None = None) -> None:
     """Makes the client's secrets and tokens invalid at once, signs out everyone who signed in through it, and forgets the devices.
     Its codes and requests are void. Refuses with `NotFound`."""
-    with transaction() as tx:
+    with acting(actor_id) as tx:
         _update(tx, client_id, disabled_at=func.coalesce(Client.disabled_at, clock.now()), disables=Client.disables + 1)
         devices.forget_of_client(tx, client_id)
         _end_sessions(tx, client_id)
         revocation.void(tx, Authorization.client_id == client_id)
-        events.note(tx, events.Kind.CLIENT_DISABLED, client_id=client_id)
+        events.note(tx, events.Kind.CLIENT_DISABLED, actor_id=actor_id, client_id=client_id)
 
 
-def enable(client_id: str) -> None:
+def enable(client_id: str, *, actor_id: str | None = None) -> None:
     """Makes the secrets of a disabled client valid again; its tokens, sessions and requests stay over. Refuses with `NotFound`."""
-    with transaction() as tx:
+    with acting(actor_id) as tx:
         _update(tx, client_id, disabled_at=None)
         revocation.void(tx, Authorization.client_id == client_id)  # one may have been stored just after the client was disabled
-        events.note(tx, events.Kind.CLIENT_ENABLED, client_id=client_id)
+        events.note(tx, events.Kind.CLIENT_ENABLED, actor_id=actor_id, client_id=client_id)
 
 
-def remove(client_id: str) -> None:
+def remove(client_id: str, *, actor_id: str | None = None) -> None:
     """Disables the client for ever and deletes it. Events keep its id. Refuses with `NotFound`."""
-    with transaction() as tx:
+    with acting(actor_id) as tx:
         if tx.scalar(delete(Client).where(Client.id == client_id).returning(Client.id)) is None:
             raise NotFound
         devices.forget_of_client(tx, client_id)
         _end_sessions(tx, client_id)
         revocation.void(tx, Authorization.client_id == client_id)
-        endpoints.remove_of_client(tx, client_id)
+        endpoints.remove_of_client(tx, client_id, actor_id=actor_id)
         for table in (Authorization, Consent):
             tx.execute(delete(table).where(table.client_id == client_id))
-        events.note(tx, events.Kind.CLIENT_REMOVED, client_id=client_id)
+        events.note(tx, events.Kind.CLIENT_REMOVED, actor_id=actor_id, client_id=client_id)
 
 
 def _read(given: Mapping[str, object], *, public: bool) -> dict[str, object]:
@@ -251,6 +322,9 @@ _READERS: Final[Mapping[str, Callable[[Any, bool], tuple[object, str]]]] = {
     "first_party": lambda given, _: (given, ""),
     "pkce_required": _pkce,
 }
+
+FIELDS: Final = tuple(_READERS)
+"""What can be changed."""
 
 
 def _words(given: Iterable[str]) -> list[str]:

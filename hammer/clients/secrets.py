@@ -12,10 +12,11 @@ from sqlalchemy import update
 
 from config import Settings
 from hammer import clock, codes, events
+from hammer.acting import ROTATED_SINCE, acting
 from hammer.clients.registry import FIND_CALLER
 from hammer.db.database import transaction
 from hammer.models import Client
-from hammer.quotas import addresses, counters
+from hammer.quotas import addresses, counters, idempotency
 from hammer.quotas.counters import HOUR, Limit
 from hammer.refusals import N_, NotAllowed, NotFound, TooManyRequests
 
@@ -29,21 +30,42 @@ _KIND: Final = "client-secret"
 
 def secret(settings: Settings, client: Client) -> str:
     """The newest secret of the client."""
-    return codes.proof(settings.key("clients"), _KIND, client.id, client.generation)
+    return _secret(settings, client.id, client.generation)
 
 
-def rotate(settings: Settings, client_id: str) -> str:
-    """A new secret. The one before is valid for `OVERLAP` more. Refuses with `NotFound`, and with
-    `NotAllowed` for a public client."""
+def first(settings: Settings, client: Client) -> str:
+    """The secret that a new client gets, also if it was rotated since."""
+    return _secret(settings, client.id, 0)
+
+
+def rotate(
+    settings: Settings,
+    client_id: str,
+    *,
+    actor_id: str | None = None,
+    generation: int | None = None,
+    key: idempotency.Key | None = None,
+) -> str:
+    """A new secret. The one before is valid for `OVERLAP` more. A request that is repeated with its `key` gets the same secret.
+    Refuses with `NotFound`, and with `NotAllowed` for a public client.
+
+    :param generation: the one that the caller has seen; any other one is refused with `NotAllowed`.
+    """
     following = update(Client).where(Client.id == client_id).values(generation=Client.generation + 1, rotated_at=clock.now())
-    with transaction() as tx:
-        client = tx.scalar(following.returning(Client))
-        if client is None:
-            raise NotFound
-        if client.public:
-            raise NotAllowed(NO_SECRET)
-        events.note(tx, events.Kind.CLIENT_ROTATED, client_id=client_id)
-        return secret(settings, client)
+    with acting(actor_id) as tx:
+        before = idempotency.claim(tx, key)
+        if before is None:
+            client = tx.scalar(following.returning(Client))
+            if client is None:
+                raise NotFound
+            if client.public:
+                raise NotAllowed(NO_SECRET)
+            if generation not in (None, client.generation - 1):
+                raise NotAllowed(ROTATED_SINCE)
+            events.note(tx, events.Kind.CLIENT_ROTATED, actor_id=actor_id, client_id=client_id)
+            before = {"generation": client.generation}
+            idempotency.keep(tx, key, **before)
+    return _secret(settings, client_id, before["generation"])
 
 
 def older_until(client: Client) -> datetime | None:
@@ -60,10 +82,11 @@ def authenticate(settings: Settings, client_id: str, shown: str, *, address: str
     """
     if not codes.is_id(client_id):  # PostgreSQL refuses a NUL in a value
         return None
-    claim, now = codes.read_proof(settings.key("clients"), _KIND, shown), clock.now()
+    claim, now = codes.read_proof(settings.keys("clients"), _KIND, shown), clock.now()
     limits = [
-        Limit(f"secrets/{settings.keyed_hash('client secrets', f'{client_id} {network}')}", most, HOUR)
+        Limit(f"secrets/{place}", most, HOUR)
         for network, most in addresses.shares(address, WRONG_PER_HOUR)
+        for place in settings.keyed_hashes("client secrets", f"{client_id} {network}")
     ]
     with transaction() as tx:
         client = FIND_CALLER.row(tx, Client, client=client_id)
@@ -76,6 +99,10 @@ def authenticate(settings: Settings, client_id: str, shown: str, *, address: str
     if spent:
         raise TooManyRequests(retry_after=clock.seconds_until(counters.ends_at(HOUR, now), now))
     return client if right else None
+
+
+def _secret(settings: Settings, client_id: str, generation: int) -> str:
+    return codes.proof(settings.key("clients"), _KIND, client_id, generation)
 
 
 def _is_valid(client: Client, generation: int, now: datetime) -> bool:

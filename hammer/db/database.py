@@ -41,6 +41,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
+from hammer import measures
+from hammer.db.causes import Cause, cause_of, name_of
 from hammer.refusals import Unavailable
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ _SQLITE_WAIT_SECONDS: Final = BUSY_SECONDS / 2
 AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 """Errors that mean: the database cannot be reached, has closed the connection, or stays locked."""
 
+COUNTED: Final = measures.counter(
+    "database_refusals", "Times that the database did not do what was asked.", "cause", known=((cause,) for cause in Cause)
+)
 _LOG_AGAIN_SECONDS: Final = 60.0
 _silent_until: dict[str, float] = {}
 """Cause of a refusal -> when it may be logged again."""
@@ -62,15 +67,10 @@ _silent_until: dict[str, float] = {}
 log = logging.getLogger(__name__)
 
 
-def cause(error: BaseException) -> str:
-    """The name that the database or its driver gives to an error, like `SQLITE_FULL` or `DiskFull`. It contains no values."""
-    origin = getattr(error, "orig", None) or error
-    return getattr(origin, "sqlite_errorname", None) or type(origin).__name__
-
-
 def unavailable(error: BaseException) -> Unavailable:
-    """The refusal for callers while the database is unavailable. Each cause is logged at most once a minute."""
-    why, now = cause(error), time.monotonic()
+    """The refusal for callers while the database is unavailable. Each cause is counted, and logged at most once a minute."""
+    COUNTED.labels(cause_of(error)).inc()
+    why, now = name_of(error), time.monotonic()
     if now >= _silent_until.get(why, 0.0):
         _silent_until[why] = now + _LOG_AGAIN_SECONDS
         log.warning("The database refuses: %s.", why)
@@ -125,6 +125,7 @@ class OneConnectionSession(BoundSession):
         super().__init__(db, **options)
         self.engine = db.engine
         self._connection: Connection | None = None
+        self.after_commit: list[Callable[[], object]] = []
 
     def current_connection(self) -> Connection:
         if self._connection is None:
@@ -178,7 +179,7 @@ def init_app(app: "Flask") -> None:
     else:
         from hammer.db import postgresql  # noqa: PLC0415  # imports the driver, which SQLite does not need
 
-        options["connect_args"] = postgresql.connect_args(BUSY_SECONDS)
+        options["connect_args"] = postgresql.connect_args(BUSY_SECONDS, pooler=app.config["SETTINGS"].database_pooler)
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", options)
     if on_sqlite:
         _make_file(make_url(app.config["SQLALCHEMY_DATABASE_URI"]), Path(app.instance_path))
@@ -187,7 +188,7 @@ def init_app(app: "Flask") -> None:
         if on_sqlite:
             event.listen(db.engine, "connect", _prepare_sqlite)
         else:
-            postgresql.limit_waits(app, db.engine, BUSY_SECONDS)
+            postgresql.limit_waits(app, db.engine, BUSY_SECONDS, pooler=app.config["SETTINGS"].database_pooler)
 
 
 def _make_file(url: URL, instance: Path) -> None:
@@ -238,6 +239,8 @@ def transaction() -> Iterator[Transaction]:
     on_sqlite = _on_sqlite(session)
     if on_sqlite and not _sqlite_writer.acquire(timeout=_SQLITE_WAIT_SECONDS):
         raise unavailable(TimeoutError())
+    then: list[Callable[[], object]] = []
+    session.after_commit = then
     try:
         connection = session.current_connection()
         begun = connection.begin()
@@ -255,6 +258,13 @@ def transaction() -> Iterator[Transaction]:
         session.release()
         if on_sqlite:
             _sqlite_writer.release()
+    for call in then:
+        call()
+
+
+def on_commit(tx: Transaction, call: Callable[[], object]) -> None:
+    """Calls `call` after the commit of this transaction, and never if it is rolled back. It is for counting: it must not raise."""
+    cast(OneConnectionSession, tx).after_commit.append(call)
 
 
 def send(connection: Connection, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ A server may refuse, close the connection, freeze, or disappear with its host; e
 import select
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
@@ -29,25 +29,39 @@ _OPEN_SECONDS: Final = 1.0
 """How long the circuit breaker stays open: requests do not try to connect."""
 
 
-def connect_args(busy_seconds: int) -> dict[str, Any]:
+def connect_args(busy_seconds: int, *, pooler: bool) -> dict[str, Any]:
     """Options of a connection that limit how long it waits for a host that is gone, and for a lock."""
-    return {
+    waits = {
         "connect_timeout": busy_seconds,
         "tcp_user_timeout": busy_seconds * 1000,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        "options": f"-c lock_timeout={busy_seconds}s -c timezone=UTC -c client_encoding=UTF8",
+        "client_encoding": "UTF8",
     }
+    if pooler:
+        return waits | {"prepare_threshold": None}
+    return waits | {"options": f"-c lock_timeout={busy_seconds}s -c timezone=UTC"}
 
 
-def limit_waits(app: "Flask", engine: Engine, busy_seconds: int) -> None:
+def limit_waits(app: "Flask", engine: Engine, busy_seconds: int, *, pooler: bool) -> None:
     """Sets a deadline of about `busy_seconds` for each statement that a request of `app` sends to `engine`."""
     app.before_request(_begin_request)
     app.teardown_request(_end_request)
-    event.listen(engine, "do_connect", _Connector(busy_seconds))
+    event.listen(engine, "do_connect", _Connector(busy_seconds, pooler=pooler))
     event.listen(engine, "checkout", _refuse_closed)
     event.listen(engine, "handle_error", _disconnect_read_only)
+
+
+def server(connection: psycopg.Connection[Any]) -> str:
+    """The host and port that answer: of those in `DATABASE_URL`, the one that was chosen."""
+    return f"{connection.info.host or connection.info.hostaddr}:{connection.info.port}"
+
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler is between this process and the server. A pooler gives its clients numbers of its own for the processes of
+    the server."""
+    return connection.execute("select pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
 
 
 def _begin_request() -> None:
@@ -77,15 +91,40 @@ class _Connection(psycopg.Connection[Any]):
             raise
 
 
+class _PooledCursor(psycopg.Cursor[Any]):
+    """Sets the time limits of each transaction in the transaction itself: behind a pooler, the next one may get another session of
+    the server. They are sent together with `BEGIN`, or with the statement that is a transaction of its own."""
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        connection = cast(_Connection, self.connection)
+        if connection.connector is None or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            return super().execute(query, params, **how)
+        limits = connection.connector.limits()
+        if isinstance(query, str) and query.startswith("begin"):
+            sets = "".join(f"; set local {name} = '{value}'" for name, value in limits.items())
+            return super().execute(query + sets, **how)
+        with connection.pipeline():
+            sets = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
+            psycopg.Cursor(connection).execute(f"select {sets}")
+            return super().execute(query, params, **how)
+
+
 class _Connector:
     """Opens connections, with a circuit breaker: after a request waited in full, the others fail at once for a second.
 
     Otherwise they would queue up behind each other's waits in the few threads of a process.
     """
 
-    def __init__(self, busy_seconds: int) -> None:
+    def __init__(self, busy_seconds: int, *, pooler: bool) -> None:
         self.busy_seconds = busy_seconds
+        self._pooler = pooler
         self._open_until = 0.0
+
+    def limits(self) -> dict[str, str]:
+        """Settings of the server that limit the next statement. Commands wait for a lock as long, but their statements may take
+        their time."""
+        waits = {"lock_timeout": f"{self.busy_seconds}s"}
+        return waits | {"statement_timeout": f"{self.busy_seconds}s"} if _in_request.get() else waits
 
     def open_circuit(self) -> None:
         self._open_until = time.monotonic() + _OPEN_SECONDS
@@ -95,7 +134,8 @@ class _Connector:
         if _in_request.get():
             if began < self._open_until:
                 raise psycopg.OperationalError("The circuit breaker is open: the server did not answer in time.")
-            parameters = parameters | {"options": f"{parameters['options']} -c statement_timeout={self.busy_seconds}s"}
+            if not self._pooler:
+                parameters = parameters | {"options": f"{parameters['options']} -c statement_timeout={self.busy_seconds}s"}
         try:
             connection = _Connection.connect(*arguments, **parameters)
         except psycopg.OperationalError:
@@ -103,6 +143,8 @@ class _Connector:
                 self.open_circuit()
             raise
         connection.connector = self
+        if self._pooler:
+            connection.cursor_factory = _PooledCursor
         return connection
 
 

@@ -1,7 +1,8 @@
 """A work queue in a table of the database: rows are claimed by a lease and tried a limited number of times.
 
 A worker claims a row by moving the row's due time ahead by the length of the lease. If the worker dies, the lease ends and another
-worker claims the row. So the work on a row may be done twice, but no row is lost.
+worker claims the row. So the work on a row may be done twice, but no row is lost. The times are those of the database's clock
+(`server_clock`), since the clocks of hosts differ.
 """
 
 import atexit
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from hammer import clock
+from hammer.db import server_clock
 from hammer.db.database import Base, Transaction, db, transaction
 from hammer.refusals import Unavailable
 
@@ -119,7 +121,7 @@ class Queue(Generic[Row]):
     def retry_later(self, tx: Transaction, row: Row) -> None:
         """Makes the row due again after the wait of the policy. Does nothing if the claim does not hold any more."""
         wait = self.policy.wait(self._value(row, self._tries))
-        tx.execute(update(self._model).where(*self.held(row)).values({self._due_at: clock.now() + wait}))
+        tx.execute(update(self._model).where(*self.held(row)).values({self._due_at: server_clock.now() + wait}))
 
     def record(self, row: Row, write: Callable[[Transaction], Result]) -> Result:
         """Calls `write` in a transaction, to record what was done for a claimed row. Returns what `write` returns.
@@ -134,7 +136,7 @@ class Queue(Generic[Row]):
                 with transaction() as tx:
                     return write(tx)
             except (Unavailable, SQLAlchemyError):
-                if not attempts_left or clock.now() > lease_ends_at:
+                if not attempts_left or server_clock.now() > lease_ends_at:
                     raise
                 time.sleep(RECORD_AGAIN_SECONDS)
 

@@ -386,7 +386,7 @@ def _spend(tx: Transaction, settings: Settings, client_data: bytes, purpose: Pur
 
     with _reading():
         challenge = parse_client_data_json(client_data).challenge
-        claim = codes.read_proof(settings.key("second-factors"), _kind(purpose, session_id), challenge.decode())
+        claim = codes.read_proof(settings.keys("second-factors"), _kind(purpose, session_id), challenge.decode())
     made = clock.EPOCH + claim[1] * MINUTE if claim else None
     if claim is None or made is None or not made - clock.APART <= now < made + LIFETIME + MINUTE:
         raise _refusal(FAILED)

@@ -15,13 +15,15 @@ ALL_USED: Final = 2**COUNT - 1
 
 def all_codes(settings: Settings, user_id: str, generation: int) -> list[str]:
     """The codes of one generation, each in two groups: `BCDFGHJ-KMNPQRS`."""
-    return [_grouped(_code(settings, user_id, generation, place)) for place in range(COUNT)]
+    key = settings.key("second-factors")
+    return [_grouped(_code(key, user_id, generation, place)) for place in range(COUNT)]
 
 
 def place_of(settings: Settings, user_id: str, generation: int, typed: str) -> int | None:
     """Which of the codes was typed, from 0, with or without the hyphen and in any case; None for a wrong one."""
     letters = "".join(filter(str.isalnum, plain(typed).upper()))
-    right = [place for place in range(COUNT) if codes.same(_code(settings, user_id, generation, place), letters)]
+    keys, places = settings.keys("second-factors"), range(COUNT)
+    right = [place for place in places for key in keys if codes.same(_code(key, user_id, generation, place), letters)]
     return right[0] if right and generation else None
 
 
@@ -30,9 +32,9 @@ def left(used: int) -> int:
     return COUNT - used.bit_count()
 
 
-def _code(settings: Settings, user_id: str, generation: int, place: int) -> str:
+def _code(key: bytes, user_id: str, generation: int, place: int) -> str:
     message = f"recovery|{user_id}|{generation}|{place}".encode()
-    number, letters = int.from_bytes(hmac.digest(settings.key("second-factors"), message, "sha256")), ""
+    number, letters = int.from_bytes(hmac.digest(key, message, "sha256")), ""
     for _ in range(LENGTH):
         number, letter = divmod(number, len(codes.INVITE_ALPHABET))
         letters += codes.INVITE_ALPHABET[letter]

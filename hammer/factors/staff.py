@@ -20,7 +20,7 @@ from hammer.factors import recovery, totp
 from hammer.models import SESSION_IDLE, SESSION_LIFETIME, Counter, Passkey, SecondFactor, Session, SessionKind, User
 from hammer.quotas import counters, idempotency
 from hammer.quotas.counters import DAY, Limit
-from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound, NotSignedIn, Refusal, TooManyRequests, WrongCode
+from hammer.refusals import N_, REQUIRED, InvalidFields, NotAllowed, NotFound, NotSignedIn, Refusal, TooManyRequests, WrongCode
 from hammer.sessions import revocation
 
 LINK_LIFETIME: Final = timedelta(hours=24)
@@ -190,8 +190,10 @@ def open_by_code(
     it keeps. A request that is repeated with its `key` spends no code and gets the same session.
 
     Refuses with `WrongCode`, with `TooManyRequests` after `WRONG_PER_DAY` wrong codes, with `NotFound` a user who is not staff, and
-    with `NotSignedIn`.
+    with `NotSignedIn`. An empty code is refused with `InvalidFields` and not counted.
     """
+    if not typed.strip():
+        raise InvalidFields({"code": [REQUIRED]})
     with transaction() as tx:
         before = idempotency.claim(tx, key)
         if before is not None:
@@ -226,7 +228,7 @@ def spend_link(tx: Transaction, settings: Settings, user_id: str, token: str) ->
 def enrol_app(tx: Transaction, settings: Settings, user_id: str, typed: str, now: datetime) -> None:
     """Enrols an authenticator app with the next secret. Refuses with `InvalidFields` a wrong code."""
     row = _lock(tx, user_id)
-    step = totp.step_of(totp.secret(settings, user_id, row.generation + 1), typed, now)
+    step = totp.step_of(totp.accepted(settings, user_id, row.generation + 1), typed, now)
     if step is None:
         raise InvalidFields({"code": [NOT_THIS_CODE]})
     tx.execute(update(SecondFactor).where(SecondFactor.user_id == user_id).values(generation=row.generation + 1, step=step))
@@ -312,7 +314,7 @@ def _prove_code(tx: Transaction, settings: Settings, user_id: str, typed: str, n
 
 
 def _spend_app_code(tx: Transaction, settings: Settings, row: SecondFactor, typed: str, now: datetime) -> str | None:
-    step = totp.step_of(totp.secret(settings, row.user_id, row.generation), typed, now)
+    step = totp.step_of(totp.accepted(settings, row.user_id, row.generation), typed, now)
     if step is None:
         return None
     older = SecondFactor.user_id == row.user_id, SecondFactor.generation == row.generation, SecondFactor.step < step
@@ -363,7 +365,7 @@ def _new_link(tx: Transaction, settings: Settings, user_id: str) -> str:
 
 def _number_in(settings: Settings, token: str, user_id: str) -> int:
     """The number of the user's link in a token; 0, which is the number of no link, if it is forged or of another user."""
-    claim = codes.read_proof(settings.key("second-factors"), "enrolment", token)
+    claim = codes.read_proof(settings.keys("second-factors"), "enrolment", token)
     return claim[1] if claim and claim[0] == user_id else 0
 
 

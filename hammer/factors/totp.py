@@ -2,6 +2,7 @@
 
 import hmac
 from base64 import b32encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -20,8 +21,13 @@ ACCEPTED: Final = 2 * WINDOW + 1
 
 def secret(settings: Settings, user_id: str, generation: int) -> str:
     """The secret of a user's app, 160 bits (RFC 4226 §4) as base32."""
+    return accepted(settings, user_id, generation)[0]
+
+
+def accepted(settings: Settings, user_id: str, generation: int) -> list[str]:
+    """The secrets that the app may have: the one of `SECRET_KEY`, and those of the keys before."""
     message = f"totp|{user_id}|{generation}".encode()
-    return b32encode(hmac.digest(settings.key("second-factors"), message, "sha256")[:20]).decode()
+    return [b32encode(hmac.digest(key, message, "sha256")[:20]).decode() for key in settings.keys("second-factors")]
 
 
 def address(settings: Settings, account: str, of_secret: str) -> str:
@@ -29,9 +35,9 @@ def address(settings: Settings, account: str, of_secret: str) -> str:
     return TOTP(of_secret).provisioning_uri(name=account, issuer_name=settings.name)
 
 
-def step_of(of_secret: str, typed: str, now: datetime) -> int | None:
-    """The time step whose code was typed, in any script, with or without a space; None for a wrong code."""
+def step_of(of_secrets: Sequence[str], typed: str, now: datetime) -> int | None:
+    """The time step whose code by one of these secrets was typed, in any script, with or without a space; None for a wrong code."""
     digits, present = codes.read_one_time_code(typed) or "", int(now.timestamp()) // STEP_SECONDS
-    app = TOTP(of_secret, interval=STEP_SECONDS)
-    right = [step for step in range(present - WINDOW, present + WINDOW + 1) if codes.same(app.generate_otp(step), digits)]
+    apps, steps = [TOTP(each, interval=STEP_SECONDS) for each in of_secrets], range(present - WINDOW, present + WINDOW + 1)
+    right = [step for step in steps for app in apps if codes.same(app.generate_otp(step), digits)]
     return max(right, default=None)

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, exists, func, null, select
+from sqlalchemy import Row, bindparam, delete, exists, func, null, select
 
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.models import Authorization, Client, Consent, Session, SessionKind, SignInScope, User
+from hammer.db.prepared import prepared
+from hammer.models import SESSION_IDLE, Authorization, Client, Consent, Session, SessionKind, SignInScope, User
 from hammer.refusals import NotFound
 from hammer.sessions import revocation
-from hammer.sessions.sessions import is_live
+from hammer.sessions.sessions import live
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,27 @@ class App:
 
 def apps(user_id: str) -> list[App]:
     """The apps that the user is signed in to or allowed something, by name, at most 100."""
-    live = Session.user_id == user_id, is_live(clock.now(), SessionKind.APP)
-    used = select(Session.client_id, Session.scopes, func.max(Session.refreshed_at).label("at")).where(*live)
-    allowed = select(Consent.client_id, Consent.scopes, null()).where(Consent.user_id == user_id)
-    known = used.group_by(Session.client_id, Session.scopes).union_all(allowed).subquery()
-    each = select(Client.id, Client.name, Client.first_party, known.c.scopes, known.c.at)
-    rows = db.session.execute(each.join(known, known.c.client_id == Client.id).where(Client.disabled_at.is_(None))).all()
+    now = clock.now()
+    rows = FIND_APPS.rows(db.session(), user=user_id, now=now, unused_since=now - SESSION_IDLE[SessionKind.APP])
     found = [_app([row for row in rows if row.id == client_id]) for client_id in {row.id for row in rows}]
     return sorted(found, key=lambda app: app.name)[:MOST_PER_PAGE]
+
+
+_USED: Final = (
+    select(Session.client_id, Session.scopes, func.max(Session.refreshed_at).label("at"))
+    .where(
+        Session.user_id == bindparam("user"),
+        live(bindparam("now"), {SessionKind.APP: bindparam("unused_since")}),
+    )
+    .group_by(Session.client_id, Session.scopes)
+)
+_ALLOWED: Final = select(Consent.client_id, Consent.scopes, null()).where(Consent.user_id == bindparam("user"))
+_KNOWN: Final = _USED.union_all(_ALLOWED).subquery()
+FIND_APPS: Final = prepared(
+    select(Client.id, Client.name, Client.first_party, _KNOWN.c.scopes, _KNOWN.c.at)
+    .join(_KNOWN, _KNOWN.c.client_id == Client.id)
+    .where(Client.disabled_at.is_(None))
+)
 
 
 def _app(rows: Sequence[Row[Any]]) -> App:

@@ -179,8 +179,9 @@ def _is_assured(client: Client, asked: Authorization) -> bool:
 
 def _limits(settings: Settings, address: str) -> list[Limit]:
     return [
-        Limit(f"authorizations/{settings.keyed_hash('addresses', network)}", most, HOUR)
+        Limit(f"authorizations/{place}", most, HOUR)
         for network, most in addresses.shares(address, PER_ADDRESS_PER_HOUR)
+        for place in settings.keyed_hashes("addresses", network)
     ]
 
 

@@ -86,7 +86,7 @@ def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str
 
     The code is spent before anything is compared. A second use also ends what was given for it (RFC 6749 §4.1.2).
     """
-    claim = codes.read_proof(settings.key("authorizations"), authorizations.KIND, code)
+    claim = codes.read_proof(settings.keys("authorizations"), authorizations.KIND, code)
     if claim is None:
         return None
     now = clock.now()
@@ -108,12 +108,12 @@ def exchange(settings: Settings, client_id: str, code: str, *, redirect_uri: str
 def refresh(settings: Settings, client_id: str, refresh_token: str) -> Session:
     """The session, ready for its next tokens: see `sessions.refresh`. Refuses with `NotSignedIn`, also the token of
     another client, whose session ends: the token was stolen."""
-    return sessions.refresh(settings, refresh_token, Session.client_id == client_id, kind=SessionKind.APP)
+    return sessions.refresh(settings, refresh_token, kind=SessionKind.APP, client_id=client_id)
 
 
 def scopes(settings: Settings, refresh_token: str) -> frozenset[str]:
     """The scopes that were given with this refresh token; none for one that is forged."""
-    claim = codes.read_proof(settings.key("sessions"), SessionKind.APP, refresh_token)
+    claim = codes.read_proof(settings.keys("sessions"), SessionKind.APP, refresh_token)
     given = db.session.scalar(select(Session.scopes).where(Session.id == claim[0])) if claim else None
     return frozenset((given or "").split())
 
@@ -123,7 +123,7 @@ def revoke(settings: Settings, client_id: str, token: str) -> None:
 
     The app gets no logout notice: it is the one that asks.
     """
-    claims = (codes.read_proof(settings.key("sessions"), kind, token) for kind in (SessionKind.APP, ACCESS))
+    claims = (codes.read_proof(settings.keys("sessions"), kind, token) for kind in (SessionKind.APP, ACCESS))
     claim = next(filter(None, claims), None)
     if claim is None:
         return
@@ -141,7 +141,7 @@ def access_token(settings: Settings, session: Session) -> str:
 
 def holder(settings: Settings, access_token: str) -> Holder:
     """Whom this access token is about. Refuses with `NotSignedIn`."""
-    claim = codes.read_proof(settings.key("sessions"), ACCESS, access_token)
+    claim = codes.read_proof(settings.keys("sessions"), ACCESS, access_token)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim

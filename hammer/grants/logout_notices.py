@@ -21,6 +21,7 @@ from sqlalchemy import func, select, update
 
 from config import Settings
 from hammer import clock
+from hammer.db import server_clock
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.queue import Policy, Queue, Workers, start_with_server
 from hammer.models import Client, LogoutNotice, SigningAlgorithm
@@ -71,13 +72,15 @@ def init_app(app: "Flask") -> None:
 def notice_threads(app: "Flask") -> Workers:
     """Threads that deliver notices, not started yet."""
     settings: Settings = app.config["SETTINGS"]
-    return Workers(QUEUE, lambda: deliver_next(settings), name="notices", count=THREADS, context=app.app_context)
+    return Workers(
+        QUEUE, lambda: deliver_next(settings), name="notices", count=THREADS, context=lambda: server_clock.for_workers(app)
+    )
 
 
 def deliver_next(settings: Settings) -> bool:
     """Posts the notice that has been due for longest, of those for apps to which this process is not posting. Returns False when
     none is due."""
-    now = clock.now()
+    now = server_clock.now()
     if not QUEUE.any_due(now, LogoutNotice.client_id.not_in(tuple(_busy))):
         return False
     with _claiming:
@@ -132,7 +135,7 @@ def _record(notice: LogoutNotice, outcome: Outcome) -> None:
 
 def _hold_back(tx: Transaction, client_id: str) -> None:
     """Makes the notices for an app that does not answer wait, so that several such apps do not keep all threads from the others."""
-    now = clock.now()
+    now = server_clock.now()
     due = LogoutNotice.client_id == client_id, LogoutNotice.ended_at.is_(None), LogoutNotice.due_at <= now
     tx.execute(update(LogoutNotice).where(*due).values(due_at=now + POLICY.waits[0]))
 

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import cache
+from typing import Any, Final, cast
 
-from sqlalchemy import bindparam, case, delete, func, literal, select, tuple_, update
+from sqlalchemy import String, bindparam, case, delete, func, select, tuple_, update
 
 from config import Settings
 from hammer import clock, events
-from hammer.db.database import Transaction, db, one_at_a_time, transaction
+from hammer.db.database import Transaction, UtcDateTime, db, one_at_a_time, transaction
 from hammer.db.pagination import MOST_PER_PAGE, Page, place, read_place
-from hammer.db.prepared import prepared
+from hammer.db.prepared import Prepared, prepared
 from hammer.invites import invite_codes, tombstones
 from hammer.models import Referral, User
 from hammer.parsing import phones
@@ -37,6 +38,25 @@ _PARENTS: Final = select(Referral.referrer_id).where(Referral.referee_id == bind
 _ANCESTORS: Final = _PARENTS.union(select(Referral.referrer_id).join(_PARENTS, Referral.referee_id == _PARENTS.c.referrer_id))
 FIND_LOOP: Final = prepared(select(_ANCESTORS.c.referrer_id).where(_ANCESTORS.c.referrer_id == bindparam("user")))
 """Returns a row if the user invited the owner, directly or through other users."""
+FIND_ACTIVATED: Final = prepared(
+    select(User.invite_code, Referral.activated_at)
+    .join(User, User.id == Referral.referrer_id)
+    .where(Referral.referee_id == bindparam("user"))
+)
+_INVITEES: Final = (
+    select(User.telephone_number, Referral.activated_at, Referral.referee_id)
+    .join(User, User.id == Referral.referee_id)
+    .where(Referral.referrer_id == bindparam("user"))
+    .order_by(Referral.activated_at.desc(), Referral.referee_id.desc())
+    .limit(bindparam("most"))
+)
+FIND_INVITEES: Final = prepared(_INVITEES)
+FIND_INVITEES_AFTER: Final = prepared(
+    _INVITEES.where(
+        tuple_(Referral.activated_at, Referral.referee_id)
+        < tuple_(bindparam("moment", type_=UtcDateTime), bindparam("referee", type_=String))
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -102,12 +122,8 @@ def meant(settings: Settings, typed: str, before: str | None = None) -> str:
 
 def activated(user_id: str) -> tuple[str, datetime] | None:
     """The invite code that the user activated, and when; None if they have not activated one."""
-    row = db.session.execute(
-        select(User.invite_code, Referral.activated_at)
-        .join(User, User.id == Referral.referrer_id)
-        .where(Referral.referee_id == user_id)
-    ).one_or_none()
-    return None if row is None else (row.invite_code, row.activated_at)
+    found = FIND_ACTIVATED.rows(db.session(), user=user_id)
+    return cast(tuple[str, datetime], found[0]) if found else None
 
 
 def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, after: str | None = None) -> Page[Invitee]:
@@ -115,18 +131,11 @@ def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, af
 
     Refuses a malformed `after` with `InvalidFields`.
     """
-    query = (
-        select(User.telephone_number, Referral.activated_at, Referral.referee_id)
-        .join(User, User.id == Referral.referee_id)
-        .where(Referral.referrer_id == user_id)
-        .order_by(Referral.activated_at.desc(), Referral.referee_id.desc())
-        .limit(limit + 1)
-    )
     if after:
         moment, referee_id = read_place(after)
-        spot = tuple_(literal(moment, Referral.activated_at.type), literal(referee_id))
-        query = query.where(tuple_(Referral.activated_at, Referral.referee_id) < spot)
-    rows = db.session.execute(query).all()
+        rows = FIND_INVITEES_AFTER.rows(db.session(), user=user_id, most=limit + 1, moment=moment, referee=referee_id)
+    else:
+        rows = FIND_INVITEES.rows(db.session(), user=user_id, most=limit + 1)
     more = place(rows[limit - 1].activated_at, rows[limit - 1].referee_id) if len(rows) > limit else None
     return Page([Invitee(phones.shown(r.telephone_number, settings.invitee_numbers), r.activated_at) for r in rows[:limit]], more)
 
@@ -134,11 +143,17 @@ def invitees(settings: Settings, user_id: str, *, limit: int = MOST_PER_PAGE, af
 def by_week(user_id: str, weeks: int) -> list[int]:
     """The number of users who activated this user's code in each of the last `weeks`, oldest first. The last week ends now."""
     now = clock.now()
-    begins = [now - timedelta(weeks=back) for back in range(1, weeks + 1)]
-    week = case(*((Referral.activated_at >= moment, back) for back, moment in enumerate(begins))).label("week")
-    added = select(week, func.count()).where(Referral.referrer_id == user_id, Referral.activated_at >= begins[-1]).group_by(week)
-    counts: dict[int, int] = {row[0]: row[1] for row in db.session.execute(added)}
-    return [counts.get(back, 0) for back in reversed(range(weeks))]
+    begins = {f"begin_{back}": now - timedelta(weeks=back) for back in range(1, weeks + 1)}
+    counts = dict(_count_by_week(weeks).rows(db.session(), user=user_id, **begins))
+    return [counts.get(back, 0) for back in range(weeks, 0, -1)]
+
+
+@cache
+def _count_by_week(weeks: int) -> Prepared[int]:
+    begins: dict[int, Any] = {back: bindparam(f"begin_{back}") for back in range(1, weeks + 1)}
+    week = case(*((Referral.activated_at >= moment, back) for back, moment in begins.items())).label("week")
+    mine = Referral.referrer_id == bindparam("user"), Referral.activated_at >= begins[weeks]
+    return prepared(select(week, func.count()).where(*mine).group_by(week))
 
 
 def _attempt(

@@ -6,7 +6,7 @@ The same for users whose referral staff detached, without the permission to acti
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, exists, or_, select
+from sqlalchemy import bindparam, exists, func, or_, select
 
 from config import Settings
 from hammer.db.database import Transaction, insert
@@ -38,9 +38,9 @@ def mark(tx: Transaction, settings: Settings, user_id: str, number: str, now: da
 
 def is_marked(tx: Transaction, settings: Settings, number: str, now: datetime) -> bool:
     """Whether a user who activated an invite code left this number during the last `LIFETIME`, or its user may activate no more."""
-    return bool(HAS_TOMBSTONE.value(tx, hash=settings.number_hash(number), number=number, now=now))
+    return any(HAS_TOMBSTONE.value(tx, hash=each, number=number, now=now) for each in settings.number_hashes(number))
 
 
 def expires_at(tx: Transaction, settings: Settings, number: str) -> datetime | None:
     """The end of the number's tombstone; None when there is no tombstone."""
-    return tx.scalar(select(Tombstone.expires_at).where(Tombstone.number_hash == settings.number_hash(number)))
+    return tx.scalar(select(func.max(Tombstone.expires_at)).where(Tombstone.number_hash.in_(settings.number_hashes(number))))

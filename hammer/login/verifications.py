@@ -13,9 +13,9 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from config import CODE_LENGTHS, Settings
-from hammer import clock, codes, events
+from hammer import clock, codes, events, measures
 from hammer.clients import registry
-from hammer.db.database import Transaction, db
+from hammer.db.database import Transaction, db, on_commit
 from hammer.db.prepared import insert_row, prepared
 from hammer.login import test_numbers
 from hammer.models import Client, SendAllowance, Verification
@@ -25,6 +25,13 @@ from hammer.refusals import N_, REQUIRED, InvalidFields, NotFound, Refusal, Wron
 from hammer.sessions import devices
 from hammer.sms import outbox
 
+GUESSES: Final = measures.counter(
+    "guesses",
+    "Codes that were entered: right, wrong, not compared because a limit on guesses was spent, or without a live code.",
+    "digits",
+    "fate",
+    known=[(str(digits), fate) for digits in CODE_LENGTHS for fate in ("right", "wrong", "spent", "not-live")],
+)
 LOGIN: Final = "login"
 CHANGE_NUMBER: Final = "change-number"
 NOT_DIGITS = N_("Enter the 4 to 8 digits from the text.")
@@ -110,12 +117,12 @@ def begin(
     length = settings.code_length
     if device_id is None:
         lengths = CODE_LENGTHS if fixed is None else (len(fixed),)
-        length = guesses.next_length(tx, settings, settings.number_hash(number), now, lengths)
+        length = guesses.next_length(tx, settings, settings.number_hashes(number), now, lengths)
     taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=device_id is not None, now=now)
     verification = insert_row(
         tx,
         Verification,
-        id=codes.random_id(),
+        id=codes.marked_id(settings.key("codes")),
         telephone_number=number,
         purpose=purpose,
         code_length=length,
@@ -131,6 +138,7 @@ def begin(
     )
     if fixed is None:
         _send(tx, verification)
+    texts.take_of_system(tx, settings, known=device_id is not None, now=now)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
@@ -159,11 +167,12 @@ def resend(tx: Transaction, settings: Settings, verification_id: str, asker: Ask
     number, known = verification.telephone_number, verification.device_id is not None
     if verification.device_id is not None and not devices.may_guess(tx, verification.device_id):
         raise NotFound
-    if not known and guesses.next_length(tx, settings, settings.number_hash(number), now) > verification.code_length:
+    if not known and guesses.next_length(tx, settings, settings.number_hashes(number), now) > verification.code_length:
         raise NotFound
     taken = texts.take(tx, settings, number, address=asker.address, client=asker.client, known=known, now=now)
     if fixed_code(tx, settings, verification, now) is None:
         _send(tx, verification)
+    texts.take_of_system(tx, settings, known=known, now=now)
     return _code_sent(verification, taken.next_send_at, now, taken.quotas)
 
 
@@ -203,20 +212,21 @@ def guess(
     means input that cannot be the code; no guess is taken for it.
     """
     now, typed = now or clock.now(), codes.read_one_time_code(code)
-    verification = _take_guess(tx, settings, verification_id, typed, purpose, user_id, now) if typed else None
-    if verification is None or typed is None:
+    guess = _take_guess(tx, settings, verification_id, typed, purpose, user_id, now) if typed else None
+    if guess is None or typed is None:
         idempotency.free(tx, key)
         return _why_not_compared(tx, settings, verification_id, typed, now)
-    right = fixed_code(tx, settings, verification, now) or verification.code(settings.key("codes"))
+    verification, taken = guess
+    right = fixed_code(tx, settings, verification, now) or verification.code(*settings.keys("codes"))
     if not codes.same(typed, right):
         refusal = WrongCode(attempts_left=settings.guesses_per_code - verification.guesses)
         idempotency.keep_refusal(tx, key, refusal)
+        _count(tx, typed, "wrong")
         return refusal
+    _count(tx, typed, "right")
     CONSUME.execute(tx, verification=verification_id, now=now)
-    known = verification.device_id is not None
-    if not known:
-        guesses.give_back(tx, settings, verification, settings.number_hash(verification.telephone_number), now)
-    texts.end_wait(tx, settings, verification.telephone_number, known=known, now=now)
+    guesses.give_back(tx, verification, taken, now)
+    texts.end_wait(tx, settings, verification.telephone_number, known=verification.device_id is not None, now=now)
     return verification
 
 
@@ -234,43 +244,52 @@ def shown_in_demo(settings: Settings, verification: Verification) -> str | None:
     """The code as demo mode shows it; None outside demo mode, and for a test number, whose code is in the settings alone."""
     if not settings.demo or fixed_code(db.session(), settings, verification, clock.now()):
         return None
-    return verification.code(settings.key("codes"))
+    return verification.code(*settings.keys("codes"))
 
 
 def _send(tx: Transaction, verification: Verification) -> None:
-    outbox.add_code(tx, verification)
+    outbox.add_code(tx, verification, events.request_id.get())
     events.note(tx, events.Kind.CODE_SENT, verification.user_id)
 
 
 def _take_guess(
     tx: Transaction, settings: Settings, verification_id: str, typed: str, purpose: str, user_id: str | None, now: datetime
-) -> Verification | None:
-    """The verification, with one more guess taken; None when no guess can be taken.
+) -> tuple[Verification, guesses.Taken] | None:
+    """The verification, with one more guess taken, and which limits gave it; None when no guess can be taken.
 
     A guess is also taken from the known device that asked for the code, or else from the limits of the number and of the whole
-    system. When one of those is spent, the code is void.
+    system. When one of those is spent, the code is void. What a device gives is not given back, so it is no limit here.
     """
     asked = {"verification": verification_id, "good_for": purpose, "user": user_id, "length": len(typed)}
     most, latest = settings.guesses_per_code, now + clock.APART
     verification = TAKE_GUESS.row(tx, Verification, **asked, most=most, now=now, latest=latest)
     if verification is None:
+        _count(tx, typed, "not-live")
         return None
+    _is_about(verification)
     if verification.device_id is not None:
         if verification.client_id is not None:  # locked before the device, as by the end of a client; a login asks again
             registry.may_sign_in(tx, verification.client_id)
-        taken = devices.take(tx, verification.device_id)
+        taken: guesses.Taken | None = () if devices.take(tx, verification.device_id) else None
     else:
-        taken = guesses.take(tx, settings, verification, settings.number_hash(verification.telephone_number), now)
-    if taken:
-        return verification
+        taken = guesses.take(tx, settings, verification, settings.number_hashes(verification.telephone_number), now)
+    if taken is not None:
+        return verification, taken
     tx.execute(update(Verification).where(Verification.id == verification_id).values(guesses=most))
     events.note(tx, events.Kind.GUESSES_SPENT)
+    _count(tx, typed, "spent")
     return None
+
+
+def _count(tx: Transaction, typed: str, fate: str) -> None:
+    on_commit(tx, GUESSES.labels(str(len(typed)), fate).inc)
 
 
 def _why_not_compared(tx: Transaction, settings: Settings, verification_id: str, typed: str | None, now: datetime) -> Refusal:
     """The refusal when no guess was taken. For a live code it tells the right length; it never tells why a code is not live."""
     verification = tx.get(Verification, verification_id)
+    if verification is not None:
+        _is_about(verification)
     if verification is not None and is_live(settings, verification, now) and len(typed or "") != verification.code_length:
         return InvalidFields({"code": [OF_LENGTH[verification.code_length]]})
     return WrongCode(attempts_left=0) if typed else InvalidFields({"code": [NOT_DIGITS]})
@@ -303,7 +322,7 @@ def meant_in_demo(settings: Settings, code: str, telephone_number: str | None = 
         number = phones.read(settings, telephone_number)
         live = live.where(Verification.telephone_number == number)
     found = db.session.scalars(live.order_by(Verification.created_at.desc()).limit(_DEMO_CANDIDATES)).all()
-    matching = [v for v in found if v.code(settings.key("codes")) == typed]
+    matching = [v for v in found if v.code(*settings.keys("codes")) == typed]
     if telephone_number is not None and found:
         return (matching or found)[0].id
     return matching[0].id if len(matching) == 1 else ""
@@ -316,13 +335,19 @@ def is_live(settings: Settings, verification: Verification, now: datetime) -> bo
     return not spent and verification.created_at - clock.APART <= now < verification.expires_at
 
 
+def _is_about(verification: Verification) -> None:
+    """Adds the verification to the log line of the request."""
+    events.verification.set(codes.short_id(verification.id))
+
+
 def _as_it_is_now(tx: Transaction, settings: Settings, verification: Verification, now: datetime) -> CodeSent:
     """A verification of an earlier request, with the present waits."""
-    key = texts.allowance_key(settings, verification.telephone_number, known=verification.device_id is not None)
-    allowance = tx.get(SendAllowance, key)
-    return _code_sent(verification, texts.next_send_at(allowance, now), now)
+    keys = texts.allowance_keys(settings, verification.telephone_number, known=verification.device_id is not None)
+    next_send_at = max(texts.next_send_at(tx.get(SendAllowance, key), now) for key in keys)
+    return _code_sent(verification, next_send_at, now)
 
 
 def _code_sent(verification: Verification, next_send_at: datetime, now: datetime, quotas: Sequence[texts.Quota] = ()) -> CodeSent:
+    _is_about(verification)
     expires_in, resend_in = clock.seconds_until(verification.expires_at, now), clock.seconds_until(next_send_at, now)
     return CodeSent(verification, expires_in, resend_in, quotas)

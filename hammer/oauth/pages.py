@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask import Blueprint, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -23,6 +23,7 @@ from hammer.invites import activation, invite_codes
 from hammer.models import Authorization, Client, SignInScope
 from hammer.oauth import id_tokens, lazy
 from hammer.oauth.id_tokens import Hint
+from hammer.outgoing import uris
 from hammer.parsing import phones
 from hammer.refusals import Conflict, Invalid, NotFound, Refusal, RetryLater
 from hammer.sessions import sessions
@@ -226,7 +227,7 @@ def _over(asked: Authorization | None) -> ResponseReturnValue:
 
 def _home(redirect_uris: str) -> str:
     """Where the app is: the origin of its first address on the web. Empty for an app on the person's own device."""
-    found = (urlsplit(uri) for uri in redirect_uris.split())
+    found = (uris.split(uri) for uri in redirect_uris.split())
     return next((f"{parts.scheme}://{parts.netloc}/" for parts in found if parts.scheme in ("http", "https")), "")
 
 

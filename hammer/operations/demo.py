@@ -1,4 +1,5 @@
-"""Demo data: `fill` adds people with Russian names, valid numbers and realistic invitation trees to a development database."""
+"""Demo data: `fill` adds people with Russian names, valid numbers, realistic invitation trees and a recent history to a development
+database."""
 # ruff: noqa: SIM905  # a list of quoted names is harder to read
 
 import random
@@ -14,6 +15,7 @@ from config import Settings
 from hammer import clock, codes
 from hammer.db.database import one_at_a_time, transaction
 from hammer.models import Referral, User
+from hammer.operations import demo_history
 from hammer.refusals import NotAllowed
 
 FEW = 10
@@ -56,6 +58,7 @@ class Filled:
     referrals: int
     levels: int
     """Levels of the deepest tree, including its root."""
+    events: int
     most_inviting: str
     """The id of the user who invited most."""
 
@@ -74,12 +77,14 @@ def fill(settings: Settings, *, people: int, seed: int, more: bool = False) -> F
         taken = {value for row in existing for value in row}
         if len(existing) >= FEW and not more:
             return None
-        made, referrals, levels = _generation(random.Random(seed + len(taken)), people, taken, clock.now())  # noqa: S311  # protects nothing
+        rng, now = random.Random(seed + len(taken)), clock.now()  # noqa: S311  # protects nothing
+        made, referrals, levels = _generation(rng, people, taken, now)
         tx.execute(insert(User), made)
         if referrals:
             tx.execute(insert(Referral), referrals)
+        events = demo_history.add(tx, settings, rng, made, referrals, now)
     star = max(made, key=lambda user: int(user["invite_count"]))
-    return Filled(people, len(referrals), levels, star["id"])
+    return Filled(people, len(referrals), levels, events, star["id"])
 
 
 def _generation(

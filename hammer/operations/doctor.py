@@ -1,6 +1,7 @@
 """Checks a deployment: `examine` tries every part that the settings name, and says what to do about faults."""
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 from sqlalchemy import delete, exists, false, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -16,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 import config
 from config import Settings
 from hammer import clock, events
+from hammer.db.causes import Cause, cause_of
 from hammer.db.database import db, transaction
 from hammer.factors import staff, totp
 from hammer.grants import logout_notices
@@ -42,6 +45,12 @@ NUMBERS_SEEN = 10_000
 WAITS_LONG = timedelta(minutes=2)
 """A text that waits longer than this is reported."""
 MIGRATE = "Run: flask --app wsgi db upgrade"
+USE_POOLER = "Set HAMMER_DATABASE_POOLER=on."
+REFUSED_OPTIONS = "unsupported startup parameter"
+REFUSED_TRANSACTIONS = "statement pooling mode"
+"""Words of PgBouncer."""
+SHOWN_OF_URL = ("host", "port", "target_session_attrs")
+"""Parameters that are shown. Others may contain a password."""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -192,7 +201,8 @@ def _guessing(settings: Settings) -> Iterator[Finding]:
     of_a_copy = f"the copied token of a known device, {devices.MOST_GUESSES} guesses at one account ({chance} %)"
     others = "intercepted texts, swapped SIM cards, and pages that ask for codes"
     yield Finding(FINE, "guessing", f"not covered by that: {of_a_copy}; {others}")
-    share = 365 * staff.WRONG_PER_DAY * totp.ACCEPTED / (totp.CODES - totp.ACCEPTED)
+    accepted = totp.ACCEPTED * len(settings.keys("second-factors"))
+    share = 365 * staff.WRONG_PER_DAY * accepted / (totp.CODES - accepted)
     how = f"the app codes of a staff member: at most {100 * share:.2f} % a year, for an attacker who has their number already"
     yield Finding(FINE, "guessing", how)
 
@@ -275,9 +285,15 @@ def _database(settings: Settings) -> Iterator[Finding]:
     """Checks the database step by step, and stops at the first step that fails."""
     on_sqlite = db.engine.dialect.name == "sqlite"
     try:
-        yield from _sqlite() if on_sqlite else _postgresql()
+        yield from _sqlite() if on_sqlite else _postgresql(settings)
     except (OperationalError, PoolTimeout) as error:
-        yield Finding(WRONG, "database", f"{_where()} does not answer: {first_line(error)}", _how_to_reach(on_sqlite))
+        why = first_line(error)
+        if REFUSED_OPTIONS in why:
+            yield Finding(WRONG, "pooler", f"{_where()} is one, and does not forward time limits: {why}", USE_POOLER)
+        elif REFUSED_TRANSACTIONS in why:
+            yield Finding(WRONG, "pooler", f"{_where()} is one: {why}", "Set pool_mode = transaction in its configuration.")
+        else:
+            yield Finding(WRONG, "database", f"{_where()} does not answer: {why}", _how_to_reach(on_sqlite))
         return
     except DBAPIError as error:
         yield Finding(WRONG, "database", f"{_where()}: {first_line(error)}", "Correct what the message says.")
@@ -339,14 +355,32 @@ def _sqlite() -> Iterator[Finding]:
     yield Finding(FINE, "disk", amount) if free >= LEAST_FREE_BYTES else Finding(WRONG, "disk", amount, "Free some space.")
 
 
-def _postgresql() -> Iterator[Finding]:
+def _postgresql(settings: Settings) -> Iterator[Finding]:
+    from hammer.db import postgresql  # noqa: PLC0415  # imports the driver, which SQLite does not need
+
+    with db.engine.connect() as connection:
+        driver = cast(Any, connection.connection.driver_connection)
+        server, is_pooled = postgresql.server(driver), postgresql.is_pooled(driver)
     version = readiness.server()[1]
-    yield Finding(FINE, "database", f"PostgreSQL {version}, {_where()}")
+    yield Finding(FINE, "database", f"PostgreSQL {version}, {_where()}, at {server}")
+    yield from _pooler(settings, is_pooled)
     if int(version.split(".", 1)[0]) < OLDEST_POSTGRESQL:
         yield Finding(ADVICE, "database", "an old PostgreSQL, without security updates", f"Update to {OLDEST_POSTGRESQL} or newer.")
     encoding = db.session.scalar(text("show server_encoding"))
     if encoding != "UTF8":
         yield Finding(WRONG, "database", f"its encoding is {encoding}", "Create it again: createdb -E UTF8 -T template0 …")
+
+
+def _pooler(settings: Settings, is_pooled: bool) -> Iterator[Finding]:
+    """Whether the setting says what is there. Nothing where there is no pooler, and none is expected."""
+    if is_pooled and not settings.database_pooler:
+        how = "there is one: prepared statements fail, and waits have no limit, where it gives a session to several clients"
+        yield Finding(WRONG, "pooler", how, USE_POOLER)
+    elif settings.database_pooler and not is_pooled:
+        how = "there is none, so statements are parsed each time for nothing"
+        yield Finding(ADVICE, "pooler", how, "Set HAMMER_DATABASE_POOLER=off, or DATABASE_URL to the pooler.")
+    elif is_pooled:
+        yield Finding(FINE, "pooler", "nothing is kept in a session of PostgreSQL")
 
 
 def _migrated() -> Finding:
@@ -372,7 +406,7 @@ def _writable(on_sqlite: bool) -> Finding:
             readiness.write(tx)
     except Unavailable as no:
         cause = no.__cause__
-        if isinstance(cause, OperationalError) and readiness.word(cause) != readiness.LOCKED:
+        if isinstance(cause, OperationalError) and cause_of(cause) != Cause.LOCKED:
             return _read_only(cause, on_sqlite)
         return Finding(
             WRONG, "writing", "another program holds the database locked", "Find and end it, or wait, and run doctor again."
@@ -383,7 +417,7 @@ def _writable(on_sqlite: bool) -> Finding:
 
 
 def _read_only(error: DBAPIError, on_sqlite: bool) -> Finding:
-    if readiness.word(error) == readiness.FULL:
+    if cause_of(error) == Cause.FULL:
         return Finding(WRONG, "writing", first_line(error), "Free space on the disk of the database.")
     remedy = (
         "Let the user that runs Hammer write to the file and to its directory (chown, chmod)."
@@ -395,16 +429,14 @@ def _read_only(error: DBAPIError, on_sqlite: bool) -> Finding:
 
 def _clocks(on_sqlite: bool) -> Finding:
     """Compares our clock with PostgreSQL's. SQLite has no clock: there, no row may be from the future."""
-    now = clock.now()
     if on_sqlite:
-        theirs: datetime = db.session.scalar(select(func.max(User.date_joined))) or now
-        skew = max(theirs - now, timedelta(0))
+        now = clock.now()
+        ahead = min(now - (db.session.scalar(select(func.max(User.date_joined))) or now), timedelta(0))
     else:
-        theirs = db.session.scalars(select(func.clock_timestamp())).one()
-        skew = abs(theirs - now)
-    if skew <= MOST_SKEW:
+        ahead, now = readiness.clock_ahead(), clock.now()
+    if abs(ahead) <= MOST_SKEW:
         return Finding(FINE, "clock", f"{now:%Y-%m-%d %H:%M:%S} UTC")
-    how = f"{now:%Y-%m-%d %H:%M:%S} UTC, but {theirs:%Y-%m-%d %H:%M:%S} in the database"
+    how = f"{now:%Y-%m-%d %H:%M:%S} UTC, but {now - ahead:%Y-%m-%d %H:%M:%S} in the database"
     return Finding(WRONG, "clock", how, "Synchronise both clocks by NTP: timedatectl set-ntp true")
 
 
@@ -429,7 +461,9 @@ def unpruned_since() -> datetime | None:
 
 
 def _where() -> str:
-    return db.engine.url.set(query={}).render_as_string(hide_password=True)  # the query may contain a password
+    url = db.engine.url
+    shown = {name: value for name, value in url.query.items() if name in SHOWN_OF_URL}
+    return url.set(query=shown).render_as_string(hide_password=True).replace("%2C", ",").replace("%3A", ":")
 
 
 def _how_to_reach(on_sqlite: bool) -> str:
@@ -439,6 +473,8 @@ def _how_to_reach(on_sqlite: bool) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of the database's own error message, without the SQL statement."""
+    """The first line of the database's own error message, without the SQL statement; of several hosts, one line for each."""
     message = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    if each := re.findall(r"^- host: .*?'\: connection failed: (.*)", message, re.MULTILINE):
+        return "; ".join(each)
     return message.splitlines()[0].rstrip(".") if message else type(error).__name__

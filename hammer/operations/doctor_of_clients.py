@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, or_, select
 
@@ -16,6 +15,7 @@ from hammer.db.database import db
 from hammer.models import Client, TokenKey
 from hammer.operations.faults import OF_CONNECTION, SECONDS
 from hammer.operations.findings import ADVICE, FINE, WRONG, Finding
+from hammer.outgoing import uris
 from hammer.outgoing.guard import Guard, resolve
 from hammer.outgoing.post import Fault, fault_of, get
 from hammer.sessions import keys
@@ -34,13 +34,13 @@ _UNREAD: Final = {
 _NO_ANSWER: Final = f"nothing answers there within {SECONDS} seconds"
 
 
-def examine(settings: Settings, resolve: Resolve = resolve) -> Iterator[Finding]:
-    """What is wrong with clients that are not disabled.
+def examine(settings: Settings, resolve: Resolve = resolve, *, client_id: str | None = None) -> Iterator[Finding]:
+    """What is wrong with clients that are not disabled, or with the one that has this id.
 
     Reads what Hammer's own address says to apps, looks up the hosts of redirect URIs, and connects to the servers that get logout
     notices, to which it sends nothing.
     """
-    clients = [client for client in registry.every() if client.disabled_at is None]
+    clients = [client for client in registry.every() if client.disabled_at is None and client_id in (None, client.id)]
     apps = [client for client in clients if client.redirect_uris]
     yield from _lost_keys(settings)
     if apps:
@@ -138,7 +138,7 @@ def _keys(settings: Settings, apps: list[Client], published: set[str] | None) ->
 
 def _hosts(apps: Iterable[Client]) -> set[str]:
     """The hosts of redirect URIs with https. Those with http are of the person's own machine."""
-    addresses = (urlsplit(uri) for client in apps for uri in client.redirect_uris.split())
+    addresses = (uris.split(uri) for client in apps for uri in client.redirect_uris.split())
     return {address.hostname for address in addresses if address.scheme == "https" and address.hostname}
 
 
@@ -157,7 +157,7 @@ def _sign_in(settings: Settings, client: Client, unknown: set[str]) -> Iterator[
     if settings.env == "production" and of_this_machine and not client.public:  # apps on people's own machines are public
         how = f"people are sent to their own machine after signing in: {' '.join(of_this_machine)}"
         yield _finding(ADVICE, client, how, f"Name the addresses of production alone: {_change(client, '--redirect-uri URL')}")
-    if any(urlsplit(uri).netloc == urlsplit(settings.public_url).netloc for uri in client.redirect_uris.split()):
+    if any(uris.split(uri).netloc == uris.split(settings.public_url).netloc for uri in client.redirect_uris.split()):
         how = "people are sent back to Hammer after signing in, and not to the app"
         yield _finding(ADVICE, client, how, f"Name the address of the app: {_change(client, '--redirect-uri URL')}")
     if not client.pkce_required:
@@ -166,7 +166,7 @@ def _sign_in(settings: Settings, client: Client, unknown: set[str]) -> Iterator[
     in_browsers = [uri for uri in client.redirect_uris.split() if uri.startswith("https:")]
     if client.public and in_browsers and not client.origins:
         how = "if it runs in browsers, they let it read no answer of Hammer: it has no origin"
-        origin = f"https://{urlsplit(in_browsers[0]).netloc}"
+        origin = f"https://{uris.split(in_browsers[0]).netloc}"
         yield _finding(ADVICE, client, how, f"Unless it is an app on phones: {_change(client, f'--origin {origin}')}")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from config import Settings
 from hammer.db.database import AWAY
 from hammer.models import Disabled, MessageState
-from hammer.operations import figures, seals
+from hammer.operations import figures, readiness, seals
 from hammer.operations.figures import NEWEST, Figures
 from hammer.sms import outbox
 from hammer.webhooks.status import MOST_COUNTED
@@ -35,10 +35,12 @@ def read(settings: Settings, *, ready: bool = True) -> list[Gauge]:
     answers = _single("database_answers", help_text, float(ready))
     try:
         seen = figures.read(settings)
+        ahead = readiness.clock_ahead()
     except (DBAPIError, *AWAY):  # also when tables are missing
         return [replace(answers, values=[((), 0.0)])]
     return [
         answers,
+        _single("clock_ahead_seconds", "How far the clock of this machine is ahead of the database's.", ahead.total_seconds()),
         *_guessing(seen),
         *_texts(seen),
         *_logout_notices(seen),

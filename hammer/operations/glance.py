@@ -34,11 +34,6 @@ class Endpoint:
     failing_since: datetime | None
     disabled_for: str | None
 
-    @property
-    def argument(self) -> str:
-        """Its id for a command: one that begins with a hyphen is no option."""
-        return f"-- {self.id}" if self.id.startswith("-") else self.id
-
 
 @dataclass(frozen=True)
 class Glance:

@@ -2,42 +2,24 @@
 
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import Final, cast
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from hammer import clock, codes
 from hammer.db import database
-from hammer.db.database import Transaction, cause, db, transaction
+from hammer.db.causes import Cause, cause_of
+from hammer.db.database import Transaction, db, transaction
 from hammer.models import Counter
 from hammer.quotas import counters
 from hammer.quotas.counters import HOUR, Limit
 from hammer.refusals import Unavailable
 
 READY: Final = "ready"
-AWAY: Final = "away"
-FULL: Final = "full"
-READ_ONLY: Final = "read-only"
-LOCKED: Final = "locked"
-"""Locked by others for longer than a request waits."""
-UNMIGRATED: Final = "unmigrated"
-NEWEST_MIGRATION: Final = "0017"
+NEWEST_MIGRATION: Final = "0019"
 """The newest step in migrations/versions. A test compares the two: the folder is not there in every installation."""
-_CAUSES: Final = {
-    "SQLITE_FULL": FULL,
-    "DiskFull": FULL,
-    "SQLITE_READONLY": READ_ONLY,
-    "ReadOnlySqlTransaction": READ_ONLY,
-    "InsufficientPrivilege": READ_ONLY,
-    "SQLITE_BUSY": LOCKED,
-    "SQLITE_LOCKED": LOCKED,
-    "LockNotAvailable": LOCKED,
-    "QueryCanceled": LOCKED,
-    "TimeoutError": LOCKED,
-    "SQLITE_ERROR": UNMIGRATED,  # a table is missing
-    "UndefinedTable": UNMIGRATED,
-}
 KNOWN_SECONDS: Final = 3.0
 """How long a result is kept: anyone may ask, as often as they like."""
 
@@ -71,6 +53,15 @@ def migration() -> str | None:
     return cast(str | None, db.session.scalar(text("select version_num from alembic_version")))
 
 
+def clock_ahead() -> timedelta:
+    """How far the clock of this machine is ahead of the database's; zero on SQLite, which has no clock of its own."""
+    if db.engine.dialect.name == "sqlite":
+        return timedelta(0)
+    before = clock.now()
+    theirs: datetime = db.session.scalars(select(func.clock_timestamp())).one()
+    return before + (clock.now() - before) / 2 - theirs
+
+
 def write(tx: Transaction) -> None:
     """Writes a row and deletes it. Its key is random, so no transaction waits for another one that hangs here."""
     limit = Limit(f"readiness/{codes.random_id()}", 1, HOUR)
@@ -78,18 +69,12 @@ def write(tx: Transaction) -> None:
     tx.execute(delete(Counter).where(Counter.scope == limit.scope))
 
 
-def word(error: BaseException) -> str:
-    """One word for what is wrong with a database that raised this."""
-    name = cause(error)
-    return next((state for prefix, state in _CAUSES.items() if name.startswith(prefix)), AWAY)
-
-
 def _state_by_writing() -> str:
     try:
         with transaction() as tx:
             write(tx)
     except Unavailable as no:
-        return word(no.__cause__) if no.__cause__ else LOCKED
+        return cause_of(no.__cause__) if no.__cause__ else Cause.LOCKED
     except (DBAPIError, *database.AWAY) as error:
-        return word(error)
+        return cause_of(error)
     return READY

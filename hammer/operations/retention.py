@@ -142,7 +142,7 @@ def restored() -> dict[str, int]:
     ended, live = 0, select(Session.id).where(Session.ended_at.is_(None)).limit(MOST_AT_ONCE)
     while ids := db.session.scalars(live).all():
         with transaction() as tx:
-            ended += revocation.end_matching(tx, Session.id.in_(ids))
+            ended += len(revocation.end_matching(tx, Session.id.in_(ids)))
     return gone | {"sessions": ended}
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import ScalarSelect, delete, func, or_, select, text, update
 
 from config import Settings
 from hammer import clock, events
+from hammer.db import server_clock
 from hammer.db.database import Transaction, db, insert, transaction
 from hammer.db.queue import Workers, start_with_server
 from hammer.models import Event, Seal
@@ -69,7 +70,7 @@ def init_app(app: "Flask") -> None:
 def threads(app: "Flask") -> Workers:
     """A thread that seals, not started yet. Any number of processes may have one."""
     settings: Settings = app.config["SETTINGS"]
-    return Workers(None, lambda: seal_due(settings), name="seals", count=1, context=app.app_context)
+    return Workers(None, lambda: seal_due(settings), name="seals", count=1, context=lambda: server_clock.for_workers(app))
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def described(seal: Seal) -> str:
 def seal_due(settings: Settings) -> bool:
     """Seals what waits, if there is enough of it or the newest seal is old enough. Returns False when there was nothing to do."""
     head = newest()
-    fresh = head is not None and abs(clock.now() - head.sealed_at) < EVERY
+    fresh = head is not None and abs(server_clock.now() - head.sealed_at) < EVERY
     return (not fresh or _last_of_next(head)[1] >= MOST_AT_ONCE) and seal_next(settings) > 0
 
 
@@ -224,10 +225,10 @@ def _made(settings: Settings, head: Seal | None, found: Sequence[Any]) -> dict[s
         "newest_at": max(event.at for event in found),
         "sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
         "previous": head.hmac if head else FIRST,
-        "sealed_at": clock.now(),
+        "sealed_at": server_clock.now(),
     }
     marks = b"".join(mark(event.id, digest) for event, digest in zip(found, digests, strict=True))
-    return seal | {"hmac": keyed_hash(settings, seal), "marks": marks}
+    return seal | {"hmac": keyed_hash(settings.key("seals"), seal), "marks": marks}
 
 
 def digest(event: Any) -> bytes:
@@ -248,7 +249,7 @@ def marks(seal: Seal) -> dict[int, bytes]:
     return {int.from_bytes(each[:ID_BYTES]): each for each in cut}
 
 
-def keyed_hash(settings: Settings, seal: Mapping[str, Any]) -> str:
+def keyed_hash(key: bytes, seal: Mapping[str, Any]) -> str:
     """What `Seal.hmac` must be, from the columns before it."""
     facts = {name: clock.microseconds(value) if isinstance(value, datetime) else value for name, value in seal.items()}
-    return hmac.digest(settings.key("seals"), json.dumps(facts, sort_keys=True).encode(), "sha256").hex()
+    return hmac.digest(key, json.dumps(facts, sort_keys=True).encode(), "sha256").hex()

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from contextlib import suppress
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from config import Settings, fault_of_origin
 from hammer.outgoing.guard import Guard, Refused
@@ -46,7 +46,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 def fault_of_redirect_uri(uri: str, *, public: bool) -> str:
     """What is wrong with an address that people are sent to; empty if nothing is."""
     if public and _OF_AN_APP.match(uri):
-        return _fault_of_text(uri)
+        return _fault_of_text(uri) or ("" if split(uri).scheme else NO_ADDRESS)
     if fault := fault_of_server(uri):
         return NO_ADDRESS if fault == NO_SERVER else fault
     return "" if uri.startswith("https:") or urlsplit(uri).hostname in LOOPBACK else NEEDS_HTTPS
@@ -62,6 +62,16 @@ def fault_of_server(uri: str) -> str:
         return HAS_USER
     is_one = scheme in ("https", "http") and not fault_of_origin(f"{scheme}://{host}") and _is_read_as_written(host)
     return "" if is_one else NO_SERVER
+
+
+def split(uri: str) -> SplitResult:
+    """The parts of an address; all of them are empty if it cannot be read."""
+    try:
+        parts = urlsplit(uri)
+        parts.port  # noqa: B018  # raises if it is none
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
 
 
 def check_server(settings: Settings, field: str, uri: str) -> None:

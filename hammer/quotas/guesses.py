@@ -14,7 +14,7 @@ owner out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from config import CODE_LENGTHS, Settings
 from hammer import clock
@@ -37,21 +37,23 @@ NUMBER_CLOSED = N_(
 ALL_CLOSED = N_("Too many wrong codes were tried today. Until tomorrow, sign in on a device where you have signed in before.")
 
 
-def next_length(tx: Transaction, settings: Settings, number_hash: str, now: datetime, lengths: Sequence[int] = CODE_LENGTHS) -> int:
+def next_length(
+    tx: Transaction, settings: Settings, number_hashes: tuple[str, ...], now: datetime, lengths: Sequence[int] = CODE_LENGTHS
+) -> int:
     """How many digits the next code of this number has: as few of `lengths` as its ladder and the budgets allow.
 
     Refuses with `TooManyRequests` when the number's ladder is spent, until old guesses stop counting. Refuses with `Unavailable`
     when all budgets are spent. Unknown devices then cannot sign in until the next day; otherwise the bound would not hold.
     """
     budgets = {length: _budget(settings, length) for length in lengths}
-    ladder = _ladder(number_hash, lengths[-1])
-    used = counters.used(tx, [ladder, *budgets.values()], now)
-    wrong_guesses = used.get(ladder.scope, 0)
+    ladders = _ladders(number_hashes, lengths[-1])
+    used = counters.used(tx, [*ladders, *budgets.values()], now)
+    wrong_guesses = max(used.get(ladder.scope, 0) for ladder in ladders)
     for length, budget in budgets.items():
         if wrong_guesses < LADDER[length] and used.get(budget.scope, 0) < budget.most:
             return length
-    if wrong_guesses >= ladder.most:
-        opens_at = counters.eases_at(tx, ladder, now)
+    if wrong_guesses >= LADDER[lengths[-1]]:
+        opens_at = _open_at(tx, ladders, now)
         raise TooManyRequests(retry_after=clock.seconds_until(opens_at, now), sentence=NUMBER_CLOSED)
     tomorrow = counters.ends_at(DAY, now)
     raise Unavailable(retry_after=clock.seconds_until(tomorrow, now), sentence=ALL_CLOSED)
@@ -69,12 +71,12 @@ class OfNumber:
     """When it gets codes again, if it gets none."""
 
 
-def of_number(tx: Transaction, settings: Settings, number_hash: str, now: datetime) -> OfNumber:
+def of_number(tx: Transaction, settings: Settings, number_hashes: tuple[str, ...], now: datetime) -> OfNumber:
     """What the ladder of this number says, whatever is left of the budgets of the whole system."""
-    ladder = _ladder(number_hash, CODE_LENGTHS[-1])
-    wrong = counters.used(tx, [ladder], now).get(ladder.scope, 0)
+    ladders = _ladders(number_hashes, CODE_LENGTHS[-1])
+    wrong = max(counters.used(tx, ladders, now).values(), default=0)
     lengths = [length for length in CODE_LENGTHS if length >= settings.code_length and wrong < LADDER[length]]
-    return OfNumber(wrong, lengths[0] if lengths else None, None if lengths else counters.eases_at(tx, ladder, now))
+    return OfNumber(wrong, lengths[0] if lengths else None, None if lengths else _open_at(tx, ladders, now))
 
 
 def budgets_used(tx: Transaction, settings: Settings, now: datetime) -> dict[int, tuple[int, int]]:
@@ -84,25 +86,28 @@ def budgets_used(tx: Transaction, settings: Settings, now: datetime) -> dict[int
     return {length: (used.get(budget.scope, 0), budget.most) for length, budget in budgets.items()}
 
 
-def take(tx: Transaction, settings: Settings, verification: Verification, number_hash: str, now: datetime) -> bool:
-    """Takes one guess from the budget of the verification's length and from the ladder of its number. False if either is spent."""
-    limits = _limits(settings, verification, number_hash)
-    return len(counters.take(tx, limits, now)) == len(limits)
+Taken: TypeAlias = Sequence[Limit]
+"""The rows that a guess was taken from."""
 
 
-def give_back(tx: Transaction, settings: Settings, verification: Verification, number_hash: str, now: datetime) -> None:
-    """Gives back the guesses of a verification that succeeded, as far as they were taken today.
+def take(
+    tx: Transaction, settings: Settings, verification: Verification, number_hashes: tuple[str, ...], now: datetime
+) -> Taken | None:
+    """Takes one guess from the budget of the verification's length and from the ladder of its number. None if either is spent."""
+    ladders, budget = _ladders(number_hashes, verification.code_length), _budget(settings, verification.code_length)
+    return counters.take_all(tx, ladders, [budget], now)
+
+
+def give_back(tx: Transaction, verification: Verification, taken: Taken, now: datetime) -> None:
+    """Gives back the guesses of a verification that succeeded, as far as they were taken today. All of them go to the rows of the
+    last guess, which this transaction holds; their sum is what counts.
 
     Guesses of the day before stay spent: given back to a later day, they would let an attacker with numbers of their own save up
     budget.
     """
     began_today = counters.period(DAY, verification.created_at) == counters.period(DAY, now)
     units = verification.guesses if began_today else 1
-    counters.give_back(tx, _limits(settings, verification, number_hash), units, now)
-
-
-def _limits(settings: Settings, verification: Verification, number_hash: str) -> list[Limit]:
-    return [_budget(settings, verification.code_length), _ladder(number_hash, verification.code_length)]
+    counters.give_back(tx, taken, units, now)
 
 
 def _budget(settings: Settings, length: int) -> Limit:
@@ -111,8 +116,13 @@ def _budget(settings: Settings, length: int) -> Limit:
     return Limit(f"guesses/{length}", settings.guess_budgets[length] if length >= settings.code_length else 0, DAY)
 
 
-def _ladder(number_hash: str, length: int) -> Limit:
-    return Limit(scope(number_hash), LADDER[length], DAY, windows=LADDER_DAYS)
+def _ladders(number_hashes: tuple[str, ...], length: int) -> list[Limit]:
+    """The ladder of a number. It is counted under the hashes by all secret keys; the one with most guesses is right."""
+    return [Limit(scope(number_hash), LADDER[length], DAY, windows=LADDER_DAYS) for number_hash in number_hashes]
+
+
+def _open_at(tx: Transaction, ladders: Sequence[Limit], now: datetime) -> datetime:
+    return max(counters.eases_at(tx, ladder, now) for ladder in ladders)
 
 
 def scope(number_hash: str) -> str:

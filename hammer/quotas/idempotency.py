@@ -87,6 +87,13 @@ class Key:
     fingerprint: str
     """A hash of the request: a different request with the same key has a different one."""
     lifetime: timedelta = LIFETIME
+    others: tuple[tuple[str, str], ...] = ()
+    """Name and fingerprint by each key of `SECRET_KEY_PREVIOUS`."""
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and fingerprint of each row that this key has, in one order, or two processes would wait for each other."""
+        return sorted([(self.name, self.fingerprint), *self.others])
 
 
 def make_key(settings: Settings, shown: str, *, call: str, caller: str = "", body: str = "", lifetime: timedelta = LIFETIME) -> Key:
@@ -95,7 +102,9 @@ def make_key(settings: Settings, shown: str, *, call: str, caller: str = "", bod
     The same string from another caller, or for another call, is a different key.
     """
     name, fingerprint = repr(("key", call, caller, shown)), repr(("body", shown, body))
-    return Key(settings.keyed_hash("idempotency", name), settings.keyed_hash("idempotency", fingerprint), lifetime)
+    both = (settings.keyed_hashes("idempotency", text) for text in (name, fingerprint))
+    [(name, fingerprint), *others] = zip(*both, strict=True)
+    return Key(name, fingerprint, lifetime, tuple(others))
 
 
 def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
@@ -107,17 +116,18 @@ def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
     if key is None:
         return None
     now = clock.now()
-    values = {
-        "key": key.name,
-        "fingerprint": key.fingerprint,
-        "now": now,
-        "ends_at": now + key.lifetime,
-        "after_any_key": now + FORM_LIFETIME + clock.APART,
-    }
-    if claim_key.rows(tx, **values):
+    values = {"now": now, "ends_at": now + key.lifetime, "after_any_key": now + FORM_LIFETIME + clock.APART}
+    claimed: list[str] = []
+    for name, expected in key.rows:
+        if not claim_key.rows(tx, key=name, fingerprint=expected, **values):
+            break
+        claimed.append(name)
+    else:
         return None
-    [(fingerprint, answer, _)] = FIND_KEY.rows(tx, key=key.name)
-    if fingerprint != key.fingerprint:
+    for each in claimed:  # the first request came with another secret key: its row alone has the answer
+        FREE_KEY.execute(tx, key=each)
+    [(fingerprint, answer, _)] = FIND_KEY.rows(tx, key=name)
+    if fingerprint != expected:
         raise InvalidFields({HEADER: [REUSED]})
     before: dict[str, Any] | None = json.loads(answer) if answer else None
     if before and "refusal" in before:
@@ -128,17 +138,18 @@ def claim(tx: Transaction, key: Key | None) -> dict[str, Any] | None:
 def peek(tx: Transaction, key: Key) -> dict[str, Any] | None:
     """What a request with this key stored; None if there was none, or if it was refused. Claims nothing."""
     now = clock.now()
-    for fingerprint, answer, expires_at in FIND_KEY.rows(tx, key=key.name):
-        before: dict[str, Any] = json.loads(answer or "{}")
-        if fingerprint == key.fingerprint and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
-            return before
+    for name, expected in key.rows:
+        for fingerprint, answer, expires_at in FIND_KEY.rows(tx, key=name):
+            before: dict[str, Any] = json.loads(answer or "{}")
+            if fingerprint == expected and now < expires_at <= now + FORM_LIFETIME + clock.APART and "refusal" not in before:
+                return before
     return None
 
 
 def keep(tx: Transaction, key: Key | None, **ids: object) -> None:
     """Stores the ids and flags from which the answer is computed again; nothing secret."""
-    if key is not None:
-        KEEP_ANSWER.execute(tx, key=key.name, stored=json.dumps(ids))
+    for name, _ in key.rows if key else ():
+        KEEP_ANSWER.execute(tx, key=name, stored=json.dumps(ids))
 
 
 def keep_outcome(tx: Transaction, key: Key | None, refusal: Refusal | None) -> None:
@@ -159,5 +170,5 @@ def keep_refusal(tx: Transaction, key: Key | None, refusal: Refusal) -> None:
 
 def free(tx: Transaction, key: Key | None) -> None:
     """Frees the key of a request that changed nothing: repeating it does no harm, and the table does not grow."""
-    if key is not None:
-        FREE_KEY.execute(tx, key=key.name)
+    for name, _ in key.rows if key else ():
+        FREE_KEY.execute(tx, key=name)

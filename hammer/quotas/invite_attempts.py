@@ -37,7 +37,7 @@ def limits(tx: Transaction, settings: Settings, user_id: str, number: str, addre
     over = counters.used(tx, [life], now).get(life.scope, 0) >= life.most
     return (
         week if over else life,
-        Limit(_of_number(settings, number), PER_NUMBER_PER_DAY, DAY),
+        *_of_number(settings, number),
         *_of_address(settings, address),
         Limit("invites/day", TOTAL_PER_DAY, DAY),
     )
@@ -58,10 +58,10 @@ def give_back(tx: Transaction, limits: tuple[Limit, ...], now: datetime) -> None
 def left(tx: Transaction, settings: Settings, user_id: str, number: str, now: datetime) -> tuple[int, datetime | None]:
     """How many attempts the limits of the account and of the number leave; when there are some again, if there is none."""
     life, week = _of_account(user_id)
-    of_number = Limit(_of_number(settings, number), PER_NUMBER_PER_DAY, DAY)
-    used = counters.used(tx, [life, week, of_number], now)
+    of_number = _of_number(settings, number)
+    used = counters.used(tx, [life, week, *of_number], now)
     of_account = week if used.get(life.scope, 0) >= life.most else life
-    free = {limit: limit.most - used.get(limit.scope, 0) for limit in (of_account, of_number)}
+    free = {limit: limit.most - used.get(limit.scope, 0) for limit in (of_account, *of_number)}
     ends = [counters.ends_at(limit.window, now) for limit, most in free.items() if most <= 0]
     return max(0, min(free.values())), max(ends, default=None)
 
@@ -73,7 +73,7 @@ def take_note(tx: Transaction, user_id: str, now: datetime) -> bool:
 
 def scopes(settings: Settings, user_id: str, number: str) -> list[str]:
     """The scopes under which the attempts of one person are counted."""
-    return [_of_number(settings, number), *_scopes_of_account(user_id)]
+    return [*(limit.scope for limit in _of_number(settings, number)), *_scopes_of_account(user_id)]
 
 
 def forget(tx: Transaction, user_id: str) -> None:
@@ -81,13 +81,18 @@ def forget(tx: Transaction, user_id: str) -> None:
     tx.execute(delete(Counter).where(Counter.scope.in_(_scopes_of_account(user_id))))
 
 
-def _of_number(settings: Settings, number: str) -> str:
-    return f"invites/number/{settings.number_hash(number)}"
+def _of_number(settings: Settings, number: str) -> list[Limit]:
+    """The limit of a number; so below for an address. Each is counted under the hashes by all secret keys."""
+    return [Limit(f"invites/number/{number_hash}", PER_NUMBER_PER_DAY, DAY) for number_hash in settings.number_hashes(number)]
 
 
 def _of_address(settings: Settings, address: str) -> list[Limit]:
     shares = addresses.shares(address, PER_ADDRESS_PER_DAY)
-    return [Limit(f"invites/address/{settings.keyed_hash('addresses', network)}", most, DAY) for network, most in shares]
+    return [
+        Limit(f"invites/address/{place}", most, DAY)
+        for network, most in shares
+        for place in settings.keyed_hashes("addresses", network)
+    ]
 
 
 def _of_account(user_id: str) -> tuple[Limit, Limit]:

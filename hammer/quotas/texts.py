@@ -6,6 +6,7 @@ limit an hour and one a day. A known device shares only the system's limits with
 devices, and no address or network gets all of that part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -119,30 +120,48 @@ def system_used(tx: Transaction, settings: Settings, now: datetime) -> dict[str,
 def take(
     tx: Transaction, settings: Settings, number: str, *, address: str, known: bool, now: datetime, client: Client | None = None
 ) -> Taken:
-    """Takes one text to this number from every limit. `client` is the client that asks for its user, if one does.
+    """Takes one text to this number from every limit but those of the whole system: `take_of_system` follows, at the end of the
+    transaction. `client` is the client that asks for its user, if one does.
 
     Refuses with `TooManyRequests`, which names the limit if callers may know it.
     """
     limits, public = _limits(settings, number, address, known), policies(settings, client)
     if client is not None:
-        limits["client"] = Limit(f"texts/client/{client.id}", *public["client"])
-    used = counters.take(tx, list(limits.values()), now)
-    waits = {name: clock.seconds_until(counters.ends_at(limit.window, now), now) for name, limit in limits.items()}
-    spent = [name for name, limit in limits.items() if limit.scope not in used]
+        limits.append(("client", Limit(f"texts/client/{client.id}", *public["client"])))
+    used = counters.take(tx, [limit for _, limit in limits], now)
+    waits = {name: clock.seconds_until(counters.ends_at(limit.window, now), now) for name, limit in limits}
+    spent = [name for name, limit in limits if limit.scope not in used]
     if spent:
         last = max(spent, key=waits.__getitem__)
         sentence = CLIENT_SPENT if last == "client" else ""
         raise TooManyRequests(retry_after=waits[last], limit=last if last in public else "", sentence=sentence)
-    allowance = _take_of_number(tx, settings, allowance_key(settings, number, known=known), now)
-    resets_in = clock.seconds_until(allowance.day_began_at + DAY, now)
-    of_number = Quota("number", settings.sends_per_number_day - allowance.sends, resets_in)
-    quotas = [Quota(name, limit.most - used[limit.scope], waits[name]) for name, limit in limits.items() if name in public]
-    return Taken(allowance.next_send_at, [of_number, *quotas])
+    keys = sorted(allowance_keys(settings, number, known=known))  # in one order, or two processes would wait for each other
+    allowances = [_take_of_number(tx, settings, key, now) for key in keys]
+    strictest = max(allowances, key=lambda allowance: allowance.sends)
+    resets_in = clock.seconds_until(strictest.day_began_at + DAY, now)
+    of_number = Quota("number", settings.sends_per_number_day - strictest.sends, resets_in)
+    left: dict[str, int] = {}
+    for name, limit in limits:
+        left[name] = min(left.get(name, limit.most), limit.most - used[limit.scope])
+    quotas = [Quota(name, units, waits[name]) for name, units in left.items() if name in public]
+    return Taken(max(allowance.next_send_at for allowance in allowances), [of_number, *quotas])
 
 
-def allowance_key(settings: Settings, number: str, *, known: bool) -> str:
-    """The key of the number's row in `send_allowances`. Known devices and strangers have separate rows."""
-    return settings.keyed_hash("numbers of known devices", number) if known else settings.number_hash(number)
+def take_of_system(tx: Transaction, settings: Settings, *, known: bool, now: datetime) -> None:
+    """Takes one text from the limits of the whole system. As every text needs them, this comes last before the commit. Refuses with
+    `TooManyRequests`, which does not name the limit."""
+    limits = list(_of_system(settings, known=known).values())
+    if counters.take_all(tx, [], limits, now) is None:
+        used = counters.used(tx, limits, now)
+        ends = [counters.ends_at(limit.window, now) for limit in limits if used.get(limit.scope, 0) >= limit.most]
+        until = max(ends, default=counters.ends_at(HOUR, now))  # none if one of the last texts was just rolled back
+        raise TooManyRequests(retry_after=clock.seconds_until(until, now))
+
+
+def allowance_keys(settings: Settings, number: str, *, known: bool) -> tuple[str, ...]:
+    """The keys of the number's rows in `send_allowances`, one for each secret key. Known devices and strangers have
+    separate rows."""
+    return settings.keyed_hashes("numbers of known devices", number) if known else settings.number_hashes(number)
 
 
 def next_send_at(allowance: SendAllowance | None, now: datetime) -> datetime:
@@ -164,9 +183,15 @@ class OfNumber:
 
 def of_number(tx: Transaction, settings: Settings, number: str, now: datetime) -> dict[bool, OfNumber]:
     """What is left for unknown devices (False) and for known ones (True)."""
-    keys = {known: allowance_key(settings, number, known=known) for known in (False, True)}
-    found = {row.number_hash: row for row in tx.scalars(select(SendAllowance).where(SendAllowance.number_hash.in_(keys.values())))}
-    return {known: _left(settings, found.get(key), now) for known, key in keys.items()}
+    keys = {known: allowance_keys(settings, number, known=known) for known in (False, True)}
+    any_of_them = SendAllowance.number_hash.in_([key for each in keys.values() for key in each])
+    found = {row.number_hash: row for row in tx.scalars(select(SendAllowance).where(any_of_them))}
+    return {known: _least([_left(settings, found.get(key), now) for key in each]) for known, each in keys.items()}
+
+
+def _least(rows: Sequence[OfNumber]) -> OfNumber:
+    """What is left where several rows count the same texts."""
+    return OfNumber(min(row.left for row in rows), max((row.next_send_at for row in rows if row.next_send_at), default=None))
 
 
 def _left(settings: Settings, allowance: SendAllowance | None, now: datetime) -> OfNumber:
@@ -181,29 +206,35 @@ def _left(settings: Settings, allowance: SendAllowance | None, now: datetime) ->
 
 def end_wait(tx: Transaction, settings: Settings, number: str, *, known: bool, now: datetime) -> None:
     """Ends the wait after a success, so that the next text may be asked for at once. The count of the day stays."""
-    END_WAIT.execute(tx, number=allowance_key(settings, number, known=known), now=now)
+    for key in sorted(allowance_keys(settings, number, known=known)):
+        END_WAIT.execute(tx, number=key, now=now)
 
 
 def _of_system(settings: Settings, *, known: bool) -> dict[str, Limit]:
-    per_hour = settings.sends_per_hour if known else int(settings.sends_per_hour * STRANGERS_SHARE)
-    return {"hour": Limit("texts/hour", per_hour, HOUR), "day": Limit("texts/day", per_hour * SYSTEM_HOURS_PER_DAY, DAY)}
+    whole = settings.sends_per_hour
+    per_hour = whole if known else int(whole * STRANGERS_SHARE)
+    return {
+        "hour": Limit("texts/hour", per_hour, HOUR, made_for=whole),
+        "day": Limit("texts/day", per_hour * SYSTEM_HOURS_PER_DAY, DAY, made_for=whole * SYSTEM_HOURS_PER_DAY),
+    }
 
 
-def _limits(settings: Settings, number: str, address: str, known: bool) -> dict[str, Limit]:
-    """The limits of one text by name, without those of the number itself."""
-    limits = _of_system(settings, known=known)
+def _limits(settings: Settings, number: str, address: str, known: bool) -> list[tuple[str, Limit]]:
+    """The limits of one text, each with its name, without those of the number itself and of the whole system. Each is counted under
+    the hashes by all secret keys."""
     if known:  # anyone with a number can have an account, and so a known device: these need a limit by address too
-        for network, most in addresses.shares(address, settings.sends_per_address_hour, KNOWN_DEVICES_TIMES):
-            place = settings.keyed_hash("addresses", network)
-            limits[f"known-{place}"] = Limit(f"texts/known/{place}", most, HOUR)
-        return limits
-    prefix = settings.keyed_hash("prefixes", number[:-4])
-    limits["prefix"] = Limit(f"texts/prefix/{prefix}", settings.sends_per_prefix_hour, HOUR)
+        return [
+            (f"known-{network}", Limit(f"texts/known/{place}", most, HOUR))
+            for network, most in addresses.shares(address, settings.sends_per_address_hour, KNOWN_DEVICES_TIMES)
+            for place in settings.keyed_hashes("addresses", network)
+        ]
+    prefixes, most = settings.keyed_hashes("prefixes", number[:-4]), settings.sends_per_prefix_hour
+    limits = [("prefix", Limit(f"texts/prefix/{prefix}", most, HOUR)) for prefix in prefixes]
     allowed = policies(settings)
     for name, network in zip(NAMES, addresses.networks(address), strict=False):
-        place = settings.keyed_hash("addresses", network)
-        limits[name] = Limit(f"texts/address/h/{place}", *allowed[name])
-        limits[f"{name}-day"] = Limit(f"texts/address/d/{place}", *allowed[f"{name}-day"])
+        for place in settings.keyed_hashes("addresses", network):
+            limits.append((name, Limit(f"texts/address/h/{place}", *allowed[name])))
+            limits.append((f"{name}-day", Limit(f"texts/address/d/{place}", *allowed[f"{name}-day"])))
     return limits
 
 

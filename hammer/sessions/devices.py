@@ -65,7 +65,7 @@ def token(settings: Settings, device: Device) -> str:
 
 def known(tx: Transaction, settings: Settings, shown: str, number: str, now: datetime) -> str | None:
     """The id of the device with this token, if it is known for the user of this number; None for a stranger."""
-    claim = codes.read_proof(settings.key("devices"), "device", shown)
+    claim = codes.read_proof(settings.keys("devices"), "device", shown)
     if claim is None:
         return None
     device_id, turn = claim

@@ -3,7 +3,8 @@
 The private part of a key is computed from the id of its row and a secret outside the database. The first key of access tokens needs
 no row, so processes that start at the same moment need not agree on who makes it. An RSA key cannot be computed: it is stored,
 encrypted with a key that is computed so. The name of a key is its thumbprint (RFC 7638): with another `SECRET_KEY` the name is
-different too, so the two keys cannot be confused.
+different too, so the two keys cannot be confused. The keys that are computed from `SECRET_KEY_PREVIOUS` are trusted and published,
+but sign nothing; an RSA key that was encrypted with one of them stays what it is.
 """
 
 import hashlib
@@ -11,7 +12,8 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -33,8 +35,11 @@ from sqlalchemy import func, or_, select, update
 
 from config import ACCESS_TOKEN_LEEWAY, ACCESS_TOKEN_LIFETIME, ID_TOKEN_LIFETIME, Settings
 from hammer import clock, codes, events
+from hammer.acting import ROTATED_SINCE, acting
 from hammer.db.database import Transaction, db, one_at_a_time, transaction
 from hammer.models import SigningAlgorithm, TokenKey
+from hammer.quotas import idempotency
+from hammer.refusals import NotAllowed
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey
@@ -48,6 +53,7 @@ LOOK_EVERY: Final = timedelta(seconds=1)
 
 _FIRST: Final = "first"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _RSA_BITS: Final = 2048
 _NONCE_BYTES: Final = 12
 _COORDINATE_BYTES: Final = 32
@@ -84,11 +90,13 @@ class Key:
     created_at: datetime | None
     """None for the first key of access tokens, which always existed."""
     retired_at: datetime | None
+    signs: bool = True
+    """False if it is computed from `SECRET_KEY_PREVIOUS`."""
 
     @property
     def ends(self) -> datetime:
         """When it stops signing."""
-        return self.retired_at or _NEVER
+        return self.retired_at or _NEVER if self.signs else _LONG_AGO
 
     @property
     def trusted_until(self) -> datetime:
@@ -189,7 +197,7 @@ def every(settings: Settings, purpose: Purpose = Purpose.ACCESS) -> list[Key]:
     first rotation, the one key that has no row."""
     found = _read(db.session(), settings, purpose)
     if not found and purpose is Purpose.ACCESS:
-        return [_key(settings, TokenKey(id=_FIRST, purpose=purpose, algorithm=ALGORITHM))]
+        return _keys(settings, TokenKey(id=_FIRST, purpose=purpose, algorithm=ALGORITHM))
     return found
 
 
@@ -199,17 +207,38 @@ def signing(keys: Iterable[Key]) -> Key:
     return next(key for key in keys if key.ends > now)
 
 
-def rotate(settings: Settings, purpose: Purpose = Purpose.ACCESS, *, ahead: timedelta = timedelta(0)) -> list[Key]:
+def newest(keys: Iterable[Key]) -> str:
+    """The names of those keys that no other one replaces, now or later."""
+    return " ".join(sorted(key.kid for key in keys if key.signs and key.retired_at is None))
+
+
+def rotate(
+    settings: Settings,
+    purpose: Purpose = Purpose.ACCESS,
+    *,
+    ahead: timedelta = timedelta(0),
+    actor_id: str | None = None,
+    seen: str | None = None,
+    key: idempotency.Key | None = None,
+) -> list[Key]:
     """Adds a key for each algorithm that has one, which is published at once and signs after `ahead`. The keys before it retire
-    then, also those that cannot be decrypted; they stay trusted for `TRUSTED_AFTER_RETIREMENT`."""
+    then, also those that cannot be decrypted; they stay trusted for `TRUSTED_AFTER_RETIREMENT`. A request that is repeated with its
+    `key` adds none.
+
+    :param seen: the names of the `newest` keys that the caller has seen; any other ones are refused with `NotAllowed`.
+    """
     now = clock.now()
     stored = db.session.scalars(select(TokenKey.algorithm).where(TokenKey.purpose == purpose).distinct())
     always = [ALGORITHM] if purpose is Purpose.ACCESS else []
     algorithms = sorted({*map(SigningAlgorithm, stored), *always})
     made = [_new(settings, purpose, algorithm) for algorithm in algorithms]  # before the transaction: RSA takes 100 ms
     if made:
-        with transaction() as tx:
+        with acting(actor_id) as tx:
+            if idempotency.claim(tx, key) is not None:
+                return []
             one_at_a_time(tx, "rotate")
+            if seen is not None and seen != newest(_read(tx, settings, purpose)):
+                raise NotAllowed(ROTATED_SINCE)
             if purpose is Purpose.ACCESS and not tx.scalar(select(func.count()).where(TokenKey.purpose == purpose)):
                 tx.add(TokenKey(id=_FIRST, created_at=now))
                 tx.flush()
@@ -217,8 +246,9 @@ def rotate(settings: Settings, purpose: Purpose = Purpose.ACCESS, *, ahead: time
             before = before.where(or_(TokenKey.retired_at.is_(None), TokenKey.retired_at > now + ahead))
             tx.execute(before.values(retired_at=now + ahead))
             tx.add_all(made)
-            events.note(tx, events.Kind.KEY_ROTATED)
-    return [_key(settings, row) for row in made]
+            events.note(tx, events.Kind.KEY_ROTATED, actor_id=actor_id)
+            idempotency.keep(tx, key)
+    return [_keys(settings, row)[0] for row in made]
 
 
 def _ensure(settings: Settings, algorithm: SigningAlgorithm) -> Key:
@@ -228,7 +258,7 @@ def _ensure(settings: Settings, algorithm: SigningAlgorithm) -> Key:
         key = _signing(_read(tx, settings, Purpose.ID), algorithm)
         if key is None:
             tx.add(row)
-            key = _key(settings, row)
+            key = _keys(settings, row)[0]
     return key
 
 
@@ -246,14 +276,14 @@ def _new(settings: Settings, purpose: Purpose, algorithm: SigningAlgorithm) -> T
 
 def _read(tx: Transaction, settings: Settings, purpose: Purpose) -> list[Key]:
     rows = tx.scalars(select(TokenKey).where(TokenKey.purpose == purpose).execution_options(populate_existing=True))
-    return sorted(_readable(settings, rows), key=lambda key: key.ends)
+    return sorted(_readable(settings, rows), key=lambda key: (not key.signs, key.ends))
 
 
 def _readable(settings: Settings, rows: Iterable[TokenKey]) -> Iterator[Key]:
     """The keys of these rows, without those that were encrypted with another `SECRET_KEY`."""
     for row in rows:
         try:
-            yield _key(settings, row)
+            yield from _keys(settings, row)
         except (InvalidTag, ValueError):
             if row.id not in _warned:
                 _warned.add(row.id)
@@ -262,21 +292,26 @@ def _readable(settings: Settings, rows: Iterable[TokenKey]) -> Iterator[Key]:
                 )
 
 
-def _key(settings: Settings, row: TokenKey) -> Key:
-    purpose, algorithm = Purpose(row.purpose), SigningAlgorithm(row.algorithm)
-    private = _private(settings, purpose, algorithm, row)
-    public = private.public_key()
+def _keys(settings: Settings, row: TokenKey) -> list[Key]:
+    """The key of this row, before those that are computed from it and `SECRET_KEY_PREVIOUS`."""
+    if row.algorithm == SigningAlgorithm.RS256:
+        return [_key(row, _decrypted(settings, row))]
+    secret_keys = settings.keys("tokens" if row.purpose == Purpose.ACCESS else "id-tokens")
+    return [_key(row, _computed(secret_key, row), signs=not place) for place, secret_key in enumerate(secret_keys)]
+
+
+def _key(row: TokenKey, private: PrivateKey, *, signs: bool = True) -> Key:
+    purpose, algorithm, public = Purpose(row.purpose), SigningAlgorithm(row.algorithm), private.public_key()
     kid = codes.base64url(hashlib.sha256(json.dumps(_jwk(public), separators=(",", ":"), sort_keys=True).encode()).digest())
     created_at = None if row.id == _FIRST else row.created_at
-    return Key(purpose, algorithm, kid, public, private, created_at, row.retired_at)
+    return Key(purpose, algorithm, kid, public, private, created_at, row.retired_at, signs)
 
 
-def _private(settings: Settings, purpose: Purpose, algorithm: SigningAlgorithm, row: TokenKey) -> PrivateKey:
-    if purpose is Purpose.ACCESS:
-        return Ed25519PrivateKey.from_private_bytes(hmac.digest(settings.key("tokens"), row.id.encode(), "sha256"))
-    if algorithm is SigningAlgorithm.RS256:
-        return _decrypted(settings, row)
-    seed = hmac.digest(settings.key("id-tokens"), f"{algorithm}/{row.id}".encode(), "sha512")
+def _computed(secret_key: bytes, row: TokenKey) -> PrivateKey:
+    if row.purpose == Purpose.ACCESS:
+        return Ed25519PrivateKey.from_private_bytes(hmac.digest(secret_key, row.id.encode(), "sha256"))
+    algorithm = SigningAlgorithm(row.algorithm)
+    seed = hmac.digest(secret_key, f"{algorithm}/{row.id}".encode(), "sha512")
     if algorithm is SigningAlgorithm.EDDSA:
         return Ed25519PrivateKey.from_private_bytes(seed[:32])
     curve = SECP256R1()  # 512 bits reduced to 256, so that all keys are equally likely (FIPS 186-5 §A.2.1)
@@ -293,9 +328,17 @@ def _encrypted(settings: Settings, row_id: str) -> bytes:
 
 def _decrypted(settings: Settings, row: TokenKey) -> RSAPrivateKey:
     stored = row.encrypted or b""
-    plain = AESGCM(settings.key("id-tokens-rsa")).decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], row.id.encode())
+    plain = _decrypted_with(settings.keys("id-tokens-rsa"), stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], row.id.encode())
     # To check the numbers of a key takes 50 ms. The decryption has shown that they are unchanged.
     return cast(RSAPrivateKey, serialization.load_der_private_key(plain, None, unsafe_skip_rsa_key_validation=True))
+
+
+def _decrypted_with(secret_keys: Sequence[bytes], nonce: bytes, encrypted: bytes, about: bytes) -> bytes:
+    """What was encrypted with one of these keys. Raises `InvalidTag` if it was none of them."""
+    for secret_key in secret_keys[:-1]:
+        with suppress(InvalidTag):
+            return AESGCM(secret_key).decrypt(nonce, encrypted, about)
+    return AESGCM(secret_keys[-1]).decrypt(nonce, encrypted, about)
 
 
 def _jwk(public: PublicKey) -> dict[str, str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 
 from hammer import clock, codes, events
+from hammer.db import server_clock
 from hammer.db.database import Transaction
 from hammer.models import Authorization, Client, LogoutNotice, Session, SessionKind
 from hammer.sessions import devices
@@ -64,16 +65,17 @@ def end_all(
     devices.forget(tx, user_id, *not_its_own)  # a sign-in that came first may have added a device
 
 
-def end_matching(tx: Transaction, *which: ColumnElement[bool]) -> int:
-    """Ends the sessions that match `which`, of whatever user, and those of apps that were opened in them: how many."""
+def end_matching(tx: Transaction, *which: ColumnElement[bool]) -> list[str]:
+    """Ends the sessions that match `which`, of whatever user, and those of apps that were opened in them. Returns the user of
+    each."""
     # Browsers are locked first, then the others, always in the order of their ids, so that no two transactions wait for each other.
     # An app that is signed in to at this moment has locked its browser, and is seen by the second statement.
     browsers = tx.scalars(_locked(Session.kind == SessionKind.BROWSER, *which)).all()
     these = _locked(or_(and_(*which), Session.parent_id.in_(browsers)))
     over = update(Session).where(Session.id.in_(these), Session.ended_at.is_(None)).values(ended_at=clock.now())
-    ended = tx.execute(over.returning(Session.id, Session.kind)).all()
-    add_notices(tx, [session_id for session_id, kind in ended if kind == SessionKind.APP])
-    return len(ended)
+    ended = tx.execute(over.returning(Session.id, Session.kind, Session.user_id)).all()
+    add_notices(tx, [session_id for session_id, kind, _ in ended if kind == SessionKind.APP])
+    return [user_id for *_, user_id in ended]
 
 
 def unused(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -102,4 +104,4 @@ def add_notices(tx: Transaction, of_apps: Collection[str]) -> None:
     wanted = wanted.where(Session.id.in_(of_apps), Client.backchannel_logout_uri.is_not(None), Client.disabled_at.is_(None))
     for client_id, user_id, session_id in tx.execute(wanted).all():
         about = {"client_id": client_id, "user_id": user_id, "session_id": session_id}
-        tx.add(LogoutNotice(id=codes.random_id(), **about, tries=0, created_at=now, due_at=now))
+        tx.add(LogoutNotice(id=codes.random_id(), **about, tries=0, created_at=now, due_at=server_clock.now()))

@@ -4,10 +4,12 @@ The cookie or the refresh token of a session is computed from its id and a key o
 no session, and the refresh token of a lost answer can be computed again.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
 
@@ -15,7 +17,7 @@ from config import Settings
 from hammer import clock, codes, events
 from hammer.db.database import Transaction, db, transaction
 from hammer.db.pagination import MOST_PER_PAGE
-from hammer.db.prepared import prepared
+from hammer.db.prepared import Prepared, prepared
 from hammer.models import SEEN_EVERY, SESSION_IDLE, SESSION_LIFETIME, Client, Session, SessionKind, User
 from hammer.quotas import idempotency
 from hammer.refusals import NotFound, NotSignedIn, Unavailable
@@ -96,7 +98,7 @@ def by_cookie(settings: Settings, shown: str, kind: SessionKind = SessionKind.BR
 
 def id_in_cookie(settings: Settings, shown: str, kind: SessionKind = SessionKind.BROWSER) -> str | None:
     """The id of the session whose cookie this is; None if the cookie is forged. The session may be over."""
-    claim = codes.read_proof(settings.key("sessions"), kind, shown)
+    claim = codes.read_proof(settings.keys("sessions"), kind, shown)
     return claim[0] if claim else None
 
 
@@ -124,8 +126,9 @@ def caller(session_id: str, kind: SessionKind, *, issued_at_refresh: int | None 
 def refresh(
     settings: Settings,
     shown: str,
-    *which: ColumnElement[bool],
+    *,
     kind: SessionKind = SessionKind.PROGRAM,
+    client_id: str | None = None,
     key: idempotency.Key | None = None,
 ) -> Session:
     """Exchanges a refresh token: the session, ready for its next pair of tokens.
@@ -133,19 +136,18 @@ def refresh(
     A token that is used twice ends the session (RFC 9700 §4.14.2), unless its answer was lost: then the same successor is given
     again. An answer counts as lost for `GRACE` after the exchange, while no token of it was used. A request that is repeated with
     its `key` gets the same successor too, until that one is exchanged, and ends nothing. Refuses with `NotSignedIn`, and ends the
-    session, where it does not match `which`.
+    session, where it is not one of the app with this `client_id`.
     """
-    claim = codes.read_proof(settings.key("sessions"), kind, shown)
+    claim = codes.read_proof(settings.keys("sessions"), kind, shown)
     if claim is None:
         raise NotSignedIn
     session_id, number = claim
     now = clock.now()
-    may_sign_in = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
-    current = and_(Session.id == session_id, is_live(now, kind), may_sign_in, *which)
+    token = _Token(session_id, number, kind, client_id)
     with transaction() as tx:
         if idempotency.claim(tx, key) is not None:
-            return _refreshed_before(tx, current, Session.refreshes == number + 1)
-        session = _exchange(tx, current, number, now) or _after_lost_answer(tx, current, number, now)
+            return _refreshed_before(tx, token, now)
+        session = _exchange(tx, token, now) or _after_lost_answer(tx, token, now)
         if session is not None:
             idempotency.keep(tx, key)
         else:
@@ -156,29 +158,64 @@ def refresh(
     return session
 
 
-def _exchange(tx: Transaction, current: ColumnElement[bool], number: int, now: datetime) -> Session | None:
-    """Spends the refresh token with this number; None if it was spent before or its session is not `current`."""
-    exchange = update(Session).where(current, Session.refreshes == number).returning(Session)
-    session = tx.scalar(exchange.values(refreshes=number + 1, refreshed_at=now, seen_at=now))
+@dataclass(frozen=True)
+class _Token:
+    """A refresh token: that of a session after this number of refreshes, of this kind and of an app."""
+
+    session_id: Any
+    number: Any
+    kind: SessionKind
+    client_id: Any
+    """None for any app or none."""
+
+    def may_be_refreshed(self, now: Any, unused_since: Any) -> tuple[ColumnElement[bool], ...]:
+        """Whether its session is live, of the right app, and its user may sign in. The moments may be parameters of a statement."""
+        may_sign_in = exists().where(User.id == Session.user_id, User.blocked_at.is_(None), User.deleted_at.is_(None))
+        of_client = () if self.client_id is None else (Session.client_id == self.client_id,)
+        return Session.id == self.session_id, live(now, {self.kind: unused_since}), may_sign_in, *of_client
+
+
+def _exchange(tx: Transaction, token: _Token, now: datetime) -> Session | None:
+    """Spends the token; None if it was spent before or its session may not be refreshed."""
+    of_client = {} if token.client_id is None else {"client": token.client_id}
+    session = _exchange_statement(token.kind, bool(of_client)).row(
+        *(tx, Session),
+        session=token.session_id,
+        number=token.number,
+        next_number=token.number + 1,
+        now=now,
+        unused_since=now - SESSION_IDLE[token.kind],
+        **of_client,
+    )
     if session is not None and session.created_at > now + clock.APART:
         tx.execute(update(Session).where(Session.id == session.id).values(_corrected_times(now)))
     return session
 
 
-def _after_lost_answer(tx: Transaction, current: ColumnElement[bool], number: int, now: datetime) -> Session | None:
+@cache
+def _exchange_statement(kind: SessionKind, of_client: bool) -> Prepared[str]:
+    token = _Token(bindparam("session"), bindparam("number"), kind, bindparam("client") if of_client else None)
+    which = *token.may_be_refreshed(bindparam("now"), bindparam("unused_since")), Session.refreshes == token.number
+    spent: dict[str, Any] = {"refreshes": bindparam("next_number"), "refreshed_at": bindparam("now"), "seen_at": bindparam("now")}
+    return prepared(update(Session).where(*which).values(spent).returning(Session))
+
+
+def _after_lost_answer(tx: Transaction, token: _Token, now: datetime) -> Session | None:
     """The session, if this token was spent within `GRACE` and no token of that answer was used."""
     spent_just_now = (
-        Session.refreshes == number + 1,
+        Session.refreshes == token.number + 1,
         Session.refreshed_at > now - GRACE,
         Session.refreshed_at <= now + clock.APART,
     )
-    not_received = func.coalesce(Session.refreshes_received, 0) <= number
-    return tx.scalar(select(Session).where(current, *spent_just_now, not_received))
+    not_received = func.coalesce(Session.refreshes_received, 0) <= token.number
+    current = token.may_be_refreshed(now, now - SESSION_IDLE[token.kind])
+    return tx.scalar(select(Session).where(*current, *spent_just_now, not_received))
 
 
-def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> Session:
+def _refreshed_before(tx: Transaction, token: _Token, now: datetime) -> Session:
     """The session that the same request refreshed before, until its successor is exchanged. Refuses with `NotSignedIn`."""
-    session = tx.scalar(select(Session).where(*same_successor))
+    current = token.may_be_refreshed(now, now - SESSION_IDLE[token.kind])
+    session = tx.scalar(select(Session).where(*current, Session.refreshes == token.number + 1))
     if session is None:
         raise NotSignedIn
     return session
@@ -186,11 +223,9 @@ def _refreshed_before(tx: Transaction, *same_successor: ColumnElement[bool]) -> 
 
 def devices(user_id: str) -> list[SignedInDevice]:
     """The user's live sessions, newest first, at most 100."""
-    shown = (Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at, Client.name)
-    with_client = select(*shown).outerjoin(Client, Client.id == Session.client_id)
-    mine = with_client.where(Session.user_id == user_id, is_live(clock.now()))
-    newest = mine.order_by(Session.created_at.desc(), Session.id).limit(MOST_PER_PAGE)
-    return [SignedInDevice(*row) for row in db.session.execute(newest)]
+    now = clock.now()
+    since = {f"unused_since_{kind}": now - SESSION_IDLE[kind] for kind in OF_PEOPLE}
+    return [SignedInDevice(*row) for row in FIND_DEVICES.rows(db.session(), user=user_id, now=now, **since)]
 
 
 def sign_out(user_id: str, session_id: str) -> None:
@@ -239,8 +274,25 @@ def _end_the_stolen(tx: Transaction, session_id: str, number: int) -> None:
 
 def is_live(now: datetime, *kinds: SessionKind) -> ColumnElement[bool]:
     """Whether a session is live: not ended, not expired, and used recently. Of these kinds, by default of those `OF_PEOPLE`."""
-    used = [and_(Session.kind == kind, Session.seen_at > now - SESSION_IDLE[kind]) for kind in kinds or OF_PEOPLE]
+    return live(now, {kind: now - SESSION_IDLE[kind] for kind in kinds or OF_PEOPLE})
+
+
+def live(now: Any, unused_since: Mapping[SessionKind, Any]) -> ColumnElement[bool]:
+    """As `is_live`, for statements that are prepared: the moments are its parameters."""
+    used = [and_(Session.kind == kind, Session.seen_at > moment) for kind, moment in unused_since.items()]
     return and_(Session.ended_at.is_(None), Session.expires_at > now, or_(*used))
+
+
+FIND_DEVICES: Final = prepared(
+    select(Session.id, Session.device, Session.created_at, Session.refreshed_at, Session.seen_at, Session.expires_at, Client.name)
+    .outerjoin(Client, Client.id == Session.client_id)
+    .where(
+        Session.user_id == bindparam("user"),
+        live(bindparam("now"), {kind: bindparam(f"unused_since_{kind}") for kind in OF_PEOPLE}),
+    )
+    .order_by(Session.created_at.desc(), Session.id)
+    .limit(MOST_PER_PAGE)
+)
 
 
 def _corrected_times(now: datetime) -> dict[str, object]:

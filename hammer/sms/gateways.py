@@ -11,14 +11,18 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import cache, partial
 from queue import Empty, SimpleQueue
 from threading import Thread
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from config import SMS_SERVICES, Misconfigured, Settings
-from hammer.sms import messages
+from hammer import clock, measures
+from hammer.sms import by_url, messages
+from hammer.sms.by_url import good_answer
 
 GATEWAY_SECONDS: Final = 4.0
 """Time limit of one gateway for one message."""
@@ -26,8 +30,12 @@ ALL_SECONDS: Final = 10.0
 """Time limit of all gateways together for one message."""
 REST_SECONDS: Final = 30.0
 """How long a gateway that failed slowly is asked last."""
+WITHOUT_CODE_VALID: Final = timedelta(days=1)
+"""How long gateways may try to deliver a message that has no code."""
 EXAMPLE_NUMBER: Final = "+79290000000"
 """A number for checking the URLs of gateways. Nothing is sent to it."""
+
+ANSWERS: Final = measures.histogram("gateway_seconds", "How long gateways took to take a text, or to fail.", "gateway", "outcome")
 
 log = logging.getLogger(__name__)
 
@@ -51,29 +59,59 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def send(settings: Settings, telephone_number: str, text: str, receipt_url: str = "") -> str | None:
-    """The name of the gateway that took the message; None if none did. Can block for `ALL_SECONDS`: never call it in a request."""
-    for outcome in outcomes(settings, telephone_number, text, receipt_url):
+def send(
+    settings: Settings,
+    telephone_number: str,
+    text: str,
+    receipt_url: str = "",
+    *,
+    expires_at: datetime | None = None,
+    about: Mapping[str, object] = MappingProxyType({}),
+) -> str | None:
+    """The name of the gateway that took the message; None if none did. Can block for `ALL_SECONDS`: never call it in a request.
+
+    :param expires_at: when the code of the message expires; None for a message without a code.
+    :param about: the ids by which log lines name the message.
+    """
+    for outcome in outcomes(settings, telephone_number, text, receipt_url, expires_at):
+        more = {"about": {**about, "gateway": outcome.gateway, "seconds": round(outcome.seconds, 3)}}
         if not outcome.fault:
+            log.info("Gateway %s took a text after %.1f seconds.", outcome.gateway, outcome.seconds, extra=more)
             return outcome.gateway
-        log.warning("Gateway %s did not take a text: %s.", outcome.gateway, outcome.fault)
+        log.warning("Gateway %s did not take a text: %s.", outcome.gateway, outcome.fault, extra=more)
     return None
 
 
-def outcomes(settings: Settings, telephone_number: str, text: str, receipt_url: str = "") -> Iterator[Outcome]:
-    """Asks one gateway after the other until one takes the message or the time is over. Yields the outcome of each."""
+def outcomes(
+    settings: Settings, telephone_number: str, text: str, receipt_url: str = "", expires_at: datetime | None = None
+) -> Iterator[Outcome]:
+    """Asks one gateway after the other until one takes the message or the time is over. Yields the outcome of each.
+
+    Each has an equal share of the time that is left, so that each is asked, however many before it hang.
+    """
     until = time.monotonic() + ALL_SECONDS
-    for place, url in sorted(enumerate(settings.gateways, 1), key=lambda gateway: gateway[1] in _slow_gateways()):
+    slow = _slow_gateways()
+    for asked, (place, url) in enumerate(sorted(enumerate(settings.gateways, 1), key=lambda gateway: gateway[1] in slow)):
         began = time.monotonic()
         if began >= until:
             return
-        fault = _fault(settings, url, Sent(telephone_number, text), receipt_url, min(GATEWAY_SECONDS, until - began))
+        share = (until - began) / (len(settings.gateways) - asked)
+        more = {"dlr": receipt_url, "validity": str(_minutes(expires_at))}
+        fault = _fault(settings, url, Sent(telephone_number, text), more, min(GATEWAY_SECONDS, share))
         took = time.monotonic() - began
         if fault and took > GATEWAY_SECONDS / 2:
             _slow_until[url] = time.monotonic() + REST_SECONDS
+        ANSWERS.labels(_name(place, url), "failed" if fault else "took").observe(took)
         yield Outcome(_name(place, url), fault, took)
         if not fault:
             return
+
+
+def _minutes(expires_at: datetime | None) -> int:
+    """How many whole minutes are left of the code, at least one. Rounded down, so that no code arrives after its end; only in its
+    last minute it can."""
+    left = expires_at - clock.now() if expires_at else WITHOUT_CODE_VALID
+    return max(1, left // timedelta(minutes=1))
 
 
 _slow_until: dict[str, float] = {}
@@ -93,7 +131,7 @@ def _kind(url: str) -> str:
     return url.partition("://")[0].removeprefix("post+")
 
 
-def _fault(settings: Settings, url: str, sent: Sent, receipt_url: str, seconds: float) -> str:
+def _fault(settings: Settings, url: str, sent: Sent, more: Mapping[str, str], seconds: float) -> str:
     kind = _kind(url)
     if kind == "memory":
         memory.append(sent)
@@ -104,11 +142,18 @@ def _fault(settings: Settings, url: str, sent: Sent, receipt_url: str, seconds: 
         return _within(seconds, partial(_apprise, url, sent))
     if kind == "sns":
         return _within(seconds, partial(_sns, url, sent))
-    return _within(seconds, partial(_http, url, sent, receipt_url))
+    _silence()
+    values = {"to": sent.telephone_number, "text": sent.text, "coding": messages.kannel_coding(sent.text), **more}
+    return _told_within(seconds, partial(by_url.ask, url, values, seconds))
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:
-    """What `call` returns, or the kind of exception it raises, or that it did not answer in time.
+    """What `call` returns, or the kind of exception it raises, or that it did not answer in time."""
+    return _told_within(seconds, lambda tell: tell(call()))
+
+
+def _told_within(seconds: float, call: Callable[[Callable[[str], None]], None]) -> str:
+    """The first that `call` tells, or the kind of exception it raises, or that it did not answer in time.
 
     The time limits of libraries apply to each step of a connection, and not to name resolution. So `call` runs in a thread of its
     own, which is abandoned when the time is over. It is a daemon thread: the process can end while it hangs, as it could not with a
@@ -118,7 +163,7 @@ def _within(seconds: float, call: Callable[[], str]) -> str:
 
     def run() -> None:
         try:
-            result.put(call())
+            call(result.put)
         except BaseException as fault:  # noqa: BLE001  # there is no caller above a thread: the waiting thread gets it
             result.put(type(fault).__name__)
 
@@ -128,7 +173,7 @@ def _within(seconds: float, call: Callable[[], str]) -> str:
     except RuntimeError:
         return "this process is ending"
     except Empty:
-        return f"no answer in {seconds:.0f} seconds"
+        return f"no answer in {seconds:.1f} seconds"
 
 
 def _console(settings: Settings, sent: Sent) -> str:
@@ -138,29 +183,6 @@ def _console(settings: Settings, sent: Sent) -> str:
     except OSError as fault:  # the reader of stderr has gone
         return type(fault).__name__
     return ""
-
-
-def _http(url: str, sent: Sent, receipt_url: str) -> str:
-    """Calls a URL with place-holders, as for Kannel. With the prefix `post+` its query is sent as a form."""
-    import requests  # noqa: PLC0415
-
-    _silence()
-    values = {"to": sent.telephone_number, "text": sent.text, "coding": messages.kannel_coding(sent.text), "dlr": receipt_url}
-    parts = urlsplit(_fill(url.removeprefix("post+"), values))
-    if url.startswith("post+"):
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        ask = partial(requests.post, urlunsplit(parts._replace(query="")), data=parts.query, headers=form)
-    else:
-        ask = partial(requests.get, urlunsplit(parts))
-    with ask(timeout=GATEWAY_SECONDS, allow_redirects=False, stream=True) as answer:
-        status = answer.raw.status
-    return "" if status // 100 == 2 else f"answered {status}"
-
-
-def _fill(url: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        url = url.replace(f"{{{name}}}", quote(value, safe=""))
-    return url
 
 
 def _apprise(url: str, sent: Sent) -> str:
@@ -175,7 +197,7 @@ def _apprise(url: str, sent: Sent) -> str:
 
 def _of_apprise(url: str, telephone_number: str) -> str:
     limits = f"cto={GATEWAY_SECONDS / 2:g}&rto={GATEWAY_SECONDS:g}"
-    return f"{_fill(url, {'phone': telephone_number})}{'&' if '?' in url else '?'}{limits}"
+    return f"{by_url.fill(url, {'phone': telephone_number})}{'&' if '?' in url else '?'}{limits}"
 
 
 def _sns(url: str, sent: Sent) -> str:
@@ -291,7 +313,9 @@ def _examine_http(url: str) -> Iterator[GatewayStatus]:
             f"{host}:{port} does not answer: {fault}", "Start it, or correct host and port in HAMMER_SMS_URL.", works=False
         )
     else:
-        yield GatewayStatus(f"{host}:{port} answers. {TO_TRY}")
+        contains = good_answer(parts.fragment)
+        good = f"a body that contains {contains!a}" if contains else "any body"
+        yield GatewayStatus(f"{host}:{port} answers. A text counts as accepted after a status of 200 to 299 and {good}. {TO_TRY}")
     if parts.scheme == "http" and host not in ("127.0.0.1", "::1", "localhost"):
         yield GatewayStatus(f"codes are sent to {host} unencrypted", "Use https://, or a network that only you can use.")
 

@@ -7,7 +7,7 @@ may be sent twice, but none is lost: see `hammer.db.queue`. Its text is composed
 import hmac
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import BigInteger, case, exists, func, literal, select, update
 
 from config import Settings
-from hammer import clock, codes
-from hammer.db.database import Transaction, db, transaction
+from hammer import clock, codes, measures
+from hammer.db import server_clock
+from hammer.db.database import Transaction, db, on_commit, transaction
 from hammer.db.pagination import MOST_PER_PAGE, NO_PLACE, Page
 from hammer.db.prepared import insert_row
 from hammer.db.queue import Policy, Queue, Workers, start_with_server
-from hammer.models import Message, MessageState, Verification
+from hammer.models import CodeState, Message, MessageState, Verification
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound
 from hammer.sms import gateways, messages
@@ -35,6 +36,19 @@ POLICY: Final = Policy(
 QUEUE: Final = Queue(Message, POLICY, id=Message.id, due_at=Message.due_at, tries=Message.tries, waiting=Message.ended_at.is_(None))
 COUNTED: Final = 1000
 """How many of the newest messages `status` counts."""
+FATES: Final = measures.counter(
+    "texts",
+    "What became of texts. The gateway is empty where none took the text.",
+    "gateway",
+    "fate",
+    known=(("", MessageState.GIVEN_UP), ("", MessageState.UNNEEDED)),
+)
+SECONDS: Final = measures.histogram(
+    "text_seconds",
+    "Seconds from the request for a text until a gateway took it.",
+    "gateway",
+    limits=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +71,7 @@ def init_app(app: "Flask") -> None:
 def sender_threads(app: "Flask", count: int) -> Workers:
     """Threads that send the messages of the outbox, not started yet."""
     settings: Settings = app.config["SETTINGS"]
-    return Workers(QUEUE, lambda: deliver_next(settings), name="texts", count=count, context=app.app_context)
+    return Workers(QUEUE, lambda: deliver_next(settings), name="texts", count=count, context=lambda: server_clock.for_workers(app))
 
 
 def wake_senders() -> None:
@@ -65,24 +79,23 @@ def wake_senders() -> None:
     QUEUE.wake()
 
 
-def add_code(tx: Transaction, verification: Verification) -> None:
-    """Adds a message with the code of `verification`."""
-    _add(tx, verification_id=verification.id)
+def add_code(tx: Transaction, verification: Verification, request_id: str | None) -> None:
+    """Adds a message with the code of `verification`, for which this request asked."""
+    _add(tx, verification_id=verification.id, request_id=request_id)
 
 
-def add_notice(tx: Transaction, telephone_number: str, language: str) -> None:
+def add_notice(tx: Transaction, telephone_number: str, language: str, request_id: str | None = None) -> None:
     """Adds a message which says that this number does not open its account any more."""
-    _add(tx, telephone_number=telephone_number, language=language)
+    _add(tx, telephone_number=telephone_number, language=language, request_id=request_id)
 
 
-def _add(tx: Transaction, **about: str) -> None:
-    now = clock.now()
-    insert_row(tx, Message, **about, created_at=now, due_at=now, tries=0, state=MessageState.WAITING)
+def _add(tx: Transaction, **about: str | None) -> None:
+    insert_row(tx, Message, **about, created_at=clock.now(), due_at=server_clock.now(), tries=0, state=MessageState.WAITING)
 
 
 def deliver_next(settings: Settings) -> bool:
     """Tries to send the message that has been due for longest. Returns False when none is due."""
-    now = clock.now()
+    now = server_clock.now()
     if not QUEUE.any_due(now):
         return False
     with transaction() as tx:
@@ -90,56 +103,88 @@ def deliver_next(settings: Settings) -> bool:
         if message is None:
             return False
         content = _content(tx, settings, message)
-    gateway = gateways.send(settings, *content, receipt_url(settings, message)) if content else None
+    about = _ids(message)
+    gateway = None
+    if content:
+        number, text, expires_at = content
+        gateway = gateways.send(settings, number, text, receipt_url(settings, message), expires_at=expires_at, about=about)
     if gateway is not None:
         message_id = message.id
         QUEUE.record(message, lambda tx: _record_sent(tx, message_id, gateway))
         return True
     with transaction() as tx:
         if content is None:
-            _end_unsent(tx, message)
+            _end_unsent(tx, message, about)
         elif QUEUE.is_last_try(message):
-            _give_up(tx, message)
+            _give_up(tx, message, about)
         else:
             QUEUE.retry_later(tx, message)
     return True
 
 
-def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str, str] | None:
-    """The number and the text of the message. None if it must not be sent: its code was used or has expired, or it was claimed too
-    often by senders that ended before they could record a result."""
+def _ids(message: Message) -> dict[str, object]:
+    """The ids by which log lines name a message: its own, that of its verification, and that of the request which asked for it."""
+    verification = message.verification_id and codes.short_id(message.verification_id)
+    return {"request_id": message.request_id, "text_id": message.id, "verification": verification}
+
+
+def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str, str, datetime | None] | None:
+    """The number and the text of the message, and when its code expires. None if it must not be sent: its code was used or
+    has expired, or it was claimed too often by senders that ended before they could record a result."""
     if message.tries > POLICY.most_tries:
         return None
     if message.verification_id is None:
-        return (message.telephone_number, messages.notice(settings, message.language or "")) if message.telephone_number else None
+        return (
+            (message.telephone_number, messages.notice(settings, message.language or ""), None)
+            if message.telephone_number
+            else None
+        )
     verification = tx.get_one(Verification, message.verification_id)
-    if verification.consumed_at is not None or not verification.created_at - clock.APART <= clock.now() < verification.expires_at:
+    if (
+        verification.consumed_at is not None
+        or not verification.created_at - clock.APART <= server_clock.now() < verification.expires_at
+    ):
         return None
-    code = verification.code(settings.key("codes"))
+    code = verification.code(*settings.keys("codes"))
     text = messages.of_code(settings, code, verification.language, for_login=verification.user_id is None)
-    return verification.telephone_number, text
+    return verification.telephone_number, text, verification.expires_at
 
 
 def _record_sent(tx: Transaction, message_id: int, gateway: str) -> None:
     """Records that a gateway took the message, even if another sender has claimed it since. A receipt may have come before."""
     state = case((Message.state == MessageState.DELIVERED, MessageState.DELIVERED), else_=MessageState.SENT)
     sent = {"state": state, "gateway": gateway, "ended_at": clock.now(), "telephone_number": None}
-    tx.execute(update(Message).where(Message.id == message_id).values(sent))
+    asked_at = tx.scalar(update(Message).where(Message.id == message_id).values(sent).returning(Message.created_at))
+    if asked_at is not None:
+        seconds = max((sent["ended_at"] - asked_at).total_seconds(), 0.0)
+        on_commit(tx, lambda: SECONDS.labels(gateway).observe(seconds))
+    _count(tx, gateway, MessageState.SENT)
 
 
-def _give_up(tx: Transaction, message: Message) -> None:
+def _give_up(tx: Transaction, message: Message, about: dict[str, object]) -> None:
     """Ends a message that no gateway took in any of its tries."""
     ended = {"state": MessageState.GIVEN_UP, "ended_at": clock.now(), "telephone_number": None}
-    tx.execute(update(Message).where(*QUEUE.held(message)).values(ended))
-    log.error("Text %d was given up after %d tries.", message.id, message.tries)
+    if tx.scalar(update(Message).where(*QUEUE.held(message)).values(ended).returning(Message.id)) is not None:
+        _count(tx, None, MessageState.GIVEN_UP)
+    log.error("Text %d was given up after %d tries.", message.id, message.tries, extra={"about": about})
 
 
-def _end_unsent(tx: Transaction, message: Message) -> None:
+def _end_unsent(tx: Transaction, message: Message, about: dict[str, object]) -> None:
     """Ends a message that must not be sent (see `_content`): as `UNNEEDED` if its code was used, otherwise as `GIVEN_UP`."""
     used = exists().where(Verification.id == message.verification_id, Verification.consumed_at.is_not(None))
     state = case((used, MessageState.UNNEEDED), else_=MessageState.GIVEN_UP)
     ended = {"state": state, "ended_at": clock.now(), "telephone_number": None}
-    tx.execute(update(Message).where(*QUEUE.held(message)).values(ended))
+    became = tx.scalar(update(Message).where(*QUEUE.held(message)).values(ended).returning(Message.state))
+    if became is not None:
+        _count(tx, None, became)
+    if became == MessageState.UNNEEDED:
+        log.info("Text %d is not needed: its code was entered before.", message.id, extra={"about": about})
+    elif became is not None:
+        log.error("Text %d was given up: it was not sent in time.", message.id, extra={"about": about})
+
+
+def _count(tx: Transaction, gateway: str | None, fate: str) -> None:
+    on_commit(tx, FATES.labels(gateway or "", fate).inc)
 
 
 def send_test_message(settings: Settings, telephone_number: str) -> Iterator[gateways.Outcome]:
@@ -152,11 +197,11 @@ def receipt_url(settings: Settings, message: Message) -> str:
     """The URL at which a gateway may report what became of this message. It is signed and contains no number."""
     # With the creation time, since SQLite reuses the ids of deleted rows.
     about = f"{message.id}.{clock.microseconds(message.created_at)}"
-    return f"{settings.public_url}/receipts/{about}.{_signature(settings, about)}/"
+    return f"{settings.public_url}/receipts/{about}.{_signature(settings.key('receipts'), about)}/"
 
 
-def _signature(settings: Settings, about: str) -> str:
-    return codes.base64url(hmac.digest(settings.key("receipts"), about.encode(), "sha256"))
+def _signature(key: bytes, about: str) -> str:
+    return codes.base64url(hmac.digest(key, about.encode(), "sha256"))
 
 
 _STATES: Final = {
@@ -167,13 +212,16 @@ _STATES: Final = {
 change nothing."""
 
 
+_RECEIVED: Final = {MessageState.DELIVERED: "was delivered", MessageState.FAILED: "was not delivered"}
+
+
 def record_receipt(settings: Settings, receipt: str, status: str) -> None:
     """Records the status that a gateway reports for the message of `receipt`. May be called repeatedly.
 
     Refuses a receipt that we did not sign with `NotFound`, without a query.
     """
     parts = re.fullmatch(r"((\d{1,18})\.(\d{1,17}))\.([\w-]{43})", receipt, re.ASCII)
-    if parts is None or not codes.same(parts[4], _signature(settings, parts[1])):
+    if parts is None or not any(codes.same(parts[4], _signature(key, parts[1])) for key in settings.keys("receipts")):
         raise NotFound
     state = next((state for state, statuses in _STATES.items() if status.strip().lower() in statuses), None)
     if state is None:
@@ -184,7 +232,12 @@ def record_receipt(settings: Settings, receipt: str, status: str) -> None:
     changeable = Message.state != MessageState.DELIVERED if state == MessageState.DELIVERED else Message.state == MessageState.SENT
     with transaction() as tx:
         ended = {"state": state, "ended_at": func.coalesce(Message.ended_at, clock.now()), "telephone_number": None}
-        tx.execute(update(Message).where(*this_message, changeable).values(ended))
+        changed = tx.scalar(update(Message).where(*this_message, changeable).values(ended).returning(Message))
+        if changed is not None:
+            _count(tx, changed.gateway, state)
+    if changed is not None:
+        about = _ids(changed) | {"gateway": changed.gateway}
+        log.info("A receipt of gateway %s says that a text %s.", changed.gateway, _RECEIVED[state], extra={"about": about})
 
 
 @dataclass(frozen=True)
@@ -227,23 +280,53 @@ class MessageStatus:
     gateway: str | None
     tries: int
     asked_at: datetime
+    due_at: datetime
     ended_at: datetime | None
+    code: CodeState | None
+    """What became of the code; None for a notice."""
+    verification: str | None
+    """The shortened id of the verification whose code it has, as in the log; None for a notice."""
+    request_id: str | None
+    """The request that asked for it, as in the log; None for one by the command line."""
 
 
-def newest(limit: int = MOST_PER_PAGE, *, state: str | None = None, after: str | None = None) -> Page[MessageStatus]:
-    """The newest messages, newest first; only those in `state` if it is given. Refuses a bad `after` with `InvalidFields`."""
-    chosen = select(Message, Verification.telephone_number).outerjoin(Verification, Verification.id == Message.verification_id)
+def newest(
+    settings: Settings,
+    limit: int = MOST_PER_PAGE,
+    *,
+    state: str | None = None,
+    after: str | None = None,
+    numbers: Sequence[str] | None = None,
+) -> Page[MessageStatus]:
+    """The newest messages, newest first; only those in `state`, and only those with codes for `numbers`, if they are given. Refuses
+    a bad `after` with `InvalidFields`."""
+    chosen = select(Message, Verification).outerjoin(Verification, Verification.id == Message.verification_id)
     chosen = chosen.order_by(Message.id.desc()).limit(limit + 1)
+    if numbers is not None:
+        chosen = chosen.where(Verification.telephone_number.in_(numbers))
     if after is not None:
         if not re.fullmatch(r"\d{1,18}", after, re.ASCII):
             raise InvalidFields({"after": [NO_PLACE]})
         chosen = chosen.where(Message.id < literal(int(after), BigInteger))  # may be larger than the type of the column
     if state is not None:
         chosen = chosen.where(Message.state == state)
-    found = [_message_status(message, number or message.telephone_number) for message, number in db.session.execute(chosen)]
+    found = [status_of(settings, message, verification) for message, verification in db.session.execute(chosen)]
     return Page(found[:limit], str(found[limit - 1].id) if len(found) > limit else None)
 
 
-def _message_status(message: Message, number: str | None) -> MessageStatus:
-    shown = number and phones.masked(number)
-    return MessageStatus(message.id, shown, message.state, message.gateway, message.tries, message.created_at, message.ended_at)
+def status_of(settings: Settings, message: Message, verification: Verification | None) -> MessageStatus:
+    """What staff see of this message with the code of this verification, or of this notice."""
+    number = verification.telephone_number if verification else message.telephone_number
+    return MessageStatus(
+        id=message.id,
+        telephone_number=number and phones.masked(number),
+        state=message.state,
+        gateway=message.gateway,
+        tries=message.tries,
+        asked_at=message.created_at,
+        due_at=message.due_at,
+        ended_at=message.ended_at,
+        code=verification.state(settings.guesses_per_code, clock.now()) if verification else None,
+        verification=codes.short_id(verification.id) if verification else None,
+        request_id=message.request_id,
+    )

@@ -1,12 +1,13 @@
 """What people change about their accounts (`change`, `change_number`, `delete`), and what staff and the command line do to users.
 
 `actor_id` is the user who acts, for the audit trail: staff act on other users, and are refused with `NotAllowed` once they are not
-staff any more (`users.acting`). The command line and clients pass none. Clients set `not_staff`, which refuses with `NotAllowed` to
+staff any more (`acting`). The command line and clients pass none. Clients set `not_staff`, which refuses with `NotAllowed` to
 change staff: with a stolen secret one could block all of them. Staff do not block, delete or move other staff either.
 """
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from config import Settings
 from hammer import clock, events
+from hammer.acting import STAFF_FIRST, acting, refuse_oneself, refuse_staff
 from hammer.db.database import Transaction, db, transaction
 from hammer.factors import staff
 from hammer.invites import tombstones
@@ -23,7 +25,7 @@ from hammer.login import new_users, test_numbers, verifications
 from hammer.login.verifications import Asker, CodeSent
 from hammer.models import Authorization, Consent, Session, User, Verification
 from hammer.parsing import phones
-from hammer.quotas import idempotency, invite_attempts
+from hammer.quotas import idempotency, invite_attempts, staff_limits
 from hammer.refusals import (
     N_,
     InvalidFields,
@@ -36,7 +38,6 @@ from hammer.refusals import (
 )
 from hammer.sessions import devices, revocation
 from hammer.sms import outbox
-from hammer.users.acting import STAFF_FIRST, acting, refuse_oneself, refuse_staff
 from hammer.users.metadata import read as read_metadata
 from hammer.users.names import read as read_names
 
@@ -266,6 +267,7 @@ def delete(
         _update_user(tx, user_id, **EMPTIED, deleted_at=now)
         tombstones.mark(tx, settings, user_id, number, now)
         invite_attempts.forget(tx, user_id)
+        staff_limits.forget(tx, user_id)
         revocation.end(tx, user_id)  # before they are deleted: apps get logout notices
         theirs = select(Session.id).where(Session.user_id == user_id)
         tx.execute(delete_from(Authorization).where(or_(Authorization.session_id.in_(theirs), Authorization.login_hint == number)))
@@ -306,19 +308,32 @@ def give_staff(tx: Transaction, settings: Settings, user_id: str, actor_id: str 
     events.note(tx, events.Kind.STAFF_GIVEN, user_id, actor_id=actor_id)
 
 
-def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None, not_staff: bool = False) -> None:
-    """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices.
+def set_blocked(user_id: str, blocked: bool, *, actor_id: str | None = None, not_staff: bool = False) -> bool:
+    """Blocks a user at once, or lets them sign in again. Both end all sessions and forget all devices. False, and nothing ends, if
+    they were blocked, or not blocked, before.
 
     Refuses with `NotAllowed` users who would block themselves, staff who would block other staff, and all changes to staff where
     `not_staff` is set; and with `NotFound`.
     """
     refuse_oneself(actor_id, user_id)
-    with acting(actor_id, user_id) as tx:
-        revocation.end_all(tx, user_id)
+    result = False
+    with suppress(_Unchanged), acting(actor_id, user_id) as tx:
+        revocation.end_all(tx, user_id)  # first, since sessions are locked before their user
         if not_staff or (actor_id and blocked):
             refuse_staff(tx, user_id, STAFF_CHANGE_STAFF if not_staff else STAFF_FIRST)
+        living = select(User.blocked_at.is_not(None)).where(User.id == user_id, User.deleted_at.is_(None))
+        if tx.scalar(living.with_for_update(key_share=True)) == blocked:
+            raise _Unchanged
         _update_user(tx, user_id, blocked_at=clock.now() if blocked else None)
         events.note(tx, events.Kind.USER_BLOCKED if blocked else events.Kind.USER_UNBLOCKED, user_id, actor_id=actor_id)
+        result = True
+    if result:  # after a restored backup, users in this log are blocked again: docs/privacy.md
+        log.info("%s user %s.", "Blocked" if blocked else "Unblocked", user_id)
+    return result
+
+
+class _Unchanged(Exception):
+    """Rolls back a change that finds its result there already."""
 
 
 def _stored(names: Mapping[str, str], metadata: Mapping[str, Any] | None) -> dict[str, str | None]:
@@ -398,6 +413,6 @@ def _set_number(
         return TelephoneNumberTaken()
     if old != number:
         tombstones.mark(tx, settings, user_id, old, clock.now())
-        outbox.add_notice(tx, old, language)
+        outbox.add_notice(tx, old, language, events.request_id.get())
         events.note(tx, events.Kind.NUMBER_CHANGED, user_id, actor_id=actor_id)
     return None

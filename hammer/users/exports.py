@@ -27,7 +27,7 @@ from hammer.models import (
     Verification,
 )
 from hammer.parsing import phones
-from hammer.quotas import guesses, invite_attempts, texts
+from hammer.quotas import guesses, invite_attempts, staff_limits, texts
 from hammer.users import people
 
 
@@ -96,15 +96,15 @@ def _verifications(user_id: str, number: str) -> list[dict[str, Any]]:
 
 def _limits(settings: Settings, user_id: str, number: str) -> list[dict[str, Any]]:
     """What was counted for the user's number and account. The end of a scope, a keyed hash or an id, is left out."""
-    scopes = [guesses.scope(settings.number_hash(number)), staff.scope(user_id)]
+    scopes = [*map(guesses.scope, settings.number_hashes(number)), staff.scope(user_id), *staff_limits.scopes(user_id)]
     scopes += invite_attempts.scopes(settings, user_id, number)
-    mine = _rows(Counter, Counter.scope.in_(scopes), Counter.ends_at, without=["period"])
+    mine = _rows(Counter, Counter.scope.in_(scopes), Counter.ends_at, without=["period", "part", "made_for"])
     return [counter | {"scope": counter["scope"].rpartition("/")[0]} for counter in mine]
 
 
 def _allowances(settings: Settings, number: str) -> list[dict[str, Any]]:
     """How many messages unknown devices and known devices asked for."""
-    keys = {texts.allowance_key(settings, number, known=known): known for known in (False, True)}
+    keys = {key: known for known in (False, True) for key in texts.allowance_keys(settings, number, known=known)}
     mine = _rows(SendAllowance, SendAllowance.number_hash.in_(keys), SendAllowance.day_began_at)
     return [{"known_devices": keys[row.pop("number_hash")]} | row for row in mine]
 

@@ -12,10 +12,12 @@ from sqlalchemy import select, update
 
 from config import Settings
 from hammer import clock, codes, events
+from hammer.acting import acting, refuse_oneself, refuse_staff
 from hammer.db.database import Transaction, db, one_at_a_time
 from hammer.factors import staff
 from hammer.invites import activation, invite_codes
 from hammer.models import Session, SessionKind, User
+from hammer.quotas import idempotency
 from hammer.refusals import (
     N_,
     REQUIRED,
@@ -30,7 +32,6 @@ from hammer.refusals import (
 )
 from hammer.sessions import devices, revocation, sessions
 from hammer.users.accounts import give_staff
-from hammer.users.acting import acting, refuse_oneself
 from hammer.users.names import NOT_TEXT
 
 LONGEST_REASON: Final = 200
@@ -133,11 +134,19 @@ def detach(user_id: str, reason: str, *, may_activate: bool, actor_id: str) -> N
         tx.execute(update(User).where(User.id == user_id).values(activation_closed=not may_activate))
 
 
-def sign_out(user_id: str, *, actor_id: str) -> None:
-    """Ends all sessions of the user, and forgets all devices. Refuses with `NotFound`."""
+def sign_out(user_id: str, *, actor_id: str, not_staff: bool = False, key: idempotency.Key | None = None) -> None:
+    """Ends all sessions of the user, and forgets all devices. A request that is repeated with its `key` changes nothing.
+
+    Refuses with `NotFound`; with `NotAllowed`, where `not_staff` is set, a user who is staff.
+    """
     with acting(actor_id, user_id) as tx:
+        if idempotency.claim(tx, key) is not None:
+            return
         revocation.end_all(tx, user_id, noted_as=events.Kind.SESSIONS_ENDED, actor_id=actor_id)
         _lock(tx, user_id)
+        if not_staff:
+            refuse_staff(tx, user_id)
+        idempotency.keep(tx, key)
 
 
 def session(user_id: str, session_id: str) -> OneSession:

@@ -1,11 +1,11 @@
 """One person as staff see them: who it is, what limits apply now, sessions, texts, and whom they invited."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 from sqlalchemy.orm import aliased
 
 from config import Settings
@@ -17,6 +17,7 @@ from hammer.quotas import guesses, invite_attempts, texts
 from hammer.refusals import NotFound
 from hammer.sessions import devices
 from hammer.sessions.sessions import is_live
+from hammer.sms import outbox
 from hammer.users import timeline
 from hammer.users.timeline import Other
 
@@ -77,20 +78,6 @@ class OpenSession:
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text with a code, and what became of it."""
-
-    asked_at: datetime
-    state: str
-    gateway: str | None
-    tries: int
-    due_at: datetime
-    ended_at: datetime | None
-    telephone_number: str | None
-    """Masked: another number than the person's; None for theirs."""
-
-
-@dataclass(frozen=True)
 class Referee:
     """Someone who activated an invite code, and those below them in the tree."""
 
@@ -144,7 +131,7 @@ def limits(settings: Settings, user_id: str, number: str) -> Limits:
     """The limits of the account and of its number. Those of addresses and of the whole system are not looked at."""
     tx, now = db.session(), clock.now()
     left, again_at = invite_attempts.left(tx, settings, user_id, number, now)
-    wrong = guesses.of_number(tx, settings, settings.number_hash(number), now)
+    wrong = guesses.of_number(tx, settings, settings.number_hashes(number), now)
     return Limits(left, again_at, texts.of_number(tx, settings, number, now), wrong)
 
 
@@ -168,23 +155,39 @@ def known_devices(user_id: str) -> int:
     return db.session.scalar(known) or 0
 
 
-def latest_texts(user_id: str, number: str | None) -> list[Text]:
+def latest_texts(settings: Settings, user_id: str, number: str | None) -> list[outbox.MessageStatus]:
     """The newest texts with codes to the user's number, and to numbers that they want to change to. They are kept for a day."""
-    shown = (Message.created_at, Message.state, Message.gateway, Message.tries, Message.due_at, Message.ended_at)
+    return _texts(settings, timeline.is_asked_by(user_id, number), number)
+
+
+def texts_without_person(settings: Settings, typed: str) -> list[outbox.MessageStatus]:
+    """The newest texts with codes to a number that was typed and has no user: of somebody who never entered one."""
+    numbers = phones.meant(settings, typed)
+    return _texts(settings, Verification.telephone_number.in_(numbers), numbers[0]) if numbers else []
+
+
+def _texts(settings: Settings, which: ColumnElement[bool], number: str | None) -> list[outbox.MessageStatus]:
+    """The newest texts of these verifications. Their number is left out if it is this one, and masked if it is another."""
     query = (
-        select(*shown, Verification.telephone_number)
+        select(Message, Verification)
         .join(Verification, Verification.id == Message.verification_id)
-        .where(timeline.is_asked_by(user_id, number))
+        .where(which)
         .order_by(Message.id.desc())
         .limit(MOST_TEXTS)
     )
-    return [Text(*row[:-1], None if row[-1] == number else phones.last_four(row[-1])) for row in db.session.execute(query)]
+    found = []
+    for message, verification in db.session.execute(query):
+        other = None if verification.telephone_number == number else phones.last_four(verification.telephone_number)
+        found.append(replace(outbox.status_of(settings, message, verification), telephone_number=other))
+    return found
 
 
-def referees(user_id: str) -> list[Referee]:
-    """The newest people who activated the user's code, each with the newest who activated theirs."""
-    children = [_referee(row) for row in db.session.execute(_newest_referees(user_id, MOST_CHILDREN))]
-    branches, free = {}, MOST_BELOW
+def referees(user_id: str, share: float = 1) -> list[Referee]:
+    """The newest people who activated the user's code, each with the newest who activated theirs. `share` is the part of
+    `MOST_CHILDREN` and `MOST_BELOW` that is wanted."""
+    most_children, free = int(MOST_CHILDREN * share), int(MOST_BELOW * share)
+    children = [_referee(row) for row in db.session.execute(_newest_referees(user_id, most_children))]
+    branches = {}
     for child in children:
         if most := min(child.invite_count, MOST_CHILDREN, free):
             branches[child.person.id] = child, most

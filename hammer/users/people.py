@@ -21,9 +21,12 @@ from hammer.models import Event, Referral, User
 from hammer.parsing import phones
 from hammer.parsing.characters import plain
 from hammer.refusals import NotFound
+from hammer.users import search
 
 _BATCH: Final = 5000
 """Number of rows that are read at once where all users are read."""
+_BY_ID: Final = 1000
+"""The same where users are read by their ids."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ CHANGES: Final = (events.Kind.USER_RENAMED, events.Kind.NUMBER_CHANGED)
 """The kinds of events after which a profile is another one."""
 
 
-def find(settings: Settings, name: str) -> str:
+def find(settings: Settings, name: str, *, actor_id: str | None = None) -> str:
     """The id of the user with this id, username or number. The number may be in any spelling, and may be one that is not in any
     numbering plan any more.
 
-    The id of a user, also of a deleted one, never finds another user who took it as a username. Refuses with `NotFound`.
+    The id of a user, also of a deleted one, never finds another user who took it as a username. Refuses with `NotFound`, and with
+    `TooManyRequests` staff who search by too many numbers.
     """
     living = select(User.id, User.telephone_number).where(User.deleted_at.is_(None))
     if codes.is_id(name):
@@ -69,6 +73,7 @@ def find(settings: Settings, name: str) -> str:
     if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII):
         found = db.session.execute(living.where(func.lower(User.username) == name.lower())).all()
     else:
+        search.count_number(settings, name, actor_id)
         numbers = phones.meant(settings, name)  # the likeliest first
         found = list(db.session.execute(living.where(User.telephone_number.in_(numbers))).all()) if numbers else []
         found.sort(key=lambda user: numbers.index(user.telephone_number))
@@ -111,6 +116,14 @@ def every_row() -> Iterator[Any]:
         if len(batch) < _BATCH:
             return
         after = batch[-1].date_joined, batch[-1].id
+
+
+def rows(ids: Sequence[str]) -> Iterator[Any]:
+    """The columns of these users' profiles, in the order of the ids, without deleted users. Keeps one batch in memory."""
+    for start in range(0, len(ids), _BY_ID):
+        batch = ids[start : start + _BY_ID]
+        found = {row.id: row for row in db.session.execute(_profiles_of(select(User.id).where(User.id.in_(batch))))}
+        yield from (found[user_id] for user_id in batch if user_id in found)
 
 
 def _ids(limit: int, after: tuple[datetime, str] | None) -> Select[str]:

@@ -6,7 +6,7 @@ choose among the first `SCANNED` of them. So a page may end before it is full, a
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -16,13 +16,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, collate, false, func, literal, literal_column, not_, or_, select, tuple_
 
 from config import Settings
-from hammer import codes
-from hammer.db.database import db
+from hammer import clock, codes
+from hammer.db.database import db, transaction
 from hammer.db.pagination import Page
 from hammer.invites import invite_codes
 from hammer.models import Referral, User
 from hammer.parsing import phones
 from hammer.parsing.characters import plain
+from hammer.quotas import staff_limits
 from hammer.refusals import N_, InvalidFields
 
 PER_PAGE: Final = 50
@@ -81,9 +82,12 @@ class Person:
     is_deleted: bool
 
 
-def person(settings: Settings, typed: str) -> str | None:
+def person(settings: Settings, typed: str, *, actor_id: str | None = None) -> str | None:
     """The id of the user whose id, invite code or number this is; None if it is of no user. A deleted user is found by id and by
-    invite code. The code may be in a link, and the number in any spelling."""
+    invite code. The code may be in a link, and the number in any spelling.
+
+    Refuses with `TooManyRequests` staff who search by too many numbers.
+    """
     typed = typed.replace("\0", "").strip()
     if codes.is_id(typed) and db.session.scalar(select(User.id).where(User.id == typed)):
         return typed
@@ -91,9 +95,28 @@ def person(settings: Settings, typed: str) -> str | None:
     with_code = code and db.session.scalar(select(User.id).where(User.invite_code == code))
     if with_code:
         return str(with_code)
+    count_number(settings, typed, actor_id)
     numbers = phones.meant(settings, typed)  # the likeliest first
     found = dict(db.session.execute(select(User.telephone_number, User.id).where(User.telephone_number.in_(numbers))).all())
     return next((found[number] for number in numbers if number in found), None)
+
+
+def count_number(settings: Settings, typed: str, actor_id: str | None) -> None:
+    """Counts a search of staff by a whole number. Other searches, and those without an actor, are not counted.
+
+    Refuses with `TooManyRequests`.
+    """
+    digits = re.sub("[^0-9]", "", plain(typed))
+    if actor_id and len(digits) > 4 and phones.meant(settings, typed):
+        with transaction() as tx:
+            staff_limits.take(tx, staff_limits.SEARCHES, actor_id, clock.now())
+
+
+def with_ids(ids: Sequence[str]) -> list[Person]:
+    """The users with these ids, in the order of the ids. Those of no user are left out."""
+    rows = db.session.execute(select(*_SHOWN).where(User.id.in_([each for each in ids if codes.is_id(each)])))
+    found = {row.id: _person(row) for row in rows}
+    return [found[each] for each in ids if each in found]
 
 
 def text(settings: Settings, typed: str) -> str:
@@ -114,21 +137,41 @@ def text(settings: Settings, typed: str) -> str:
     return name
 
 
-def people(found_by: str = "", filters: Filters = Filters(), after: str | None = None) -> Page[Person]:  # frozen
+def people(
+    found_by: str = "",
+    filters: Filters = Filters(),  # frozen
+    after: str | None = None,
+    limit: int = PER_PAGE,
+) -> Page[Person]:
     """A page of the people who fulfil the filters: the newest first, or found by a `text`, those with a name in its order.
 
     Refuses with `InvalidFields` a malformed `after`, and one whose user is in this list no more.
     """
     ways = list(_ways(found_by, filters))
-    first, start = _read_place(after, len(ways))
+    first, user_id = _read_place(after, len(ways))
+    start = _keys_of(ways[first], user_id) if user_id else _BEGINNING
     found: list[Person] = []
     for number, way in enumerate(ways[first:], first):
-        people_of_way, end = _page(way, filters, start, PER_PAGE - len(found))
-        found += people_of_way
+        rows, end = _page(way, filters, start, limit - len(found))
+        found += map(_person, rows)
         if end is not None:
-            return Page(found, f"{number}.{end}")
-        start = ""
+            return Page(found, f"{number}.{end[-1] if end else ''}")
+        start = _BEGINNING
     return Page(found, None)
+
+
+def ids(found_by: str = "", filters: Filters = Filters()) -> Iterator[str]:  # frozen
+    """The ids of all people in that list, in its order. Reads `SCANNED` people at a time."""
+    for way in _ways(found_by, filters):
+        start: _Keys | None = _BEGINNING
+        while start is not None:
+            rows, start = _page(way, filters, start, SCANNED)
+            yield from (row.id for row in rows)
+
+
+_Keys = tuple[Any, ...]
+"""A place in a way: what its person has in the columns of its order."""
+_BEGINNING: Final[_Keys] = ()
 
 
 class _Way(NamedTuple):
@@ -234,8 +277,8 @@ def _when(user: Any, filters: Filters) -> Iterator[ColumnElement[bool]]:
         yield user.date_joined < datetime.combine(filters.joined_to + timedelta(days=1), time.min, UTC)
 
 
-def _page(way: _Way, filters: Filters, start: str, most: int) -> tuple[list[Person], str | None]:
-    """Up to this many people after the start, and the id at which the next page begins; None at the end of the way."""
+def _page(way: _Way, filters: Filters, start: _Keys, most: int) -> tuple[Sequence[Any], _Keys | None]:
+    """Up to this many people after the start, and the place after which the next page begins; None at the end of the way."""
     keys = [key.label(f"key{n}") for n, key in enumerate(way.order)]
     ordered = way.people.add_columns(*keys).order_by(*(key.desc() if way.newest_first else key for key in way.order))
     if start:
@@ -249,20 +292,23 @@ def _page(way: _Way, filters: Filters, start: str, most: int) -> tuple[list[Pers
     order = [read.c[key.name].desc() if way.newest_first else read.c[key.name] for key in keys]
     rows = db.session.execute(chosen.order_by(*order).limit(most + 1)).all()
     if len(rows) > most:
-        end: str | None = rows[most - 1].id if most else start
-    else:
-        end = db.session.scalar(ordered.with_only_columns(way.order[-1]).offset(SCANNED - 1).limit(1))
-    return [_person(row) for row in rows[:most]], end
+        return rows[:most], tuple(rows[most - 1][-len(keys) :]) if most else start
+    end = db.session.execute(ordered.with_only_columns(*way.order).offset(SCANNED - 1).limit(1)).first()
+    return rows, end and tuple(end)
 
 
-def _beyond(way: _Way, user_id: str) -> ColumnElement[bool]:
-    """The condition for the people after this one. Names are not part of an address, so they are looked up here."""
-    keys = way.places.with_only_columns(*way.order).where(User.id == user_id)
-    place = db.session.execute(keys).first()
-    if place is None:
-        raise InvalidFields({"after": [CHANGED]})
+def _beyond(way: _Way, place: _Keys) -> ColumnElement[bool]:
+    """The condition for the people after this place."""
     values = tuple_(*(literal(value, key.type) for value, key in zip(place, way.order, strict=True)))
     return tuple_(*way.order) < values if way.newest_first else tuple_(*way.order) > values
+
+
+def _keys_of(way: _Way, user_id: str) -> _Keys:
+    """The place of this person. Names are not part of an address, so they are looked up here."""
+    place = db.session.execute(way.places.with_only_columns(*way.order).where(User.id == user_id)).first()
+    if place is None:
+        raise InvalidFields({"after": [CHANGED]})
+    return tuple(place)
 
 
 def _read_place(after: str | None, ways: int) -> tuple[int, str]:

@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, Response, abort, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError
 
+from hammer.db.causes import Cause, cause_of
 from hammer.db.database import AWAY, db
 from hammer.operations import gauges, readiness
 from hammer.web import metrics, request_limits
@@ -66,7 +67,7 @@ def _state() -> str:
         at = readiness.migration()
     except (DBAPIError, *AWAY) as error:
         db.session.rollback()  # without this, the next read in this request would fail too
-        return readiness.word(error)
+        return cause_of(error)
     if at is None or at < readiness.NEWEST_MIGRATION:  # a newer schema is fine: migrations run before the new program
-        return readiness.UNMIGRATED
+        return Cause.UNMIGRATED
     return cast(readiness.WriteCheck, current_app.extensions["hammer.web.health"]).state()

@@ -17,7 +17,8 @@ from typing import Any, Final
 import click
 from flask import Flask, Response, g, request
 
-from hammer import events
+from hammer import events, measures
+from hammer.refusals import Refusal
 from hammer.web.settings import settings
 
 REQUEST_ID: Final = "X-Request-ID"
@@ -33,6 +34,13 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _OF_SERVERS: Final = re.compile(r" - - \[|^Invalid request from|^(\x1b\[\d+m)?Press CTRL\+C")
 _SERVED: Final = re.compile(r"^ \* Running on (http\S+)", re.MULTILINE)
 _LOOPBACK: Final = re.compile(r"(?<=//)(127\.0\.0\.1|\[::1\])(?=:)")
+
+REFUSALS: Final = measures.counter(
+    "refusals",
+    "Requests that were refused, by the reason that callers are told.",
+    "slug",
+    known=((leaf.slug,) for group in Refusal.__subclasses__() for leaf in group.__subclasses__()),
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +74,9 @@ def _warn_of_demo_mode() -> None:
 
 
 def refused(slug: str, reason: str = "") -> None:
-    """Adds a refusal to the line of this request: its slug, and a sentence that says more and contains nothing that was sent."""
+    """Counts a refusal and adds it to the line of this request: its slug, which is a word of this program or of OAuth 2.0, and a
+    sentence that says more and contains nothing that was sent."""
+    REFUSALS.labels(slug).inc()
     g.refusal = slug
     g.refusal_reason = _NUMBERS_AND_TOKENS.sub(_masked, reason) or None
 
@@ -75,7 +85,7 @@ class ForMachines(logging.Formatter):
     """One JSON object a line, in ASCII, with times in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = _fields(record) | getattr(record, "request", {})
+        line = _fields(record) | getattr(record, "request", {}) | getattr(record, "about", {})
         if record.exc_info and record.exc_info[1]:
             line["trace"] = _trace(record.exc_info[1])
         return json.dumps(line)
@@ -88,6 +98,7 @@ class ForPeople(logging.Formatter):
         fields = _fields(record)
         request = getattr(record, "request", {})
         more = {name: request[name] for name in ("duration_ms", "refusal", "reason") if request.get(name) is not None}
+        more |= {name: value for name, value in getattr(record, "about", {}).items() if name in ("text_id", "verification")}
         words = [datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S"), record.levelname, fields["message"]]
         line = _one_line(" ".join([*words, *(f"{name}={value}" for name, value in more.items())]))
         return f"{line}\n{_trace(record.exc_info[1])}" if record.exc_info and record.exc_info[1] else line
@@ -101,6 +112,9 @@ def _write(formatter: logging.Formatter) -> None:
     handler.name = __name__
     handler.setFormatter(formatter)
     root.addHandler(handler)
+    # No line states them: https://docs.python.org/3/howto/logging.html#optimization
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(True)  # a warning of Python is a line like all others
 
 
@@ -145,6 +159,7 @@ def _is_no_request(record: logging.LogRecord) -> bool:
 
 def _begin() -> None:
     g.began = time.perf_counter()
+    events.verification.set(None)
     given = request.headers.get(REQUEST_ID, "") if settings().proxy_hops else ""
     events.request_id.set(given if _ID_OF_PROXY.fullmatch(given) else secrets.token_hex(16))
 
@@ -158,6 +173,7 @@ def _log_request(response: Response) -> Response:
         "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
         "user_id": getattr(caller, "user_id", None),
         "client_id": events.calling_client.get(),
+        "verification": events.verification.get(),
         "refusal": g.get("refusal"),
         "reason": g.get("refusal_reason"),
     }

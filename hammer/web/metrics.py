@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from hammer import measures
 from hammer.operations.gauges import Gauge
+from hammer.web import processes
 from hammer.web.settings import settings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -25,11 +28,12 @@ def init_app(app: Flask) -> None:
     counted, directory = CollectorRegistry(), settings(app).metrics_directory
     what = "How long requests took, by route and status."
     durations = Histogram("hammer_request_seconds", what, ("method", "route", "status"), buckets=SECONDS, registry=counted)
+    labelled = cache(durations.labels)  # which looks them up each time
 
     def observe(response: Response) -> Response:
         method = request.method if request.method in METHODS else "other"
         route = request.url_rule.rule if request.url_rule else "(none)"
-        durations.labels(method, route, response.status[:3]).observe(time.perf_counter() - g.began)
+        labelled(method, route, response.status[:3]).observe(time.perf_counter() - g.began)
         return response
 
     app.after_request(observe)
@@ -39,8 +43,12 @@ def init_app(app: Flask) -> None:
 def exposition(app: Flask, gauges: Iterable[Gauge]) -> bytes:
     """The counted requests and these gauges, in the text format of Prometheus."""
     counted, directory = app.extensions["hammer.web.metrics"]
+    measures.begin_at_zero()
+    processes.measure(app)
     registry = CollectorRegistry()
-    registry.register(_AllProcesses(Path(directory)) if directory else counted)
+    for collector in [_AllProcesses(Path(directory))] if directory else [counted, measures.REGISTRY]:
+        registry.register(collector)
+    registry.register(processes.Processes(app.config["VERSION"], directory))
     registry.register(_Gauges(gauges))
     return generate_latest(registry)
 

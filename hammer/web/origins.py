@@ -64,7 +64,7 @@ def _share(response: Response) -> Response:
         return _readable_by("*", ["GET"], response)
     methods = METHODS if request.path.startswith(API) else OF_APPS.get(request.path)
     if methods:
-        response.vary.add("Origin")
+        response.headers.add("Vary", "Origin")  # one of several headers, if there are others: `vary.add` would parse them
         origin = request.headers.get("Origin")
         if origin and _is_allowed(origin):
             # As a pattern: Flask-CORS compares strings without regard to case, and takes some of them for patterns.

@@ -77,7 +77,7 @@ class RequestLimiter:
         """Takes one request from the limits of this address and of each network around it. Refuses with `TooManyRequests`."""
         limits = addresses.shares(address, self.settings.requests_per_address_minute)
         if self.redis is not None:  # addresses leave this process only as keyed hashes
-            limits = [(self.settings.keyed_hash("requests", network), most) for network, most in limits]
+            limits = [(key, most) for network, most in limits for key in self.settings.keyed_hashes("requests", network)]
         wait = self._take(limits)
         if wait:
             raise TooManyRequests(retry_after=wait)
@@ -198,9 +198,15 @@ def _limiter() -> RequestLimiter:
 
 
 def _read_whole() -> None:
-    """Reads the body before any view does: a body of unknown length can break off, or be longer than we accept."""
+    """Reads the body before any view does: a body of unknown length can break off, or be longer than we accept.
+
+    A view can have a function `longest_body`, which says how many bytes this caller may send; None for no more than usual.
+    """
     if request.url_rule is None or request.method in ("GET", "HEAD"):
         return
+    longest = getattr(current_app.view_functions[request.url_rule.endpoint], "longest_body", None)
+    if longest is not None:
+        request.max_content_length = longest()
     try:
         body = request.get_data()
     except OSError as error:  # raised by the server for malformed chunks (RFC 9112 §7.1)

@@ -20,15 +20,18 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, func, select, update
 
 from config import Settings
-from hammer import clock
-from hammer.db.database import Transaction, transaction
+from hammer import clock, measures
+from hammer.acting import acting
+from hammer.db import server_clock
+from hammer.db.database import Transaction, on_commit, transaction
 from hammer.db.prepared import insert_row
 from hammer.db.queue import Policy, Queue, Workers, start_with_server
 from hammer.models import Disabled, Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from hammer.outgoing.guard import Guard
-from hammer.outgoing.post import Outcome, post
+from hammer.outgoing.post import Fault, Outcome, post
 from hammer.refusals import NotFound
 from hammer.webhooks import endpoints, feed, signing
+from hammer.webhooks.endpoints import COMMAND_LINE, Manager
 from hammer.webhooks.messages import Message, message, select_events
 
 if TYPE_CHECKING:
@@ -69,6 +72,13 @@ SLOW_THREADS: Final = 2
 SLOW_OR_NEW_THREADS: Final = 3
 """Those that post to slow endpoints or to new ones, which may hang too. The others are for endpoints that answer at once."""
 
+POSTS: Final = measures.counter(
+    "webhook_posts",
+    "Posts to endpoints of webhooks, by the first digit of the status or by the fault.",
+    "outcome",
+    known=((outcome,) for outcome in ("2xx", "3xx", "4xx", "5xx", *Fault)),
+)
+
 log = logging.getLogger(__name__)
 
 _claiming = threading.Lock()
@@ -86,7 +96,9 @@ def init_app(app: "Flask") -> None:
 def threads(app: "Flask") -> Workers:
     """Threads that deliver events, not started yet."""
     settings: Settings = app.config["SETTINGS"]
-    return Workers(QUEUE, lambda: deliver_next(settings), name="webhooks", count=THREADS, context=app.app_context)
+    return Workers(
+        QUEUE, lambda: deliver_next(settings), name="webhooks", count=THREADS, context=lambda: server_clock.for_workers(app)
+    )
 
 
 @dataclass(frozen=True)
@@ -115,17 +127,17 @@ def deliver_next(settings: Settings) -> bool:
     return True
 
 
-def ping_now(settings: Settings, endpoint_id: str) -> Outcome:
+def ping_now(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE) -> Outcome:
     """Posts a `ping` at once, also to a disabled endpoint, and logs the attempt. If it is accepted, that ends the pause of an
-    endpoint that failed. Refuses with `NotFound`."""
-    with transaction() as tx:
-        endpoint = endpoints.lock(tx, endpoint_id)
+    endpoint that failed. Refuses with `NotFound`, and staff who are staff no more with `NotAllowed`."""
+    with acting(by.user_id) as tx:
+        endpoint = endpoints.lock(tx, endpoint_id, by)
         if endpoint is None:
             raise NotFound
-        event = endpoints.add_ping(tx, endpoint_id)
+        event = endpoints.add_ping(tx, endpoint_id, by)
     at = clock.now()
     outcome, took = _post(settings, endpoint, message(event, None))
-    with transaction() as tx:
+    with transaction() as tx:  # the post was made, so it is recorded, whoever is staff by now
         if endpoint := endpoints.lock(tx, endpoint_id):
             _log_attempt(tx, endpoint_id, event.id, at, outcome, took)
             if outcome.accepted and endpoint.failures:
@@ -150,7 +162,7 @@ def _allowed() -> tuple[ColumnElement[bool], ...]:
 
 def _claim(*which: ColumnElement[bool]) -> _Work | None:
     """Claims an endpoint, of those that match `which`, and reads its first delivery in line; None if none is due."""
-    now = clock.now()
+    now = server_clock.now()
     where = (*which, *_has_work(now))
     if not QUEUE.any_due(now, *where):
         return None
@@ -188,7 +200,7 @@ def _post(settings: Settings, endpoint: WebhookEndpoint, about: Message) -> tupl
 
 
 def _record(work: _Work, at: datetime, outcome: Outcome, took: timedelta) -> None:
-    now, slow = clock.now(), took > SLOW
+    now, slow = server_clock.now(), took > SLOW
 
     def write(tx: Transaction) -> Disabled | None:
         if not endpoints.lock(tx, work.endpoint.id):  # it was removed meanwhile
@@ -244,3 +256,4 @@ def _log_attempt(tx: Transaction, endpoint_id: str, event_id: int, at: datetime,
     took_ms = round(took / timedelta(milliseconds=1))
     values = {"at": at, "status": outcome.status, "fault": outcome.fault, "took_ms": took_ms}
     insert_row(tx, WebhookAttempt, endpoint_id=endpoint_id, event_id=event_id, **values)
+    on_commit(tx, POSTS.labels(outcome.fault or f"{(outcome.status or 0) // 100}xx").inc)

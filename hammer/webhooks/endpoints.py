@@ -1,18 +1,21 @@
 """The endpoints of webhooks: servers of apps that are told what happens.
 
 A client sees only the endpoints that it added; staff and the command line see all. What is not seen is refused with `NotFound`.
+Staff who are staff no more when their transaction ends are refused with `NotAllowed`.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from config import Settings
 from hammer import clock, codes, events
-from hammer.db.database import Transaction, db, insert, one_at_a_time, transaction
+from hammer.acting import CHANGED_SINCE, ROTATED_SINCE, acting
+from hammer.db.database import Transaction, db, insert, one_at_a_time
 from hammer.db.pagination import NO_PLACE, Page
 from hammer.models import Disabled, Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from hammer.outgoing import uris
@@ -38,7 +41,8 @@ TYPES: Final = tuple(type_ for type_ in events.Type if type_ is not events.Type.
 
 @dataclass(frozen=True)
 class Manager:
-    """Who manages endpoints: a client, a member of staff, or the command line, which is neither."""
+    """Who manages endpoints: a client, a member of staff, or the command line, which is neither. With both, staff who act for the
+    client."""
 
     client_id: str | None = None
     user_id: str | None = None
@@ -76,7 +80,7 @@ def add(
     """
     columns = _read(settings, {"url": url, "types": types})
     now = clock.now()
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         before = idempotency.claim(tx, key)
         if before is not None and (added := tx.get(WebhookEndpoint, before["id"])) is not None:
             return added
@@ -93,27 +97,49 @@ def add(
     return endpoint
 
 
-def change(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, **given: Any) -> WebhookEndpoint:
+def edition(endpoint: WebhookEndpoint) -> str:
+    """A hash of what can be changed: another one later says that it was changed."""
+    return sha256(repr((endpoint.url, endpoint.types)).encode()).hexdigest()
+
+
+def change(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, seen: str = "", **given: Any) -> WebhookEndpoint:
     """Changes those of `url` and `types` that are given. Another URL is posted to at once, however the one before failed. Refuses
-    with `InvalidFields` like `add`."""
+    with `InvalidFields` like `add`.
+
+    :param seen: the `edition` that the caller has seen; any other one is refused.
+    """
     columns: dict[str, Any] = _read(settings, given)
     if not columns:
         return find(endpoint_id, by)
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
+        if seen and seen != edition(_locked(tx, endpoint_id, by)):
+            raise InvalidFields({"seen": [CHANGED_SINCE]})
         endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_CHANGED, **columns)
         if "url" in columns:
             _begin_again(tx, endpoint_id)
     return endpoint
 
 
-def rotate(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, key: idempotency.Key | None = None) -> str:
+def rotate(
+    settings: Settings,
+    endpoint_id: str,
+    *,
+    by: Manager = COMMAND_LINE,
+    generation: int | None = None,
+    key: idempotency.Key | None = None,
+) -> str:
     """A new secret. The one before signs too for `signing.OVERLAP`; the one before that is gone at once. A request that is repeated
-    with its `key` gets the same secret."""
+    with its `key` gets the same secret.
+
+    :param generation: the one that the caller has seen; any other one is refused with `NotAllowed`.
+    """
     following = {"generation": WebhookEndpoint.generation + 1, "rotated_at": clock.now()}
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         before = idempotency.claim(tx, key)
         if before is None:
             endpoint = _update(tx, endpoint_id, by, events.Kind.ENDPOINT_ROTATED, **following)
+            if generation not in (None, endpoint.generation - 1):
+                raise NotAllowed(ROTATED_SINCE)
             before = {"generation": endpoint.generation}
             idempotency.keep(tx, key, **before)
     return signing.secret(settings, endpoint_id, before["generation"])
@@ -121,7 +147,7 @@ def rotate(settings: Settings, endpoint_id: str, *, by: Manager = COMMAND_LINE, 
 
 def disable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
     """Posts nothing to it from now on. Its deliveries wait, and it gets no new ones."""
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         endpoint = _locked(tx, endpoint_id, by)
         if endpoint.disabled_at is None:
             disable_in(tx, endpoint_id, Disabled.BY_HAND, by)
@@ -137,7 +163,7 @@ def disable_in(tx: Transaction, endpoint_id: str, why: Disabled, by: Manager = C
 def enable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
     """Posts to it again: what waits, and what happens from now on. What happened since it was disabled can be replayed. Ends the
     pause of one that is enabled."""
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         endpoint = _locked(tx, endpoint_id, by)
         was_disabled = endpoint.disabled_at is not None
         if was_disabled or endpoint.failures:
@@ -149,7 +175,7 @@ def enable(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> WebhookEndpoint:
 
 def remove(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> None:
     """Deletes it with its deliveries and their log."""
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         this = delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, *_seen(by))
         if tx.scalar(this.returning(WebhookEndpoint.id)) is None:
             raise NotFound
@@ -176,16 +202,16 @@ def end_pause(tx: Transaction, endpoint_id: str) -> None:
     tx.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(fresh))
 
 
-def remove_of_client(tx: Transaction, client_id: str) -> None:
+def remove_of_client(tx: Transaction, client_id: str, *, actor_id: str | None = None) -> None:
     """Deletes the endpoints of a client that is deleted, in the transaction of the caller."""
     gone = tx.scalars(delete(WebhookEndpoint).where(WebhookEndpoint.client_id == client_id).returning(WebhookEndpoint.id))
     for endpoint_id in gone.all():
-        events.note(tx, events.Kind.ENDPOINT_REMOVED, client_id=client_id, endpoint_id=endpoint_id)
+        events.note(tx, events.Kind.ENDPOINT_REMOVED, actor_id=actor_id, client_id=client_id, endpoint_id=endpoint_id)
 
 
 def ping(endpoint_id: str, *, by: Manager = COMMAND_LINE) -> str:
     """Sends it a `ping` soon: the id of the message. Refuses with `NotAllowed` while it is disabled."""
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         _make_ready(tx, _locked(tx, endpoint_id, by))
         event = add_ping(tx, endpoint_id, by)
         tx.add(WebhookDelivery(endpoint_id=endpoint_id, event_id=event.id, tries=0, due_at=event.at))
@@ -230,7 +256,7 @@ def replay_span(endpoint_id: str, since: datetime, until: datetime | None = None
 
 def _replay(endpoint_id: str, by: Manager, *which: ColumnElement[bool]) -> int:
     now = clock.now()
-    with transaction() as tx:
+    with acting(by.user_id) as tx:
         endpoint = _locked(tx, endpoint_id, by)
         _make_ready(tx, endpoint)
         which = (*which, Event.sequence > events.UNPUBLISHED)

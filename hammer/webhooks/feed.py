@@ -15,6 +15,7 @@ from sqlalchemy import Table, and_, bindparam, exists, func, insert, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from hammer import clock, events
+from hammer.db import server_clock
 from hammer.db.database import Transaction, db, one_at_a_time, transaction
 from hammer.db.pagination import MOST_PER_PAGE, NO_PLACE, Page
 from hammer.models import Client, Event, WebhookDelivery, WebhookEndpoint
@@ -49,7 +50,7 @@ def publish() -> int:
             newest = tx.scalar(select(func.max(Event.sequence)).where(_PUBLISHED)) or 0
             places = [{"event": event.id, "place": place} for place, event in enumerate(found, newest + 1)]
             tx.connection().execute(_NUMBER, places)
-            now = clock.now()
+            now = server_clock.now()
             rows = [
                 {"endpoint_id": endpoint.id, "event_id": event.id, "tries": 0, "due_at": now}
                 for event in found

@@ -2,7 +2,8 @@
 
 The secret of an endpoint is computed from its id, its generation and a key outside the database, and never stored.
 
-After a rotation the secret before signs too for `OVERLAP`, so that an app can change it without losing an event.
+After a rotation the secret before signs too for `OVERLAP`, so that an app can change it without losing an event. So do the secrets
+of `SECRET_KEY_PREVIOUS` for as long as it is set.
 """
 
 import hmac
@@ -22,7 +23,11 @@ OVERLAP: Final = timedelta(hours=24)
 
 def secret(settings: Settings, endpoint_id: str, generation: int) -> str:
     """The secret of a generation: `whsec_` and 32 bytes in base64."""
-    value = hmac.digest(settings.key("webhooks"), f"secret|{endpoint_id}|{generation}".encode(), "sha256")
+    return _secret(settings.key("webhooks"), endpoint_id, generation)
+
+
+def _secret(key: bytes, endpoint_id: str, generation: int) -> str:
+    value = hmac.digest(key, f"secret|{endpoint_id}|{generation}".encode(), "sha256")
     return f"whsec_{b64encode(value).decode()}"
 
 
@@ -36,7 +41,7 @@ def headers(settings: Settings, endpoint: WebhookEndpoint, message_id: str, body
     """The headers of a post that is made now."""
     now = clock.now()
     generations = [endpoint.generation, endpoint.generation - 1] if older_until(endpoint) else [endpoint.generation]
-    secrets = [secret(settings, endpoint.id, generation) for generation in generations]
+    secrets = [_secret(key, endpoint.id, generation) for generation in generations for key in settings.keys("webhooks")]
     return {
         "Content-Type": "application/json",
         "webhook-id": message_id,

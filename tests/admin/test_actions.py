@@ -122,6 +122,8 @@ def test_new_staff_get_a_link_that_is_shown_once_and_opens_the_pages(app: Flask,
     page = do(operator, person, "make-staff")
     link = re.search(r"http://localhost:5000(/admin/enrol/[^/\s]+/)", page.words)
     assert link is not None
+    assert operator.last is not None
+    assert "lang=ru" not in operator.last.text  # in another language it could not be shown
     assert link[1] not in operator.get(f"/admin/people/{person}/make-staff/").words
     assert second.get(link[1]).form_with("code") is not None
 

@@ -1,6 +1,7 @@
 """Two acts of staff at the same moment: no deadlock, no actor who is staff no more, and always one staff member left."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,15 +10,18 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from config import Settings
+from hammer.clients import registry
 from hammer.db.database import db
+from hammer.events import Kind
 from hammer.factors import staff
-from hammer.models import SessionKind, User
+from hammer.models import Event, SessionKind, SigningAlgorithm, User, WebhookEndpoint
 from hammer.refusals import AlreadyActivated, InvalidFields, NotAllowed, Refusal, Unavailable
-from hammer.sessions import sessions
+from hammer.sessions import keys, sessions
 from hammer.users import accounts, oversight
+from hammer.webhooks import endpoints
 from tests.actions import activate, number, referrals, sign_in, user
 from tests.interleaving import Verb, at_every_step
 from tests.operators import app_code
@@ -100,8 +104,8 @@ class Pages:
         opened = staff.enrol_by_link(settings, self.id, signed_in.session.id, token, app_code(secret), device="")
         self.cookie = f"hammer_admin={sessions.cookie(settings, opened.session)}"
 
-    def form(self, at: str) -> Callable[[], Answer]:
-        """Opens a page of an action. Returns the call that sends its form."""
+    def form(self, at: str, **typed: str) -> Callable[[], Answer]:
+        """Opens a page of an action. Returns the call that sends its form, filled in."""
         page = self.server.request("GET", at, headers={"Cookie": self.cookie, "Accept-Language": "en"})
         assert page.status == 200, page.body
         fields = re.findall(
@@ -109,19 +113,20 @@ class Pages:
         )
         kept = page.headers["Set-Cookie"].partition(";")[0]
         headers = {"Cookie": f"{self.cookie}; {kept}", "Content-Type": "application/x-www-form-urlencoded"}
-        return partial(self.server.request, "POST", at, urlencode(fields).encode(), headers)
+        return partial(self.server.request, "POST", at, urlencode(dict(fields) | typed).encode(), headers)
+
+
+@pytest.fixture
+def theirs(server: Server, settings: Settings) -> Settings:
+    """The settings of the server."""
+    key = "only for the tests, 32 bytes and more of it"
+    return replace(settings, database_url=server.database_url, secret_key=key, public_url=server.url)
 
 
 @pytest.mark.requirement("AZN-02")
 def test_of_two_staff_who_demote_each_other_at_once_one_stays(
-    server: Server, settings: Settings, app_with: Callable[[Settings], Flask]
+    server: Server, theirs: Settings, app_with: Callable[[Settings], Flask]
 ) -> None:
-    theirs = replace(
-        settings,
-        database_url=server.database_url,
-        secret_key="only for the tests, 32 bytes and more of it",
-        public_url=server.url,
-    )
     app = app_with(theirs)
     for _ in range(8):
         with app.app_context():
@@ -130,3 +135,66 @@ def test_of_two_staff_who_demote_each_other_at_once_one_stays(
         with app.app_context():
             assert is_staff(one.id) + is_staff(other.id) == 1
         assert {answer.status for answer in answers} <= {303, 403}
+
+
+@pytest.mark.requirement("AZN-02")
+@pytest.mark.parametrize("other", ["block", "delete", "make staff"])
+@pytest.mark.parametrize("action", ["block", "delete"])
+def test_of_two_who_act_on_the_same_people_at_once_each_person_is_changed_whole_and_once(
+    server: Server, theirs: Settings, app_with: Callable[[Settings], Flask], action: str, other: str
+) -> None:
+    app = app_with(theirs)
+    with app.app_context():
+        one, two = Pages(theirs, server), Pages(theirs, server)
+    for _ in range(4):
+        with app.app_context():
+            ids = [accounts.create(theirs, number(next(_fresh)), {}) for _ in range(5)]
+
+        def bulk(what: str, ids: list[str]) -> str:
+            return "/admin/people/bulk/?" + urlencode({"action": what, "ids": ids}, doseq=True)
+
+        theirs_too = f"/admin/people/{ids[2]}/make-staff/" if other == "make staff" else bulk(other, ids[::-1])
+        answers = at_once([one.form(bulk(action, ids), count="5"), two.form(theirs_too, count="5")])
+
+        # 422: one of the five is staff by then, so the number that was typed is not that of the list any more
+        assert {answer.status for answer in answers} <= {200, 303, 404, 422, 503}
+        with app.app_context():
+            rows = db.session.execute(select(Event.user_id, Event.kind).where(Event.user_id.in_(ids)))
+            noted = Counter(tuple(row) for row in rows)
+            found = db.session.scalars(select(User).where(User.id.in_(ids)).execution_options(populate_existing=True)).all()
+            assert set(noted.values()) == {1}
+            for each in found:
+                blocked, deleted = each.blocked_at is not None, each.deleted_at is not None
+                assert noted[each.id, Kind.USER_BLOCKED] == blocked
+                assert noted[each.id, Kind.USER_DELETED] == deleted
+                assert noted[each.id, Kind.STAFF_GIVEN] == each.is_staff
+                assert not (each.is_staff and (blocked or deleted))
+
+
+@pytest.mark.parametrize("what", ["client", "endpoint", "keys"])
+def test_of_two_who_ask_for_a_new_secret_at_once_one_gets_it_and_the_other_is_told(
+    server: Server, theirs: Settings, app_with: Callable[[Settings], Flask], what: str
+) -> None:
+    app = app_with(theirs)
+    for _ in range(4):
+        with app.app_context():
+            one, two = Pages(theirs, server), Pages(theirs, server)
+            client_id = registry.add(f"Shop {next(_fresh)}").id
+            endpoint_id = endpoints.add(theirs, "https://shop.example.com/hook").id
+            keys.IdTokenKeys(theirs).ensure(SigningAlgorithm.EDDSA)
+            before = db.session.scalar(select(func.max(Event.id))) or 0
+        at = {"client": f"/apps/{client_id}", "endpoint": f"/webhooks/{endpoint_id}", "keys": "/apps/provider"}[what]
+        answers = at_once([each.form(f"/admin{at}/rotate/") for each in (one, two)])
+
+        with app.app_context():
+            noted = Counter(db.session.scalars(select(Event.kind).where(Event.id > before)))
+            generations = {
+                "client": registry.get(client_id).generation,
+                "endpoint": db.session.get_one(WebhookEndpoint, endpoint_id, populate_existing=True).generation,
+            }
+        assert noted == {{"client": Kind.CLIENT_ROTATED, "endpoint": Kind.ENDPOINT_ROTATED, "keys": Kind.KEY_ROTATED}[what]: 1}
+        assert generations.get(what, 1) == 1
+        if what == "keys":
+            assert [answer.status for answer in answers] == [303, 303]
+        else:
+            assert sorted(answer.status for answer in answers) == [200, 303]

@@ -113,6 +113,11 @@ def test_a_filter_that_cannot_be_read_is_refused_at_its_field(operator: Operator
     assert shown(page(operator, before="9" * 30)) != []
 
 
+def test_days_at_the_ends_of_the_calendar_are_days(operator: Operator) -> None:
+    assert shown(page(operator, since="0001-01-01", until="9999-12-31")) == shown(page(operator)) != []
+    assert shown(page(operator, since="9999-12-31")) == shown(page(operator, until="0001-01-01")) == []
+
+
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_a_full_page_is_small(app: Flask, operator: Operator, language: str) -> None:
     with app.app_context(), transaction() as tx:

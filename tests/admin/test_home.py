@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Executable, insert, text, update
+from sqlalchemy import Executable, case, insert, text, update
 from time_machine import Traveller
 
 import config
@@ -133,6 +133,11 @@ def _fill(app: Flask, much: int) -> None:
         tx.execute(insert(WebhookEndpoint), [endpoint | {"id": f"{much + n:022d}"} for n in range(much // 10 + 1)])
 
 
+def used(scope: str, units: int) -> Executable:
+    """Counts so many units of a shared limit, all in one part."""
+    return update(Counter).where(Counter.scope == scope).values(taken=case((Counter.part == 0, units), else_=0))
+
+
 CHANGES: list[tuple[Callable[[datetime], Executable], str]] = [
     (
         lambda now: insert(Message).values(tries=2, state="waiting", created_at=now - LONG, due_at=now),
@@ -142,11 +147,8 @@ CHANGES: list[tuple[Callable[[datetime], Executable], str]] = [
         lambda now: insert(Message).values(tries=8, state="given up", created_at=now, due_at=now, ended_at=now),
         "No gateway took 1 text.",
     ),
-    (lambda _: update(Counter).where(Counter.scope == "guesses/4").values(taken=20), "are being guessed: 20 of 20 wrong guesses"),
-    (
-        lambda _: update(Counter).where(Counter.scope == "texts/hour").values(taken=9000),
-        "9000 of 10000 texts of this hour are used.",
-    ),
+    (lambda _: used("guesses/4", 20), "are being guessed: 20 of 20 wrong guesses"),
+    (lambda _: used("texts/hour", 9000), "9000 of 10000 texts of this hour are used."),
     (
         lambda now: update(WebhookEndpoint).values(disabled_at=now, disabled_for=Disabled.FAILING),
         "hooks.example.com is disabled: it accepted nothing for days.",

@@ -86,7 +86,7 @@ def test_the_page_answers_what_operators_are_asked_and_shows_no_number(app: Flas
         "Texts left today, unknown devices 3 of 5, the next one in",
         "accepted by the gateway, which has reported nothing since",
         "memory/1 · 1 try",
-        '"plan": "<gold>"',
+        "Metadata of apps",
         "Firefox · program",
         "Invited 1 person",
         "Names were changed by +7",
@@ -96,6 +96,7 @@ def test_the_page_answers_what_operators_are_asked_and_shows_no_number(app: Flas
         "Codes and texts are kept for a day",
     ):
         assert sentence in words, sentence
+    assert '"plan": "<gold>"' in text_of(html(operator, f"{ids['anna']}/metadata"))
     assert f"/admin/people/{ids['boris']}/" in page
     assert f"/admin/people/{ids['clara']}/" in page
     for shown in (page, html(operator, ids["boris"]), html(operator, operator.user_id), html(operator, ids["clara"], "ru")):

@@ -5,6 +5,7 @@ from flask import Flask
 
 from hammer.admin import sentences
 from hammer.events import Kind
+from hammer.users import oversight
 from hammer.web import languages
 
 
@@ -16,4 +17,5 @@ def test_every_kind_of_event_has_a_sentence(app: Flask, language: str) -> None:
         assert len(set(said.values())) == len(Kind)
         assert all(sentence.isascii() is False if language == "ru" else kind != sentence for kind, sentence in said.items())
         assert sentences.event_sentence("of-a-newer-version") == "of-a-newer-version"
-        assert sentences.detail_in_words("unknown-invite") != "unknown-invite"
+        for slug in ("unknown-invite", *oversight.REASONS_TO_SHOW):
+            assert sentences.detail_in_words(slug) not in ("", slug)

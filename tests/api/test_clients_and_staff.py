@@ -66,6 +66,8 @@ def test_who_becomes_staff_at_the_same_moment_is_changed_before_it_or_not_at_all
 
     def scene() -> tuple[Verb, Verb]:
         people.append(user(settings, number(len(people))).id)
+        if below == "unblock/":
+            accounts.set_blocked(people[-1], True)
         path = f"/users/{people[-1]}/{below}"
         return partial(shop.call, method, path, body), partial(accounts.set_staff, settings, people[-1], True)
 

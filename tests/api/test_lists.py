@@ -15,8 +15,9 @@ from hammer import clock
 from hammer.db.database import transaction
 from hammer.models import Referral, Scope, User
 from hammer.parsing.phones import masked
+from hammer.quotas import staff_limits
 from hammer.sms import outbox
-from tests.api.contract import ANNA, BORIS, STAFF, USER, problem
+from tests.api.contract import ANNA, BORIS, STAFF, STRANGER, USER, problem
 from tests.backends import Backend
 from tests.delivery import code_for
 from tests.people import Program
@@ -88,11 +89,32 @@ def test_staff_see_the_state_of_each_text_and_never_its_code(app: Flask, anna: P
     answer = staff.call("GET", "/texts/")
 
     newest, *_ = answer.json or []
-    assert newest.keys() == {"id", "telephone_number", "state", "gateway", "tries", "asked_at", "ended_at"}
+    ids = {"id", "verification", "request_id"}
+    assert newest.keys() == ids | {"telephone_number", "state", "gateway", "tries", "asked_at", "ended_at", "code"}
     assert newest["telephone_number"] == BORIS[:2] + "········" + BORIS[-2:]
     assert (newest["state"], newest["gateway"], newest["tries"]) == ("sent", "memory/1", 1)
     assert code not in answer.text
     problem(anna.call("GET", "/texts/"), 403, "not-allowed")
+
+
+def test_staff_find_the_texts_to_one_number_by_a_body_and_not_by_an_address(app: Flask, anna: Program, staff: Program) -> None:
+    asked = [anna.call("POST", "/auth/signup/", {"telephone_number": number}) for number in (BORIS, STRANGER)]
+    body = {"telephone_number": BORIS.replace("+7", "8 ")}
+
+    [found] = staff.result("POST", "/texts/search/", body)
+
+    assert found["request_id"] == asked[0].headers["X-Request-ID"]
+    assert asked[0].json is not None
+    assert found["verification"] == asked[0].json["verification_id"][:8]
+    assert (found["state"], found["code"]) == ("waiting", "valid")
+    problem(anna.call("POST", "/texts/search/", body), 403, "not-allowed")
+    problem(staff.call("POST", "/texts/search/", {"telephone_number": "Boris"}), 422, "invalid-fields")
+
+
+def test_searches_for_texts_count_as_searches_by_whole_numbers(app: Flask, staff: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staff_limits, "SEARCHES", staff_limits.SEARCHES._replace(per_hour=1))
+    assert staff.result("POST", "/texts/search/", {"telephone_number": BORIS}) == []
+    problem(staff.call("POST", "/texts/search/", {"telephone_number": BORIS}), 429, "too-many-requests")
 
 
 def test_pages_of_texts_have_no_gap_and_no_repetition(app: Flask, staff: Program) -> None:

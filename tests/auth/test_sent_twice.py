@@ -39,6 +39,17 @@ def test_signing_out_twice_is_no_fault(client: FlaskClient, code_for: CodeFor) -
     assert "You are signed out." in words(client.get("/login/"))
 
 
+def test_a_form_of_the_profile_that_is_sent_twice_says_once_that_it_is_saved(client: FlaskClient, code_for: CodeFor) -> None:
+    sign_in(client, code_for)
+    form = form_of(client, "/profile/", "first_name")
+
+    for _ in range(2):
+        answer = client.post(form.action, data=form.fields | {"first_name": "Anna"})
+        assert answer.location == "/profile/#about"
+
+    assert words(client.get("/profile/")).count("Saved.") == 1
+
+
 def test_a_wrong_code_that_is_sent_again_by_reloading_costs_no_second_guess(client: FlaskClient, code_for: CodeFor) -> None:
     send(client, "/login/", telephone_number=ANNA)
     form, kept = form_of(client, "/login/code/", "code"), client.get_cookie("hammer_form") or pytest.fail("no cookie")

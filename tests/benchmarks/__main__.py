@@ -1,15 +1,17 @@
-"""Measures Hammer and the floor, and prints the tables of docs/performance.md: `make bench`.
+"""Measures Hammer and two floors, and prints the tables of docs/performance.md: `make bench`; or compares this source with that of
+another commit: `make bench-compare BASE=…`.
 
-Each round loads Hammer, then the floor, then Hammer again and so on, so that other load on the machine affects both. The CPU time
-of the server's processes counts. Each round has a ratio; the tables have the median, the smallest and the largest one.
+Each round loads the applications one after another, so that other load on the machine affects all. The CPU time of the server's
+processes counts, and on PostgreSQL that of the processes that serve its connections. Each round has a ratio; the tables have the
+median, the smallest and the largest one.
 """
 
 import argparse
 import itertools
+import json
 import logging
 import os
 import platform
-import secrets
 import statistics
 import subprocess
 import sys
@@ -17,187 +19,101 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 from sqlalchemy import event, make_url
 
-from hammer import codes
 from hammer.db.database import db
-from hammer.login import verifications
 from tests.actions import wrong_code
-from tests.benchmarks import floor, hammer_app, servers
-from tests.benchmarks.app_client import FORM, AppClient, register
-from tests.benchmarks.load import Connection, Operations, Person, run
+from tests.benchmarks import applications, floor, hammer_app, lean, servers
+from tests.benchmarks.app_client import FORM, register
+from tests.benchmarks.applications import (
+    BEFORE,
+    FLOOR,
+    HAMMER,
+    LEAN,
+    OF_HAMMER,
+    OPERATIONS,
+    WITH_REDIS,
+    Application,
+    Sample,
+    code_of,
+    environment,
+    numbers,
+    plain,
+)
+from tests.benchmarks.load import Person
 from tests.databases import PostgresDatabases, SqliteFiles, migrate
 
-FLOOR, HAMMER = "floor", "Hammer"
-PEOPLE = 50
-"""The users of each application before the measurement. Each has an invitee and has activated a code."""
-OPERATIONS = {
-    "profile": 1,
-    "new login": 2,
-    "returning login": 2,
-    "refused code": 1,
-    "activation": 1,
-    "authorize": 1,
-    "token": 1,
+A_PROFILE: Final = "a profile"
+"""What is not in the floors is compared with a profile of Hammer."""
+GOALS: Final = {
+    FLOOR: {"profile": 2.0, "new login": 2.5, "returning login": 2.5, "refused code": 2.5, "authorize": 2.5, "token": 2.5},
+    LEAN: {"profile": 1.4, "new login": 2.3, "returning login": 2.3, "refused code": 1.9},
+    A_PROFILE: {"refresh": 1.5, "profile page": 3.0},
 }
-"""The measured operations, and how many requests each takes."""
-TARGETS = {"profile": 2.0, "new login": 2.5, "returning login": 2.5, "refused code": 2.5, "authorize": 2.5, "token": 2.5}
-GUESSES = 3
+"""What Hammer may cost at most, as a multiple of each."""
+Round = Mapping[str, Sample]
 
 
-@dataclass
-class Application:
-    name: str
-    server: servers.Server
-    operations: Operations
-    numbers: Iterator[str]
-    url: str
-    people: list[Person] = field(default_factory=list)
-    client: AppClient | None = None
-    """The app that people sign in to."""
-
-    def newcomers(self, many: int) -> list[Person]:
-        return [Person(next(self.numbers)) for _ in range(many)]
-
-    def settle(self) -> None:
-        """Creates the first people. Each activates the code of the one before."""
-        self.people = self.newcomers(PEOPLE)
-        run(self.server.port, 4, self.operations.sign_in, self.people)
-        for inviter, invitee in itertools.pairwise(self.people):
-            self.invite([invitee], inviter, 1)
-        self.client = register(self.url, self.people, of_floor=self.name == FLOOR)
-
-    def invite(self, people: Sequence[Person], inviter: Person, connections: int) -> Any:
-        async def activate(at: Connection, person: Person) -> None:
-            await self.operations.activate(at, person, inviter.invite_code)
-
-        return run(self.server.port, connections, activate, people)
+def measure(kind: str, apps: Sequence[Application], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measures all operations. Prints a table of each thing that Hammer is compared with, and returns the results."""
+    results = []
+    others = [*(app.name for app in apps if app.name != HAMMER), A_PROFILE]
+    for operation, connections in itertools.product(options.operations or OPERATIONS, options.connections):
+        results.append(_result(kind, operation, connections, list(_rounds(apps, operation, connections, options))))
+        print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    for other in others:
+        rows = [_row(of, other) for of in results if other in of["ratios"]]
+        if rows:
+            print(f"\n### {kind}: {HAMMER} and {other}\n")
+            print(f"| operation | connections | {HAMMER}, ms of CPU | {other}, ms | ratio | {HAMMER}, p50 / p99, ms | 503 |")
+            print("|---|---:|---:|---:|---|---:|---:|")
+            print("\n".join(rows), flush=True)
+    memory = ", ".join(f"{app.name} {app.server.worker_megabytes():.0f} MB" for app in apps)
+    print(f"\nMemory of the worker afterwards: {memory}.")
+    return results
 
 
-@dataclass(frozen=True)
-class Sample:
-    cpu: float
-    """Milliseconds of one operation."""
-    latencies: list[float]
+def _rounds(apps: Sequence[Application], operation: str, connections: int, options: argparse.Namespace) -> Iterator[Round]:
+    """The samples of each round, by application. The first round warms up."""
+    able = [app for app in apps if app.does(operation)]
+    for app in able:
+        app.sample(operation, connections, max(20, connections))
+    for _ in range(options.rounds):
+        of_round = {app.name: app.sample(operation, connections, options.many) for app in able}
+        if operation in OF_HAMMER and BEFORE not in of_round:
+            of_round[A_PROFILE] = able[0].sample("profile", connections, options.many)
+        yield of_round
 
 
-def numbers() -> Iterator[str]:
-    """New mobile numbers, spread over all prefixes."""
-    begin = secrets.randbelow(10**7)
-    for n in range(begin, begin + 10**7):
-        yield f"+7929{n * 10_007 % 10**7:07d}"
+def _result(kind: str, operation: str, connections: int, rounds: Sequence[Round]) -> dict[str, Any]:
+    latencies = sorted(latency * 1000 for of in rounds for latency in of[HAMMER].latencies)
+    ratios = {other: [of[HAMMER].cpu / of[other].cpu for of in rounds] for other in rounds[0] if other != HAMMER}
+    return {
+        "kind": kind,
+        "operation": operation,
+        "connections": connections,
+        "cpu_ms": {name: round(statistics.median(of[name].cpu for of in rounds), 3) for name in rounds[0]},
+        "ratios": {other: [round(each, 3) for each in ratio] for other, ratio in ratios.items()},
+        "p50_ms": round(latencies[len(latencies) // 2], 1),
+        "p99_ms": round(latencies[len(latencies) * 99 // 100], 1),
+        "unavailable": sum(of[HAMMER].unavailable for of in rounds),
+    }
 
 
-def sample(app: Application, operation: str, connections: int, many: int) -> Sample:
-    """Measures `many` operations. Their preparation is not measured."""
-    port, operations = app.server.port, app.operations
-    people = app.newcomers(many)
-    measured: Callable[[], Any]
-    if operation == "profile":
-        people = [app.people[n % PEOPLE] for n in range(many)]
-        measured = partial(run, port, connections, operations.look, people)
-    elif operation == "new login":
-        measured = partial(run, port, connections, operations.sign_in, people)
-    elif operation == "returning login":
-        people = [Person(app.people[n % PEOPLE].number) for n in range(many)]
-        measured = partial(run, port, connections, operations.sign_in, people)
-    elif operation == "refused code":
-        people = people[: -(-many // GUESSES)]
-        run(port, connections, operations.sign_up, people)
-        guesses = (people * GUESSES)[:many]
-        measured = partial(run, port, connections, operations.guess_wrong, guesses)
-    elif operation in ("authorize", "token") and app.client is not None:
-        people = [replace(app.people[n % PEOPLE]) for n in range(many)]
-        if operation == "token":
-            run(port, connections, app.client.authorize, people)
-        measured = partial(
-            run, port, connections, app.client.authorize if operation == "authorize" else app.client.exchange, people
-        )
-    else:
-        run(port, connections, operations.sign_in, people)
-        measured = partial(app.invite, people, app.people[0], connections)
-    before = app.server.cpu_seconds()
-    result = measured()
-    return Sample((app.server.cpu_seconds() - before) / many * 1000, result.latencies)
-
-
-@contextmanager
-def applications(url: Callable[[], str]) -> Iterator[list[Application]]:
-    """Hammer and the floor, each with its own database."""
-    with ExitStack() as running:
-        made = []
-        for name, make in ((HAMMER, "tests.benchmarks.hammer_app:make()"), (FLOOR, "tests.benchmarks.floor:make()")):
-            address = url()
-            environment = hammer_app.ENVIRONMENT | {"DATABASE_URL": address if name == HAMMER else plain(address)}
-            server = running.enter_context(servers.serve(make, environment))
-            app = Application(name, server, Operations(code_of(name)), numbers(), address)
-            app.settle()
-            made.append(app)
-        yield made
-
-
-def plain(url: str) -> str:
-    """The URL in the form that drivers accept."""
-    return url.replace("postgresql+psycopg://", "postgresql://")
-
-
-def code_of(name: str) -> Callable[[str, str], str]:
-    """Computes codes as the application does, which does not show them."""
-    if name == FLOOR:
-        return floor.one_time_code
-    with environment():
-        key = hammer_app.settings().key("codes")
-    return lambda verification_id, number: codes.one_time_code(
-        key, verification_id=verification_id, telephone_number=number, purpose=verifications.LOGIN, length=4
-    )
-
-
-@contextmanager
-def environment(**more: str) -> Iterator[None]:
-    """Sets the environment of the servers in this process."""
-    before = dict(os.environ)
-    os.environ.update({"FLASK_SKIP_DOTENV": "1"} | hammer_app.ENVIRONMENT | more)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each start would compile the program again
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def measure(kind: str, url: Callable[[], str], options: argparse.Namespace) -> None:
-    with applications(url) as apps:
-        print(f"\n### {kind}\n")
-        print("| operation | connections | Hammer, ms of CPU | floor, ms of CPU | ratio", end=" | ")
-        print("Hammer p50 / p99, ms | floor p50 / p99, ms |")
-        print("|---|---:|---:|---:|---|---:|---:|")
-        for operation, connections in itertools.product(options.operations or OPERATIONS, options.connections):
-            for app in apps:
-                sample(app, operation, connections, max(20, connections))
-            rounds = [{app.name: sample(app, operation, connections, options.many) for app in apps} for _ in range(options.rounds)]
-            print(row(operation, connections, rounds), flush=True)
-        memory = ", ".join(f"{app.name} {app.server.worker_megabytes():.0f} MB" for app in apps)
-        print(f"\nMemory of the worker afterwards: {memory}.")
-
-
-def row(operation: str, connections: int, rounds: Sequence[Mapping[str, Sample]]) -> str:
-    ratios = [of[HAMMER].cpu / of[FLOOR].cpu for of in rounds]
-    cpu = {name: statistics.median(of[name].cpu for of in rounds) for name in (HAMMER, FLOOR)}
-    waits = {name: sorted(latency for of in rounds for latency in of[name].latencies) for name in (HAMMER, FLOOR)}
-    ends = {name: f"{of[len(of) // 2] * 1000:.1f} / {of[len(of) * 99 // 100] * 1000:.0f}" for name, of in waits.items()}
-    target = f" (at most {TARGETS[operation]})" if operation in TARGETS else ""
-    requests = f", {OPERATIONS[operation]} requests" if OPERATIONS[operation] > 1 else ""
+def _row(result: Mapping[str, Any], other: str) -> str:
+    operation, ratios, cpu = result["operation"], result["ratios"][other], result["cpu_ms"]
+    goal = GOALS.get(other, {}).get(operation)
+    ratio = f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})" + (f" (at most {goal})" if goal else "")
     return (
-        f"| {operation}{requests} | {connections} | {cpu[HAMMER]:.2f} | {cpu[FLOOR]:.2f} | **{statistics.median(ratios):.2f}** "
-        f"({min(ratios):.2f} to {max(ratios):.2f}){target} | {ends[HAMMER]} | {ends[FLOOR]} |"
+        f"| {applications.requests(operation)} | {result['connections']} | {cpu[HAMMER]:.2f} | {cpu[other]:.2f} | {ratio} | "
+        f"{result['p50_ms']} / {result['p99_ms']:.0f} | {result['unavailable']} |"
     )
 
 
@@ -205,20 +121,21 @@ def count_statements(url: Callable[[], str]) -> None:
     """Runs each operation once on both applications in this process, and prints how many statements they sent."""
     logging.disable()
     counts: dict[str, dict[str, int]] = {}
-    for name in (HAMMER, FLOOR):
+    for name in (HAMMER, FLOOR, LEAN):
         with environment(DATABASE_URL=url()):
             counts[name] = _statements(name)
-    print("| request | Hammer | floor |\n|---|---:|---:|")
+    print(f"| request | {' | '.join(counts)} |\n|---|---:|---:|---:|")
     for request in counts[HAMMER]:
-        print(f"| {request} | {counts[HAMMER][request]} | {counts[FLOOR][request]} |")
+        print(f"| {request} | {' | '.join(str(counts[name].get(request, '')) for name in counts)} |")
 
 
 def _statements(name: str) -> dict[str, int]:
     code = code_of(name)
-    if name == FLOOR:
+    if name in (FLOOR, LEAN):
         os.environ["DATABASE_URL"] = plain(os.environ["DATABASE_URL"])
-        floor._here.__dict__.clear()
-        app, seen = floor.make(), floor.statements
+        module = floor if name == FLOOR else lean
+        module._here.__dict__.clear()
+        app, seen = module.make(), module.statements
     else:
         app = hammer_app.make()
         seen = _watched(app)
@@ -260,6 +177,9 @@ def _statements(name: str) -> dict[str, int]:
     number = next(supply)
     sign_in(number, "new")
     sign_in(number, "returning")
+    if name == LEAN:
+        call("profile, with an inviter and an invitee", "GET", "/users/me/", None, boris[0])
+        return counts
     call("activation", "POST", "/users/me/invite/", {"invite_code": anna[1]}, boris[0])
     call("activation", "POST", "/users/me/invite/", {"invite_code": boris[1]}, clara[0])
     call("profile, with an inviter and an invitee", "GET", "/users/me/", None, boris[0])
@@ -306,6 +226,18 @@ def print_versions() -> None:
     print(f"CPython {platform.python_version()}, {', '.join(f'{tool} {version(tool)}' for tool in tools)}. {servers.SERVER}.\n")
 
 
+@contextmanager
+def source_of(revision: str) -> Iterator[Path]:
+    """The source of another commit, in a directory of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        at = ["git", "-C", str(servers.ROOT), "worktree"]
+        subprocess.run([*at, "add", "--quiet", "--detach", f"{directory}/source", revision], check=True)
+        try:
+            yield Path(directory) / "source"
+        finally:
+            subprocess.run([*at, "remove", "--force", f"{directory}/source"], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--many", type=int, default=300, help="operations in a round of one application")
@@ -313,26 +245,35 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS)
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    parser.add_argument("--redis", action="store_true", help="measure Hammer with a Redis too")
+    parser.add_argument("--against", metavar="REVISION", help="compare with the source of this commit, instead of the floors")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file too")
     options = parser.parse_args()
     print_versions()
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory, ExitStack() as made, environment():
-        kinds: dict[str, Callable[[], str]] = {}
+        kinds: dict[str, SqliteFiles | PostgresDatabases] = {}
         if options.only != "postgresql":
-            files = SqliteFiles(Path(directory))
+            files = kinds["SQLite"] = SqliteFiles(Path(directory))
             migrate(hammer_app.settings_for(f"sqlite:///{files.template}"))
-            kinds["SQLite"] = files.new
         if (server := os.environ.get("TEST_DATABASE_URL", "")) and options.only != "sqlite":
-            on_server = PostgresDatabases(make_url(server))
+            on_server = kinds["PostgreSQL"] = PostgresDatabases(make_url(server))
             made.callback(on_server.close)
             migrate(hammer_app.settings_for(on_server.address(on_server.template)))
-            kinds["PostgreSQL"] = on_server.new
-        if not options.only and not options.operations:
+        names = [HAMMER, FLOOR, LEAN, *([WITH_REDIS] if options.redis else [])]
+        if options.against:
+            names, other = [HAMMER, BEFORE], made.enter_context(source_of(options.against))
+        elif not options.only and not options.operations:
             start(options.rounds)
-        for kind, new in kinds.items():
-            measure(kind, new, options)
-        for kind, new in kinds.items():
+        for kind, databases in kinds.items():
+            before = (other, databases.bare()) if options.against else None
+            with applications.running(names, databases.new, before) as apps:
+                results += measure(kind, apps, options)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1))
+        for kind, databases in () if options.against else kinds.items():
             print(f"\nStatements on {kind}, BEGIN and COMMIT among them:\n")
-            count_statements(new)
+            count_statements(databases.new)
 
 
 if __name__ == "__main__":

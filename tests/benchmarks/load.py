@@ -14,6 +14,8 @@ Code = Callable[[str, str], str]
 """(id of a verification, telephone number) -> its code."""
 
 _OVER_SECONDS = 60
+_TRIES = 50
+_AGAIN_SECONDS = 0.1
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Person:
     invite_code: str = ""
     device_token: str = ""
     verification_id: str = ""
+    refresh_token: str = ""
     cookie: str = ""
     authorization_code: str = ""
 
@@ -36,6 +39,8 @@ class Connection:
             f"Host: login.example.com\r\nX-Forwarded-For: 10.1.{place}.7\r\nX-Forwarded-Proto: https\r\nUser-Agent: bench/1\r\n"
         )
         self.latencies: list[float] = []
+        self.unavailable = 0
+        """Answers 503. The request is sent again."""
 
     async def call(self, method: str, path: str, body: dict[str, str] | None = None, *, token: str = "", expect: int = 200) -> Any:
         sent = b"" if body is None else json.dumps(body).encode()
@@ -48,15 +53,21 @@ class Connection:
         """The head and the body of an answer, which must have the status `expect`."""
         head = f"{method} {target} HTTP/1.1\r\n{self.head}Content-Length: {len(body)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        began = time.perf_counter()
-        self.writer.write(f"{head}\r\n".encode() + body)
-        answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        length = int(answer.lower().partition("content-length: ")[2].partition("\r\n")[0])
-        read = await self.reader.readexactly(length)
-        self.latencies.append(time.perf_counter() - began)
-        if int(answer[9:12]) != expect:
-            raise RuntimeError(f"{method} {target}: {answer[:12]} {read.decode()}")
-        return answer, read
+        for _ in range(_TRIES):
+            began = time.perf_counter()
+            self.writer.write(f"{head}\r\n".encode() + body)
+            answer = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(answer.lower().partition("content-length: ")[2].partition("\r\n")[0])
+            read = await self.reader.readexactly(length)
+            status = int(answer[9:12])
+            if status == expect:
+                self.latencies.append(time.perf_counter() - began)
+                return answer, read
+            if status != 503:
+                break
+            self.unavailable += 1
+            await asyncio.sleep(_AGAIN_SECONDS)
+        raise RuntimeError(f"{method} {target}: {answer[:12]} {read.decode()}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Operations:
         person.token, person.invite_code, person.device_token = (
             answer[name] for name in ("access_token", "invite_code", "device_token")
         )
+        person.refresh_token = answer.get("refresh_token", "")
 
     async def return_as_stranger(self, at: Connection, person: Person) -> None:
         person.device_token = ""
@@ -90,15 +102,23 @@ class Operations:
     async def look(self, at: Connection, person: Person) -> None:
         await at.call("GET", "/users/me/", token=person.token)
 
+    async def refresh(self, at: Connection, person: Person) -> None:
+        answer = await at.call("POST", "/auth/refresh/", {"refresh_token": person.refresh_token})
+        person.token, person.refresh_token = answer["access_token"], answer["refresh_token"]
+
+    async def open_profile_page(self, at: Connection, person: Person) -> None:
+        await at.send("GET", "/profile/", b"", {"Cookie": person.cookie}, expect=200)
+
     async def activate(self, at: Connection, person: Person, invite_code: str) -> None:
         await at.call("POST", "/users/me/invite/", {"invite_code": invite_code}, token=person.token)
 
 
 @dataclass
 class Load:
-    """The result of a load: how many seconds each answer took."""
+    """The result of a load: how many seconds each answer took, and how many answers were 503."""
 
     latencies: list[float] = field(default_factory=list)
+    unavailable: int = 0
 
 
 async def _all(
@@ -106,7 +126,7 @@ async def _all(
 ) -> Load:
     waiting = list(reversed(items))
 
-    async def client(place: int) -> list[float]:
+    async def client(place: int) -> Connection:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         connection = Connection(reader, writer, place)
         try:
@@ -114,11 +134,11 @@ async def _all(
                 await operation(connection, waiting.pop())
         finally:
             writer.close()
-        return connection.latencies
+        return connection
 
     async with asyncio.timeout(_OVER_SECONDS):
-        latencies = await asyncio.gather(*(client(place) for place in range(connections)))
-    return Load([latency for of_one in latencies for latency in of_one])
+        used = await asyncio.gather(*(client(place) for place in range(connections)))
+    return Load([latency for one in used for latency in one.latencies], sum(one.unavailable for one in used))
 
 
 def run(port: int, connections: int, operation: Callable[[Connection, Item], Awaitable[None]], items: Sequence[Item]) -> Load:

@@ -26,7 +26,8 @@ from hammer.db.database import db, transaction
 from hammer.models import Event, WebhookDelivery, WebhookEndpoint
 from hammer.webhooks import deliveries, endpoints
 from tests.benchmarks import hammer_app
-from tests.benchmarks.__main__ import environment, print_versions
+from tests.benchmarks.__main__ import print_versions
+from tests.benchmarks.applications import environment
 from tests.tampering import tamper
 
 BATCH = 10_000

@@ -161,7 +161,7 @@ class Wire:
 
 def inspect(name: str, page: Page, wire: Wire) -> State:
     """Looks at the page from all sides and leaves it as it was."""
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     state = State(name, page.title(), wire=wire.of_this_page(), blocking=page.evaluate(_BLOCKING))
     before = page.viewport_size
     page.evaluate(_AXE)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import func, select
 from time_machine import Traveller
 
 import hammer
 from config import Settings
 from hammer.db.database import db
-from hammer.models import SessionKind
+from hammer.models import Counter, SessionKind
 from hammer.refusals import WrongCode
 from hammer.sessions import devices, sessions
 from tests.actions import BORIS, ask, confirm, right, sign_in
@@ -25,10 +26,11 @@ ROOT = Path(__file__).parent.parent.parent
 def test_prune_says_how_much_of_what_is_gone(run: Run, app: Flask, settings: Settings, clock: Traveller) -> None:
     with app.app_context():
         ask(settings)
+        counted = db.session.scalar(select(func.count()).select_from(Counter))
     clock.shift(timedelta(days=2))
     said_of_it = said(run("prune"))
     assert said_of_it.startswith("Deleted 1 texts, 1 verifications, 0 sessions, 0 authorizations, 0 logout notices, ")
-    assert ", 1 send allowances, 5 counters, " in said_of_it
+    assert f", 1 send allowances, {counted} counters, " in said_of_it
 
 
 def test_after_a_restored_backup_no_code_and_no_session_of_before_works(run: Run, app: Flask, settings: Settings) -> None:

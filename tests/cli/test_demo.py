@@ -32,6 +32,11 @@ def test_demo_tells_how_to_sign_in_as_the_most_inviting_person(run: Run, app: Fl
     assert f"/login/ and enter {star.telephone_number}" in out
 
 
+def test_demo_leaves_no_event_without_a_seal(run: Run) -> None:
+    said(run("demo", "--people", "20"))
+    assert "Not sealed yet: 0." in said(run("audit", "verify"))
+
+
 def test_demo_makes_people_who_could_be_real(run: Run, app: Flask) -> None:
     said(run("demo"))
     with app.app_context():

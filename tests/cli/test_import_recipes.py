@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from hammer.users import people
-from hammer.users.transfers import EXPORTED, IMPORTED
+from hammer.users.files import EXPORTED, IMPORTED
 from tests.actions import ANNA, BORIS, CLARA
 from tests.cli.commands import Run, said
 

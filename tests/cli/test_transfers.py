@@ -141,7 +141,7 @@ BAD_COLUMNS = [
 def test_all_that_is_wrong_with_a_line_is_said_at_once(run: Run, file: Callable[[str], str], text: str, where: str) -> None:
     error = run("users", "import", file(text)).stderr
     assert all(f"{where}, {column}: " in error for column in ("number", "username", "joined_at", "metadata"))
-    assert ("line 1: There is no column 'nmber'; the nearest is number." in error) == (where == "line 1")
+    assert ("line 1: There is no column “nmber”; the nearest is number." in error) == (where == "line 1")
 
 
 @pytest.mark.parametrize("write", [(), ("--write",)])

@@ -260,3 +260,20 @@ def test_who_came_back_with_a_backup_is_deleted_again_by_the_line_in_the_log(
         session.execute(update(User).where(User.id == anna).values(**before))
     assert "is deleted" in said(run("users", "delete", "--by-id", "--yes", "--", anna))
     assert "There is nothing here." in refused(run("users", "delete", "--by-id", "--yes", "--", anna))
+
+
+def test_who_came_back_with_a_backup_is_blocked_again_by_the_line_in_the_log(
+    run: Run, app: Flask, anna: str, profile: Callable[[str], people.Profile], caplog: pytest.LogCaptureFixture
+) -> None:
+    for words in ((), (), ("--undo",), ()):
+        run("users", "block", "anna", *words)
+    lines = [message for message in caplog.messages if anna in message]
+    assert lines == [
+        f"Blocked user {anna}.",
+        f"Unblocked user {anna}.",
+        f"Blocked user {anna}.",
+    ]  # none for the second, which changed nothing
+    with app.app_context(), transaction() as session:
+        session.execute(update(User).where(User.id == anna).values(blocked_at=None))
+    said(run("users", "block", "--", anna))
+    assert profile(anna).blocked_at is not None

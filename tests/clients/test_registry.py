@@ -10,15 +10,20 @@ from time_machine import Traveller
 
 from config import Settings
 from hammer import events
+from hammer.acting import CHANGED_SINCE
 from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.login import by_code
 from hammer.login.by_code import SignedIn
 from hammer.login.verifications import Asker
 from hammer.models import Client, Device, Event, Scope, Session, Verification
+from hammer.quotas import idempotency
 from hammer.refusals import InvalidFields, NotAllowed, NotFound, WrongCode
 from hammer.sessions import devices, sessions
-from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, confirm, no_wait, right, sign_in
+from hammer.users import accounts
+from hammer.webhooks import endpoints
+from hammer.webhooks.endpoints import Manager
+from tests.actions import ANNA, BORIS, CLARA, STRANGER_ID, confirm, everything_stored, no_wait, right, sign_in
 from tests.backends import Backend
 from tests.people import Program
 
@@ -124,6 +129,51 @@ def test_each_change_is_an_event_of_the_client(settings: Settings, shop: Client)
     assert kinds() == [
         "client-added", "client-secret-rotated", "client-changed", "client-disabled", "client-enabled", "client-removed",
     ]  # fmt: skip
+
+
+@pytest.mark.requirement("LOG-01", "AZN-02")
+def test_each_act_of_staff_names_them_and_is_refused_when_they_are_staff_no_more(settings: Settings, shop: Client) -> None:
+    actor = sign_in(settings).user.id
+    acts: dict[str, Callable[..., object]] = {
+        "client-added": partial(registry.add, "New", pkce_required=False),
+        "client-changed": partial(registry.change, shop.id, name="Market"),
+        "client-secret-rotated": partial(secrets.rotate, settings, shop.id),
+        "client-disabled": partial(registry.disable, shop.id),
+        "client-enabled": partial(registry.enable, shop.id),
+        "client-removed": partial(registry.remove, shop.id),
+    }
+    endpoints.add(settings, "https://app.example.com/events", by=Manager(client_id=shop.id))
+    before = everything_stored()
+    for act in acts.values():
+        with pytest.raises(NotAllowed):
+            act(actor_id=actor)
+    assert everything_stored() == before
+
+    accounts.set_staff(settings, actor, True)
+    for act in acts.values():
+        act(actor_id=actor)
+    noted = db.session.scalars(select(Event.kind).where(Event.actor_id == actor).order_by(Event.id)).all()
+    assert set(noted) == {*acts, "client-pkce-off", "endpoint-removed"}
+    assert len(noted) == len(acts) + 2
+
+
+def test_a_request_that_is_repeated_adds_one_client(settings: Settings, context: None) -> None:
+    key = idempotency.make_key(settings, "shown", call="add")
+    first = registry.add("Shop", key=key).id
+    assert registry.add("Shop", key=key).id == first
+    registry.remove(first)
+    assert registry.add("Shop", key=key).id != first
+    assert len(registry.every()) == 1
+
+
+def test_a_change_of_what_was_not_seen_is_refused(shop: Client) -> None:
+    seen = registry.edition(shop)
+    registry.change(shop.id, origins=["https://app.example.com"], seen=seen)
+    with pytest.raises(InvalidFields) as refused:
+        registry.change(shop.id, origins=[], seen=seen)
+    assert refused.value.errors == {"seen": [CHANGED_SINCE]}
+    registry.change(shop.id, origins=[], seen=registry.edition(registry.get(shop.id)))
+    assert registry.get(shop.id).origins == ""
 
 
 def test_a_refused_change_leaves_no_event(shop: Client) -> None:

@@ -11,6 +11,7 @@ from config import Settings
 from hammer.clients import registry, secrets
 from hammer.db.database import db
 from hammer.models import Client, Counter, Scope
+from hammer.quotas import idempotency
 from hammer.refusals import NotFound, TooManyRequests
 from tests.actions import STRANGER_ID, everything_stored
 
@@ -92,6 +93,16 @@ def test_each_rotation_shows_the_secret_of_its_own_generation(settings: Settings
 
     assert shown == replace_generation(settings, shop, 2)
     assert is_right(settings, shop, shown)
+
+
+def test_a_request_that_is_repeated_rotates_once_and_gets_the_same_secret(settings: Settings, shop: Client) -> None:
+    key = idempotency.make_key(settings, "shown", call="rotate")
+    shown = secrets.rotate(settings, shop.id, key=key)
+    assert secrets.rotate(settings, shop.id, key=key) == shown
+    secrets.rotate(settings, shop.id)
+    assert secrets.rotate(settings, shop.id, key=key) == shown
+    assert registry.get(shop.id).generation == 2
+    assert secrets.first(settings, shop) == replace_generation(settings, shop, 0)
 
 
 def test_only_a_registered_client_can_be_rotated(settings: Settings) -> None:

@@ -151,6 +151,52 @@ def test_production_serves_its_own_country_unless_others_are_set(monkeypatch: py
 
 
 @pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("postgresql://u:s3cr3t@host/name?prepare_threshold=0", " Behind a pooler, set HAMMER_DATABASE_POOLER=on."),
+        (
+            "postgresql://u:s3cr3t@one,two/name?sslmode=require&prepare_threshold=s3cr3t",
+            " Behind a pooler, set HAMMER_DATABASE_POOLER=on.",
+        ),
+        ("postgresql:///name?pool_size=s3cr3t", ""),
+        ("sqlite:////path/of.sqlite3?cache=s3cr3t", ""),
+    ],
+)
+def test_a_parameter_that_the_driver_does_not_know_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, url: str, hint: str
+) -> None:
+    with pytest.raises(config.Misconfigured) as refusal:
+        read(monkeypatch, DATABASE_URL=url)
+
+    name = url.partition("?")[2].split("&")[-1].split("=")[0]
+    assert refusal.value.problems == [f"DATABASE_URL: There is no parameter `{name}` of this database.{hint}"]
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:p%40@one:5432,two:5433/name", "one,two", "5432,5433"),
+        ("postgresql+psycopg://u@one,[2001:db8::1]:5433/name?sslmode=require", "one,2001:db8::1", ",5433"),
+        ("postgresql://one,two/name?target_session_attrs=read-write", "one,two", ","),
+        ("postgresql://u@/name?host=one:5432&host=two:5433&target_session_attrs=read-write", "one,two", "5432,5433"),
+        ("postgresql://u@/name?host=one,two&port=5432,5433", "one,two", "5432,5433"),
+        ("postgresql://[2001:db8::1]:5433/name", "2001:db8::1", 5433),
+        ("postgresql:///name?host=/run/postgresql", "/run/postgresql", None),
+    ],
+)
+def test_several_hosts_of_a_database_reach_the_driver(
+    monkeypatch: pytest.MonkeyPatch, url: str, hosts: str, ports: str | int | None
+) -> None:
+    read_url = make_url(read(monkeypatch, DATABASE_URL=url).database_url)
+    _, arguments = read_url.get_dialect()().create_connect_args(read_url)
+
+    assert (arguments["host"], arguments.get("port"), arguments["dbname"]) == (hosts, ports, "name")
+    assert {name: arguments[name] for name in ("target_session_attrs", "sslmode") if name in arguments}.items() <= {
+        pair for name in url.partition("?")[2].split("&") if (pair := tuple(name.split("=")))
+    }
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("HAMMER_ENV", "staging"),
@@ -158,6 +204,10 @@ def test_production_serves_its_own_country_unless_others_are_set(monkeypatch: py
         ("DATABASE_URL", "hammer.sqlite3"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "oracle://host/name"),
+        ("DATABASE_URL", "postgresql://one:5432,two:x/name"),
+        ("DATABASE_URL", "postgresql:///name?host=[::1]:5432&host=two"),
+        ("DATABASE_URL", "postgresql://host/name?sslmode=require&sslmode=disable"),
+        ("DATABASE_URL", "sqlite:////path?timeout=long"),
         ("HAMMER_SMS_URL", "pigeon://"),
         ("HAMMER_SMS_DELAY_SECONDS", "-1"),
         ("HAMMER_PUBLIC_URL", "login.example.com"),

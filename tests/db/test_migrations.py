@@ -17,6 +17,8 @@ from hammer import cli, clock, events
 from hammer.db.database import db, transaction
 from hammer.models import WebhookDelivery, WebhookEndpoint
 from hammer.operations.readiness import NEWEST_MIGRATION
+from hammer.quotas import counters
+from hammer.quotas.counters import DAY, Limit
 from hammer.webhooks import feed
 from tests.actions import STRANGER_ID
 from tests.conftest import SETTINGS
@@ -200,3 +202,23 @@ def test_events_from_before_webhooks_are_in_no_feed_and_outlive_a_downgrade() ->
     assert not {name for name in tables() if name.startswith("webhook")}
     flask_migrate.upgrade(MIGRATIONS)
     assert feed.read().items == []
+
+
+@pytest.mark.requirement("THR-03")
+@pytest.mark.usefixtures("bare")
+def test_what_is_used_of_a_shared_limit_survives_its_division() -> None:
+    """Neither an upgrade nor a downgrade during the day gives a guess back, or takes one more."""
+    budget, now = Limit("guesses/4", 70, DAY), clock.now()
+    flask_migrate.upgrade(MIGRATIONS, revision="0017")
+    row = {"scope": budget.scope, "period": counters.period(DAY, now), "taken": 67, "ends_at": counters.ends_at(DAY, now)}
+    with transaction() as tx:
+        columns = ", ".join(row)
+        tx.execute(text(f"insert into counters ({columns}) values (:scope, :period, :taken, :ends_at)"), row)
+
+    flask_migrate.upgrade(MIGRATIONS)
+    with transaction() as tx:
+        assert counters.used(tx, [budget], now) == {"guesses/4": 67}
+        assert [counters.take_all(tx, [], [budget], now) is not None for _ in range(5)] == [True] * 3 + [False] * 2
+
+    flask_migrate.downgrade(MIGRATIONS, revision="0017")
+    assert list(db.session.execute(text("select taken from counters"))) == [(70,)]

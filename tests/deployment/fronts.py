@@ -22,7 +22,7 @@ def nginx(home: Path, upstream: int) -> Iterator[int]:
         "listen [::]:443 ssl http2;": "", "/etc/ssl/certs/": f"{home}/", "/etc/ssl/private/": f"{home}/",
         "127.0.0.1:8000": f"127.0.0.1:{upstream}",
     }  # fmt: skip
-    site = _with("nginx.conf", swapped)
+    site = with_replaced("nginx.conf", swapped)
     around = f"daemon off; pid {home}/nginx.pid; error_log stderr; events {{}} http {{ {_places(home)}\n{site} }}"
     (home / "nginx.conf").write_text(around)
     with _running(["nginx", "-c", str(home / "nginx.conf"), "-p", str(home)], home / "nginx.log", secure):
@@ -38,12 +38,12 @@ def haproxy(home: Path, upstream: int) -> Iterator[int]:
         "bind :443": f"bind 127.0.0.1:{secure}", "/etc/haproxy/": f"{home}/", "10.0.0.11:8000": f"127.0.0.1:{upstream}",
         "    server web2 10.0.0.12:8000\n": "",
     }  # fmt: skip
-    (home / "haproxy.cfg").write_text(BEFORE_HAPROXYS + _with("haproxy.cfg", swapped))
+    (home / "haproxy.cfg").write_text(BEFORE_HAPROXYS + with_replaced("haproxy.cfg", swapped))
     with _running(["haproxy", "-db", "-f", str(home / "haproxy.cfg")], home / "haproxy.log", secure):
         yield secure
 
 
-BEFORE_HAPROXYS = "defaults\n    timeout client 30s\n"
+BEFORE_HAPROXYS = "global\n    log /dev/log local0\ndefaults\n    log global\n    timeout client 30s\n"
 """What Debian's own file has before ours, as far as ours needs it."""
 
 
@@ -61,7 +61,7 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-def _with(name: str, swapped: Mapping[str, str]) -> str:
+def with_replaced(name: str, swapped: Mapping[str, str]) -> str:
     text = (DEPLOY / name).read_text()
     for old, new in swapped.items():
         assert old in text, f"docs/deploy/{name} has no {old!r} any more."

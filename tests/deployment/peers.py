@@ -152,6 +152,31 @@ class Postgres(Peer):
         super().stop(how)
 
 
+class PgBouncer(Peer):
+    """A pooler in front of `server`, with few sessions of the server for all clients."""
+
+    def __init__(self, home: Path, server: Postgres, sessions: int = 4, **settings: str) -> None:
+        self.host, self.port = "127.0.0.1", free_port()
+        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
+        common = {
+            "listen_addr": self.host, "listen_port": str(self.port), "unix_socket_dir": "", "auth_type": "any",
+            "pool_mode": "transaction", "default_pool_size": str(sessions), "max_client_conn": "500", "server_login_retry": "1",
+        }  # fmt: skip
+        lines = ["[databases]", f"* = host={server.host} port={server.port} user=hammer", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in (common | settings).items()]
+        (home / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+        super().__init__([*as_postgres, parts.program("pgbouncer"), str(home / "pgbouncer.ini")], home / "pgbouncer.log")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://hammer@{self.host}:{self.port}/postgres"
+
+    def start(self) -> Self:
+        super().start()
+        wait_until(lambda: answers(self.host, self.port), "PgBouncer")
+        return self
+
+
 class Redis(Peer):
     def __init__(self, home: Path, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         self.host, self.port = host, free_port()

@@ -4,7 +4,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,20 @@ def test_what_is_too_large_to_be_waited_for_occupies_no_thread_either(front: int
                 stack.enter_context(connect(front)).sendall(sent)
 
         assert get(front, "/healthz").status == 200
+
+
+def test_a_file_of_people_reaches_the_application_and_a_larger_one_does_not(front: int) -> None:
+    with ExitStack() as stack:
+        statuses = []
+        for size in (360_000, 600_000):
+            connection = stack.enter_context(closing(http.client.HTTPSConnection("127.0.0.1", front, context=fronts.trusting())))
+            try:
+                connection.request("POST", "/admin/people/import/", b"1" * size, {"Host": "login.example.com"})
+                answer = connection.getresponse()
+                statuses.append((answer.status, b"256" in answer.read()))
+            except OSError:  # refused before all of it was sent
+                statuses.append((413, False))
+    assert statuses == [(413, True), (413, False)]
 
 
 @pytest.mark.requirement("LOG-02")

@@ -197,7 +197,7 @@ def test_processes_count_requests_of_an_address_together(
         serve(postgres.url, log, gunicorn, **limits) as one,
         serve(postgres.url, log.with_name("other"), gunicorn, **limits) as other,
     ):
-        wait_until(lambda: time.time() % 60 < 30, "a minute with room in it", 60)
+        wait_until(lambda: time.time() % 60 < 40, "a minute with room in it", 60)
         answers = at_once([partial(site.call_once, "GET", "/users/me/") for site in (one, other) for _ in range(30)])
 
         refused = [answer for answer in answers if answer.status == 429]

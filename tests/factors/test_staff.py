@@ -145,6 +145,8 @@ def test_after_five_wrong_codes_a_day_the_right_one_is_refused_until_tomorrow(se
     for _ in range(staff.WRONG_PER_DAY):
         with pytest.raises(WrongCode) as refused:
             open_with(settings, user_id, browser_id, "AAAAAAA-AAAAAAA")
+        with pytest.raises(InvalidFields):  # an empty field is not a wrong code
+            open_with(settings, user_id, browser_id, " ")
         left.append(refused.value.attempts_left)
     assert left == [4, 3, 2, 1, 0]
     with pytest.raises(TooManyRequests):

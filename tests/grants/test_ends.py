@@ -133,7 +133,7 @@ def restore(of: Scene) -> None:
         (end_one, {"home"} | IN_HOME),
         (end_others, {"work", "phone", "there"}),
         (block, ALL),
-        (unblock, ALL),
+        (unblock, set()),
         (delete, ALL),
         (move, set()),
         (move_and_end, ALL),

@@ -186,8 +186,7 @@ def test_wrong_guesses_count_in_the_budget_and_only_those_of_a_success_are_retur
     for asked in (lost, lost, won):
         miss(listed, asked)
     confirm(listed, won, CODE)
-    budget = db.session.query(Counter).filter_by(scope="guesses/6").one()
-    assert budget.taken == 2
+    assert sum(counter.taken for counter in db.session.query(Counter).filter_by(scope="guesses/6")) == 2
 
 
 @pytest.mark.requirement("THR-06")

@@ -40,6 +40,12 @@ def test_a_public_client_may_have_a_scheme_of_its_own(uri: str) -> None:
     assert fault(uri) == uris.NO_ADDRESS
 
 
+@pytest.mark.parametrize("rest", ["//[x/", "//a:80x/", "//a:99999/", "//[::1"])
+def test_what_cannot_be_split_into_parts_is_no_address_of_an_app_either(rest: str) -> None:
+    assert fault(f"com.example.app:{rest}", public=True) == uris.NO_ADDRESS
+    assert uris.split(f"com.example.app:{rest}").geturl() == ""  # one that was stored breaks no page
+
+
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [

@@ -71,6 +71,7 @@ class Step:
 
 
 _ME = {"username": "me"}
+_ONE_ENTERED = ('answer.some(text => text.code === "entered")',)
 _SIGNED_IN = ('answer["Ваш токен"] === answer.access_token', 'answer["Ваш инвайт код"] === answer.invite_code')
 _CODE = {"verification_id": "{{verification}}", "code": "{{code}}"}
 _ASKED = {"verification": "verification_id", "code": "Ваш код активации"}
@@ -233,6 +234,7 @@ STORY: Final[dict[str, tuple[Step, ...]]] = {
         Step("A, searched for", "list_users", 200, query={"q": "{{usernameA}}"}, who="Staff", holds=("answer.length === 1",)),
         Step("More than a page holds", "list_users", 422, query={"limit": "101"}, who="Staff", problem="invalid-fields"),
         Step("What became of texts", "list_texts", 200, query={"limit": "2"}, who="Staff", holds=("answer.length === 2",)),
+        Step("Of those to one number", "search_texts", 200, {_NUMBER: "{{staffNumber}}"}, who="Staff", holds=_ONE_ENTERED),
         Step("A user made by hand", "create_user", 201, {_NUMBER: "{{numberC}}", "first_name": "Иван"}, who="Staff"),
         Step("The same once more", "create_user", 409, {_NUMBER: "{{numberC}}"}, who="Staff", problem="telephone-number-taken"),
         Step(

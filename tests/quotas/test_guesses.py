@@ -232,6 +232,14 @@ def test_a_budget_that_was_lowered_ends_codes_at_once(patient: Settings) -> None
     assert is_dead(replace(patient, guess_budgets={4: 2, 6: 250, 8: 10_000}), opened[3])
 
 
+def test_a_budget_may_be_larger_than_what_a_row_can_count(patient: Settings) -> None:
+    rich = replace(patient, guess_budgets={4: 10**12, 6: 250, 8: 10_000})
+    verification = ask(rich)
+    fail(rich, verification)
+    assert confirm(rich, verification, right(rich, verification)).created
+    assert taken("guesses/4") == 0
+
+
 def test_a_length_that_is_not_in_use_any_more_is_void_at_once(patient: Settings) -> None:
     verification = ask(patient)
     assert is_dead(replace(patient, code_length=6), verification)
@@ -286,8 +294,10 @@ def test_success_after_midnight_gives_nothing_back_to_either_day(patient: Settin
     noon.shift(timedelta(minutes=3))
     fail(patient, verification)
     confirm(patient, verification, right(patient, verification))
-    of_days = {counter.period: counter.taken for counter in db.session.query(Counter).filter_by(scope="guesses/4")}
     yesterday = counters.period(DAY, datetime(2026, 11, 23, tzinfo=UTC))
+    of_days: dict[int, int] = dict.fromkeys((yesterday, yesterday + 1), 0)
+    for counter in db.session.query(Counter).filter_by(scope="guesses/4"):
+        of_days[counter.period] += counter.taken
     assert of_days == {yesterday: 1, yesterday + 1: 1}
 
 

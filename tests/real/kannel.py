@@ -86,7 +86,7 @@ class Kannel:
         """What to write into `HAMMER_SMS_URL`, as docs/texts.md has it."""
         return (
             f"http://127.0.0.1:{self.sendsms}/cgi-bin/sendsms?username=tester&password=foobar&to={{to}}&text={{text}}"
-            "&charset=UTF-8&coding={coding}&dlr-mask=31&dlr-url={dlr}?status=%25d"
+            "&charset=UTF-8&coding={coding}&validity={validity}&dlr-mask=31&dlr-url={dlr}?status=%25d"
         )
 
     def start(self, name: str, *arguments: str) -> None:

@@ -81,6 +81,21 @@ def test_a_text_outlives_kannel(hammer: Server, kannel: Kannel) -> None:
     wait_until(lambda: states(hammer.database_url) == {"delivered": 2})
 
 
+def test_kannel_delivers_no_code_that_has_expired(serve: Callable[..., Server], kannel: Kannel) -> None:
+    """The operator is away for as long as the code is valid."""
+    hammer = serve(HAMMER_SMS_URL=kannel.template, HAMMER_DEMO="off", HAMMER_CODE_TTL_SECONDS="60")
+    kannel.kill("fakesmsc")
+    sign_up(hammer, ANNA)
+    wait_until(lambda: states(hammer.database_url) == {"sent": 1})
+    wait_until(lambda: states(hammer.database_url) == {"failed": 1}, seconds=120)
+
+    kannel.start_fakesmsc()
+
+    sign_up(hammer, BORIS)
+    wait_until(lambda: len(kannel.arrived(BORIS)) > 0)
+    assert kannel.arrived(ANNA) == []
+
+
 def test_bearerbox_alone_is_killed_and_comes_back(hammer: Server, kannel: Kannel) -> None:
     kannel.kill("bearerbox")
     verification_id = sign_up(hammer, ANNA)

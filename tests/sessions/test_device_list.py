@@ -32,7 +32,7 @@ def test_users_see_their_own_sessions_the_newest_first(settings: Settings, clock
 
 def test_the_newest_hundred_sessions_are_shown_and_those_of_one_moment_by_their_ids(settings: Settings, clock: Traveller) -> None:
     anna = user(settings, ANNA)
-    now = time_of_day.now()
+    now = time_of_day.now() + timedelta(seconds=1)  # after that of the sign-in, whose id is random
     for moment in range(3):
         for n in (5, 3, 4):
             opened = Session.opening(anna, kind=SessionKind.PROGRAM, device="", now=now + timedelta(seconds=moment), device_id=None)

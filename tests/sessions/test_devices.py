@@ -272,7 +272,7 @@ def test_strangers_cannot_use_up_the_texts_of_a_known_device(settings: Settings)
 def test_a_token_has_128_bits_and_contains_no_data(settings: Settings) -> None:
     mine = sign_in(settings)
     token = devices.token(settings, mine.device)
-    assert codes.read_proof(settings.key("devices"), "device", token) == (mine.device.id, 0)
+    assert codes.read_proof(settings.keys("devices"), "device", token) == (mine.device.id, 0)
     assert len(mine.device.id) == 22
     assert ANNA[1:] not in token
     assert mine.user.id not in token

@@ -177,7 +177,7 @@ def test_a_gateway_that_answers_byte_by_byte_gets_no_more_time(away: str) -> Non
             pool.submit(drip)
             port = listening.getsockname()[1]
             [outcome] = gateways.outcomes(through(f"http://127.0.0.1:{port}/?to={{to}}&text={{text}}"), ANNA, TEXT)
-            assert outcome.fault == "no answer in 0 seconds"
+            assert outcome.fault == "no answer in 0.5 seconds"
             assert b"200" not in b"".join(letters[-3:]) or len(letters) < 24
 
 
@@ -188,7 +188,7 @@ def test_a_process_ends_while_a_gateway_hangs() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.wait(60) == 0
         assert process.stdout is not None
-        assert process.stdout.read() == "no answer in 0 seconds\n"
+        assert process.stdout.read() == "no answer in 0.1 seconds\n"
 
 
 def test_only_the_kind_of_a_fault_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
@@ -246,6 +246,10 @@ def test_no_log_names_a_number_a_code_or_a_password(
         (f"https:///?to={{to}}&text={{text}}&p={PASSWORD}", "Gateway 1 is no address"),
         (f"https://{{to}}.example/?to={{to}}&text={{text}}&p={PASSWORD}", "Gateway 1 is no address"),
         (f"https://host/?to={{to}}&text={{text}}&id={{id}}&p={PASSWORD}", "Gateway 1 has 1 unknown placeholders"),
+        (f"https://host/?to={{to}}&text={{text}}&p={PASSWORD}#ok", "Gateway 1 says after # something else than body="),
+        (f"https://host/?to={{to}}&text={{text}}&p={PASSWORD}#body=", "Gateway 1 says after # something else than body="),
+        (f"https://host/?to={{to}}&text={{text}}#body={PASSWORD * 10}", "Gateway 1 says after # something else than body="),
+        (f"https://host/?to={{to}}&p={PASSWORD}#body={{text}}", "Gateway 1 needs the placeholders {to} and {text}"),
         (f"sns://KEY/{PASSWORD}/eu-central-1", "Gateway 1 names a region alone"),
         (f"smpp://user:{PASSWORD}@host/from/{{phone}}", "Gateway 1 is of no kind"),
         (f"console://{PASSWORD}", "Gateway 1 is console:// alone."),
@@ -350,6 +354,9 @@ def test_doctor_asks_whether_a_gateway_answers(gateway: FakeGateway, away: str) 
     there, not_there = examined(gateway.template, away)
     assert there.works
     assert there.how.startswith(f"http/1: 127.0.0.1:{gateway.port} answers. ")
+    assert "a status of 200 to 299 and any body" in there.how
+    [strict] = examined(f"{gateway.template}#body=%22ok%22:%20true")
+    assert "a status of 200 to 299 and a body that contains '\"ok\": true'" in strict.how
     assert not not_there.works
     assert "does not answer: ConnectionRefusedError" in not_there.how
     assert PASSWORD not in str(not_there)

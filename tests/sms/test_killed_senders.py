@@ -148,7 +148,7 @@ def test_a_worker_that_is_stopped_finishes_the_texts_that_it_sends(
     assert sent >= THREADS
     assert untried(server.database_url) == THREADS + 2 - sent
     lines = map(json.loads, (tmp_path / "log").read_text().splitlines())
-    begun, stopped = (line for line in lines if "audit trail" not in line["message"])
+    begun, stopped = (line for line in lines if line["logger"] == "hammer.cli.texts")
     assert begun["message"] == f"Sending texts in {THREADS} threads, logout notices in 2, and webhooks in 4."
     assert stopped["message"] == "Stopped. All texts, logout notices and webhooks that were being sent are finished."
     assert set(gateway.texts_to().values()) == {1}

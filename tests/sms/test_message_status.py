@@ -39,20 +39,20 @@ def stored() -> list[Message]:
 def test_pages_of_messages_are_full_and_the_last_one_has_no_next(settings: Settings) -> None:
     for n in range(6):
         ask(settings, number(n))
-    first = outbox.newest(2)
-    second = outbox.newest(2, after=first.after)
-    third = outbox.newest(2, after=second.after)
+    first = outbox.newest(settings, 2)
+    second = outbox.newest(settings, 2, after=first.after)
+    third = outbox.newest(settings, 2, after=second.after)
     assert [[message.id for message in page.items] for page in (first, second, third)] == [[6, 5], [4, 3], [2, 1]]
     assert third.after is None
-    assert outbox.newest(6).after is None
-    assert [message.id for message in outbox.newest(2, after="9" * 18).items] == [6, 5]
+    assert outbox.newest(settings, 6).after is None
+    assert [message.id for message in outbox.newest(settings, 2, after="9" * 18).items] == [6, 5]
 
 
 @in_context
 @pytest.mark.parametrize("after", ["", "x", "-1", "1.0", "9" * 19, "\u0661"])
-def test_a_place_that_is_none_is_refused_by_the_name_of_its_parameter(after: str) -> None:
+def test_a_place_that_is_none_is_refused_by_the_name_of_its_parameter(settings: Settings, after: str) -> None:
     with pytest.raises(InvalidFields) as refused:
-        outbox.newest(after=after)
+        outbox.newest(settings, after=after)
     assert refused.value.errors == {"after": [NO_PLACE]}
 
 
@@ -63,11 +63,11 @@ def test_staff_see_all_of_a_message_but_its_code_and_whole_number(settings: Sett
         outbox.add_notice(tx, BORIS, "en")
     clock.shift(1)
     ask(settings, ANNA)
-    [code, notice] = outbox.newest().items
+    [code, notice] = outbox.newest(settings).items
     assert (notice.telephone_number, notice.state, notice.tries) == ("+7········02", MessageState.WAITING, 0)
     clock.shift(1)
     delivery.deliver(settings)
-    [code, notice] = outbox.newest().items
+    [code, notice] = outbox.newest(settings).items
     sent = MessageState.SENT, "memory/1", 1
     assert (code.telephone_number, code.state, code.gateway, code.tries) == ("+7········01", *sent)
     assert (notice.telephone_number, notice.state, notice.gateway, notice.tries) == (None, *sent)

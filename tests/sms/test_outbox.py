@@ -437,7 +437,7 @@ def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: Fak
     assert outbox.status() == outbox.OutboxStatus(
         {(MessageState.SENT, "memory/1"): 3, (MessageState.WAITING, ""): 2}, 2, timedelta(seconds=7)
     )
-    assert [text.id for text in outbox.newest(2).items] == [5, 4]
+    assert [text.id for text in outbox.newest(settings, 2).items] == [5, 4]
     [newest] = [gauge for gauge in gauges.read(settings) if gauge.name == "texts_newest"]
     assert dict(newest.values) == {
         (MessageState.SENT, "memory/1"): 3,
@@ -445,7 +445,7 @@ def test_texts_are_counted_by_state_and_gateway(settings: Settings, gateway: Fak
         (MessageState.GIVEN_UP, ""): 0,
         (MessageState.UNNEEDED, ""): 0,
     }
-    assert [text.state for text in outbox.newest(10, state=MessageState.SENT).items] == [MessageState.SENT] * 3
+    assert [text.state for text in outbox.newest(settings, 10, state=MessageState.SENT).items] == [MessageState.SENT] * 3
 
 
 def test_the_command_lists_texts_without_whole_numbers_and_codes(app: Flask, settings: Settings) -> None:

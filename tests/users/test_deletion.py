@@ -22,7 +22,7 @@ from hammer.models import Event, Message, SendAllowance, SessionKind, User, Veri
 from hammer.quotas import idempotency, invite_attempts
 from hammer.refusals import UnknownInvite, WrongCode
 from hammer.sessions import devices, sessions
-from hammer.users import accounts, exports
+from hammer.users import accounts, exports, search, transfers
 from tests import apps, delivery
 from tests.actions import ANNA, BORIS, CLARA, HOME, activate, ask, confirm, count_of, referrals, right, sign_in, wrong
 from tests.operators import add_passkey
@@ -114,6 +114,9 @@ def anna(context: None, settings: Settings, noon: Traveller) -> SignedIn:
     with pytest.raises(WrongCode):
         staff.open_by_code(settings, them.user.id, "000000", device="")
     add_passkey(them.user.id)
+    search.count_number(settings, OTHER, them.user.id)
+    transfers.check([], actor_id=them.user.id)
+    transfers.add([], actor_id=them.user.id)
     return them
 
 
@@ -150,7 +153,14 @@ def test_after_a_deletion_no_table_contains_the_id_name_or_number(settings: Sett
 @pytest.mark.requirement("PRV-03")
 def test_after_a_deletion_counters_contain_only_the_hash_of_the_number(settings: Settings, anna: SignedIn) -> None:
     counted = {scope for scope in _counted() if anna.user.id in scope}
-    assert {scope.rpartition("/")[0] for scope in counted} == {"invites/life", "invites/week", "factors"}
+    assert {scope.rpartition("/")[0] for scope in counted} == {
+        "invites/life",
+        "invites/week",
+        "factors",
+        "whole-numbers",
+        "import-checks",
+        "imports",
+    }
     accounts.delete(settings, anna.user.id)
     assert {scope for scope in _counted() if anna.user.id in scope} == set()
 

@@ -300,7 +300,7 @@ def test_a_notice_that_cannot_be_sent_is_given_up_and_its_number_forgotten(
     asked = ask_for(settings, anna)
     delivery.deliver(settings)
     change(settings, anna, asked, right(settings, asked))
-    monkeypatch.setattr(gateways, "send", lambda *_: None)
+    monkeypatch.setattr(gateways, "send", lambda *_, **__: None)
     for _ in range(outbox.POLICY.most_tries):
         delivery.deliver(settings)
         clock.shift(outbox.POLICY.furthest_ahead * 2)

@@ -9,6 +9,7 @@ import pytest
 
 from config import Settings
 from hammer import events
+from hammer.acting import OWN_ACCOUNT, STAFF_FIRST
 from hammer.db.database import db
 from hammer.factors import staff
 from hammer.invites import tombstones
@@ -16,7 +17,6 @@ from hammer.models import Event, SessionKind, User
 from hammer.refusals import AlreadyActivated, InvalidFields, NotAllowed, NotFound, Refusal
 from hammer.sessions import devices, sessions
 from hammer.users import accounts, exports, oversight
-from hammer.users.acting import OWN_ACCOUNT, STAFF_FIRST
 from hammer.webhooks import feed
 from tests.actions import (
     ANNA,
@@ -79,6 +79,8 @@ def _scene(settings: Settings, act: str) -> tuple[str, str]:
     boris, clara, anna = staff_member(settings, BORIS), user(settings, CLARA), sign_in(settings, ANNA).user
     if act == "detach":
         activate(settings, anna.id, clara.invite_code)
+    if act == "unblock":
+        accounts.set_blocked(anna.id, True)
     return anna.id, boris.id
 
 
@@ -189,6 +191,32 @@ def test_all_sessions_of_a_person_end_or_one_of_any_kind_and_its_device_is_forgo
     for whose, session_id in ((by, left[0].id), (them, STRANGER_ID), (them, "\0")):
         with pytest.raises(NotFound):
             oversight.session(whose, session_id)
+
+
+def test_a_second_block_or_unblock_leaves_no_second_event(settings: Settings, trail: Trail) -> None:
+    them, by = _scene(settings, "block")
+    for blocked, kind in ((True, events.Kind.USER_BLOCKED), (False, events.Kind.USER_UNBLOCKED)):
+        trail.new()
+        assert accounts.set_blocked(them, blocked, actor_id=by)
+        since = db.session.get_one(User, them, populate_existing=True).blocked_at
+        assert not accounts.set_blocked(them, blocked, actor_id=by)
+        assert db.session.get_one(User, them, populate_existing=True).blocked_at == since
+        assert trail.new() == [Noted(kind, them, by)]
+
+
+def test_unblocking_who_is_not_blocked_ends_nothing(settings: Settings) -> None:
+    them = sign_in(settings, ANNA).user.id
+    before = sessions.devices(them)
+    assert not accounts.set_blocked(them, False)
+    assert sessions.devices(them) == before != []
+
+
+def test_staff_are_not_signed_out_where_it_is_only_for_others(settings: Settings) -> None:
+    by, other = staff_member(settings, BORIS).id, staff_member(settings, CLARA).id
+    before = sessions.devices(other)
+    with pytest.raises(NotAllowed):
+        oversight.sign_out(other, actor_id=by, not_staff=True)
+    assert sessions.devices(other) == before != []
 
 
 # Referrals

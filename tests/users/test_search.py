@@ -50,7 +50,7 @@ def found(text: str = "", filters: Filters = Filters(), before_each: Callable[[]
     """The ids of all pages."""
     ids, after = [], None
     while True:
-        page = search.people(text, filters, after)
+        page = search.people(text, filters, after, search.PER_PAGE)
         assert len(page.items) <= search.PER_PAGE
         ids += [person.id for person in page.items]
         if page.after is None:
@@ -188,6 +188,17 @@ def test_pages_have_everyone_once_while_people_join(monkeypatch: pytest.MonkeyPa
 
     assert len(seen) == len(set(seen))
     assert set(before) <= set(seen)
+
+
+def test_the_ids_are_those_of_the_list_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SCANNED", 7)
+    add(20)
+    for n in range(20):
+        add(username=f"ivan{n}", first_name=["Ivan", "Anna"][n % 2], blocked_at=[BEGAN, None][n % 2])
+
+    for text in ("", "ivan"):
+        for filters in (Filters(), Filters(Only.BLOCKED)):
+            assert list(search.ids(text, filters)) == found(text, filters) != []
 
 
 def test_a_place_holds_when_its_person_leaves_the_list() -> None:

@@ -12,7 +12,7 @@ from hammer import events
 from hammer.db.database import db
 from hammer.models import Event
 from hammer.refusals import InvalidFields, Refusal, TelephoneNumberTaken, UsernameTaken
-from hammer.users import accounts, people, transfers
+from hammer.users import accounts, files, people, transfers
 from hammer.users.transfers import NewUser
 from tests.actions import ANNA, BORIS, CLARA, number, user
 
@@ -101,4 +101,4 @@ def test_an_export_is_noted_before_its_first_user_and_leaves_out_who_was_deleted
     first = next(rows)
     assert db.session.query(Event).filter_by(kind=events.Kind.USERS_EXPORTED).count() == 1
     assert (first["id"], list(rows)) == (anna.id, [])
-    assert tuple(first) == transfers.EXPORTED
+    assert tuple(first) == files.EXPORTED

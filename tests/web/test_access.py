@@ -30,7 +30,7 @@ EVERYONE = {
 }  # fmt: skip
 """Public routes. A route that becomes public must be added here too."""
 STAFF_ONLY = {
-    "api.create_user", "api.list_texts", "api.list_events",
+    "api.create_user", "api.list_texts", "api.search_texts", "api.list_events",
     "api.list_webhooks", "api.create_webhook", "api.show_webhook", "api.update_webhook", "api.delete_webhook", "api.rotate_webhook",
     "api.test_webhook", "api.enable_webhook", "api.disable_webhook", "api.replay_webhook", "api.list_attempts",
 }  # fmt: skip

@@ -50,6 +50,7 @@ def test_a_request_is_one_line_of_json(production: Flask, log: io.StringIO) -> N
     assert line == {
         "level": "INFO",
         "client_id": None,
+        "verification": None,
         "logger": "hammer.web.logs",
         "message": "POST /api/v1/auth/signup/ 422",
         "request_id": answer.headers["X-Request-ID"],

@@ -146,7 +146,7 @@ def test_metrics_take_a_dozen_statements_for_any_number_of_people(
             sign_in(settings, number(n))
     with statements() as seen:
         assert app.test_client().get("/metrics").status_code == 200
-    assert len(seen) <= 13
+    assert len(seen) <= 14  # one of them asks PostgreSQL for its clock
 
 
 @pytest.fixture(scope="module")

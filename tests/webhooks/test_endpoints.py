@@ -21,7 +21,6 @@ from hammer.webhooks.endpoints import Manager
 from tests.webhooks.receivers import Post, Receiver, receiving
 from tests.webhooks.steps import deliver, deliveries_of, note, stored
 
-STAFF = "S" * 22
 CREATED, RENAMED, BLOCKED = events.Kind.SIGNED_UP, events.Kind.USER_RENAMED, events.Kind.USER_BLOCKED
 
 
@@ -82,7 +81,7 @@ def test_a_good_endpoint_gets_events_in_the_order_of_the_feed(
 def test_a_disabled_endpoint_gets_nothing_and_what_happens_meanwhile_is_not_kept_for_it(
     settings: Settings, receiver: Receiver, endpoint: WebhookEndpoint, other: Receiver
 ) -> None:
-    endpoints.disable(endpoint.id, by=Manager(user_id=STAFF))
+    endpoints.disable(endpoint.id)
     assert stored(endpoint.id).disabled_for == Disabled.BY_HAND
     note(3)
     deliver(settings)

@@ -15,6 +15,7 @@ from hammer.models import Event, WebhookDelivery, WebhookEndpoint
 from hammer.refusals import NotAllowed, NotFound
 from hammer.webhooks import deliveries, endpoints, feed
 from hammer.webhooks.endpoints import Manager
+from tests.actions import staff_member
 from tests.interleaving import Verb, at_every_step
 from tests.serving import at_once
 from tests.webhooks.receivers import Receiver
@@ -93,15 +94,17 @@ def test_an_endpoint_that_is_removed_while_events_are_published_leaves_no_delive
 @either_way
 @pytest.mark.parametrize("change", ["enabled", "url", "replayed", "removed", "disabled", "rotated"])
 @pytest.mark.parametrize("status", [200, 500])
-def test_what_is_done_to_an_endpoint_while_a_post_is_made_waits_for_no_one(
+def test_what_staff_do_to_an_endpoint_while_a_post_is_made_waits_for_no_one(
     app: Flask, settings: Settings, receiver: Receiver, change: str, status: int, turned: bool
 ) -> None:
     receiver.status = status
     made = ""
+    with app.app_context():
+        by = Manager(user_id=staff_member(settings).id)
 
     def again() -> None:
-        endpoints.disable(made)
-        endpoints.enable(made)
+        endpoints.disable(made, by=by)
+        endpoints.enable(made, by=by)
 
     def scene() -> tuple[Verb, Verb]:
         nonlocal made
@@ -113,11 +116,11 @@ def test_what_is_done_to_an_endpoint_while_a_post_is_made_waits_for_no_one(
         shown = feed.read(limit=100).items[0].id
         verbs: dict[str, Verb] = {
             "enabled": again,
-            "url": partial(endpoints.change, settings, made, url=f"{receiver.url}/new"),
-            "replayed": partial(endpoints.replay, made, shown),
-            "removed": partial(endpoints.remove, made),
-            "disabled": partial(endpoints.disable, made),
-            "rotated": partial(endpoints.rotate, settings, made),
+            "url": partial(endpoints.change, settings, made, by=by, url=f"{receiver.url}/new"),
+            "replayed": partial(endpoints.replay, made, shown, by=by),
+            "removed": partial(endpoints.remove, made, by=by),
+            "disabled": partial(endpoints.disable, made, by=by),
+            "rotated": partial(endpoints.rotate, settings, made, by=by),
         }
         return partial(deliveries.deliver_next, settings), verbs[change]
 

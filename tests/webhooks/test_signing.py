@@ -35,7 +35,7 @@ def test_the_example_of_standard_webhooks_gets_its_signature(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, clock: Traveller
 ) -> None:
     clock.move_to(time_of_day.EPOCH + timedelta(seconds=1614265330))
-    monkeypatch.setattr(signing, "secret", lambda *_: VECTOR)
+    monkeypatch.setattr(signing, "_secret", lambda *_: VECTOR)
     made = signing.headers(
         settings, WebhookEndpoint(id="A" * 22, generation=0), "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}'
     )

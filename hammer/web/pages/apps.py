@@ -6,12 +6,12 @@ tabs do not mix. The signed cookie has the ids of the requests that this browser
 
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 from flask import Flask, g, has_request_context, request, session, url_for
 
 from hammer.grants import authorizations
 from hammer.models import Authorization, Client
+from hammer.outgoing import uris
 from hammer.parsing import phones
 
 KEY: Final = "authorizations"
@@ -85,7 +85,7 @@ def shown() -> App | None:
     leave = url_for("sign_in.leave", authorization=named)
     if asked is None or client is None:
         return App("", leave)
-    back = urlsplit(asked.redirect_uri)
+    back = uris.split(asked.redirect_uri)
     return App(client.name, leave, client.first_party, back.netloc if back.scheme in ("http", "https") else "")
 
 

@@ -40,6 +40,10 @@ _SENTENCES: Final = {
     500: (N_("Something broke on our side"), N_("It is not your fault, and it is in our log. Please try again in a few minutes.")),
     503: (N_("We are busy right now"), N_("Nothing is lost. Please try again in a moment.")),
 }
+_FILE_TOO_LARGE: Final = (
+    N_("This file is too large"),
+    N_("It may have 256 kB at most. Split it, or use the command line."),
+)
 _BUTTONS: Final = {number: N_("Back to the form") for number in (400, 413)} | {
     number: N_("Try again") for number in (429, 500, 503)
 }
@@ -101,6 +105,8 @@ def _sentences(error: Exception, number: int) -> tuple[str, str]:
     what, then = _SENTENCES.get(number) or _SENTENCES[500 if number >= 500 else 400]
     if isinstance(error, CSRFError):
         what, then = _NO_COOKIES if _without_cookies(error) else _EXPIRED
+    if number == 413 and request.endpoint == "admin.import_":
+        what, then = _FILE_TOO_LARGE
     if isinstance(error, RetryLater):
         return gettext(what), retry(error.retry_after)
     if isinstance(error, Invalid | Unauthenticated | Conflict):

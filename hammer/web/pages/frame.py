@@ -1,7 +1,7 @@
 """What the views of all pages share: guards, the idempotency keys of forms, and how a page shows a refusal.
 
-A form that was sent is sometimes only shown again: when the person changes the language, and when it came too late. So a view asks
-`shows_only`, not whether the method is POST.
+A form that was sent is sometimes only shown again: when the person changes the language, when it came too late, and when staff must
+confirm first that it is them. So a view asks `shows_only`, not whether the method is POST.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from hammer.web.statuses import status_of
 P = ParamSpec("P")
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
-OTHER_LANGUAGE, TOO_LATE = "other-language", "too-late"
+OTHER_LANGUAGE, TOO_LATE, UNPROVED = "other-language", "too-late", "unproved"
 """Why a form that was sent is only shown again (`g.shows_only`)."""
 AFTER_SIGN_IN: Final = "after_sign_in"
 """The key in the signed cookie of the endpoint that a sign-in of staff leads to, where a page asked for it."""
@@ -91,12 +91,13 @@ def signed_out(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRe
 
 
 def frame(blueprint: Blueprint) -> None:
-    """Makes pages of the views of `blueprint`: no cache stores them, and a form that came too late gets status 403."""
+    """Makes pages of the views of `blueprint`: no cache stores them, and a form that came too late, or needs a newer proof, gets
+    status 403."""
     blueprint.after_request(_complete)
 
 
 def _complete(response: Response) -> Response:
-    if g.get("shows_only") == TOO_LATE and response.status_code == 200:
+    if g.get("shows_only") in (TOO_LATE, UNPROVED) and response.status_code == 200:
         response.status_code = 403
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -133,8 +134,8 @@ def owner_mark(caller: Caller) -> str:
 
 def is_of_another_user(caller: Caller) -> bool:
     """Whether the form that was sent was shown to another user, who has signed out in this browser since."""
-    mine = owner_mark(caller)
-    return request.form.get("whose", mine) != mine
+    mine = settings().keyed_hashes("forms", caller.user_id)
+    return request.form.get("whose", mine[0]) not in mine
 
 
 def _past_sign_in(visitor: Caller) -> Response:

@@ -1,4 +1,4 @@
-"""Staff who change other users: the one place that checks that they still may (`acting`), and whom they may not change."""
+"""Staff who change what is not their own: `acting` alone checks that they still may, and whom they may not change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,13 @@ from hammer.refusals import N_, NotAllowed
 
 OWN_ACCOUNT: Final = N_("This is your own account. Change it on your profile page.")
 STAFF_FIRST: Final = N_("This person is staff. Take the rights away first.")
+CHANGED_SINCE: Final = N_("Somebody has changed it since, so nothing was saved. To save it as it is here, send it once more.")
+ROTATED_SINCE: Final = N_("A new one was made meanwhile, so nothing was done. To make one more, begin again.")
 
 
 @contextmanager
 def acting(actor_id: str | None, user_id: str | None = None) -> Iterator[Transaction]:
-    """A transaction in which `actor_id` changes the user `user_id`, or creates one.
+    """A transaction in which `actor_id` changes the user `user_id`, or without one something else: a client, a webhook endpoint.
 
     Refuses with `NotAllowed`, and rolls back, unless the actor is staff at its end. Users who change themselves are not checked.
     Clients and the command line have no actor.
