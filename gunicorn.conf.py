@@ -9,18 +9,25 @@ forks, and a worker of a reload to a new version would get the old modules. `tes
 
 import json
 import logging
+import math
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import ThreadWorker
 from werkzeug.exceptions import BadRequest
 
 wsgi_app = "wsgi:app"
@@ -34,7 +41,6 @@ del sys.modules["config"]  # a worker of a reload to a new version must import t
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))  # more than one need PostgreSQL, and should have Redis
-worker_class = "gthread"
 threads = 8  # each needs one of the at most 30 database connections of a worker
 
 # A worker without a heartbeat for this long is replaced. The heartbeat comes from the main loop: a thread may be busy for longer.
@@ -43,6 +49,51 @@ threads = 8  # each needs one of the at most 30 database connections of a worker
 timeout = 30
 graceful_timeout = 30  # for requests in flight at a stop or a reload
 keepalive = 5  # longer than the usual pause between two requests of a busy proxy
+
+
+class _Threads(ThreadPoolExecutor):
+    """The threads of a worker. They tell the application how long each request waited for one (`hammer.web.load_shedding`).
+
+    When the oldest waiting request has waited for too long, a new one does not join the queue: a thread beside the others takes it
+    at once and tells this wait. So the application refuses it now and not seconds later, and monitoring is answered.
+    """
+
+    longest_wait = math.inf
+    """In seconds; `post_worker_init` sets it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._joined: deque[float] = deque()
+        """When each waiting request joined the queue, oldest first."""
+        self._refusing = ThreadPoolExecutor(2)
+
+    def submit(self, call: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        now = time.monotonic()
+        wait = 0.0
+        with suppress(IndexError):
+            wait = now - self._joined[0]
+        if wait > self.longest_wait:
+            return self._refusing.submit(self._tell, wait, call, *args)
+        self._joined.append(now)
+        return super().submit(self._begin, call, *args)
+
+    def _begin(self, call: Callable[..., Any], *args: Any) -> Any:
+        return self._tell(time.monotonic() - self._joined.popleft(), call, *args)
+
+    def _tell(self, wait: float, call: Callable[..., Any], *args: Any) -> Any:
+        _of_thread.wait = wait
+        return call(*args)
+
+
+_of_thread = threading.local()
+
+
+class _Worker(ThreadWorker):
+    def get_thread_pool(self) -> _Threads:
+        return _Threads(self.cfg.threads)
+
+
+worker_class = _Worker
 
 # Each worker creates its own application: threads and connections do not survive a fork.
 preload_app = False
@@ -141,11 +192,25 @@ def post_worker_init(worker: Any) -> None:
     # A malformed chunked body is a fault of the client. Without this, gunicorn's exception would be answered with 500.
     app.register_error_handler(ParseException, lambda _: app.handle_http_exception(BadRequest()))
     app.config["SERVER_THREADS"] = worker.cfg.threads
+    _tell_waits(app, worker.tpool)
     for name in ("hammer.web.processes", "hammer.sms.outbox", "hammer.grants.logout_notices", "hammer.webhooks.deliveries"):
         app.extensions.get(name, lambda: None)()  # starts them now, not at the first request
     for pid in worker.old_workers:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+
+
+def _tell_waits(app: Any, threads: _Threads) -> None:
+    from hammer.web import load_shedding  # noqa: PLC0415  # the worker has loaded the application
+
+    threads.longest_wait = load_shedding.LONGEST_WAIT
+    serve = app.wsgi_app
+
+    def with_wait(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[load_shedding.WAITED] = _of_thread.wait
+        return serve(environ, start_response)
+
+    app.wsgi_app = with_wait
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -42,6 +42,7 @@ from hammer.web import (
     headers,
     health,
     languages,
+    load_shedding,
     logs,
     metrics,
     origins,
@@ -67,6 +68,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     for module in (
         logs,
         metrics,
+        load_shedding,
         processes,
         request_limits,
         headers,

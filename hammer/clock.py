@@ -1,5 +1,6 @@
 """The current time. The only place that reads the clock, so that tests can set it."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,3 +28,19 @@ def microseconds(moment: datetime) -> int:
 def at(microseconds: int) -> datetime:
     """The inverse of `microseconds`."""
     return EPOCH + microseconds * _MICROSECOND
+
+
+class Seldom:
+    """For log lines that must not come too often."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._again: dict[str, float] = {}
+
+    def now(self, about: str) -> bool:
+        """Whether nothing was logged about this in the last seconds. Then this counts as logged."""
+        present = time.monotonic()
+        due = present >= self._again.get(about, present)
+        if due:
+            self._again[about] = present + self.seconds
+        return due

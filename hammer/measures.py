@@ -16,7 +16,7 @@ REGISTRY: Final = CollectorRegistry()
 SECONDS: Final = Histogram.DEFAULT_BUCKETS
 """The usual limits of a histogram: from 5 ms to 10 s."""
 
-_known: Final[list[tuple[Counter, Sequence[Sequence[str]]]]] = []
+_known: Final[list[tuple[Counter | Histogram, Sequence[Sequence[str]]]]] = []
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when it began
 
@@ -31,8 +31,13 @@ def counter(name: str, help_text: str, *labels: str, known: Iterable[Sequence[st
     return made
 
 
-def histogram(name: str, help_text: str, *labels: str, limits: tuple[float, ...] = SECONDS) -> Histogram:
-    return Histogram(f"hammer_{name}", help_text, labels, buckets=limits, registry=REGISTRY)
+def histogram(
+    name: str, help_text: str, *labels: str, limits: tuple[float, ...] = SECONDS, known: Iterable[Sequence[str]] = ()
+) -> Histogram:
+    """A histogram with these labels; `known` as for a counter."""
+    made = Histogram(f"hammer_{name}", help_text, labels, buckets=limits, registry=REGISTRY)
+    _known.append((made, list(known)))
+    return made
 
 
 def gauge(name: str, help_text: str, *labels: str) -> Gauge:

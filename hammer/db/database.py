@@ -9,7 +9,6 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -41,7 +40,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from hammer import measures
+from hammer import clock, measures
 from hammer.db.causes import Cause, cause_of, name_of
 from hammer.refusals import Unavailable
 
@@ -60,19 +59,15 @@ AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 COUNTED: Final = measures.counter(
     "database_refusals", "Times that the database did not do what was asked.", "cause", known=((cause,) for cause in Cause)
 )
-_LOG_AGAIN_SECONDS: Final = 60.0
-_silent_until: dict[str, float] = {}
-"""Cause of a refusal -> when it may be logged again."""
-
+_logged = clock.Seldom(60.0)
 log = logging.getLogger(__name__)
 
 
 def unavailable(error: BaseException) -> Unavailable:
     """The refusal for callers while the database is unavailable. Each cause is counted, and logged at most once a minute."""
     COUNTED.labels(cause_of(error)).inc()
-    why, now = name_of(error), time.monotonic()
-    if now >= _silent_until.get(why, 0.0):
-        _silent_until[why] = now + _LOG_AGAIN_SECONDS
+    why = name_of(error)
+    if _logged.now(why):
         log.warning("The database refuses: %s.", why)
     return Unavailable(retry_after=BUSY_SECONDS)
 

@@ -19,6 +19,7 @@ from flask import Flask, Response, g, request
 
 from hammer import events, measures
 from hammer.refusals import Refusal
+from hammer.web import load_shedding
 from hammer.web.settings import settings
 
 REQUEST_ID: Final = "X-Request-ID"
@@ -97,7 +98,7 @@ class ForPeople(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields(record)
         request = getattr(record, "request", {})
-        more = {name: request[name] for name in ("duration_ms", "refusal", "reason") if request.get(name) is not None}
+        more = {name: request[name] for name in ("duration_ms", "waited_ms", "refusal", "reason") if request.get(name) is not None}
         more |= {name: value for name, value in getattr(record, "about", {}).items() if name in ("text_id", "verification")}
         words = [datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S"), record.levelname, fields["message"]]
         line = _one_line(" ".join([*words, *(f"{name}={value}" for name, value in more.items())]))
@@ -165,12 +166,13 @@ def _begin() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    caller = g.get("bearer") or g.get("visitor")
+    caller, waited = g.get("bearer") or g.get("visitor"), load_shedding.waited()
     line = {
         "method": request.method,
         "route": _route(),
         "status": int(response.status[:3]),
         "duration_ms": round((time.perf_counter() - g.began) * 1000, 1),
+        "waited_ms": None if waited is None else round(waited * 1000, 1),
         "user_id": getattr(caller, "user_id", None),
         "client_id": events.calling_client.get(),
         "verification": events.verification.get(),

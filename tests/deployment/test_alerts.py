@@ -30,6 +30,7 @@ SERIES: Final[dict[str, dict[str, str]]] = {
         'hammer_request_seconds_bucket{le="+Inf"}': "0+100x60",
     },
     "HammerThreadsBusy": {'hammer_threads{state="busy"}': "16x60", 'hammer_threads{state="all"}': "16x60"},
+    "HammerSheds": {'hammer_request_wait_seconds_count{instance="web1", fate="refused"}': "0+5x60"},
     "HammerConnectionsUsed": {
         'hammer_database_connections{state="used"}': "59x60",
         'hammer_database_connections{state="allowed"}': "60x60",
@@ -65,6 +66,8 @@ HEALTHY: Final = {
     'hammer_request_seconds_bucket{le="+Inf"}': "0+100x60",
     'hammer_threads{state="busy"}': "3x60",
     'hammer_threads{state="all"}': "16x60",
+    'hammer_request_wait_seconds_count{instance="web1", fate="served"}': "0+500x60",
+    'hammer_request_wait_seconds_count{instance="web1", fate="refused"}': "0+1x60",
     'hammer_database_connections{state="used"}': "3x60",
     'hammer_database_connections{state="allowed"}': "60x60",
     "hammer_texts_waiting_seconds": "2x60",

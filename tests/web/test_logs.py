@@ -60,6 +60,7 @@ def test_a_request_is_one_line_of_json(production: Flask, log: io.StringIO) -> N
         "user_id": None,
         "refusal": answer.json["type"].rpartition("/")[2] if answer.json else "",
         "reason": None,
+        "waited_ms": None,
     }
 
 

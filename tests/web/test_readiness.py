@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 
 import hammer
 from config import Settings
+from hammer import clock
 from hammer.db import database
 from hammer.db.causes import Cause
 from hammer.db.database import BUSY_SECONDS
@@ -33,8 +34,7 @@ Statements = Callable[[], AbstractContextManager[list[str]]]
 @pytest.fixture(autouse=True)
 def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "KNOWN_SECONDS", 0.0)
-    monkeypatch.setattr(database, "_silent_until", {})
-    monkeypatch.setattr(database, "_LOG_AGAIN_SECONDS", 1000.0)  # also where a test takes more than a minute
+    monkeypatch.setattr(database, "_logged", clock.Seldom(1000.0))  # also where a test takes more than a minute
 
 
 @pytest.fixture
