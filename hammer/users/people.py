@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, desc, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, desc, func, literal, literal_column, not_, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
 from config import Settings
@@ -94,15 +94,26 @@ def everyone(
     settings: Settings, *, q: str = "", limit: int = MOST_PER_PAGE, after: str | None = None, by_part_of_number: bool = True
 ) -> Page[Profile]:
     """Users in the order in which they joined: all, or those whose number, name or username contains `q`, or whose invite code is
-    `q`.
+    `q`. Users whose whole number, username or invite code is `q` come first.
 
     Without `by_part_of_number` only a whole number is found: from parts, a caller who is shown masked numbers could put them
     together. `limit` is 1 to 100. Refuses a malformed `after` with `InvalidFields`.
     """
-    ids = _ids(limit + 1, read_place(after) if after else None)
+    begin = read_place(after) if after else None
+    exact: list[tuple[datetime, str]] = []
     if q:
-        ids = ids.where(or_(*_matches(settings, q, by_part_of_number)))
-    found = _profiles(settings, db.session.execute(_profiles_of(ids)).all())
+        meant = select(User.date_joined, User.id).where(User.deleted_at.is_(None), or_(*_is(settings, q)))
+        exact = [(row.date_joined, row.id) for row in db.session.execute(meant.order_by(User.date_joined, User.id))]
+    rest = exact
+    if begin in exact:
+        rest, begin = exact[exact.index(begin) + 1 :], None
+    elif begin:
+        rest = []
+    rows = list(db.session.execute(_profiles_of(select(User.id).where(_with_id(rest)))) if rest else ())
+    ids = _ids(limit + 1, begin)
+    if q:
+        ids = ids.where(or_(*_contains(q, by_part_of_number)), not_(_with_id(exact)))
+    found = _profiles(settings, [*rows, *db.session.execute(_profiles_of(ids))][: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
     return Page([p for _, p in found[:limit]], last and place(last[1].date_joined, last[0]))
 
@@ -135,19 +146,28 @@ def _ids(limit: int, after: tuple[datetime, str] | None) -> Select[str]:
     return ids.where(tuple_(User.date_joined, User.id) > tuple_(literal(moment, User.date_joined.type), literal(user_id)))
 
 
-def _matches(settings: Settings, q: str, by_part_of_number: bool) -> Iterator[ColumnElement[bool]]:
-    """Conditions of which a user who is searched by `q` fulfils one."""
-    yield User.username.icontains(q, autoescape=True)
-    name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
-    yield name.icontains(q, autoescape=True)
+def _is(settings: Settings, q: str) -> Iterator[ColumnElement[bool]]:
+    """Conditions of which a user whose whole username, invite code or number is `q` fulfils one. Few users do: each is unique, and
+    `q` is a number of few countries."""
+    yield func.lower(User.username) == q.lower()
     code = invite_codes.read(q, settings.public_url)
     if code:
         yield User.invite_code == code
-    for number in phones.meant(settings, q):
-        yield User.telephone_number == number
+    yield User.telephone_number.in_(phones.meant(settings, q))
+
+
+def _contains(q: str, by_part_of_number: bool) -> Iterator[ColumnElement[bool]]:
+    """Conditions of which a user whose username, name or number contains `q` fulfils one."""
+    yield User.username.icontains(q, autoescape=True)
+    name = User.first_name + literal_column("' '") + User.last_name  # the same expression as in the index `ix_users_search`
+    yield name.icontains(q, autoescape=True)
     digits = re.sub("[^0-9]", "", plain(q))
     if by_part_of_number and len(digits) >= 3:
         yield User.telephone_number.contains(digits)
+
+
+def _with_id(places: Sequence[tuple[datetime, str]]) -> ColumnElement[bool]:
+    return User.id.in_([user_id for _, user_id in places])
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,12 @@ def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, sta
     with explained() as plans:
         profile = people.profile(settings, famous)
         page = activation.invitees(settings, famous)
+        activation.by_week(famous, 12)
     with statements() as with_many:
         people.profile(settings, famous)
-    assert sum("ix_referrals_newest" in plan for plan in plans) == 2
+    assert sum("ix_referrals_newest" in plan for plan in plans) == 3
     assert not any(re.search(r"SCAN referrals|Seq Scan on referrals", plan) for plan in plans)
-    assert len(plans) == 3
+    assert len(plans) == 4
     assert len(with_many) == len(with_one) == 2
     assert len(with_none) == 1
     assert profile.invite_count == CROWD
@@ -202,6 +203,26 @@ def test_deleted_users_are_not_in_the_list(settings: Settings) -> None:
     anna, _ = user(settings, ANNA), user(settings, BORIS)
     accounts.delete(settings, anna.id)
     assert numbers(settings, "") == [BORIS]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("q", ["290000", "Anna"])
+def test_whose_username_or_code_is_searched_comes_before_those_who_contain_it(settings: Settings, limit: int, q: str) -> None:
+    """An invite code of digits is a part of many numbers too, and a username of many names."""
+    ids = [user(settings, number(n)).id for n in range(6)]
+    for n in (1, 3):
+        accounts.change(ids[n], {"first_name": "Annabel"})
+    with transaction() as tx:
+        tx.execute(update(User).where(User.id == ids[4]).values(invite_code="290000"))
+        tx.execute(update(User).where(User.id == ids[5]).values(username="anna"))
+    seen, after = [], None
+    for _ in range(9):
+        page = people.everyone(settings, q=q, limit=limit, after=after)
+        seen += [ids.index(profile.id) for profile in page.items]
+        after = page.after
+        if after is None:
+            break
+    assert seen == ([4, 0, 1, 2, 3, 5] if q == "290000" else [5, 1, 3])
 
 
 @pytest.mark.parametrize(
