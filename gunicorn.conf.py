@@ -12,8 +12,11 @@ import logging
 import math
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -67,33 +70,53 @@ class _Threads(ThreadPoolExecutor):
         """When each waiting request joined the queue, oldest first."""
         self._refusing = ThreadPoolExecutor(2)
 
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> Future[Any]:
+    def submit(self, call: Callable[..., Any], /, connection: Any) -> Future[Any]:  # type: ignore[override]
         now = time.monotonic()
         wait = 0.0
         with suppress(IndexError):
             wait = now - self._joined[0]
         if wait > self.longest_wait:
-            return self._refusing.submit(self._tell, wait, call, *args)
+            return self._refusing.submit(self._tell, wait, call, connection)
         self._joined.append(now)
-        return super().submit(self._begin, call, *args)
+        return super().submit(self._begin, call, connection)
 
-    def _begin(self, call: Callable[..., Any], *args: Any) -> Any:
-        return self._tell(time.monotonic() - self._joined.popleft(), call, *args)
+    def _begin(self, call: Callable[..., Any], connection: Any) -> Any:
+        return self._tell(time.monotonic() - self._joined.popleft(), call, connection)
 
-    def _tell(self, wait: float, call: Callable[..., Any], *args: Any) -> Any:
-        _of_thread.wait = wait
-        return call(*args)
+    def _tell(self, wait: float, call: Callable[..., Any], connection: Any) -> Any:
+        _of_thread.wait = max(wait, _since_sent(connection.sock))
+        return call(connection)
 
 
 _of_thread = threading.local()
+
+
+def _since_sent(connection: socket.socket) -> float:
+    """How many seconds ago the last of the request came; 0 where the system does not tell. It may have waited in the kernel first:
+    while all threads compute, the main thread seldom gets to accept connections."""
+    if connection.family not in (socket.AF_INET, socket.AF_INET6) or not hasattr(socket, "TCP_INFO"):
+        return 0.0
+    last_data_recv = struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56), 52)[0]
+    return float(last_data_recv) / 1000
 
 
 class _Worker(ThreadWorker):
     def get_thread_pool(self) -> _Threads:
         return _Threads(self.cfg.threads)
 
+    def accept(self, listener: socket.socket) -> None:
+        """Accepts all connections that wait. gunicorn itself accepts one in each round of its loop."""
+        before = -1
+        while before != self.nr_conns < self.worker_connections:
+            before = self.nr_conns
+            super().accept(listener)
+
 
 worker_class = _Worker
+
+# Connections whose requests wait for two seconds are open for as long. Each needs a file descriptor.
+_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+worker_connections = 4000 if _files == resource.RLIM_INFINITY else max(50, min(4000, _files - 200))
 
 # Each worker creates its own application: threads and connections do not survive a fork.
 preload_app = False
@@ -201,13 +224,11 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _tell_waits(app: Any, threads: _Threads) -> None:
-    from hammer.web import load_shedding  # noqa: PLC0415  # the worker has loaded the application
-
-    threads.longest_wait = load_shedding.LONGEST_WAIT
+    threads.longest_wait = app.config.get("LONGEST_WAIT", math.inf)
     serve = app.wsgi_app
 
     def with_wait(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        environ[load_shedding.WAITED] = _of_thread.wait
+        environ["hammer.waited"] = _of_thread.wait
         return serve(environ, start_response)
 
     app.wsgi_app = with_wait

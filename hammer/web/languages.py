@@ -7,6 +7,7 @@ from typing import Final
 from babel import Locale
 from flask import Flask, Response, g, request
 from flask_babel import Babel, gettext
+from werkzeug.wrappers import Request
 
 from hammer.refusals import Refusal
 from hammer.sms import messages
@@ -47,11 +48,16 @@ def _name(code: str) -> str:
 def chosen() -> str:
     """The language of this answer: `?lang=` (remembered from then on), the remembered choice, or `Accept-Language`. For programs
     only `Accept-Language` counts, and those that ask for other languages than ours get `FALLBACK`."""
-    wanted = request.accept_languages
+    return wanted_by(request, _choice())
+
+
+def wanted_by(asked: Request, choice: str | None) -> str:
+    """The same for any request, with this choice."""
+    wanted = asked.accept_languages
     accepted = wanted.best_match(LANGUAGES)
-    if request.path.startswith(PROGRAMS):
+    if asked.path.startswith(PROGRAMS):
         return accepted or (FALLBACK if wanted else LANGUAGES[0])
-    choices = _choice(), request.cookies.get(COOKIE)
+    choices = choice, asked.cookies.get(COOKIE)
     return next((choice for choice in choices if choice in LANGUAGES), accepted or LANGUAGES[0])
 
 

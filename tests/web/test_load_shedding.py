@@ -5,11 +5,13 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from config import Settings
 from hammer import clock
 from hammer.web import load_shedding
 from tests.serving import Server, gunicorn
@@ -77,6 +79,53 @@ def test_a_server_that_does_not_tell_refuses_nothing_and_counts_nothing(app: Fla
     assert app.test_client().get("/login/").status_code == 200
     name = "hammer_request_wait_seconds_count", "served"
     assert shown(app).get(name) == before.get(name)
+
+
+@pytest.mark.parametrize("path", ["/login/", "/profile/", "/i/Q9UK59", "/api/v1/users/me/"])
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_the_answer_is_kept_and_shows_nothing_of_the_request_but_its_language(app: Flask, path: str, language: str) -> None:
+    secret = "canary"
+    sent = {"Accept-Language": language, "Authorization": f"Bearer {secret}", "Cookie": f"{secret}={secret}", "User-Agent": secret}
+    over = {load_shedding.WAITED: LATE}
+    first = app.test_client().get(f"{path}?a={secret}", headers=sent, environ_overrides=over)
+    again = app.test_client().get(f"{path}?b={secret}", headers=sent, environ_overrides=over)
+    other = app.test_client().get(
+        path, headers=sent | {"Accept-Language": {"ru": "en", "en": "ru"}[language]}, environ_overrides=over
+    )
+
+    assert (first.status, first.data, first.headers) == (again.status, again.data, again.headers)
+    assert other.data != first.data
+    assert secret not in f"{first.headers}{first.text}"
+    assert "Q9UK59" not in first.text
+    assert "Set-Cookie" not in first.headers
+
+
+def test_who_chose_a_language_gets_it_also_then(app: Flask) -> None:
+    answer = get(app, "/login/?lang=en", LATE)
+    assert '<html lang="en">' in answer.text
+
+
+def test_an_allowed_origin_can_read_the_refusal(app_with: Callable[[Settings], Flask], settings: Settings) -> None:
+    app = app_with(replace(settings, origins=frozenset({"https://app.example.com"})))
+    sent = {"Origin": "https://app.example.com"}
+    over = {load_shedding.WAITED: LATE}
+    for _ in range(2):
+        answer = app.test_client().get("/api/v1/users/me/", headers=sent, environ_overrides=over)
+        assert answer.status_code == 503
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+
+
+def test_oauth_keeps_its_form_of_errors(app: Flask) -> None:
+    answer = app.test_client().post("/oauth/token", environ_overrides={load_shedding.WAITED: LATE})
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["error"]
+
+
+def test_a_head_request_gets_no_body(app: Flask) -> None:
+    for _ in range(2):
+        answer = app.test_client().head("/login/", environ_overrides={load_shedding.WAITED: LATE})
+        assert (answer.status_code, answer.data) == (503, b"")
 
 
 # A server whose threads are all busy
