@@ -126,14 +126,18 @@ def next_step(asked: Authorization, client: Client, caller: Caller | None) -> St
     if not found:  # the caller was deleted just now
         return Step.SIGN_IN
     [(proved_at, allowed)] = found
-    prompts = asked.prompt.split()
     if proved_at < asked.created_at:
         too_old = asked.max_age is not None and proved_at < clock.now() - timedelta(seconds=asked.max_age)
-        if too_old or "login" in prompts:
+        if too_old or "login" in asked.prompt.split():
             return Step.PROVE
-    if {"consent", "select_account"}.intersection(prompts) or not _is_assured(client, asked):
+    if _asks_each_time(client, asked):
         return Step.CONSENT
     return None if client.first_party or set(asked.scopes.split()).issubset((allowed or "").split()) else Step.CONSENT
+
+
+def is_asked_once(client: Client, asked: Authorization) -> bool:
+    """Whether the same request is not asked about again after the person has allowed it."""
+    return not client.first_party and not _asks_each_time(client, asked)
 
 
 def allowed(user_id: str, client_id: str) -> frozenset[str]:
@@ -171,10 +175,11 @@ def code(settings: Settings, asked: Authorization) -> str:
     return codes.proof(settings.key("authorizations"), KIND, asked.id)
 
 
-def _is_assured(client: Client, asked: Authorization) -> bool:
-    """Whether only this client can get the answer. Another app on the device can have the same scheme or port, so without a secret
-    the person is asked each time (RFC 8252 §8.6)."""
-    return not client.public or asked.redirect_uri.startswith("https:")
+def _asks_each_time(client: Client, asked: Authorization) -> bool:
+    """Whether the person is asked whatever they allowed before: the app wants it, or another app can get the answer. An app on the
+    same device can have the same scheme or port, and without a secret nothing tells the two apart (RFC 8252 §8.6)."""
+    wanted = {"consent", "select_account"}.intersection(asked.prompt.split())
+    return bool(wanted) or (client.public and not asked.redirect_uri.startswith("https:"))
 
 
 def _limits(settings: Settings, address: str) -> list[Limit]:

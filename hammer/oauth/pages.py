@@ -102,7 +102,7 @@ def continue_() -> ResponseReturnValue:
         seen_as = phones.shown(people.profile(settings(), caller.user_id).telephone_number, settings().invitee_numbers)
         return render_template("oauth/invited.html", code=invite, seen_as=seen_as)
     if step is Step.CONSENT and not (sent and "carried" not in request.form):
-        return _ask_consent(asked, caller)
+        return _ask_consent(asked, client, caller)
     try:
         code = authorizations.approve(settings(), asked.id, caller)
     except NotFound:
@@ -209,11 +209,16 @@ def _with_query(uri: str, more: dict[str, str]) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}{urlencode(more)}"
 
 
-def _ask_consent(asked: Authorization, caller: Caller) -> ResponseReturnValue:
+def _ask_consent(asked: Authorization, client: Client, caller: Caller) -> ResponseReturnValue:
     scopes = [scope for scope in SignInScope if scope in asked.scopes.split()]
     allowed = authorizations.allowed(caller.user_id, asked.client_id)
-    new = [scope for scope in scopes if scope not in allowed]
-    return render_template("oauth/consent.html", scopes=scopes, new_scopes=new, me=people.profile(settings(), caller.user_id))
+    return render_template(
+        "oauth/consent.html",
+        scopes=scopes,
+        new_scopes=[scope for scope in scopes if scope not in allowed],
+        asked_once=authorizations.is_asked_once(client, asked),
+        me=people.profile(settings(), caller.user_id),
+    )
 
 
 def _back(way_on: str) -> ResponseReturnValue:

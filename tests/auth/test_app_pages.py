@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,6 +16,8 @@ from tests.people import Browser, Form, Page
 from tests.relying_party import RelyingParty, way_on
 
 ENGLISH = {"Accept-Language": "en"}
+DEVICE = {"public": True, "redirect_uris": ["com.example.app:/callback"]}
+"""An app on the person's own device."""
 
 
 @pytest.fixture
@@ -226,6 +229,30 @@ def test_the_consent_page_speaks_russian(grafana: RelyingParty, browser: Browser
     assert "Войти в приложение «Grafana»? Приложение «Grafana» увидит: Ваш номер, все цифры +7 929 ···-45-67" in said
     assert "Ваше имя и имя пользователя Вы их пока не указали." in said
     assert "Разрешить Отказаться и вернуться в приложение" in said
+
+
+@pytest.mark.parametrize(
+    ("columns", "sent", "said"),
+    [
+        ({}, {}, "you are not asked again. You can take it back in your profile at any time."),
+        ({}, {"prompt": "consent"}, "Refuse, back to the app You can take it back in your profile at any time."),
+        (DEVICE, {}, "Refuse, back to the app You can take it back in your profile at any time."),
+        ({"first_party": True}, {"prompt": "consent"}, "You can sign out of the app in your profile at any time."),
+    ],
+)
+def test_the_consent_page_promises_to_ask_once_where_that_is_true(
+    app: Flask, browser: Browser, columns: dict[str, Any], sent: dict[str, str], said: str
+) -> None:
+    browser.sign_in(ANNA)
+    grafana = RelyingParty(app, **columns)
+    address = {"redirect_uri": grafana.row.redirect_uris}
+
+    page = grafana.send(browser, **address, **sent)
+
+    assert said in words(page)
+    press(browser, page, "/oauth/continue")
+    asked = grafana.send(browser, **address, **sent).status_code == 200
+    assert asked is ("not asked again" not in words(page))
 
 
 def test_another_number_signs_out_and_stays_on_the_way_to_the_app(grafana: RelyingParty, browser: Browser) -> None:
