@@ -5,7 +5,6 @@ whole chain of redirects that a form begins, also of the form that took the one-
 our forms leads, redirects to apps: it may be called in a hidden frame of an app, in which browsers show no page of ours.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -74,7 +73,11 @@ def authorize() -> ResponseReturnValue:
     if visitor is not None and step is None and (asked.prompt == "none" or _invite_to_ask(visitor) is None):
         authorizations.store(settings(), asked, allowed_in=visitor.session_id)
         return redirect(_address(asked, code=authorizations.code(settings(), asked)), 303)
-    authorizations.store(settings(), asked, address=request_limits.address())
+    try:
+        authorizations.store(settings(), asked, address=request_limits.address())
+    except RetryLater:
+        apps.load_unstored(client, asked.redirect_uri, _address(asked, error="temporarily_unavailable"))
+        raise
     apps.remember(asked.id)
     return redirect(f"/oauth/continue?{urlencode({apps.PARAMETER: asked.id})}", 303)
 
@@ -146,7 +149,7 @@ def logout() -> ResponseReturnValue:
     if hint is None or client is None or not signed_in_apps.was_opened_in(caller.session_id, hint.session_id, client.id):
         kept = {name: request.args[name] for name in ("client_id", "post_logout_redirect_uri", "state") if name in request.args}
         kept |= {"client_id": client.id} if client else {}  # which the id token may have said alone
-        here = partial(_this_page, [*kept.items()])
+        here = partial(errors.this_page, [*kept.items()])
         home = _home_of(client)
         return render_template("oauth/logout.html", signed_out=False, kept=kept, app=_named(client), home=home, here=here)
     _sign_out(caller)
@@ -181,17 +184,9 @@ def _refused(error: "OAuth2Error") -> ResponseReturnValue:
     """The error, where the app can read it; a page where the app or its address is not known (RFC 6749 §4.1.2.1)."""
     logs.refused(error.error, error.description or "")
     if not error.redirect_uri:
-        here = partial(_this_page, [*request.args.items(multi=True)])
-        return render_template("oauth/refused.html", reason=error.description or error.error, here=here), 400
+        return render_template("oauth/refused.html", reason=error.description or error.error), 400
     said = {"error": error.error, "error_description": error.description or ""}
     return redirect(_answer_address(error.redirect_uri, said, request.args.get("state") or None), 303)
-
-
-def _this_page(sent: Sequence[tuple[str, str]], **query: str) -> str:
-    """The address of this page with the parameters that were `sent`, for the links to other languages. Not by `url_for`, in which
-    some names have a meaning of their own."""
-    others = [(name, value) for name, value in sent if name not in query]
-    return f"{request.path}?{urlencode([*others, *query.items()])}"
 
 
 def _address(asked: Authorization, **said: str) -> str:

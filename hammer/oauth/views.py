@@ -44,7 +44,10 @@ def revoke() -> ResponseReturnValue:
 @public
 def userinfo() -> ResponseReturnValue:
     """The claims about the person whose access token an app shows (OpenID Connect Core §5.3)."""
-    in_form = request.form.get("access_token", "") if request.mimetype == FORM else ""
+    in_forms = request.form.getlist("access_token") if request.mimetype == FORM else []
+    in_form = in_forms[0] if in_forms else ""
+    if len(in_forms) > 1:
+        return error_response(400, "invalid_request", "The parameter access_token is repeated.")
     if in_form and "Authorization" in request.headers:
         return error_response(400, "invalid_request", "Send the token in the header or in the body, not in both.")
     shown = tokens.bearer_token() or in_form

@@ -1,11 +1,19 @@
 """What a request of an app may ask for, and what the person then sees."""
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from html import unescape
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
 from time_machine import Traveller
 
+from config import Settings
+from hammer.grants import authorizations
+from hammer.grants.authorizations import PER_ADDRESS_PER_HOUR
 from hammer.users import people
 from tests.actions import ANNA, BORIS
 from tests.people import Browser, Page
@@ -211,6 +219,51 @@ def test_prompts_of_any_length_are_read(known: RelyingParty, browser: Browser, c
 @pytest.mark.parametrize("challenge", ["A" * 42, "A" * 44, "A" * 128, "A" * 43 + "\n", "=" * 43])
 def test_a_challenge_that_is_none_of_s256_is_refused(known: RelyingParty, browser: Browser, challenge: str) -> None:
     assert answered(known.send(browser, code_challenge=challenge))["error"] == "invalid_request"
+
+
+def test_the_page_of_a_request_that_is_one_too_many_leads_back_to_the_app(
+    settings: Settings, party: RelyingParty, browser: Browser
+) -> None:
+    with party.app.app_context():
+        for _ in range(PER_ADDRESS_PER_HOUR):
+            asked = authorizations.request(party.row, redirect_uri=REDIRECT_URI, scopes=["openid"])
+            authorizations.store(settings, asked, address="127.0.0.1")
+    answer = browser.client.get(party.address(lang="en"))
+    [back] = re.findall(r'href="([^"]+)">Back to Grafana<', answer.text)
+
+    assert answer.status_code == 429
+    assert unescape(back).partition("?")[0] == REDIRECT_URI
+    assert dict(parse_qsl(urlsplit(unescape(back)).query)) == {
+        "error": "temporarily_unavailable",
+        "state": "state of the app",
+        "iss": settings.public_url,
+    }
+
+
+@pytest.mark.parametrize("path", ["/oauth/authorize", "/oauth/logout"])
+def test_the_page_of_an_error_asks_the_same_again(settings: Settings, app_with: Callable[[Settings], Flask], path: str) -> None:
+    client = app_with(replace(settings, requests_per_address_minute=1)).test_client()
+    here = {"REMOTE_ADDR": "192.0.2.80"}
+    client.get("/login/", environ_overrides=here)
+    answer = client.get(f"{path}?state=a+b&_anchor=c&lang=en", environ_overrides=here)
+    [again] = re.findall(r'href="([^"]+)">Try again<', answer.text)
+    [russian] = re.findall(r'href="([^"]+)"[^>]* hreflang="ru"', answer.text)
+
+    assert answer.status_code == 429
+    assert unescape(again) == f"{path}?state=a+b&_anchor=c&lang=en"
+    assert unescape(russian) == f"{path}?state=a+b&_anchor=c&lang=ru"
+
+
+def test_a_browser_that_restores_twenty_tabs_of_an_app_signs_in_through_the_first_one(
+    party: RelyingParty, browser: Browser
+) -> None:
+    first = party.send(browser, state="1")
+    for state in range(2, 21):
+        party.send(browser, state=str(state))
+    browser.enter(Page(first.text), ANNA)
+
+    assert browser.last is not None
+    assert answered(allow(browser, browser.last))["state"] == "1"
 
 
 def test_an_app_of_the_persons_own_device_is_led_back_to(app: Flask, browser: Browser) -> None:

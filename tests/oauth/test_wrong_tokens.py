@@ -162,6 +162,13 @@ def test_a_token_in_the_header_and_in_the_body_is_refused(party: RelyingParty, b
     assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
 
 
+def test_a_token_that_is_repeated_in_the_body_is_refused(party: RelyingParty, browser: Browser) -> None:
+    given = party.tokens(browser, ANNA)["access_token"]
+    answer = party.http.post("/oauth/userinfo", data={"access_token": [given, given]})
+
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
+
+
 def test_a_refresh_that_asks_for_too_much_does_not_spend_the_token(party: RelyingParty, browser: Browser, clock: Traveller) -> None:
     given = party.tokens(browser, ANNA, scope="openid offline_access")
     assert party.refresh(given["refresh_token"], scope="openid phone").get_json()["error"] == "invalid_scope"

@@ -16,8 +16,8 @@ from hammer.parsing import phones
 
 KEY: Final = "authorizations"
 PARAMETER: Final = "authorization"
-MOST: Final = 5
-"""Requests that a browser remembers: the newest."""
+MOST: Final = 20
+"""Requests that a browser remembers: the newest. A browser that restores its tabs sends one for each tab of an app at once."""
 CONTINUE: Final = "sign_in.continue_"
 FLOW: Final = frozenset({"auth.home", "auth.phone", "auth.code", "auth.resend", "auth.send_proof", "auth.prove"})
 """Endpoints, besides those of the blueprint `sign_in`, whose addresses carry the id."""
@@ -60,6 +60,11 @@ def current() -> tuple[Authorization, Client] | None:
     return cast(tuple[Authorization, Client] | None, g.asked_by_app)
 
 
+def load_unstored(client: Client, redirect_uri: str, leave: str) -> None:
+    """Names the app of a request that is not stored yet on the error page, if there is one. `leave` is an answer to the request."""
+    g.unstored_app = _app(client, redirect_uri, leave)
+
+
 def load() -> None:
     """Reads the request that this page belongs to, so that the page can name the app."""
     current()
@@ -80,12 +85,14 @@ def shown() -> App | None:
     """The app of this page, for templates. Does not ask the database, which an error page must not."""
     named = current_id()
     if named is None:
-        return None
+        return cast(App | None, g.get("unstored_app"))
     asked, client = g.get("asked_by_app") or (None, None)
     leave = url_for("sign_in.leave", authorization=named)
-    if asked is None or client is None:
-        return App("", leave)
-    back = uris.split(asked.redirect_uri)
+    return _app(client, asked.redirect_uri, leave) if asked and client else App("", leave)
+
+
+def _app(client: Client, redirect_uri: str, leave: str) -> App:
+    back = uris.split(redirect_uri)
     return App(client.name, leave, client.first_party, back.netloc if back.scheme in ("http", "https") else "")
 
 

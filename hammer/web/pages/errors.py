@@ -1,7 +1,9 @@
 """Error pages. Each says what happened and what to do next."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from flask import Response, make_response, render_template, request, url_for
 from flask_babel import gettext
@@ -65,6 +67,10 @@ FORM_PAGES: Final = {
 again, and when the address is opened by GET."""
 
 
+ASKED_IN_ADDRESS: Final = {"sign_in.authorize", "sign_in.logout"}
+"""Endpoints that are nothing without the parameters in their address."""
+
+
 def headers(refusal: Refusal) -> dict[str, str]:
     """`Retry-After` (RFC 9110 §10.2.3) when waiting helps."""
     return {"Retry-After": str(refusal.retry_after)} if isinstance(refusal, RetryLater) else {}
@@ -121,4 +127,13 @@ def here(**query: Any) -> str:
         return url_for("auth.home", **query)
     if rule.endpoint in FORM_PAGES:
         return url_for(FORM_PAGES[rule.endpoint], **query)
+    if rule.endpoint in ASKED_IN_ADDRESS:
+        return this_page([*request.args.items(multi=True)], **query)
     return url_for(rule.endpoint, **(request.view_args or {}), **query)
+
+
+def this_page(sent: Sequence[tuple[str, str]], **query: str) -> str:
+    """The address of this page with the parameters that were `sent`. Not by `url_for`, in which some names have a meaning of their
+    own."""
+    others = [(name, value) for name, value in sent if name not in query]
+    return f"{request.path}?{urlencode([*others, *query.items()])}"
