@@ -58,6 +58,8 @@ LONGEST_HOST = 253
 """Maximum length of a DNS name (RFC 1035 §2.3.4)."""
 MOST_DIGITS = 15
 """Maximum length of a telephone number with its country code (ITU-T E.164)."""
+LEAST_EVENTS_KEPT = timedelta(days=90)
+"""The database refuses to delete younger events, also to a person who has the password of the application."""
 MOST_TEST_NUMBERS = 10
 LONGEST_TEST = timedelta(days=90)
 """Test numbers have an end, at most this long after the start of the process: a fixed code becomes known over time."""
@@ -80,6 +82,8 @@ _LOCAL = [
     for each in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
 ]
 """Loopback, RFC 1918, ULA and link-local: networks that strangers cannot reach."""
+_UNITS = {"HOURS": timedelta(hours=1), "DAYS": timedelta(days=1)}
+"""End of a setting's name -> its unit; all other times are in seconds."""
 _ENDS_IN_NUMBER = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\.?\Z", re.IGNORECASE)
 """Matches the hosts that browsers read as IPv4 addresses (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -142,7 +146,7 @@ class Declaration:
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(value, timedelta):
-            return f"{value.total_seconds():g}"
+            return f"{value / _unit(self.name):g}"
         if isinstance(value, Mapping):
             return ",".join(map(str, value.values()))
         return ",".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
@@ -181,6 +185,18 @@ def setting(
 
 def _seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
+
+
+def _hours(value: int) -> timedelta:
+    return timedelta(hours=value)
+
+
+def _days(value: int) -> timedelta:
+    return timedelta(days=value)
+
+
+def _unit(name: str) -> timedelta:
+    return _UNITS.get(name.rpartition("_")[2], timedelta(seconds=1))
 
 
 # Checks of one value
@@ -805,6 +821,28 @@ class Settings:
         "`grafana.internal,10.0.0.7`; also by `http://`. All others need `https://` and public addresses: the URL of an app must "
         "not lead Hammer into the network behind it. In development Hammer may post to its own machine.",
         item=str.strip, check=_hosts, convert=lambda hosts: frozenset(host.lower() for host in hosts), empty_is_unset=True,
+    )
+    texts_kept: timedelta = setting(
+        "HAMMER_TEXTS_KEPT_HOURS", int, 24,
+        "How long codes that were asked for, and the texts with them, are kept after their end, to find out why a login failed. "
+        "They name numbers of people who may have no account: [privacy.md](privacy.md), also for the three settings that follow.",
+        check=Range(1, 24), convert=_hours,
+    )
+    sessions_kept: timedelta = setting(
+        "HAMMER_SESSIONS_KEPT_DAYS", int, 30, "How long sessions are kept after their end, to investigate a theft.",
+        check=Range(1, 30), convert=_days,
+    )
+    webhook_log_kept: timedelta = setting(
+        "HAMMER_WEBHOOK_LOG_KEPT_DAYS", int, 30,
+        "How long the log of posts to webhook endpoints is kept, and what waits for a disabled endpoint. Posts are repeated for "
+        "more than three days.",
+        check=Range(7, 30), convert=_days,
+    )
+    events_kept: timedelta = setting(
+        "HAMMER_EVENTS_KEPT_DAYS", int, 365,
+        "How long events are kept: the audit trail, and the feed that apps read. After a higher value is set, `audit verify` "
+        "reports those that were deleted by the lower one, until they would be as old as the higher one.",
+        check=Range(LEAST_EVENTS_KEPT.days, 365), convert=_days,
     )
     metrics_token: str = setting(
         "HAMMER_METRICS_TOKEN", str, "",

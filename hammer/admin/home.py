@@ -121,6 +121,6 @@ def _installed(seen: Glance, *, redis_answers: bool | None) -> list[tuple[str, s
         ("Redis", redis[redis_answers]),
         (gettext("Mode"), ours.env),
         (gettext("Texts are sent by"), gettext("this server, %(count)d at once", count=threads) if threads else gettext("workers")),
-        (gettext("Last text"), moment(last) if last else gettext("none in the last day")),
+        (gettext("Last text"), moment(last) if last else gettext("none recently")),
         (gettext("Test numbers today"), str(seen.figures.test_numbers)),
     ]

@@ -24,6 +24,7 @@ from hammer.outgoing.post import Fault, Outcome
 from hammer.refusals import N_, InvalidFields, NotAllowed, NotFound
 from hammer.sessions.sessions import Caller
 from hammer.web.languages import say
+from hammer.web.pages.filters import exactly
 from hammer.web.pages.forms import Form
 from hammer.web.pages.frame import form_key, refused, shows_only
 from hammer.web.settings import settings
@@ -77,7 +78,7 @@ ENABLE = Action(
 DISABLE = Action(
     N_("Disable this endpoint?"),
     (
-        N_("Nothing is posted to it until it is enabled. What waits is kept for 30 days."),
+        N_("Nothing is posted to it until it is enabled."),
         N_("What happens meanwhile can be posted later."),
     ),
     N_("Disable"),
@@ -249,7 +250,9 @@ def enable_webhook(caller: Caller, endpoint_id: str) -> ResponseReturnValue:
 @admin_only()
 def disable_webhook(caller: Caller, endpoint_id: str) -> ResponseReturnValue:
     """Asks, then disables the endpoint."""
-    return _ask(DISABLE, endpoints.find(endpoint_id), lambda: endpoints.disable(endpoint_id, by=_by(caller)))
+    kept = gettext("What waits is kept for %(time)s.", time=exactly(settings().webhook_log_kept))
+    asked = replace(DISABLE, what=(*DISABLE.what, kept))
+    return _ask(asked, endpoints.find(endpoint_id), lambda: endpoints.disable(endpoint_id, by=_by(caller)))
 
 
 @blueprint.route("/webhooks/<endpoint_id>/rotate/", methods=["GET", "POST"])

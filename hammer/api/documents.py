@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import timedelta
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,6 +18,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
+from config import Settings
 from hammer.api import explanations, posts, schemas, views, webhook_schemas, webhooks
 from hammer.api.blueprint import KEY_HEADER, LANGUAGE_HEADER
 from hammer.api.problems import PROBLEM_JSON, Problem
@@ -107,6 +109,7 @@ def document(app: Flask) -> Tree:
         tree: Tree = json.loads(json.dumps(declared))  # a tree without shared branches, which YAML would write as anchors
         del tree["components"]["schemas"]["PaginationMetadata"]  # of flask-smorest's own pagination, which we do not use
         _name_operations(tree, app)
+        _state_times(tree, settings(app))
         _describe_paths(tree)
         _describe_problems(tree)
         _open_public_calls(tree)
@@ -204,6 +207,17 @@ def _name_operations(tree: Tree, app: Flask) -> None:
                 path[method]["operationId"] = name
             if {"post", "patch"} <= set(methods):
                 path["post"] |= {"operationId": f"{name}_by_post", "deprecated": True}
+
+
+def _state_times(tree: Tree, settings: Settings) -> None:
+    """Writes the configured retention times into the descriptions that name their settings in braces."""
+    times = {
+        "{events_kept_days}": f"{settings.events_kept / timedelta(days=1):g}",
+        "{texts_kept_hours}": f"{settings.texts_kept / timedelta(hours=1):g}",
+    }
+    for operation in _operations(tree):
+        for name, time in times.items():
+            operation["description"] = operation.get("description", "").replace(name, time)
 
 
 def _describe_paths(tree: Tree) -> None:

@@ -395,7 +395,10 @@ def export_user() -> dict[str, Any]:
 @takes_query(s.PageIn)
 @blueprint.response(200, s.TextOut(many=True), headers=s.NEXT_PAGE)
 def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
-    """Text messages of the last day with their states, newest first (staff only)"""
+    """Text messages with their states, newest first (staff only)
+
+    Texts are kept for {texts_kept_hours} hours after their code expired or was used.
+    """
     return paged(outbox.newest(settings(), **query), query)
 
 
@@ -406,9 +409,10 @@ def list_texts(query: dict[str, Any]) -> ResponseReturnValue:
 @takes(s.TextsOfNumberIn)
 @blueprint.response(200, s.TextOut(many=True))
 def search_texts(body: dict[str, Any]) -> list[outbox.MessageStatus]:
-    """Text messages with codes for one number, of the last day, newest first (staff only)
+    """Text messages with codes for one number, newest first (staff only)
 
-    By POST, since the address of a request stands in logs.
+    Texts are kept for {texts_kept_hours} hours after their code expired or was used. By POST, since the address of a request stands
+    in logs.
     """
     numbers = phones.meant(settings(), body["telephone_number"])
     if not numbers:

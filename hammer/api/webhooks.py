@@ -42,8 +42,8 @@ def list_events(query: dict[str, Any]) -> ResponseReturnValue:
     """What happened, oldest first (staff and clients only)
 
     New events come only at the end of this feed. An empty array means that nothing new has happened yet: keep the link, and ask
-    again from it. Events are kept for 365 days. If the place of the link is gone, the answer is `invalid-fields` for `after`: read
-    the feed from its beginning then.
+    again from it. Events are kept for {events_kept_days} days. If the place of the link is gone, the answer is `invalid-fields` for
+    `after`: read the feed from its beginning then.
     """
     wanted = dict.fromkeys(query.get("type", ()))
     page = feed.read(query.get("after"), kinds=kinds_of(wanted), limit=query["limit"])

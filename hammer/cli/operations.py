@@ -30,7 +30,7 @@ def prune(restored: bool) -> None:
     """
     daily.count_hours(settings())
     seals.seal_all(settings())  # only events that are sealed are deleted
-    deleted = retention.prune()
+    deleted = retention.prune(settings())
     click.echo("Deleted " + _counted(deleted) + ".")
     if restored:
         click.echo("Voided " + _counted(retention.restored()) + ".")

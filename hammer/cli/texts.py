@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import click
 from flask import Flask, current_app
@@ -78,7 +79,10 @@ def _list_texts_to(phone: str, state: str | None, limit: int) -> None:
         heads = ("ID", "STATE", "GATEWAY", "TRIES", "ASKED FOR (UTC)", "SENT, OR GIVEN UP", "CODE", "VERIFICATION", "REQUEST")
         print_table(heads, rows)
     else:
-        click.echo("No text with a code was asked for. Texts are kept for a day.", err=True)
+        hours = settings().texts_kept / timedelta(hours=1)
+        click.echo(
+            f"No text with a code was asked for. Texts are kept for {hours:g} {'hour' if hours == 1 else 'hours'}.", err=True
+        )
     for line in _what_stops(numbers[0]):
         click.echo(line, err=True)
 

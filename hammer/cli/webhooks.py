@@ -107,7 +107,7 @@ def show(endpoint: str, attempts: int) -> None:
     if rows:
         print_table(("POSTED (UTC)", "EVENT", "MESSAGE", "ANSWER", "TOOK"), rows)
     else:
-        click.echo("Nothing was posted to it in the last 30 days.")
+        click.echo(f"Nothing was posted to it in the last {settings().webhook_log_kept.days} days.")
 
 
 @webhooks.command()
@@ -161,7 +161,10 @@ def rotate(endpoint: str, yes: bool) -> None:
 @webhooks.command()
 @click.argument("endpoint")
 def disable(endpoint: str) -> None:
-    """Post nothing to ENDPOINT from now on. What waits is kept for 30 days; what happens from now on is not posted."""
+    """Post nothing to ENDPOINT from now on. What happens from now on is not posted.
+
+    What waits is kept for HAMMER_WEBHOOK_LOG_KEPT_DAYS days.
+    """
     found = endpoints.disable(_find(endpoint).id)
     click.echo(f"{found.id} is disabled.")
 

@@ -15,8 +15,8 @@ from hammer.db.database import db
 from hammer.models import Event, Seal
 from hammer.operations import seals
 
-OLD_ENOUGH: Final = timedelta(days=364)
-"""Younger events are never deleted: the triggers of the database refuse it too."""
+SLACK: Final = timedelta(days=1)
+"""The clocks of the machine that deletes and of the one that verifies may differ."""
 LATE: Final = timedelta(hours=1)
 """How long after its events a seal is made at most, while sealing works."""
 BATCH: Final = 1000
@@ -67,7 +67,7 @@ def verify(settings: Settings, heads: Collection[str] = ()) -> Verified:
         if not any(hmac.compare_digest(seals.keyed_hash(key, sealed), seal.hmac) for key in settings.keys("seals")):
             forged.append(seal.id)
         _compare_with_the_one_before(verified, seal, before)
-        _compare_with_its_events(verified, seal)
+        _compare_with_its_events(settings, verified, seal)
         before = seal
     for first, last in _runs(forged):
         verified.flaw(f"{_seals(first, last)} altered, or made with another SECRET_KEY.")
@@ -99,7 +99,7 @@ def _compare_with_the_one_before(verified: Verified, seal: Seal, before: Seal | 
         verified.flaw(f"Seal {seal.id} does not follow on the one before: the chain is broken.")
 
 
-def _compare_with_its_events(verified: Verified, seal: Seal) -> None:
+def _compare_with_its_events(settings: Settings, verified: Verified, seal: Seal) -> None:
     if seal.sealed_at - seal.newest_at > LATE:
         verified.late, verified.last_late = verified.late + 1, seal.id
     found = {event.id: seals.digest(event) for event in seals.read_events(seal.from_id, seal.to_id)}
@@ -108,7 +108,7 @@ def _compare_with_its_events(verified: Verified, seal: Seal) -> None:
         return
     db.session.refresh(seal)  # the events may have been pruned since it was read
     if seal.pruned_at is not None:
-        _compare_with_none(verified, seal, found)
+        _compare_with_none(settings, verified, seal, found)
         return
     verified.events += len(found)
     marks = seals.marks(seal)
@@ -121,10 +121,10 @@ def _compare_with_its_events(verified: Verified, seal: Seal) -> None:
         verified.flaw(f"Events {seal.from_id} to {seal.to_id} are not what seal {seal.id} covers.")
 
 
-def _compare_with_none(verified: Verified, seal: Seal, found: Collection[int]) -> None:
+def _compare_with_none(settings: Settings, verified: Verified, seal: Seal, found: Collection[int]) -> None:
     """Of a range that was pruned no event is left, and all were old."""
     verified.pruned += seal.rows
-    if clock.now() - seal.newest_at < OLD_ENOUGH:
+    if clock.now() - seal.newest_at < settings.events_kept - SLACK:
         verified.flaw(f"Events {seal.from_id} to {seal.to_id} were deleted before their time: seal {seal.id} is marked as pruned.")
     left = db.session.scalars(select(Event.id).where(Event.id.in_(list(found)[:MOST_FLAWS])).order_by(Event.id))
     for id_ in left:

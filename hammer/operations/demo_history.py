@@ -40,7 +40,7 @@ from hammer.refusals import AlreadyActivated, OwnInvite, UnknownInvite
 SPAN: Final = timedelta(days=14)
 """How far back events go."""
 TEXTS_KEPT: Final = timedelta(hours=23)
-"""How far back texts and codes go: `prune` deletes older ones."""
+"""How far back texts and codes go: `prune` deletes older ones where a day is set."""
 SESSIONS_OPEN: Final = timedelta(days=2)
 DAYS_BETWEEN: Final = 9
 """Days between two sign-ins of a person."""

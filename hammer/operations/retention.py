@@ -1,7 +1,7 @@
 """Deleting data past its retention time: `prune`.
 
-The rows of counters and tombstones store their own end: the last day that they count for, and `tombstones.LIFETIME`. All other
-retention times are here and in `docs/privacy.md`.
+The rows of counters and tombstones store their own end: the last day that they count for, and `tombstones.LIFETIME`. The times of
+texts, sessions, webhooks and events are settings; all others are here. `docs/privacy.md` has all of them.
 
 The work is done in small transactions, so that no request waits behind a large one. If it is interrupted, the next call continues.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, inspect, or_, select, true, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from config import LONGEST_CODE_TTL_SECONDS
+from config import LONGEST_CODE_TTL_SECONDS, Settings
 from hammer import clock
 from hammer.db.database import Base, db, transaction
 from hammer.factors import recovery
@@ -44,16 +44,12 @@ from hammer.quotas import idempotency, texts
 from hammer.sessions import revocation
 from hammer.webhooks import deliveries, feed
 
-VERIFICATIONS_KEPT = timedelta(hours=24)
-"""How long verifications and their messages are kept after their end. It is long enough to find out why a login failed today. It is
-not longer, since the number may belong to a person who never signed up (GDPR Art. 5(1)(e), OWASP ASVS 14.2.7)."""
-SESSIONS_KEPT = timedelta(days=30)
-"""How long sessions are kept after their end. People see in their export which devices were signed in: it matters after a theft."""
 ALLOWANCES_KEPT = timedelta(hours=24)
 """How long allowances are kept after the beginning of their day. When the day and the wait are over, a row has no effect any more.
 Its key is the keyed hash of a number, which is personal data too."""
 NOTICES_KEPT = timedelta(hours=24)
-"""How long notices are kept after they were due. One that was not sent by then is of no use, and it contains a number."""
+"""How long notices are kept after they were due. One that was not sent by then is of no use, and it contains a number. It is no
+setting: a warning about a change of number has to outlast a gateway that is down for hours."""
 DEVICES_KEPT = timedelta(days=400)
 """How long devices are kept after their last sign-in: as long as browsers keep the cookie that identifies them."""
 COUNTERS_KEPT = timedelta(hours=24)
@@ -66,14 +62,8 @@ UNUSED_AUTHORIZATIONS_KEPT = timedelta(hours=1)
 """How long the others are kept after their end: long enough to say on the page that they are over. Strangers can make many."""
 LOGOUT_NOTICES_KEPT = timedelta(days=7)
 """How long logout notices are kept: long enough to find out why an app did not sign a person out."""
-DELIVERIES_KEPT = timedelta(days=30)
-"""How long deliveries to webhook endpoints are kept after they were due, and the log of posts after a post: long enough to find out
-why an app lacks an event. What waits for a disabled endpoint is not posted after that."""
 CHALLENGES_KEPT = timedelta(hours=24)
 """How long spent challenges of passkeys are kept after their end. If a clock was ahead for some hours, they must still be there."""
-EVENTS_KEPT = timedelta(days=365)
-"""How long events are kept: long enough to investigate a theft that was noticed late. They name people only by random ids. They go
-together with all events of their seal, which is `seals.LONGEST_SPAN` later at most."""
 EVENT_COUNTS_KEPT = timedelta(days=15)
 """How long the counts of an hour are kept: one day longer than the operator's pages show them."""
 
@@ -83,11 +73,16 @@ MOST_AT_ONCE = 1000
 log = logging.getLogger(__name__)
 
 
-def prune() -> dict[str, int]:
-    """Deletes all rows past their retention time. Returns how many of each kind. May be called at any time."""
+def prune(settings: Settings) -> dict[str, int]:
+    """Deletes all rows past their retention time. Returns how many of each kind. May be called at any time.
+
+    Verifications may name the number of a person who never signed up, so they are kept for a day at most (GDPR Art. 5(1)(e),
+    OWASP ASVS 14.2.7). Events name people only by random ids. They go together with all events of their seal, which is
+    `seals.LONGEST_SPAN` later at most.
+    """
     now = clock.now()
     _correct_future_moments(now)
-    old = now - VERIFICATIONS_KEPT
+    old = now - settings.texts_kept
     ended = or_(Verification.expires_at <= old, Verification.consumed_at <= old)
     # A code is consumed at most this long before it expires, so the index on expires_at finds all rows.
     ended = and_(Verification.expires_at <= old + timedelta(seconds=LONGEST_CODE_TTL_SECONDS), ended)
@@ -95,7 +90,7 @@ def prune() -> dict[str, int]:
     early = and_(Verification.expires_at > now, Verification.created_at > now + clock.APART)
     verifications = or_(ended, early)
     repeated = or_(IdempotencyKey.expires_at <= now, IdempotencyKey.expires_at > now + idempotency.FORM_LIFETIME + clock.APART)
-    old = now - SESSIONS_KEPT
+    old = now - settings.sessions_kept
     sessions = or_(Session.expires_at <= old, Session.ended_at <= old)
     notices = and_(Message.verification_id.is_(None), Message.due_at <= now - NOTICES_KEPT)
     return {
@@ -109,9 +104,9 @@ def prune() -> dict[str, int]:
         "counters": _clear(Counter, Counter.ends_at <= now - COUNTERS_KEPT),
         "devices": _clear(Device, Device.used_at <= now - DEVICES_KEPT),
         "tombstones": _clear(Tombstone, Tombstone.expires_at <= now),
-        "webhook attempts": _clear(WebhookAttempt, WebhookAttempt.at <= now - DELIVERIES_KEPT),
-        "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - DELIVERIES_KEPT),
-        "events": seals.prune(now - EVENTS_KEPT),
+        "webhook attempts": _clear(WebhookAttempt, WebhookAttempt.at <= now - settings.webhook_log_kept),
+        "webhook deliveries": _clear(WebhookDelivery, WebhookDelivery.due_at <= now - settings.webhook_log_kept),
+        "events": seals.prune(now - settings.events_kept),
         "event counts": _clear(EventCount, or_(EventCount.hour <= now - EVENT_COUNTS_KEPT, EventCount.hour > now)),
         "idempotency keys": _clear(IdempotencyKey, repeated),
         "spent challenges": _clear(SpentChallenge, SpentChallenge.expires_at <= now - CHALLENGES_KEPT),

@@ -156,7 +156,7 @@ def known_devices(user_id: str) -> int:
 
 
 def latest_texts(settings: Settings, user_id: str, number: str | None) -> list[outbox.MessageStatus]:
-    """The newest texts with codes to the user's number, and to numbers that they want to change to. They are kept for a day."""
+    """The newest texts with codes to the user's number, and to numbers that they want to change to, of those that are kept."""
     return _texts(settings, timeline.is_asked_by(user_id, number), number)
 
 

@@ -1,4 +1,4 @@
-"""Everything that happened to one person, newest first: events, codes and texts of the last day, sessions, referrals.
+"""Everything that happened to one person, newest first: events, codes, texts, sessions, referrals.
 
 One statement reads a page: each source gives its newest rows, and the newest of all are taken.
 """
@@ -96,7 +96,7 @@ class Entry:
 def read(user_id: str, number: str | None, *, before: str | None = None, limit: int = A_PAGE) -> Page[Entry]:
     """The newest entries about the user with this number (None after their deletion), or the newest `before` a place.
 
-    The codes and texts of a number are kept for a day. Refuses a malformed `before` with `InvalidFields`.
+    Refuses a malformed `before` with `InvalidFields`.
     """
     place = _read_place(before) if before else None
     arms = [_newest(arm, place, limit + 1) for arm in _arms(user_id, number, clock.now())]
@@ -118,7 +118,7 @@ def read(user_id: str, number: str | None, *, before: str | None = None, limit: 
 
 def is_asked_by(user_id: str, number: str | None) -> ColumnElement[bool]:
     """A condition: codes for the user's number, and codes that the user asked for. They are few: the limits on texts bound how many
-    there are in the day for which they are kept."""
+    there are in the time for which they are kept: a day at most."""
     theirs = Verification.user_id == user_id
     return theirs if number is None else or_(theirs, Verification.telephone_number == number)
 

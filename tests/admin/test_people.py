@@ -184,14 +184,14 @@ def test_pages_are_small_and_their_rows_name_their_columns_on_a_phone(app: Flask
             assert answer.text.count("data-label") >= 3
 
 
-def test_a_number_without_a_person_shows_its_texts_of_the_last_day(app: Flask, operator: Operator) -> None:
+def test_a_number_without_a_person_shows_its_recent_texts(app: Flask, operator: Operator) -> None:
     newcomer = "+79290000007"
-    assert "No code was asked for with this number in the last day." in search(operator, q=newcomer).words
+    assert "No code was asked for with this number. Texts and codes are kept for 24 hours." in said(search(operator, q=newcomer))
     Program(app).call("POST", "/auth/signup/", {"telephone_number": newcomer})
 
     page = search(operator, q=newcomer)
     assert "There is no person with this number." in page.words
-    assert "Texts to this number in the last day" in page.words
+    assert "Recent texts to this number" in page.words
     assert "its code can still be entered" in page.words
     assert "No code was asked for" not in page.words
     assert newcomer[:-4] not in shown(operator).replace(f'value="{newcomer}"', "")

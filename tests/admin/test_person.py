@@ -93,7 +93,7 @@ def test_the_page_answers_what_operators_are_asked_and_shows_no_number(app: Flas
         "An invite code was not activated: they, or an earlier account of the number, had activated one before",
         "A code was asked for: to sign in 3 wrong codes · no guesses are left: the code is void",
         "First sign-in",
-        "Codes and texts are kept for a day",
+        "Codes and texts are kept for 24 hours after their end, sessions for 30 days, events for 365 days",
     ):
         assert sentence in words, sentence
     assert '"plan": "<gold>"' in text_of(html(operator, f"{ids['anna']}/metadata"))

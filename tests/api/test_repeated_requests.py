@@ -328,7 +328,7 @@ def test_after_two_minutes_a_key_is_free_again_and_prune_forgets_it(app: Flask, 
     assert again["verification_id"] != first["verification_id"]
     clock.shift(idempotency.LIFETIME)
     with app.app_context():
-        assert retention.prune()["idempotency keys"] == 1
+        assert retention.prune(app.config["SETTINGS"])["idempotency keys"] == 1
 
 
 def test_a_clock_that_was_ahead_leaves_no_key_that_never_expires(app: Flask, program: Program, clock: Traveller) -> None:

@@ -103,7 +103,7 @@ def flows(settings: Any) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "texts, first page", lambda: outbox.newest(settings)
     yield "texts, last page", lambda: outbox.newest(settings, after="100")
     yield "texts of a number", lambda: outbox.newest(settings, numbers=[number])
-    yield "prune, nothing to do", retention.prune
+    yield "prune, nothing to do", lambda: retention.prune(settings)
 
 
 def _overview(settings: Any, user_id: str, number: str) -> None:
@@ -141,7 +141,7 @@ def measure(url: str, *, plans: bool) -> dict[str, float]:
     with environment(DATABASE_URL=url):
         app = hammer_app.make()
     with app.app_context():
-        retention.prune()
+        retention.prune(settings)
         for name, flow in flows(settings):
             flow()
             seconds = []

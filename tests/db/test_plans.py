@@ -27,7 +27,7 @@ def crowded(databases: Databases, app_with: Callable[[Settings], Flask]) -> Iter
     settings = replace(SETTINGS, database_url=databases.new())
     crowd.fill(settings.database_url, PEOPLE, lambda _: None)
     with app_with(settings).app_context():
-        retention.prune()
+        retention.prune(settings)
         yield settings
 
 

@@ -108,7 +108,7 @@ def test_the_reads_of_no_flow_grow(settings: Settings, endpoint_ids: list[str], 
                 "feed, near its end": reads(partial(read, near_end, 50)),
                 "feed, near its end, one type": reads(partial(read, near_end, 1, events.Kind.KEY_ROTATED)),
                 "attempts": reads(lambda: endpoints.attempts(endpoint_ids[0])),
-                "prune": reads(retention.prune),
+                "prune": reads(partial(retention.prune, settings)),
                 "publish": reads(happen),
             }
         )

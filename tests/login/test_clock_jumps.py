@@ -129,7 +129,7 @@ def test_a_limit_of_a_day_that_was_spent_in_the_future_ends_after_a_day(settings
         for _ in range(settings.sends_per_number_day):
             ask(quick)
     assert refused(quick) <= DAY.total_seconds()
-    retention.prune()
+    retention.prune(settings)
     clock.shift(DAY - timedelta(seconds=1))
     refused(quick)
     clock.shift(1)
@@ -192,7 +192,7 @@ def test_a_prune_in_the_future_gives_no_budget_back(settings: Settings, clock: T
     tight = replace(settings, guess_budgets={4: 2, 6: 250, 8: 10_000})
     fail(tight, ANNA, 2)
     with ahead():
-        retention.prune()
+        retention.prune(settings)
     assert guesses.budgets_used(db.session(), tight, time_of_day.now())[4] == (2, 2)
     assert ask(tight, BORIS).code_length == 6
 
@@ -299,10 +299,10 @@ def test_nothing_is_kept_for_longer_than_its_retention_time(settings: Settings, 
     with transaction() as tx:
         tombstones.mark(tx, settings, anna.user.id, ANNA, time_of_day.now())
     clock.shift(-far)
-    retention.prune()
+    retention.prune(settings)
     assert tombstones.is_marked(db.session(), settings, ANNA, time_of_day.now())
     clock.shift(retention.DEVICES_KEPT)
-    retention.prune()
+    retention.prune(settings)
     for table in (Session, Device, Tombstone, SendAllowance):
         assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
@@ -313,7 +313,7 @@ def test_clocks_of_servers_may_differ_by_seconds(settings: Settings, clock: Trav
     signed_in = sign_in(settings)
     moments = signed_in.session.created_at, signed_in.session.seen_at
     clock.shift(-time_of_day.APART)
-    retention.prune()
+    retention.prune(settings)
     db.session.expire_all()
     kept = db.session.get_one(Session, signed_in.session.id)
     assert (kept.created_at, kept.seen_at) == moments
@@ -339,7 +339,7 @@ def test_a_user_goes_on_as_before(app: Flask, settings: Settings, clock: Travell
     assert later.profile().invite_code == before.profile().invite_code
     clock.shift(SEEN_EVERY[SessionKind.PROGRAM] + JUMP)
     with app.app_context():
-        retention.prune()
+        retention.prune(settings)
     for person in (before, then, later):
         person.tokens |= person.result("POST", "/auth/refresh/", {"refresh_token": person.tokens["refresh_token"]})
         assert person.is_signed_in()

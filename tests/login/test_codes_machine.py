@@ -128,7 +128,7 @@ class Codes(RuleBasedStateMachine):
         self.clock.shift(timedelta(seconds=later))
         with self.app.app_context():
             if how == "prune":
-                retention.prune()
+                retention.prune(self.settings)
             elif how == "delete":
                 self.delete(number)
             elif how == "change the number":

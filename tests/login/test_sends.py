@@ -154,7 +154,7 @@ def test_a_request_whose_verification_is_gone_gets_another_code(settings: Settin
     them = confirm(settings, first, right(settings, first))
     if gone == "pruned":
         clock.shift(timedelta(days=2))
-        retention.prune()
+        retention.prune(settings)
     elif gone == "deleted":
         accounts.delete(settings, them.user.id)
     else:
@@ -178,7 +178,7 @@ def test_a_clock_that_is_set_back_makes_no_code_valid_for_longer(settings: Setti
     with pytest.raises(NotFound):
         by_code.resend_code(settings, verification.id, HOME)
     assert verifications.pending(settings, verification.id) is None
-    retention.prune()
+    retention.prune(settings)
     clock.shift(timedelta(hours=5))
     with pytest.raises(WrongCode):
         confirm(settings, verification, right(settings, verification))
@@ -187,7 +187,7 @@ def test_a_clock_that_is_set_back_makes_no_code_valid_for_longer(settings: Setti
 def test_servers_whose_clocks_differ_by_seconds_accept_each_others_codes(settings: Settings, clock: Traveller) -> None:
     verification = ask(settings)
     clock.shift(-time_of_day.APART)
-    retention.prune()
+    retention.prune(settings)
     assert confirm(settings, verification, right(settings, verification)).created
 
 

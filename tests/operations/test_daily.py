@@ -116,7 +116,7 @@ def _in_another_session(app: Flask, settings: Settings) -> None:
 def test_prune_keeps_the_counts_that_are_shown(settings: Settings) -> None:
     with time_machine.travel(MIDNIGHT + HOUR * 23, tick=False):
         daily.count_hours(settings)
-        assert retention.prune()["event counts"] == 0
+        assert retention.prune(settings)["event counts"] == 0
     with time_machine.travel(MIDNIGHT + DAY * 20, tick=False):
-        assert retention.prune()["event counts"] == 22 + 24 * (DAYS - 1)
+        assert retention.prune(settings)["event counts"] == 22 + 24 * (DAYS - 1)
         assert db.session.scalars(select(EventCount)).all() == []

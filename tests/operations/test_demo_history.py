@@ -43,7 +43,7 @@ def test_its_events_are_sealed_kept_and_counted_like_real_ones_also_in_hours_tha
         assert made is not None
         assert seals.seal_all(settings) == made.events
         verified = audit.verify(settings)
-        assert retention.prune()["events"] == 0
+        assert retention.prune(settings)["events"] == 0
         daily.count_hours(settings)
         days = daily.days(settings)
         at = db.session.scalars(select(Event.at).order_by(Event.id)).all()

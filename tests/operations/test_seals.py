@@ -246,8 +246,8 @@ def test_ranges_that_were_pruned_stay_in_the_chain(settings: Settings, clock: Tr
     seal(settings, 3, 2)
     clock.shift(timedelta(days=1))
     seal(settings, 2)
-    clock.shift(retention.EVENTS_KEPT - timedelta(seconds=1))
-    assert retention.prune()["events"] == 5
+    clock.shift(settings.events_kept - timedelta(seconds=1))
+    assert retention.prune(settings)["events"] == 5
     happen(1)
     found = audit.verify(settings)
     assert (found.flaws, found.seals, found.events, found.pruned, found.unsealed) == ([], 3, 2, 5, 1)
@@ -260,10 +260,10 @@ def test_ranges_that_were_pruned_stay_in_the_chain(settings: Settings, clock: Tr
 @in_context
 def test_an_event_that_was_added_to_an_old_range_stops_no_prune(settings: Settings, clock: Traveller) -> None:
     seal(settings, 2)
-    clock.shift(retention.EVENTS_KEPT)
+    clock.shift(settings.events_kept)
     seal(settings, 1)
     tamper("update events set at = '2035-01-01 00:00:00' where id = 2")
-    assert retention.prune()["events"] == 1
+    assert retention.prune(settings)["events"] == 1
     assert flaws(settings) == ["Event 2 was added after the events of seal 1 were pruned."]
 
 

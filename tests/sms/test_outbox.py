@@ -377,7 +377,7 @@ def test_a_receipt_names_no_number_and_ends_with_its_text(app: Flask, receipt: s
     assert ANNA[1:] not in receipt
     with app.app_context():
         clock.shift(timedelta(days=2))
-        retention.prune()
+        retention.prune(settings)
         ask(settings, BORIS)
         outbox.deliver_next(settings)
         assert outbox.receipt_url(settings, only_text()) != receipt

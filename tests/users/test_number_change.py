@@ -315,10 +315,10 @@ def test_a_notice_that_was_not_sent_is_pruned_after_a_day(settings: Settings, cl
     asked = ask_for(settings, anna)
     change(settings, anna, asked, right(settings, asked))
     clock.shift(timedelta(hours=24) - timedelta(seconds=1))
-    retention.prune()
+    retention.prune(settings)
     assert db.session.query(Message).filter_by(telephone_number=ANNA).count() == 1
     clock.shift(1)
-    retention.prune()
+    retention.prune(settings)
     assert db.session.query(Message).filter_by(telephone_number=ANNA).count() == 0
 
 

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from time_machine import Traveller
 
+import config
 from config import Settings
 from hammer import clock, events
 from hammer.db.database import db
@@ -107,6 +108,14 @@ def test_the_retention_times_are_those_that_are_enforced() -> None:
         assert timedelta(**{unit: int(figure)}) == (enforced if isinstance(enforced, timedelta) else timedelta(days=enforced)), (
             constant
         )
+    settings = dict(re.findall(r"`(HAMMER_\w+_KEPT_\w+)` \((\d+) (?:hours|days)\)", PAGE))
+    defaults = {each.name: str(each.default) for each in config.DECLARED.values() if "_KEPT_" in each.name}
+    assert settings == defaults
+    ceilings = re.findall(r"^\| `(HAMMER_\w+)` \| (\d+) \w+ \| (\d+) \w+ \|", PAGE, re.MULTILINE)
+    ranges = {each.name: each.check for each in config.DECLARED.values() if "_KEPT_" in each.name}
+    assert {name: (int(least), int(most)) for name, most, least in ceilings} == {
+        name: (each.min, each.max) for name, each in ranges.items()
+    }
     times = {name for name, value in vars(retention).items() if isinstance(value, timedelta)}
     assert times
     assert {constant for module, constant, *_ in stated if module == "operations.retention"} == times
@@ -304,7 +313,7 @@ def test_long_after_a_deletion_no_row_about_a_number_is_left(settings: Settings,
     keys.rotate(settings)
     feed.publish()
     seals.seal_all(settings)
-    retention.prune()
+    retention.prune(settings)
     hashes = [settings.keyed_hash(purpose, of) for of in (ANNA, DORA) for purpose in ("numbers", "numbers of known devices")]
     stored = "\n".join(everything_stored())
     assert [one for one in hashes if one in stored] == []
@@ -384,9 +393,9 @@ def left_and_back(settings: Settings, gone_for: timedelta, time: Traveller) -> S
     anna = sign_in(settings).user
     activate(settings, anna.id, boris.invite_code)
     accounts.delete(settings, anna.id)
-    retention.prune()
+    retention.prune(settings)
     time.shift(gone_for)
-    retention.prune()
+    retention.prune(settings)
     return sign_in(settings)
 
 

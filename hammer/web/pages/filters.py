@@ -1,6 +1,7 @@
 """How pages write numbers, codes, moments, waits and refusals, in the visitor's language."""
 
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -111,6 +112,13 @@ def span(length: timedelta) -> str:
     return str(format_timedelta(length, threshold=1)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def exactly(length: timedelta) -> str:
+    """`24 hours`, `90 days`: a time that is set, in whole hours up to a day, else in whole days."""
+    unit = "hour" if length <= DAY else "day"
+    # Babel would round 30 days to a month.
+    return str(format_timedelta(length, granularity=unit, threshold=sys.maxsize)).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def countdown(seconds: int) -> Markup:
     """Like `wait`, and a script counts it down: `in 0:48`, and `now` at the end. Waits longer than a day are not counted down."""
     if seconds > DAY.total_seconds():
@@ -150,6 +158,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "code": code,
     "country": country,
     "day": day,
+    "exactly": exactly,
     "grouped": grouped,
     "last_four": last_four,
     "masked": masked,

@@ -5,6 +5,7 @@ confirm first that it is them. So a view asks `shows_only`, not whether the meth
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
@@ -119,11 +120,23 @@ def context() -> dict[str, Any]:
         "links": branding.links(languages.chosen()),
         "demo": settings().demo,
         "direction": get_locale().text_direction,
+        "kept_for": retention_times(),
         "invitee_numbers": settings().invitee_numbers,
         "too_late": g.get("shows_only") == TOO_LATE,
         "public_url": settings().public_url,
         "visitor": visitor,
         "owner_mark": owner_mark(visitor) if visitor else "",
+    }
+
+
+def retention_times() -> dict[str, timedelta]:
+    """How long data are kept that pages speak of."""
+    ours = settings()
+    return {
+        "texts": ours.texts_kept,
+        "sessions": ours.sessions_kept,
+        "webhook_log": ours.webhook_log_kept,
+        "events": ours.events_kept,
     }
 
 
