@@ -12,7 +12,7 @@ COPY migrations migrations
 RUN python -m compileall -q .
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin hammer
 USER hammer
-ENV HAMMER_ENV=production BIND=0.0.0.0:8000
+ENV HAMMER_ENV=production BIND=0.0.0.0:8000 MALLOC_ARENA_MAX=2
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]

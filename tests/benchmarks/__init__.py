@@ -6,3 +6,14 @@ floor       bare Flask with raw driver calls that send the same statements
 servers     either application in its own processes, and their CPU time
 load        the clients: connections and operations
 """
+
+import gc
+
+from flask import Flask
+
+
+def as_deployed(app: Flask) -> Flask:
+    """The application with garbage collection as in `wsgi.py`. The package of the tests turns it off."""
+    gc.freeze()
+    gc.enable()
+    return app

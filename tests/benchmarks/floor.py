@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from flask import Flask, redirect, request
 from werkzeug.wrappers import Response
 
+from tests.benchmarks import as_deployed
+
 KEY = b"only for benchmarks, 32 bytes and more of it"
 RSA = generate_private_key(65537, 2048)
 MOST = 100_000_000
@@ -345,7 +347,7 @@ def make() -> Flask:
     app.get("/oauth/authorize")(authorize)
     app.post("/oauth/token")(token)
     app.get("/healthz")(nothing)
-    return app
+    return as_deployed(app)
 
 
 def _user(db: OnSqlite | OnPostgres) -> str:

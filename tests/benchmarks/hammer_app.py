@@ -9,6 +9,7 @@ from flask import Flask
 
 import config
 from hammer import create_app
+from tests.benchmarks import as_deployed
 
 PUBLIC_URL = "https://login.example.com"
 ENVIRONMENT = {
@@ -39,4 +40,4 @@ def settings_for(url: str) -> config.Settings:
 
 def make() -> Flask:
     """The WSGI application."""
-    return create_app(settings())
+    return as_deployed(create_app(settings()))
