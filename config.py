@@ -19,7 +19,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import click
 import phonenumbers
@@ -352,7 +352,8 @@ def _fault_of_template(url: str) -> str:
     parts = _parts(url)
     if parts is None or "{" in parts.netloc or not url.isascii():
         return "is no address like https://host/send?to={to}&text={text}."
-    if good_answer and not re.fullmatch(rf"body=.{{1,{LONGEST_GOOD_ANSWER}}}", good_answer):
+    is_rule = re.fullmatch(rf"body=.{{1,{LONGEST_GOOD_ANSWER}}}", good_answer)
+    if good_answer and not (is_rule and unquote(good_answer.removeprefix("body=")).strip()):  # spaces do not count
         return f"says after # something else than body= and what a good answer contains, {LONGEST_GOOD_ANSWER} characters at most."
     places = set(re.findall(r"\{(.*?)\}", url))
     if not {"to", "text"} <= places:
@@ -1032,7 +1033,7 @@ def _unsafe_in_production(values: Mapping[str, Any]) -> dict[str, str]:
     unsafe = {}
     if _is_weak(secret):
         make_one = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, of your own: {make_one}."
+        unsafe["SECRET_KEY"] = f"Set one of {SHORTEST_SECRET_BYTES} bytes or more, ten of them different, of your own: {make_one}."
     if values["demo"]:
         unsafe["HAMMER_DEMO"] = "Turn it off; it shows everybody's codes."
     if any(url.startswith(("console://", "memory://")) for url in gateways.split()):

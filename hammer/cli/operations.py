@@ -1,6 +1,7 @@
 """`prune`, `settings`, `doctor`, `openapi`, `demo` and `version`."""
 
 from collections.abc import Mapping
+from itertools import chain
 from urllib.parse import urlsplit
 
 import click
@@ -49,7 +50,7 @@ def examine(ctx: click.Context) -> None:
     """Check the configuration and everything it names."""
     marks = {doctor.FINE: ("ok    ", "green"), doctor.ADVICE: ("advice", "yellow"), doctor.WRONG: ("WRONG ", "red")}
     wrong = 0
-    for finding in (*doctor.examine(settings()), *templates.examine(current_app, settings())):
+    for finding in chain(doctor.examine(settings()), templates.examine(current_app, settings())):
         word, colour = marks[finding.state]
         click.echo(f"{click.style(word, fg=colour)}  {finding.part}: {finding.how}")
         if finding.remedy:

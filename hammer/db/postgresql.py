@@ -38,6 +38,7 @@ def connect_args(busy_seconds: int, *, pooler: bool) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 2,
         "client_encoding": "UTF8",
+        "fallback_application_name": "hammer",
     }
     if pooler:
         return waits | {"prepare_threshold": None}

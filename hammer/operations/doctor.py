@@ -49,6 +49,19 @@ USE_POOLER = "Set HAMMER_DATABASE_POOLER=on."
 REFUSED_OPTIONS = "unsupported startup parameter"
 REFUSED_TRANSACTIONS = "statement pooling mode"
 """Words of PgBouncer."""
+OPEN_LONG = timedelta(seconds=10)
+"""A transaction that is open for longer is reported: no request takes that long."""
+HOLDERS = """
+    select pid, application_name, state, xact_start at time zone 'UTC', count(holder), max(waits)
+    from pg_stat_activity left join (
+        select unnest(pg_blocking_pids(pid)) as holder, clock_timestamp() - query_start as waits
+        from pg_stat_activity where wait_event_type = 'Lock'
+    ) as blocked on holder = pid
+    where datname = current_database() and pid <> pg_backend_pid() and wait_event_type is distinct from 'Lock'
+    group by pid, application_name, state, xact_start, backend_type
+    having count(holder) > 0 or backend_type = 'client backend' and clock_timestamp() - xact_start > :long
+    order by count(holder) desc, xact_start limit 5
+"""
 SHOWN_OF_URL = ("host", "port", "target_session_attrs")
 """Parameters that are shown. Others may contain a password."""
 
@@ -298,6 +311,19 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except DBAPIError as error:
         yield Finding(WRONG, "database", f"{_where()}: {first_line(error)}", "Correct what the message says.")
         return
+    if not on_sqlite:
+        yield from _locks()
+    try:
+        yield from _tables(settings, on_sqlite)
+    except (DBAPIError, PoolTimeout) as error:
+        if cause_of(error) != Cause.LOCKED:
+            raise
+        db.session.rollback()
+        yield Finding(ADVICE, "database", f"further checks were left out: {first_line(error)}", "Run doctor again afterwards.")
+
+
+def _tables(settings: Settings, on_sqlite: bool) -> Iterator[Finding]:
+    """Checks what is in the database. Raises the error of a table that stays locked."""
     migrated = _migrated()
     yield migrated
     if migrated.state == FINE:
@@ -369,6 +395,20 @@ def _postgresql(settings: Settings) -> Iterator[Finding]:
     encoding = db.session.scalar(text("show server_encoding"))
     if encoding != "UTF8":
         yield Finding(WRONG, "database", f"its encoding is {encoding}", "Create it again: createdb -E UTF8 -T template0 …")
+
+
+def _locks() -> Iterator[Finding]:
+    """The transactions for which others wait, or that have been open for long. Only those that wait for no other one."""
+    holders = db.session.execute(text(HOLDERS), {"long": OPEN_LONG}).all()
+    for pid, program, state, opened, waiting, longest in holders:
+        since = f"has been open since {opened:%H:%M:%S} UTC" if opened else "is open"
+        how = f"the transaction of process {pid} of PostgreSQL ({program or 'unnamed'}, {state or 'of another role'}) {since}"
+        if waiting:
+            how += f"; {waiting} {'waits' if waiting == 1 else 'wait'} for it, up to {longest.total_seconds():.0f} s now"
+        remedy = f"Unless it ends by itself soon, like a dump or a migration, end it: select pg_terminate_backend({pid})"
+        yield Finding(WRONG if waiting else ADVICE, "locks", how, remedy)
+    if not holders:
+        yield Finding(FINE, "locks", "no transaction waits for another one, and none has been open for long")
 
 
 def _pooler(settings: Settings, is_pooled: bool) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from hammer.operations import doctor, readiness
 from tests.actions import ANNA, ask, everything_stored, sign_in, user
 from tests.cli.commands import CLOSED_PORT, Made, Run, refused, said
 from tests.databases import Databases
+from tests.interleaving import until
 from tests.operators import add_passkey
 
 SEVERITY = {doctor.FINE: 0, doctor.ADVICE: 1, doctor.WRONG: 2}
@@ -183,6 +185,34 @@ def test_doctor_says_that_somebody_holds_the_database_locked(app: Flask, on_sqli
         other.execute("begin immediate")
         assert "holds the database locked" in wrong(app)["writing"].how
         assert "database is locked" in refused(app.test_cli_runner().invoke(args=["createsuperuser", ANNA]))
+
+
+def test_doctor_names_the_transaction_for_which_others_wait(app: Flask, settings: Settings, on_postgresql: URL) -> None:
+    plain = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    assert findings(app)["locks"].state == doctor.FINE
+    other, waiting = psycopg.connect(plain, application_name="a stranger"), psycopg.connect(plain)
+    holder, blocked = other.info.backend_pid, (waiting.info.backend_pid,)
+    with ThreadPoolExecutor(1) as threads, waiting, other:  # the lock ends first, however this ends
+        other.execute("lock table users in access exclusive mode")
+        threads.submit(waiting.execute, "select from users")
+        until(lambda: other.execute("select 1 from pg_locks where not granted and pid = %s", blocked).fetchone())
+        found = findings(app)
+    assert f"process {holder} of PostgreSQL (a stranger, idle in transaction)" in found["locks"].how
+    assert "; 1 waits for it" in found["locks"].how
+    assert "pg_terminate_backend" in found["locks"].remedy
+    assert "holds the database locked" in found["writing"].how
+    assert "left out" in found["database"].how
+
+
+def test_doctor_names_a_transaction_that_is_open_for_long(
+    app: Flask, settings: Settings, on_postgresql: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "OPEN_LONG", timedelta(0))
+    plain = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as other:
+        other.execute("select 1")
+        found = findings(app)["locks"]
+        assert (found.state, f"process {other.info.backend_pid} " in found.how) == (doctor.ADVICE, True)
 
 
 def test_doctor_says_that_the_disk_is_full(app: Flask, on_sqlite: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,7 @@ def test_no_log_names_a_number_a_code_or_a_password(
         (f"https://host/?to={{to}}&text={{text}}&id={{id}}&p={PASSWORD}", "Gateway 1 has 1 unknown placeholders"),
         (f"https://host/?to={{to}}&text={{text}}&p={PASSWORD}#ok", "Gateway 1 says after # something else than body="),
         (f"https://host/?to={{to}}&text={{text}}&p={PASSWORD}#body=", "Gateway 1 says after # something else than body="),
+        (f"https://host/?to={{to}}&text={{text}}&p={PASSWORD}#body=%20%0A", "Gateway 1 says after # something else than body="),
         (f"https://host/?to={{to}}&text={{text}}#body={PASSWORD * 10}", "Gateway 1 says after # something else than body="),
         (f"https://host/?to={{to}}&p={PASSWORD}#body={{text}}", "Gateway 1 needs the placeholders {to} and {text}"),
         (f"sns://KEY/{PASSWORD}/eu-central-1", "Gateway 1 names a region alone"),
