@@ -1,6 +1,6 @@
 """Reading the request of an app to sign a person in (OpenID Connect Core §3.1.2.1): `read`.
 
-Like `server`, this module is imported at the first such request, since it needs Authlib.
+Like `server`, this module is imported at the first such request, since it needs the errors of Authlib.
 """
 
 import re
@@ -10,9 +10,10 @@ from typing import Any, Final
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error
 from flask import request
 
+from hammer import events
+from hammer.clients import registry
 from hammer.grants import authorizations
 from hammer.models import Authorization, Client, SignInScope
-from hammer.oauth.server import Server
 from hammer.parsing import phones
 from hammer.web.settings import settings
 
@@ -26,6 +27,7 @@ NOT_SUPPORTED: Final = {
 }
 """Parameters that must be refused where they are not supported (OpenID Connect Core §6, §7.2.1)."""
 KNOWN: Final = ("response_type", "scope", "state", "nonce", "prompt", "max_age", "code_challenge", "code_challenge_method")
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _LARGEST_AGE: Final = 10**9
 
 
@@ -33,7 +35,7 @@ class _NotSupported(OAuth2Error):  # type: ignore[misc]
     """Another error than those that Authlib knows."""
 
 
-def read(server: Server) -> tuple[Authorization, Client]:
+def read() -> tuple[Authorization, Client]:
     """The request in the address, checked and not stored, and its client.
 
     Raises `OAuth2Error`. It has a `redirect_uri` where the app may learn of the error: where the client and its address are
@@ -45,23 +47,24 @@ def read(server: Server) -> tuple[Authorization, Client]:
             raise InvalidRequestError(f"The parameter {name} is missing.")
         if len(sent.getlist(name)) > 1:
             raise InvalidRequestError(f"The parameter {name} is repeated.")
-    client = server.query_client(sent["client_id"])
+    client = registry.enabled(sent["client_id"])
+    events.calling_client.set(client.id if client else None)  # for the line in the log
     if client is None:
         raise InvalidRequestError("The client_id is not registered, or the client is disabled.")
-    if not client.check_redirect_uri(sent["redirect_uri"]):
+    if sent["redirect_uri"] not in client.redirect_uris.split():
         raise InvalidRequestError("The redirect_uri is not one of those that are registered for this client.")
     try:
-        return _checked(server, client.client), client.client
+        return _checked(client), client
     except OAuth2Error as error:
         error.redirect_uri = sent["redirect_uri"]
         raise
 
 
-def _checked(server: Server, client: Client) -> Authorization:
+def _checked(client: Client) -> Authorization:
     """The request of this client, which comes from a registered address."""
     sent = {name: value for name, value in request.args.items() if value}  # one without a value is none (RFC 6749 §3.1)
     _refuse_malformed(sent)
-    server.get_consent_grant(request)  # what Authlib checks: the challenge
+    challenge = _challenge(client, sent)
     scopes = sent.get("scope", "").split()
     if SignInScope.OPENID not in scopes:
         raise InvalidScopeError("The scope openid is missing.")
@@ -74,7 +77,7 @@ def _checked(server: Server, client: Client) -> Authorization:
         scopes=scopes,
         state=sent.get("state"),
         nonce=sent.get("nonce"),
-        code_challenge=sent.get("code_challenge"),
+        code_challenge=challenge,
         prompt=_prompts(sent.get("prompt", "")),
         max_age=_max_age(sent.get("max_age")),
         login_hint=phones.canonical(settings(), sent.get("login_hint", "")),
@@ -95,6 +98,20 @@ def _refuse_malformed(sent: Mapping[str, str]) -> None:
             raise _NotSupported(f"The parameter {name} is not supported.", error=error)
     if sent.get("response_mode", "query") != "query":
         raise InvalidRequestError("The only response_mode is query.")
+
+
+def _challenge(client: Client, sent: Mapping[str, str]) -> str | None:
+    """The challenge of PKCE (RFC 7636 §4.3), whose verifier `exchanges.exchange` compares; None if none is needed and sent."""
+    challenge, method = sent.get("code_challenge"), sent.get("code_challenge_method")
+    if challenge is None and method is None and not client.pkce_required:
+        return None
+    if challenge is None:
+        raise InvalidRequestError("The parameter code_challenge is missing (RFC 7636).")
+    if method != "S256":
+        raise InvalidRequestError("The only code_challenge_method is S256.")
+    if not _CHALLENGE.fullmatch(challenge):
+        raise InvalidRequestError("The code_challenge is not one of S256: 43 characters of base64url.")
+    return challenge
 
 
 def _prompts(given: str) -> list[str]:

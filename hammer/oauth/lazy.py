@@ -23,4 +23,4 @@ def read_request() -> tuple[Authorization, Client]:
     """See `authorize.read`."""
     from hammer.oauth import authorize  # noqa: PLC0415
 
-    return authorize.read(server())
+    return authorize.read()

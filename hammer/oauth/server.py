@@ -3,18 +3,15 @@
 This module is imported when the first client asks for something: Authlib takes some 20 MB of memory.
 """
 
-import re
 from collections.abc import Set
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload, FlaskOAuth2Request
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
-from authlib.oauth2.rfc6749.authenticate_client import ClientAuthentication
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, InvalidScopeError, OAuth2Error
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
 from authlib.oauth2.rfc7009 import RevocationEndpoint
-from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oidc.core.grants import OpenIDToken
 from flask import Request, Response, current_app, request
 
@@ -30,8 +27,6 @@ from hammer.refusals import NotSignedIn
 from hammer.sessions import sessions
 from hammer.web import request_limits, tokens
 from hammer.web.settings import settings
-
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 SECRETS = ["client_secret_basic", "client_secret_post"]
 """How a client that has a secret authenticates (RFC 6749 §2.3.1)."""
@@ -53,19 +48,11 @@ class _Form(FlaskOAuth2Payload):  # type: ignore[misc]  # Authlib has no types
         return self._request.form
 
 
-class _Query(FlaskOAuth2Payload):  # type: ignore[misc]
-    """The parameters of the address, for the one endpoint that a browser opens."""
-
-    @property
-    def data(self) -> Any:
-        return self._request.args
-
-
 class _Request(FlaskOAuth2Request):  # type: ignore[misc]
     def __init__(self, sent: Request) -> None:
         super(FlaskOAuth2Request, self).__init__(method=sent.method, uri="https://checked.elsewhere/", headers=sent.headers)
         self._request = sent
-        self.payload = _Form(sent) if sent.method == "POST" else _Query(sent)
+        self.payload = _Form(sent)
 
 
 class RegisteredClient(ClientMixin):  # type: ignore[misc]
@@ -91,28 +78,14 @@ class RegisteredClient(ClientMixin):  # type: ignore[misc]
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == "client_credentials" or bool(self.client and self.client.redirect_uris)
 
-    def check_response_type(self, response_type: str) -> bool:
-        return response_type == "code"
-
-    def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return bool(self.client and redirect_uri in self.client.redirect_uris.split())
-
-    def get_default_redirect_uri(self) -> None:
-        """None: an app must name it (OpenID Connect Core §3.1.2.1)."""
-
-    def get_allowed_scope(self, scope: str) -> str:
-        asked = (scope or "").split()
-        return " ".join(known for known in SignInScope if known in asked)
-
 
 class Server(AuthorizationServer):  # type: ignore[misc]
     """Authlib's server on our clients and tokens."""
 
     def __init__(self) -> None:
-        super().__init__(current_app, query_client=_registered, save_token=lambda *_: None)
-        self._client_auth = ClientAuthentication(RegisteredClient)
+        super().__init__(current_app, query_client=RegisteredClient, save_token=lambda *_: None)
         self.register_grant(ClientCredentials)
-        self.register_grant(AuthorizationCode, [OnlyS256(), IdToken()])
+        self.register_grant(AuthorizationCode, [IdToken()])
         self.register_grant(RefreshToken, [IdToken()])
         self.register_token_generator(ClientCredentials.GRANT_TYPE, _client_token)
         self.register_token_generator("default", _app_tokens)
@@ -134,13 +107,6 @@ class Server(AuthorizationServer):  # type: ignore[misc]
             raise InvalidRequestError("The header and the body name different clients.")
         events.calling_client.set(client.client_id)
         return client
-
-
-def _registered(client_id: str) -> RegisteredClient | None:
-    """The client that people sign in to; None for one that is unknown or disabled."""
-    found = registry.enabled(client_id)
-    events.calling_client.set(found.id if found else None)  # for the line in the log
-    return RegisteredClient(client_id, found) if found else None
 
 
 class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
@@ -182,27 +148,6 @@ class AuthorizationCode(AuthorizationCodeGrant):  # type: ignore[misc]
 
     def delete_authorization_code(self, authorization_code: _Exchanged) -> None:
         """Nothing: it is spent."""
-
-
-class OnlyS256(CodeChallenge):  # type: ignore[misc]
-    """RFC 7636 with S256 alone, for every client from which it is not taken. The verifier is compared in `exchanges.exchange`."""
-
-    DEFAULT_CODE_CHALLENGE_METHOD = None
-    SUPPORTED_CODE_CHALLENGE_METHOD = ["S256"]
-
-    def validate_code_challenge(self, grant: AuthorizationCode, redirect_uri: str) -> None:
-        super().validate_code_challenge(grant, redirect_uri)
-        sent, client = grant.request.payload.data, grant.request.client.client
-        if sent.get("code_challenge") and sent.get("code_challenge_method") != "S256":
-            raise InvalidRequestError("The only code_challenge_method is S256.")
-        challenge = sent.get("code_challenge")
-        if challenge and not _CHALLENGE.fullmatch(challenge):
-            raise InvalidRequestError("The code_challenge is not one of S256: 43 characters of base64url.")
-        if client.pkce_required and not sent.get("code_challenge"):
-            raise InvalidRequestError("The parameter code_challenge is missing (RFC 7636).")
-
-    def validate_code_verifier(self, grant: AuthorizationCode, result: object) -> None:
-        """Nothing: it was compared."""
 
 
 class _Refreshed(TokenMixin):  # type: ignore[misc]

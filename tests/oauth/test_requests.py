@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
@@ -264,6 +265,15 @@ def test_a_browser_that_restores_twenty_tabs_of_an_app_signs_in_through_the_firs
 
     assert browser.last is not None
     assert answered(allow(browser, browser.last))["state"] == "1"
+
+
+def test_a_request_that_is_answered_at_once_reads_the_client_once(
+    known: RelyingParty, browser: Browser, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    with statements() as seen:
+        assert "code" in answered(browser.client.get(known.address()))
+
+    assert len([one for one in seen if "FROM clients" in one]) == 1
 
 
 def test_an_app_of_the_persons_own_device_is_led_back_to(app: Flask, browser: Browser) -> None:
