@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Final
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, NotFound
@@ -25,6 +25,11 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
+class _Server(WSGIServer):
+    def handle_error(self, *_: object) -> None:
+        """Says nothing of a caller who hung up or was too slow: a trace with their address would not be a line of the log."""
+
+
 @contextmanager
 def serve(app: Flask, where: str) -> Iterator[None]:
     """Answers `/metrics` during the block, to the same callers as a web server. Raises `OSError` if the port cannot be taken.
@@ -35,7 +40,7 @@ def serve(app: Flask, where: str) -> Iterator[None]:
         yield
         return
     host, _, port = where.rpartition(":")
-    with make_server(host or LOOPBACK, int(port), lambda *call: _answer(app, *call), handler_class=_Handler) as server:
+    with make_server(host or LOOPBACK, int(port), lambda *call: _answer(app, *call), _Server, _Handler) as server:
         Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         try:
             yield

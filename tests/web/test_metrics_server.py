@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -59,6 +60,17 @@ def test_it_answers_on_loopback_unless_a_host_is_named(app: Flask) -> None:
         other.bind(("127.0.0.2", port))  # so it is not bound to every address
 
         assert get(port)[0] == 200
+
+
+def test_a_caller_who_hangs_up_leaves_nothing_in_the_log(app: Flask, capfd: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    with metrics_server.serve(app, str(port)):
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the end is a reset
+            caller.send(b"GET /metrics")
+
+        assert get(port)[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["0", "65536", "x", ":9101", "10.0.0.12:", "http://10.0.0.12:9101", "10.0.0.12:9101/"])
