@@ -51,7 +51,7 @@ def limit_waits(app: "Flask", engine: Engine, busy_seconds: int, *, pooler: bool
     app.teardown_request(_end_request)
     event.listen(engine, "do_connect", _Connector(busy_seconds, pooler=pooler))
     event.listen(engine, "checkout", _refuse_closed)
-    event.listen(engine, "handle_error", _disconnect_read_only)
+    event.listen(engine, "handle_error", _disconnect)
 
 
 def server(connection: psycopg.Connection[Any]) -> str:
@@ -157,10 +157,15 @@ def _refuse_closed(connection: psycopg.Connection[Any], _record: object, _proxy:
         raise InvalidatePoolError
 
 
-def _disconnect_read_only(context: ExceptionContext) -> OperationalError | None:
-    """Treats a server that accepts no writes as gone: it may be the old primary, and a new connection finds the new one."""
+def _disconnect(context: ExceptionContext) -> OperationalError | None:
+    """Treats a server that accepts no writes as gone: it may be the old primary, and a new connection finds the new one.
+
+    So is one that reports an error without a code, as libpq itself and poolers do when a connection breaks: the driver raises a
+    plain `DatabaseError` then, which would be no reason to try again.
+    """
     refused = context.original_exception
-    if not isinstance(refused, psycopg.errors.ReadOnlySqlTransaction):
+    without_code = type(refused) is psycopg.DatabaseError and refused.sqlstate is None
+    if not (isinstance(refused, psycopg.errors.ReadOnlySqlTransaction) or without_code or context.is_disconnect):
         return None
     context.is_disconnect = True
     return OperationalError(None, None, refused, hide_parameters=True, connection_invalidated=True)

@@ -102,32 +102,41 @@ class Peer:
 
 
 class Postgres(Peer):
-    """A cluster that keeps what it is told: commits wait for the disk, as in production."""
+    """A cluster that keeps what it is told: commits wait for the disk, as in production.
 
-    def __init__(self, home: Path, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
+    :param data: the directory of its data, if it is not in `home`. The log of transactions stays in `home`.
+    :param primary: a cluster of which this one is a hot standby.
+    :param further: settings of the server.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        *,
+        data: Path | None = None,
+        primary: "Postgres | None" = None,
+        further: Mapping[str, str] | None = None,
+    ) -> None:
         self.host, self.port = host, free_port()
         as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
         if as_postgres:
-            os.chown(home, pwd.getpwnam("postgres").pw_uid, -1)
-        data = home / "data"
-        initdb = [
-            str(Path(parts.program("postgres")).with_name("initdb")),
-            "-D",
-            str(data),
-            "-U",
-            "hammer",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ]
-        subprocess.run([*as_postgres, *initdb, "--no-sync"], cwd="/", check=True, capture_output=True)
+            for directory in (home, data.parent if data else home):
+                os.chown(directory, pwd.getpwnam("postgres").pw_uid, -1)
+        aside = [] if data is None else [f"--waldir={home / 'wal'}"]
+        data = data or home / "data"
+        make = ["initdb", "-U", "hammer", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+        if primary is not None:
+            make = ["pg_basebackup", "-d", primary.url, "--write-recovery-conf", "--checkpoint=fast"]
+        program = str(Path(parts.program("postgres")).resolve().with_name(make[0]))
+        command = [*as_postgres, program, *make[1:], "-D", str(data), *aside, "--no-sync"]
+        subprocess.run(command, cwd="/", check=True, capture_output=True)
         if host != "127.0.0.1":
             with (data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all samenet trust\n")
         settings = {"listen_addresses": host, "port": str(self.port), "unix_socket_directories": "", "max_connections": "200"}
-        options = [f"--{name}={value}" for name, value in settings.items()]
+        options = [f"--{name}={value}" for name, value in (settings | dict(further or {})).items()]
         super().__init__([*as_postgres, parts.program("postgres"), "-D", str(data), *options], home / "log", prefix)
 
     @property
