@@ -49,6 +49,8 @@ USE_POOLER = "Set HAMMER_DATABASE_POOLER=on."
 REFUSED_OPTIONS = "unsupported startup parameter"
 REFUSED_TRANSACTIONS = "statement pooling mode"
 """Words of PgBouncer."""
+NO_CONNECTION_LEFT = ("too many connections", "too many clients", "remaining connection slots")
+"""Words of PostgreSQL."""
 OPEN_LONG = timedelta(seconds=10)
 """A transaction that is open for longer is reported: no request takes that long."""
 HOLDERS = """
@@ -305,6 +307,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding(WRONG, "pooler", f"{_where()} is one, and does not forward time limits: {why}", USE_POOLER)
         elif REFUSED_TRANSACTIONS in why:
             yield Finding(WRONG, "pooler", f"{_where()} is one: {why}", "Set pool_mode = transaction in its configuration.")
+        elif any(words in why for words in NO_CONNECTION_LEFT):
+            yield Finding(WRONG, "database", f"{_where()}: {why}", "Raise the limit, or put PgBouncer in front: docs/deploy.md.")
         else:
             yield Finding(WRONG, "database", f"{_where()} does not answer: {why}", _how_to_reach(on_sqlite))
         return

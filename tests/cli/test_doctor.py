@@ -204,6 +204,17 @@ def test_doctor_names_the_transaction_for_which_others_wait(app: Flask, settings
     assert "left out" in found["database"].how
 
 
+def test_doctor_says_that_no_connection_is_left(app_with: Made, settings: Settings, on_postgresql: URL) -> None:
+    plain, name = make_url(settings.database_url).set(drivername="postgresql"), f"hammer_test_role_{os.getpid()}"
+    with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as server:
+        server.execute(f"create role {name} login connection limit 0")
+        try:
+            url = plain.set(username=name).render_as_string(hide_password=False)
+            assert "put PgBouncer in front" in wrong(app_with(replace(settings, database_url=url)))["database"].remedy
+        finally:
+            server.execute(f"drop role {name}")
+
+
 def test_doctor_names_a_transaction_that_is_open_for_long(
     app: Flask, settings: Settings, on_postgresql: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
