@@ -97,7 +97,7 @@ clean: ## delete the environment and the caches of tools; the database in instan
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-.venv/tests: requirements.txt tests/requirements.txt | .venv/bin/pip
+.venv/tests: requirements.txt requirements-tracing.txt tests/requirements.txt | .venv/bin/pip
 	@echo "Installing what the tests need into .venv (about a minute) ..."
 	@$(INSTALL) -r tests/requirements.txt
 	@touch $@ .venv/runs

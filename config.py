@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -861,6 +862,11 @@ class Settings:
         "Directory in which the processes of one server add up their figures for `/metrics`.",
         default_text="none; `gunicorn.conf.py` sets it",
     )
+    tracing: bool = setting(
+        "HAMMER_TRACING", bool, False,
+        "Whether traces of requests and texts are sent to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names: "
+        "[deploy.md](deploy.md#traces).",
+    )
     # fmt: on
 
     @property
@@ -978,6 +984,7 @@ def read() -> Settings:
     if values["secret_key"] in (values["secret_key_previous"] or ()):
         problems.append("SECRET_KEY_PREVIOUS: Names SECRET_KEY itself. Name the keys that were in use before.")
     problems += [f"{variable}: {sentence}" for variable, sentence in _unsafe_tests(values).items() if variable not in malformed]
+    problems += [f"HAMMER_TRACING: {sentence}" for sentence in _missing_for_tracing()] if values["tracing"] else []
     if values["env"] == "production":
         unsafe = _unsafe_in_production(values)
         problems += [f"{variable}: {sentence}" for variable, sentence in unsafe.items() if variable not in malformed]
@@ -1057,6 +1064,34 @@ def _unsafe_tests(values: Mapping[str, Any]) -> dict[str, str]:
     elif until is not None and until > latest:
         unsafe["HAMMER_TEST_NUMBERS_UNTIL"] = f"Choose an earlier day, {latest} at the latest."
     return unsafe
+
+
+def _missing_for_tracing() -> list[str]:
+    """What to do before traces can be sent. By itself the library would send them to a port of this machine."""
+    missing, endpoint = [], _parts(traces_endpoint())
+    if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        missing.append("Install what it needs: pip install -r requirements-tracing.txt.")
+    if endpoint is None or endpoint.scheme not in ("http", "https"):
+        missing.append("Set OTEL_EXPORTER_OTLP_ENDPOINT to your collector, like http://127.0.0.1:4318.")
+    if _of_otlp("PROTOCOL") not in ("", "http/protobuf"):
+        missing.append("Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, and name the port for it (usually 4318).")
+    return missing
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # a package around it
+        return False
+
+
+def traces_endpoint() -> str:
+    """Where OpenTelemetry sends traces, by its own variables; empty if they name no place."""
+    return _of_otlp("ENDPOINT")
+
+
+def _of_otlp(name: str) -> str:
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
 def _too_guessable(values: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,8 @@
     auth | api | oauth | admin      blueprints: pages for people | the same flows as JSON | OAuth 2.0 and OpenID Connect for apps |
                                     pages for operators
     web                             tokens, access, request limits, languages, branding, headers, origins, static files, logs,
-                                    metrics (also of workers), processes, health, receipts; web.pages: the frame of pages, CSRF,
-                                    forms, filters, error pages
+                                    metrics (also of workers), traces, processes, health, receipts; web.pages: the frame of pages,
+                                    CSRF, forms, filters, error pages
     operations                      doctor, retention, gauges, readiness, demo data
     users                           accounts, people, exports, transfers
     login | grants                  login by code, verifications | apps that people sign in to: requests, codes, consents, tokens
@@ -18,7 +18,8 @@
     db | codes | outgoing           database, prepared statements, pagination, work queue | one-time codes, invite codes, proofs |
                                     posts to servers of others, and which ones may be reached
     parsing                         phones, characters: what people type
-    refusals | clock | measures     every way a rule can say no | the time | counters and histograms for /metrics
+    refusals | clock | measures | tracing  every way a rule can say no | the time | counters and histograms for /metrics |
+                                    spans of OpenTelemetry
 
 A module imports from lines below its own only. Packages of one line do not import each other.
 """
@@ -52,6 +53,7 @@ from hammer.web import (
     request_limits,
     static_files,
     tokens,
+    traces,
     well_known,
 )
 from hammer.web.pages.errors import error_page
@@ -67,6 +69,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for module in (
         logs,
+        traces,
         metrics,
         load_shedding,
         processes,

@@ -525,6 +525,8 @@ class Message(Base):
     """The number that gets a notice; None once it is sent."""
     request_id: Mapped[str | None] = mapped_column(String(64))
     """The request that asked for it, as in the log."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """The span of that request (W3C Trace Context §3.2); None where none is recorded."""
     language: Mapped[str | None] = mapped_column(String(8))
     tries: Mapped[int] = mapped_column(SmallInteger, default=0)
     """How often it was handed to the gateways."""

@@ -126,6 +126,7 @@ SETTINGS = config.Settings(
     metrics_token="",
     worker_metrics="",
     metrics_directory="",
+    tracing=False,
     proxy_hops=0,
     guess_budgets={4: 20, 6: 250, 8: 10_000},
     max_expected_takeovers=1.0,

@@ -23,7 +23,7 @@ from hammer.quotas import guesses
 from hammer.quotas import texts as quota
 from hammer.refusals import InvalidFields, RegionNotServed
 from hammer.sms import gateways, outbox
-from hammer.web import metrics_server
+from hammer.web import metrics_server, traces
 from hammer.web.settings import settings
 from hammer.webhooks import deliveries
 
@@ -135,6 +135,7 @@ def worker(threads: int) -> None:
     """
     gateways.check(settings())
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # for other threads
+    traces.start(app)
     with ExitStack() as open_while_it_runs:
         try:
             open_while_it_runs.enter_context(metrics_server.serve(app, settings().worker_metrics))

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from sqlalchemy import delete, exists, false, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -80,6 +81,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _guessing(settings)
     yield from _test_numbers(settings)
     yield from _redis(settings)
+    yield from _tracing(settings)
     yield from _database(settings)
 
 
@@ -112,6 +114,15 @@ def _secret(settings: Settings) -> Iterator[Finding]:
             f"shorter than {config.SHORTEST_SECRET_BYTES} bytes; production refuses it",
             "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
+
+
+def _tracing(settings: Settings) -> Iterator[Finding]:
+    """Names host and port of the collector only: its URL may contain a password."""
+    if not settings.tracing:
+        yield Finding(FINE, "tracing", "off")
+        return
+    collector = urlsplit(config.traces_endpoint())
+    yield Finding(FINE, "tracing", f"spans go to {collector.scheme}://{collector.netloc.rpartition('@')[2]}")
 
 
 def _private() -> Iterator[Finding]:

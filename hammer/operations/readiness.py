@@ -18,7 +18,7 @@ from hammer.quotas.counters import HOUR, Limit
 from hammer.refusals import Unavailable
 
 READY: Final = "ready"
-NEWEST_MIGRATION: Final = "0020"
+NEWEST_MIGRATION: Final = "0021"
 """The newest step in migrations/versions. A test compares the two: the folder is not there in every installation."""
 KNOWN_SECONDS: Final = 3.0
 """How long a result is kept: anyone may ask, as often as they like."""

@@ -32,7 +32,7 @@ def fill(url: str, values: Mapping[str, str]) -> str:
     return url
 
 
-def ask(url: str, values: Mapping[str, str], seconds: float, tell: Callable[[str], None]) -> None:
+def ask(url: str, values: Mapping[str, str], seconds: float, headers: Mapping[str, str], tell: Callable[[str], None]) -> None:
     """Calls the URL, with the prefix `post+` with its query as a form, and tells the kind of fault: an empty one if the gateway
     took the message.
 
@@ -45,9 +45,9 @@ def ask(url: str, values: Mapping[str, str], seconds: float, tell: Callable[[str
     session = _kept.session()
     if template.startswith("post+"):
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        call = partial(session.post, urlunsplit(parts._replace(query="")), data=parts.query, headers=form)
+        call = partial(session.post, urlunsplit(parts._replace(query="")), data=parts.query, headers={**headers, **form})
     else:
-        call = partial(session.get, urlunsplit(parts))
+        call = partial(session.get, urlunsplit(parts), headers=headers)
     # The caller stops waiting after `seconds`. This limit only ends a thread that nobody waits for: were it the same, chance would
     # decide which of the two is named as the fault.
     with call(timeout=2 * seconds, allow_redirects=False, stream=True) as answer:

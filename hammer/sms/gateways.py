@@ -23,6 +23,7 @@ from config import SMS_SERVICES, Misconfigured, Settings
 from hammer import clock, measures
 from hammer.sms import by_url, messages
 from hammer.sms.by_url import good_answer
+from hammer.tracing import spans
 
 GATEWAY_SECONDS: Final = 4.0
 """Time limit of one gateway for one message."""
@@ -97,7 +98,11 @@ def outcomes(
             return
         share = (until - began) / (len(settings.gateways) - asked)
         more = {"dlr": receipt_url, "validity": str(_minutes(expires_at))}
-        fault = _fault(settings, url, Sent(telephone_number, text), more, min(GATEWAY_SECONDS, share))
+        with spans.span(f"gateway {_name(place, url)}", "CLIENT", {"hammer.gateway": _name(place, url)}) as span:
+            fault = _fault(settings, url, Sent(telephone_number, text), more, min(GATEWAY_SECONDS, share))
+            span.add({"hammer.outcome": "failed" if fault else "took"})
+            if fault:
+                span.fail(fault)
         took = time.monotonic() - began
         if fault and took > GATEWAY_SECONDS / 2:
             _slow_until[url] = time.monotonic() + REST_SECONDS
@@ -144,7 +149,7 @@ def _fault(settings: Settings, url: str, sent: Sent, more: Mapping[str, str], se
         return _within(seconds, partial(_sns, url, sent))
     _silence()
     values = {"to": sent.telephone_number, "text": sent.text, "coding": messages.kannel_coding(sent.text), **more}
-    return _told_within(seconds, partial(by_url.ask, url, values, seconds))
+    return _told_within(seconds, partial(by_url.ask, url, values, seconds, spans.headers()))
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:

@@ -25,6 +25,7 @@ from hammer.models import CodeState, Message, MessageState, Verification
 from hammer.parsing import phones
 from hammer.refusals import InvalidFields, NotFound
 from hammer.sms import gateways, messages
+from hammer.tracing import spans
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -49,6 +50,8 @@ SECONDS: Final = measures.histogram(
     "gateway",
     limits=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
+
+_Content = tuple[str, str, datetime | None]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +93,7 @@ def add_notice(tx: Transaction, telephone_number: str, language: str, request_id
 
 
 def _add(tx: Transaction, **about: str | None) -> None:
+    about["traceparent"] = spans.headers().get(spans.TRACEPARENT)
     insert_row(tx, Message, **about, created_at=clock.now(), due_at=server_clock.now(), tries=0, state=MessageState.WAITING)
 
 
@@ -103,6 +107,14 @@ def deliver_next(settings: Settings) -> bool:
         if message is None:
             return False
         content = _content(tx, settings, message)
+    traced = {spans.REQUEST_ID: message.request_id, "hammer.text_id": message.id, "hammer.try": message.tries}
+    with spans.span("deliver text", "CONSUMER", traced, {spans.TRACEPARENT: message.traceparent}) as span:
+        span.add({"hammer.outcome": _deliver(settings, message, content)})
+    return True
+
+
+def _deliver(settings: Settings, message: Message, content: _Content | None) -> str:
+    """Tries to send a claimed message. Returns what became of it, in a word."""
     about = _ids(message)
     gateway = None
     if content:
@@ -111,15 +123,16 @@ def deliver_next(settings: Settings) -> bool:
     if gateway is not None:
         message_id = message.id
         QUEUE.record(message, lambda tx: _record_sent(tx, message_id, gateway))
-        return True
+        return "sent"
     with transaction() as tx:
         if content is None:
             _end_unsent(tx, message, about)
-        elif QUEUE.is_last_try(message):
+            return "unsent"
+        if QUEUE.is_last_try(message):
             _give_up(tx, message, about)
-        else:
-            QUEUE.retry_later(tx, message)
-    return True
+            return "given up"
+        QUEUE.retry_later(tx, message)
+        return "tried later"
 
 
 def _ids(message: Message) -> dict[str, object]:
@@ -128,7 +141,7 @@ def _ids(message: Message) -> dict[str, object]:
     return {"request_id": message.request_id, "text_id": message.id, "verification": verification}
 
 
-def _content(tx: Transaction, settings: Settings, message: Message) -> tuple[str, str, datetime | None] | None:
+def _content(tx: Transaction, settings: Settings, message: Message) -> _Content | None:
     """The number and the text of the message, and when its code expires. None if it must not be sent: its code was used or
     has expired, or it was claimed too often by senders that ended before they could record a result."""
     if message.tries > POLICY.most_tries:

@@ -89,7 +89,7 @@ def _verifications(user_id: str, number: str) -> list[dict[str, Any]]:
     verifications = _rows(Verification, mine, Verification.created_at, without=["user_id"])
     theirs = Message.verification_id.in_([verification["id"] for verification in verifications])
     messages: dict[str, list[dict[str, Any]]] = {}
-    for message in _rows(Message, theirs, Message.id, without=["id", "telephone_number", "language"]):
+    for message in _rows(Message, theirs, Message.id, without=["id", "telephone_number", "language", "traceparent"]):
         messages.setdefault(message.pop("verification_id"), []).append(message)
     return [verification | {"texts": messages.get(verification["id"], [])} for verification in verifications]
 

@@ -52,7 +52,7 @@ def init_app(app: Flask) -> None:
     if env != "testing":
         _write(ForMachines() if env == "production" else ForPeople())
     logging.getLogger("hammer").setLevel(logging.INFO)
-    if settings(app).demo and _serves():
+    if settings(app).demo and serves():
         _warn_of_demo_mode()
     for server in ("werkzeug", "gunicorn.error"):
         logging.getLogger(server).addFilter(_is_no_request)
@@ -62,7 +62,7 @@ def init_app(app: Flask) -> None:
     app.teardown_request(_end)
 
 
-def _serves() -> bool:
+def serves() -> bool:
     """Whether this process serves requests or sends messages. Other commands end before a person can sign in."""
     command = click.get_current_context(silent=True)
     return command is None or command.info_name in ("run", "worker")

@@ -271,6 +271,6 @@ def test_the_language_is_the_persons(settings: Settings, memory: list[object]) -
     delivery.deliver(settings)
     assert "Никому" in str(memory[0])
     assert Message.__table__.columns.keys() == [
-        "id", "verification_id", "telephone_number", "request_id", "language", "tries", "state", "gateway",
+        "id", "verification_id", "telephone_number", "request_id", "traceparent", "language", "tries", "state", "gateway",
         "created_at", "due_at", "ended_at",
     ]  # fmt: skip  # no words, no code

@@ -1,0 +1,1 @@
+"""Traces of OpenTelemetry, for operators who switch them on."""
