@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from hammer import refusals
 from hammer.refusals import N_, Refusal, RetryLater
-from hammer.web import request_limits
+from hammer.web import logs, request_limits
 from hammer.web.languages import say
 from hammer.web.settings import settings
 from hammer.web.statuses import status_of
@@ -95,8 +95,11 @@ def problem(error: Exception) -> Response:
         raise error
     messages = getattr(error, "data", {}).get("messages")
     if error.code == 422 and messages:
+        logs.refused(refusals.InvalidFields.slug)
         return problem(refusals.InvalidFields(_flat(messages)))
     kind = _kind_of(error.code)
+    if error.code < 500:
+        logs.refused(kind.slug)
     answer = _answer(error.code, kind.slug, kind.title, gettext(kind.sentence))
     answer.headers.update((name, value) for name, value in error.get_headers() if name in ("Allow", "Retry-After"))
     return answer

@@ -16,6 +16,7 @@ from hammer.db.database import db
 from hammer.login import by_code
 from hammer.models import User
 from hammer.users import people
+from hammer.web import logs
 from tests import routes
 from tests.people import Program
 
@@ -222,3 +223,21 @@ def test_a_caller_who_cannot_be_checked_is_not_let_in(app: Flask, program: Progr
 
     assert program.call("GET", "/users/me/").status_code == 500
     assert reached == []
+
+
+@pytest.mark.parametrize(
+    ("slug", "method", "path", "sent"),
+    [
+        ("invalid-fields", "POST", "/api/v1/auth/signup/", {"json": {}}),
+        ("invalid-request", "POST", "/api/v1/auth/signup/", {"data": "{", "content_type": "application/json"}),
+        ("method-not-allowed", "DELETE", "/api/v1/auth/signup/", {}),
+        ("not-found", "GET", "/api/v1/nothing/", {}),
+    ],
+)
+def test_what_is_refused_before_a_rule_is_asked_is_counted_once_by_its_slug(
+    app: Flask, slug: str, method: str, path: str, sent: dict[str, Any]
+) -> None:
+    counted = logs.REFUSALS.labels(slug)._value
+    before = counted.get()
+    app.test_client().open(path, method=method, **sent)
+    assert counted.get() - before == 1
