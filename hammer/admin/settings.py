@@ -36,6 +36,7 @@ class Setting:
     name: str
     value: str
     help: Markup
+    """The first sentence of its help."""
     secret: bool
     changed: bool
     """Whether it is not the default; False for all secrets, whose value nothing on the page may depend on."""
@@ -57,7 +58,12 @@ def _settings() -> Iterator[tuple[str, Setting]]:
     values = vars(settings())
     for field, declared in config.DECLARED.items():
         changed = not declared.secret and not declared.is_default(values[field], values)
-        yield field, Setting(declared.name, declared.shown(values[field]), _written(declared.help), declared.secret, changed)
+        about = _written(_first_sentence(declared.help))
+        yield field, Setting(declared.name, declared.shown(values[field]), about, declared.secret, changed)
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].removesuffix(".") + "."
 
 
 def _written(text: str) -> Markup:
