@@ -150,7 +150,7 @@ def test_a_hundred_thousand_invitees_cost_what_one_costs(settings: Settings, sta
     with explained() as plans:
         profile = people.profile(settings, famous)
         page = activation.invitees(settings, famous)
-        activation.by_week(famous, 12)
+        activation.by_week(follower, 12)
     with statements() as with_many:
         people.profile(settings, famous)
     assert sum("ix_referrals_newest" in plan for plan in plans) == 3
