@@ -621,13 +621,14 @@ class Settings:
     )
     secret_key_previous: tuple[str, ...] = setting(
         "SECRET_KEY_PREVIOUS", str, "",
-        "Other secret keys, with spaces between them. What was made with one of them is accepted, and nothing is made with them. "
-        "So a change of `SECRET_KEY` signs nobody out: [recovery.md](recovery.md#change-secret_key).",
+        "Secret keys of before, with spaces between them. What was made with one of them is accepted, and nothing is made with them. "
+        "So no user is signed out when `SECRET_KEY` changes: [recovery.md](recovery.md#change-secret_key).",
         check=_previous_keys, convert=lambda keys: tuple(keys.split()), empty_is_unset=True, secret=True,
     )
     database_url: str = setting(
         "DATABASE_URL", str, _default_database,
-        "Or `postgresql://…`, for more than one server process; also with several hosts: [deploy.md](deploy.md).",
+        "The address of the database: `postgresql://…` for more than one server process, also with several hosts. "
+        "[deploy.md](deploy.md) says more.",
         default_text="SQLite in `instance/`", check=_database, convert=_with_list_of_hosts, empty_is_unset=True, secret=True,
     )
     database_pooler: bool = setting(
