@@ -621,8 +621,8 @@ class Settings:
     )
     secret_key_previous: tuple[str, ...] = setting(
         "SECRET_KEY_PREVIOUS", str, "",
-        "Secret keys of before, with spaces between them. What was made with one of them is accepted, and nothing is made with them. "
-        "So no user is signed out when `SECRET_KEY` changes: [recovery.md](recovery.md#change-secret_key).",
+        "Secret keys of before, with spaces between them. What was made with one of them is accepted, and nothing is made with "
+        "them. So no user is signed out when `SECRET_KEY` changes: [recovery.md](recovery.md#change-secret_key).",
         check=_previous_keys, convert=lambda keys: tuple(keys.split()), empty_is_unset=True, secret=True,
     )
     database_url: str = setting(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WAITED: Final = "hammer.waited"
 """In the WSGI environment: how many seconds the request waited for a thread; missing if the server does not tell."""
 LONGEST_WAIT: Final = 2.0
-"""Seconds after which a request is refused. Then people try again, and their first request would be served for nobody."""
+"""Seconds after which a request is refused. After that people try again, and the answer to their first request is not read."""
 MONITORING: Final = ("/healthz", "/readyz", "/metrics")
 RETRY_AFTER: Final = 5
 """Seconds that callers are asked to wait."""
